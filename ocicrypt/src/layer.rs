@@ -1,0 +1,322 @@
+//! The layer cipher: AES-256-CTR with HMAC-SHA256 over the ciphertext (encrypt-then-MAC).
+//!
+//! One [`LayerKey`] opens one layer. [`PlainReader`] turns a reader of ciphertext into chunks of
+//! plaintext and holds back the tail until everything has verified.
+
+use std::io::{self, Read};
+
+use aes::Aes256;
+use ctr::Ctr128BE;
+use ctr::cipher::{KeyIvInit, StreamCipher};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// The only layer cipher that the format defines, as its `cipher` member names it.
+pub const AES_256_CTR_HMAC_SHA256: &str = "AES_256_CTR_HMAC_SHA256";
+
+/// Bytes in one chunk of a [`PlainReader`], and the least that it holds back until the whole
+/// layer has verified: 64 KiB, what a Linux pipe holds. Larger chunks gain nothing.
+pub const CHUNK: usize = 64 * 1024;
+
+/// Why a layer, or the key of one, was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum LayerError {
+    /// The public options name a cipher that the format does not have.
+    #[error("the layer cipher `{0}` is not known")]
+    UnknownCipher(String),
+    /// A member of the options has the wrong length, in bytes.
+    #[error("the {what} of the layer has {found} bytes instead of {wanted}")]
+    WrongLength {
+        /// Which member.
+        what: &'static str,
+        /// The length that was found.
+        found: usize,
+        /// The length that the cipher needs.
+        wanted: usize,
+    },
+    /// The sealed digest is not `sha256:`, `sha384:` or `sha512:` and the right count of
+    /// lower-case hexadecimal digits.
+    #[error("the digest of the layer is not one of sha256, sha384 or sha512 in hexadecimal")]
+    MalformedDigest,
+    /// The HMAC over the ciphertext is another one: the layer was cut off, altered, or belongs
+    /// to another key.
+    #[error("the layer does not match its HMAC")]
+    HmacMismatch,
+    /// The HMAC is right, but the plain layer is not the one whose digest was sealed.
+    #[error("the decrypted layer does not match the digest that was sealed with its key")]
+    DigestMismatch,
+    /// The ciphertext could not be read.
+    #[error("cannot read the encrypted layer: {0}")]
+    Read(#[from] io::Error),
+}
+
+/// What opens one layer: the sealed key, nonce and digest, and the public HMAC.
+///
+/// Wipes itself when dropped; compares in constant time; has no `Debug`.
+#[derive(Clone)]
+pub struct LayerKey {
+    key: Zeroizing<[u8; 32]>,
+    nonce: Zeroizing<[u8; 16]>,
+    hmac: [u8; 32],
+    digest: Option<Digest>,
+}
+
+impl LayerKey {
+    /// Checks the parts of a layer key: the name of the cipher, 32 bytes of key, 16 bytes of
+    /// nonce, 32 bytes of HMAC, and the digest of the plain layer (`sha256:…`) if one was sealed.
+    ///
+    /// # Errors
+    /// [`LayerError::UnknownCipher`], [`LayerError::WrongLength`], [`LayerError::MalformedDigest`].
+    pub fn new(
+        cipher: &str,
+        key: &[u8],
+        nonce: &[u8],
+        hmac: &[u8],
+        digest: Option<&str>,
+    ) -> Result<Self, LayerError> {
+        if cipher != AES_256_CTR_HMAC_SHA256 {
+            return Err(LayerError::UnknownCipher(printable(cipher)));
+        }
+        Ok(Self {
+            key: Zeroizing::new(exactly("key", key)?),
+            nonce: Zeroizing::new(exactly("nonce", nonce)?),
+            hmac: exactly("HMAC", hmac)?,
+            digest: digest.map(Digest::parse).transpose()?,
+        })
+    }
+
+    /// The AES-256 and HMAC key, 32 bytes.
+    pub fn key(&self) -> &[u8; 32] {
+        &self.key
+    }
+
+    /// The first counter block, 16 bytes, big-endian.
+    pub fn nonce(&self) -> &[u8; 16] {
+        &self.nonce
+    }
+
+    /// The expected HMAC-SHA256 of the ciphertext, 32 bytes.
+    pub fn hmac(&self) -> &[u8; 32] {
+        &self.hmac
+    }
+
+    /// The digest of the plain layer in its text form, if one was sealed.
+    pub fn digest(&self) -> Option<String> {
+        self.digest.as_ref().map(Digest::to_text)
+    }
+
+    /// Whether both open the same layer, without a hint in the time of where they differ.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same = self.key.ct_eq(&*other.key) & self.nonce.ct_eq(&*other.nonce);
+        bool::from(same & self.hmac.ct_eq(&other.hmac)) && self.digest == other.digest
+    }
+}
+
+/// A digest of a plain layer, as the OCI image specification writes it.
+#[derive(Clone, PartialEq, Eq)]
+struct Digest {
+    kind: DigestKind,
+    value: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum DigestKind {
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+impl Digest {
+    fn parse(text: &str) -> Result<Self, LayerError> {
+        let (name, hex) = text.split_once(':').ok_or(LayerError::MalformedDigest)?;
+        let (kind, length) = match name {
+            "sha256" => (DigestKind::Sha256, 32),
+            "sha384" => (DigestKind::Sha384, 48),
+            "sha512" => (DigestKind::Sha512, 64),
+            _ => return Err(LayerError::MalformedDigest),
+        };
+        let value = from_hex(hex).filter(|value| value.len() == length);
+        Ok(Self { kind, value: value.ok_or(LayerError::MalformedDigest)? })
+    }
+
+    fn to_text(&self) -> String {
+        let name = match self.kind {
+            DigestKind::Sha256 => "sha256",
+            DigestKind::Sha384 => "sha384",
+            DigestKind::Sha512 => "sha512",
+        };
+        let hex = self.value.iter().map(|byte| format!("{byte:02x}"));
+        format!("{name}:{}", hex.collect::<String>())
+    }
+}
+
+/// The running digest of the plain layer.
+enum Hasher {
+    Sha256(Sha256),
+    Sha384(Sha384),
+    Sha512(Sha512),
+}
+
+impl Hasher {
+    fn new(kind: DigestKind) -> Self {
+        match kind {
+            DigestKind::Sha256 => Self::Sha256(Sha256::new()),
+            DigestKind::Sha384 => Self::Sha384(Sha384::new()),
+            DigestKind::Sha512 => Self::Sha512(Sha512::new()),
+        }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(hasher) => hasher.update(bytes),
+            Self::Sha384(hasher) => hasher.update(bytes),
+            Self::Sha512(hasher) => hasher.update(bytes),
+        }
+    }
+
+    fn finish(self) -> Vec<u8> {
+        match self {
+            Self::Sha256(hasher) => hasher.finalize().to_vec(),
+            Self::Sha384(hasher) => hasher.finalize().to_vec(),
+            Self::Sha512(hasher) => hasher.finalize().to_vec(),
+        }
+    }
+}
+
+/// Decrypts a layer in pieces of any size and tells at the end whether it was genuine.
+///
+/// What [`Decryptor::update`] yields is unverified until [`Decryptor::finish`] returned `Ok`:
+/// [`PlainReader`] holds the tail back so that no caller can mistake the one for the other.
+pub struct Decryptor {
+    cipher: Ctr128BE<Aes256>,
+    mac: Hmac<Sha256>,
+    expected_hmac: [u8; 32],
+    digest: Option<(Hasher, Digest)>,
+}
+
+impl Decryptor {
+    /// Starts at the first byte of the layer that `key` opens.
+    pub fn new(key: &LayerKey) -> Self {
+        Self {
+            cipher: Ctr128BE::<Aes256>::new((&*key.key).into(), (&*key.nonce).into()),
+            mac: <Hmac<Sha256> as KeyInit>::new_from_slice(&*key.key)
+                .expect("HMAC takes a key of any length"),
+            expected_hmac: key.hmac,
+            digest: key.digest.clone().map(|digest| (Hasher::new(digest.kind), digest)),
+        }
+    }
+
+    /// Authenticates `buffer` as ciphertext and decrypts it in place.
+    pub fn update(&mut self, buffer: &mut [u8]) {
+        // In pieces that stay in the first-level cache, so that three passes cost one read.
+        for piece in buffer.chunks_mut(8 * 1024) {
+            self.mac.update(piece);
+            self.cipher.apply_keystream(piece);
+            if let Some((hasher, _)) = &mut self.digest {
+                hasher.update(piece);
+            }
+        }
+    }
+
+    /// Compares HMAC and digest, in constant time, with what the layer key demands.
+    ///
+    /// # Errors
+    /// [`LayerError::HmacMismatch`], [`LayerError::DigestMismatch`].
+    pub fn finish(self) -> Result<(), LayerError> {
+        let found = self.mac.finalize().into_bytes();
+        if !bool::from(found.as_slice().ct_eq(&self.expected_hmac)) {
+            return Err(LayerError::HmacMismatch);
+        }
+        if let Some((hasher, expected)) = self.digest
+            && !bool::from(hasher.finish().ct_eq(&expected.value))
+        {
+            return Err(LayerError::DigestMismatch);
+        }
+        Ok(())
+    }
+}
+
+/// Plaintext of a layer, in chunks, of which at least the last 64 KiB appear only after HMAC and
+/// digest have verified. A layer that fails therefore never comes out whole, and one of up to
+/// 64 KiB does not come out at all.
+///
+/// Go ctd-decoder holds back 10 KiB and never checks the digest; Keycell holds back 64 KiB and
+/// does.
+pub struct PlainReader<R> {
+    source: R,
+    /// `None` once the end of the ciphertext was reached.
+    decryptor: Option<Decryptor>,
+    /// Decrypted and full, to be released once as much again has been read after it.
+    held: Option<Vec<u8>>,
+    /// What follows `held` once the layer has verified.
+    tail: Option<Vec<u8>>,
+    failed: bool,
+}
+
+impl<R: Read> PlainReader<R> {
+    /// Reads the ciphertext from `source` and opens it with `key`. Nothing is read yet.
+    pub fn new(source: R, key: &LayerKey) -> Self {
+        Self { source, decryptor: Some(Decryptor::new(key)), held: None, tail: None, failed: false }
+    }
+
+    /// The next chunk, at most [`CHUNK`] bytes and never empty; `None` after the last, which
+    /// means that the whole layer has verified.
+    ///
+    /// # Errors
+    /// As [`Decryptor::finish`], and [`LayerError::Read`]. After an error every later call
+    /// answers [`LayerError::HmacMismatch`].
+    pub fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, LayerError> {
+        if self.failed {
+            return Err(LayerError::HmacMismatch);
+        }
+        while let Some(decryptor) = &mut self.decryptor {
+            self.failed = true; // until this pass has gone well
+            let mut chunk = Vec::with_capacity(CHUNK);
+            (&mut self.source).take(CHUNK as u64).read_to_end(&mut chunk)?;
+            decryptor.update(&mut chunk);
+            let full = chunk.len() == CHUNK;
+            if full {
+                self.failed = false;
+                if let Some(released) = self.held.replace(chunk) {
+                    return Ok(Some(released));
+                }
+            } else {
+                let decryptor = self.decryptor.take();
+                if let Some(Err(error)) = decryptor.map(Decryptor::finish) {
+                    self.held = None;
+                    return Err(error);
+                }
+                self.failed = false;
+                self.tail = Some(chunk).filter(|chunk| !chunk.is_empty());
+            }
+        }
+        Ok(self.held.take().or_else(|| self.tail.take()))
+    }
+
+    /// Whether HMAC and digest have verified.
+    pub fn is_verified(&self) -> bool {
+        self.decryptor.is_none() && !self.failed
+    }
+}
+
+fn exactly<const N: usize>(what: &'static str, bytes: &[u8]) -> Result<[u8; N], LayerError> {
+    let wrong = LayerError::WrongLength { what, found: bytes.len(), wanted: N };
+    bytes.try_into().map_err(|_| wrong)
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let pairs = text.as_bytes().chunks(2);
+    pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?)).collect()
+}
+
+/// A name from outside, short and without control characters, for a message.
+fn printable(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(64).collect()
+}
