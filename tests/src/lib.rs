@@ -1,1 +1,44 @@
-//! .
+//! End-to-end tests of the decoder: the real binary, called as containerd calls it, on images made
+//! by the tools that make encrypted images.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`decoder`] | one run of `ctd-decoder`, with containerd's descriptors, arguments and environment |
+//! | [`payload`] | what containerd writes to descriptor 3 |
+//! | [`image`] | OCI image layouts: plain ones from busybox, encrypted ones from skopeo |
+//! | [`keys`] | private keys from openssl, in every file form |
+//! | [`suite`], [`tools`] | cases with names, the programs that they need, and skips with reasons |
+//!
+//! The binaries come from `dist/` beside the workspace (made by `make`) or from `KEYCELL_DIST`.
+//! `tests/install-tools.sh` installs the tools. With `CI` set, a missing tool is a failure.
+
+pub mod decoder;
+mod descriptors;
+pub mod image;
+pub mod keys;
+pub mod payload;
+pub mod suite;
+pub mod tools;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+
+/// The path of one of our own binaries, made by `make`.
+///
+/// # Errors
+///
+/// When it has not been built: a test without a subject is a failure, not a skip.
+pub fn dist(name: &str) -> Result<PathBuf> {
+    let dir = match std::env::var_os("KEYCELL_DIST") {
+        Some(dir) => PathBuf::from(dir),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../dist"),
+    };
+    let path = dir.join(name);
+    ensure!(
+        path.is_file(),
+        "`{}` does not exist: run `make` first, or set KEYCELL_DIST",
+        path.display()
+    );
+    Ok(path.canonicalize()?)
+}

@@ -1,0 +1,40 @@
+#!/bin/sh
+# Installs what the end-to-end tests call, on Debian 12. Does nothing when everything is there.
+set -eu
+
+PATH=$PATH:/usr/sbin:/sbin
+missing=
+# need PACKAGE PROGRAM…: asks for the package when one of its programs is missing.
+need() {
+    package=$1
+    shift
+    for program; do
+        command -v "$program" >/dev/null || missing="$missing $package"
+    done
+}
+need skopeo skopeo
+need umoci umoci
+need containerd containerd ctr
+need runc runc
+need docker-registry docker-registry
+need openssl openssl
+need gpg gpg
+need busybox-static busybox
+need util-linux unshare nsenter mount
+# The tests put busybox into images by itself: the dynamically linked one does not run there.
+if [ -e "$(command -v busybox)" ] && ldd "$(command -v busybox)" >/dev/null 2>&1; then
+    missing="$missing busybox-static"
+fi
+
+[ -n "$missing" ] || exit 0
+export DEBIAN_FRONTEND=noninteractive
+# No package may start a service: the tests run their own.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+    trap 'rm -f "$policy"' EXIT
+fi
+apt-get update -qq
+# shellcheck disable=SC2086 # a list of words
+apt-get install -qq -y --no-install-recommends $missing >/dev/null

@@ -1,0 +1,275 @@
+//! One run of a decoder, called exactly as containerd calls it.
+
+use std::ffi::OsString;
+use std::io::{self, PipeWriter, Read, Write};
+use std::os::fd::{OwnedFd, RawFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::descriptors;
+
+/// Longer than any layer of these tests takes on a loaded machine: past it, the decoder hangs.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What the decoder finds on descriptor 3.
+#[derive(Clone, Debug)]
+enum Third {
+    Closed,
+    Pipe(Vec<u8>),
+}
+
+/// How much of stdout is read.
+#[derive(Clone, Copy, Debug)]
+enum Reader {
+    ToTheEnd,
+    ClosesAfter(usize),
+}
+
+/// Builds a call of the decoder.
+///
+/// Pipes on 0, 1, 2 and 3; the environment of a service (not this process's) and
+/// `STREAM_PROCESSOR_MEDIATYPE`; SIGPIPE at its default, which is what Rust's `Command` leaves its
+/// children with.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    program: PathBuf,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    third: Third,
+    closed: Vec<RawFd>,
+    layer: Vec<u8>,
+    stdin_stays_open: bool,
+    reader: Reader,
+    deadline: Duration,
+}
+
+impl Decoder {
+    /// The decoder that `make` built. Nothing on any descriptor yet, no arguments.
+    pub fn new() -> Result<Self> {
+        Ok(Self::at(&crate::dist("ctd-decoder")?))
+    }
+
+    /// Any other decoder.
+    pub fn at(program: &Path) -> Self {
+        Self {
+            program: program.to_path_buf(),
+            args: Vec::new(),
+            env: vec![(
+                "PATH".into(),
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
+            )],
+            third: Third::Closed,
+            closed: Vec::new(),
+            layer: Vec::new(),
+            stdin_stays_open: false,
+            reader: Reader::ToTheEnd,
+            deadline: DEADLINE,
+        }
+    }
+
+    /// `--decryption-keys-path PATH`.
+    pub fn keys(self, path: &Path) -> Self {
+        self.arg("--decryption-keys-path").arg(path)
+    }
+
+    /// One more argument.
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// One more environment variable.
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// `STREAM_PROCESSOR_MEDIATYPE`: the type of the encrypted layer.
+    pub fn media_type(self, media_type: &str) -> Self {
+        self.env("STREAM_PROCESSOR_MEDIATYPE", media_type)
+    }
+
+    /// The bytes on descriptor 3. Without them the descriptor is closed, as it is when containerd
+    /// has no payload.
+    pub fn payload(mut self, bytes: Vec<u8>) -> Self {
+        self.third = Third::Pipe(bytes);
+        self
+    }
+
+    /// The encrypted layer, on stdin.
+    pub fn layer(mut self, bytes: Vec<u8>) -> Self {
+        self.layer = bytes;
+        self
+    }
+
+    /// Never ends stdin: what must not need the whole layer has to come anyway.
+    pub fn stdin_stays_open(mut self) -> Self {
+        self.stdin_stays_open = true;
+        self
+    }
+
+    /// Starts the decoder with this descriptor closed.
+    pub fn close(mut self, descriptor: RawFd) -> Self {
+        self.closed.push(descriptor);
+        self
+    }
+
+    /// Reads this many bytes of the plaintext, then closes the pipe, as containerd does when it
+    /// gives up on a layer.
+    pub fn reader_closes_after(mut self, bytes: usize) -> Self {
+        self.reader = Reader::ClosesAfter(bytes);
+        self
+    }
+
+    /// Another deadline than half a minute.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start, or does not end before the deadline: a hang is a failure.
+    pub fn run(&self) -> Result<Outcome> {
+        descriptors::reserve();
+        let mut command = Command::new(&self.program);
+        command.args(&self.args).env_clear().envs(self.env.iter().cloned());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A group of its own, so that whatever it starts ends with it.
+        command.process_group(0);
+        let payload = match &self.third {
+            Third::Closed => {
+                descriptors::close(&mut command, 3);
+                None
+            }
+            Third::Pipe(bytes) => {
+                let (reader, writer) = io::pipe()?;
+                descriptors::place(&mut command, OwnedFd::from(reader), 3);
+                Some((writer, bytes.as_slice()))
+            }
+        };
+        for &descriptor in &self.closed {
+            descriptors::close(&mut command, descriptor);
+        }
+
+        let started = Instant::now();
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start `{}`", self.program.display()))?;
+        // This side's copy of the payload's reading end lives in the command.
+        drop(command);
+        self.attend(child, payload, started)
+    }
+
+    /// Feeds the pipes, empties them and waits.
+    fn attend(
+        &self,
+        mut child: Child,
+        payload: Option<(PipeWriter, &[u8])>,
+        started: Instant,
+    ) -> Result<Outcome> {
+        let group = Pid::from_child(&child);
+        let mut stdin = child.stdin.take().context("stdin is piped")?;
+        let mut stdout = child.stdout.take().context("stdout is piped")?;
+        let mut stderr = child.stderr.take().context("stderr is piped")?;
+
+        thread::scope(|scope| {
+            // A decoder that ends early breaks these pipes; its exit status tells the story.
+            if let Some((mut writer, bytes)) = payload {
+                scope.spawn(move || writer.write_all(bytes).is_ok());
+            }
+            let feeder = scope.spawn(move || {
+                let _ = stdin.write_all(&self.layer);
+                self.stdin_stays_open.then_some(stdin)
+            });
+            let plaintext = scope.spawn(move || -> io::Result<Vec<u8>> {
+                let mut bytes = Vec::new();
+                match self.reader {
+                    Reader::ToTheEnd => stdout.read_to_end(&mut bytes)?,
+                    Reader::ClosesAfter(limit) => {
+                        stdout.take(limit as u64).read_to_end(&mut bytes)?
+                    }
+                };
+                Ok(bytes)
+            });
+            let messages = scope.spawn(move || -> io::Result<Vec<u8>> {
+                let mut bytes = Vec::new();
+                stderr.read_to_end(&mut bytes)?;
+                Ok(bytes)
+            });
+
+            let status = loop {
+                if let Some(status) = child.try_wait()? {
+                    break Some(status);
+                }
+                if started.elapsed() > self.deadline {
+                    break None;
+                }
+                thread::sleep(Duration::from_millis(1));
+            };
+            let elapsed = started.elapsed();
+            // Also ends anything that the decoder left behind with our pipes in its hands.
+            let _ = kill_process_group(group, Signal::KILL);
+            if status.is_none() {
+                child.wait()?;
+            }
+            drop(joined(feeder)?);
+            let stdout = joined(plaintext)??;
+            let stderr = String::from_utf8_lossy(&joined(messages)??).into_owned();
+            let Some(status) = status else {
+                bail!("the decoder did not end within {:?}; stderr: {stderr}", self.deadline);
+            };
+            Ok(Outcome { status, stdout, stderr, elapsed })
+        })
+    }
+}
+
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> Result<T> {
+    thread.join().map_err(|_| anyhow::anyhow!("a pipe's thread panicked"))
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The exit status.
+    pub status: ExitStatus,
+    /// Everything that was read from stdout.
+    pub stdout: Vec<u8>,
+    /// The text that containerd would show as the error.
+    pub stderr: String,
+    /// From start to exit.
+    pub elapsed: Duration,
+}
+
+impl Outcome {
+    /// The plaintext of a run that succeeded.
+    pub fn plaintext(self) -> Result<Vec<u8>> {
+        ensure!(self.status.success(), "{}; stderr: {}", self.status, self.stderr);
+        Ok(self.stdout)
+    }
+
+    /// The message of a run that failed as containerd expects it: exit 1, and something to read.
+    pub fn error(&self) -> Result<&str> {
+        ensure!(
+            self.status.code() == Some(1),
+            "expected exit 1, got {}; stderr: {}",
+            self.status,
+            self.stderr
+        );
+        ensure!(!self.stderr.trim().is_empty(), "exit 1 with an empty message");
+        Ok(&self.stderr)
+    }
+
+    /// The signal that ended it, if one did.
+    pub fn signal(&self) -> Option<i32> {
+        self.status.signal()
+    }
+}

@@ -1,0 +1,161 @@
+//! The programs that the tests call, and how.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// Something that a case cannot run without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tool {
+    /// Encrypts images and copies them.
+    Skopeo,
+    /// Makes images.
+    Umoci,
+    /// Makes keys.
+    Openssl,
+    /// The content of images: a whole userland in one static file.
+    Busybox,
+    /// Makes OpenPGP keys.
+    Gpg,
+    /// Calls the decoder.
+    Containerd,
+    /// containerd's own client.
+    Ctr,
+    /// Runs containers.
+    Runc,
+    /// Serves images on the loopback interface.
+    DockerRegistry,
+    /// Makes namespaces.
+    Unshare,
+    /// Enters them.
+    Nsenter,
+    /// Not a program: the right to mount.
+    Root,
+}
+
+impl Tool {
+    /// What making and encrypting an image takes.
+    pub const IMAGES: [Self; 4] = [Self::Skopeo, Self::Umoci, Self::Openssl, Self::Busybox];
+
+    /// What a node takes, with the images that it pulls.
+    pub const NODE: [Self; 11] = [
+        Self::Root,
+        Self::Containerd,
+        Self::Ctr,
+        Self::Runc,
+        Self::DockerRegistry,
+        Self::Unshare,
+        Self::Nsenter,
+        Self::Skopeo,
+        Self::Umoci,
+        Self::Openssl,
+        Self::Busybox,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Skopeo => "skopeo",
+            Self::Umoci => "umoci",
+            Self::Openssl => "openssl",
+            Self::Busybox => "busybox",
+            Self::Gpg => "gpg",
+            Self::Containerd => "containerd",
+            Self::Ctr => "ctr",
+            Self::Runc => "runc",
+            Self::DockerRegistry => "docker-registry",
+            Self::Unshare => "unshare",
+            Self::Nsenter => "nsenter",
+            Self::Root => "root",
+        }
+    }
+
+    /// Where it is.
+    ///
+    /// # Errors
+    ///
+    /// Says what is missing and what installs it.
+    pub fn find(self) -> Result<PathBuf> {
+        if self == Self::Root {
+            ensure!(
+                rustix::process::geteuid().is_root(),
+                "needs root, to mount and to run containers"
+            );
+            return Ok(PathBuf::new());
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        // Debian keeps runc where an ordinary user's PATH does not look.
+        std::env::split_paths(&path)
+            .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+            .map(|dir| dir.join(self.name()))
+            .find(|file| file.is_file())
+            .with_context(|| {
+                format!("`{}` is not installed; `tests/install-tools.sh` installs it", self.name())
+            })
+    }
+
+    /// Runs it and returns its stdout.
+    ///
+    /// # Errors
+    ///
+    /// With its stderr, when it fails.
+    pub fn run<A: AsRef<OsStr>>(self, args: impl IntoIterator<Item = A>) -> Result<Vec<u8>> {
+        output(Command::new(self.find()?).args(args))
+    }
+}
+
+/// Runs a command to its end and returns its stdout.
+///
+/// # Errors
+///
+/// With its stderr, when it fails.
+pub fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    if !output.status.success() {
+        bail!("{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(output.stdout)
+}
+
+/// A service that ends when this process does, however this process ends.
+///
+/// It runs under a shell that waits for its stdin to close, and this process holds the other end.
+/// `Drop` closes it, and so does the kernel when a test is killed.
+#[derive(Debug)]
+pub struct Service(Child);
+
+impl Service {
+    /// Starts `sh -c SCRIPT sh ARGS…`, with stdout and stderr in `log`. The script must end, and
+    /// end what it started, when its stdin does.
+    pub fn start(command: &mut Command, log: &Path) -> Result<Self> {
+        let file = std::fs::File::create(log)?;
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+        Ok(Self(child))
+    }
+
+    /// Ends it and waits until it has gone.
+    pub fn stop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        matches!(self.0.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
