@@ -3,3 +3,20 @@
 #![forbid(unsafe_code)]
 
 pub mod layer;
+
+#[cfg(feature = "unwrap")]
+pub mod annotation;
+#[cfg(feature = "unwrap")]
+pub mod key;
+#[cfg(feature = "unwrap")]
+pub mod media_type;
+#[cfg(feature = "unwrap")]
+pub mod options;
+#[cfg(feature = "unwrap")]
+pub mod payload;
+
+#[cfg(feature = "unwrap")]
+mod base64;
+#[cfg(feature = "unwrap")]
+mod json;
+mod text;

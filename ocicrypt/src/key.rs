@@ -1,0 +1,192 @@
+//! Private keys, in every form that the files of a node hold them in: PEM (RFC 7468), DER
+//! (PKCS#8, RFC 5958; PKCS#1, RFC 8017; SEC1, RFC 5915) and JSON Web Keys (RFC 7517).
+
+mod der;
+mod ec;
+mod encrypted;
+mod jwk;
+mod pem;
+mod rsa;
+
+use std::fmt;
+
+use ::base64ct::{Base64Unpadded, Encoding as _};
+use sha2::{Digest as _, Sha256};
+
+pub use self::ec::EcKey;
+pub use self::rsa::{MAX_BITS, MIN_BITS, RsaKey};
+
+/// A private key of a kind that can open a wrapped key. Wipes itself when dropped; has no `Debug`.
+#[non_exhaustive]
+pub enum PrivateKey {
+    /// RSA (RFC 8017).
+    Rsa(RsaKey),
+    /// An elliptic curve key on NIST P-256.
+    P256(EcKey<p256::NistP256>),
+    /// An elliptic curve key on NIST P-384.
+    P384(EcKey<p384::NistP384>),
+    /// An elliptic curve key on NIST P-521.
+    P521(EcKey<p521::NistP521>),
+}
+
+impl PrivateKey {
+    /// Reads all keys that `bytes`, the content of one file, holds. What else it holds is told
+    /// in [`Parsed::refused`]; one bad key does not spoil the others.
+    ///
+    /// The password is for encrypted keys, which this version recognises but cannot open.
+    pub fn parse(bytes: &[u8], password: Option<&[u8]>) -> Parsed {
+        let mut parsed = Parsed::default();
+        if bytes.trim_ascii().is_empty() {
+            parsed.add(Err(NotAKey::Empty));
+        } else if der::is_whole(bytes) {
+            parsed.add(der::parse(bytes, None, password));
+        } else if pem::is_pem(bytes) {
+            pem::parse(bytes, password, &mut parsed);
+        } else if bytes.trim_ascii_start().starts_with(b"{") {
+            jwk::parse(bytes, &mut parsed);
+        } else {
+            parsed.add(Err(NotAKey::Unknown));
+        }
+        parsed
+    }
+
+    /// The kind of the key.
+    pub fn kind(&self) -> KeyKind {
+        match self {
+            Self::Rsa(key) => KeyKind::Rsa { bits: key.bits() },
+            Self::P256(_) => KeyKind::P256,
+            Self::P384(_) => KeyKind::P384,
+            Self::P521(_) => KeyKind::P521,
+        }
+    }
+
+    /// The fingerprint of the public half. Costs a scalar multiplication on elliptic curves.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let info = match self {
+            Self::Rsa(key) => key.public_key_info(),
+            Self::P256(key) => key.public_key_info(),
+            Self::P384(key) => key.public_key_info(),
+            Self::P521(key) => key.public_key_info(),
+        };
+        Fingerprint(Sha256::digest(info).into())
+    }
+
+    /// Whether both are the same key, in time that does not depend on private parts.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Rsa(a), Self::Rsa(b)) => a.is_same(b),
+            (Self::P256(a), Self::P256(b)) => a.is_same(b),
+            (Self::P384(a), Self::P384(b)) => a.is_same(b),
+            (Self::P521(a), Self::P521(b)) => a.is_same(b),
+            _ => false,
+        }
+    }
+}
+
+/// The kind of a key; its text is, for example, `RSA-2048` or `P-256`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum KeyKind {
+    /// RSA.
+    Rsa {
+        /// The length of the modulus in bits.
+        bits: u32,
+    },
+    /// NIST P-256.
+    P256,
+    /// NIST P-384.
+    P384,
+    /// NIST P-521.
+    P521,
+}
+
+impl fmt::Display for KeyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rsa { bits } => write!(f, "RSA-{bits}"),
+            Self::P256 => f.write_str("P-256"),
+            Self::P384 => f.write_str("P-384"),
+            Self::P521 => f.write_str("P-521"),
+        }
+    }
+}
+
+/// The SHA-256 of a public key, as DER `SubjectPublicKeyInfo` (RFC 5280, section 4.1). Its text
+/// is `SHA256:` and 43 characters of base64 without padding, as
+/// `openssl pkey -pubout -outform DER | openssl sha256 -binary | base64` computes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 32]);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SHA256:{}", Base64Unpadded::encode_string(&self.0))
+    }
+}
+
+/// What one file holds.
+#[derive(Default)]
+pub struct Parsed {
+    /// The keys, in the order of the file.
+    pub keys: Vec<PrivateKey>,
+    /// What was refused, and why.
+    pub refused: Vec<NotAKey>,
+}
+
+impl Parsed {
+    /// Keys, or other blocks, that one file may hold. More than that is no key file.
+    const MAX: usize = 1000;
+
+    fn add(&mut self, found: Result<PrivateKey, NotAKey>) {
+        match found {
+            Ok(key) => self.keys.push(key),
+            Err(reason) => self.refused.push(reason),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.keys.len() + self.refused.len() >= Self::MAX
+    }
+}
+
+/// Why something is not a private key that can be used. The text completes "it is …" or stands
+/// alone in a log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotAKey {
+    /// Nothing, or white space only.
+    #[error("empty")]
+    Empty,
+    /// Neither PEM nor DER nor a JSON Web Key.
+    #[error("not a key in PEM, DER or JWK form")]
+    Unknown,
+    /// A public key.
+    #[error("a public key, not a private one")]
+    PublicKey,
+    /// A certificate or certificate request.
+    #[error("a certificate, not a private key")]
+    Certificate,
+    /// PKCS#12, which holds keys but is not read.
+    #[error("a PKCS#12 file, which is not read: take the key out with `openssl pkcs12 -nodes`")]
+    Pkcs12,
+    /// A PEM block of another kind.
+    #[error("a PEM block `{0}`, which is not a private key")]
+    OtherPem(String),
+    /// A private key that is encrypted, in a form that is named.
+    #[error("an encrypted key ({0}), which this version cannot open yet")]
+    Encrypted(&'static str),
+    /// A private key that opens no layer, such as one for signatures. Holds its algorithm.
+    #[error("a key of a kind that opens no layer ({0})")]
+    OtherKind(String),
+    /// An elliptic curve key on a curve that the format does not have, or that is not named.
+    #[error("a key on an elliptic curve that opens no layer")]
+    OtherCurve,
+    /// An RSA key of a size that is not accepted.
+    #[error("an RSA key of {0} bits: {MIN_BITS} to {MAX_BITS} are accepted")]
+    RsaSize(u32),
+    /// The form, which is named, is broken.
+    #[error("a damaged key ({0})")]
+    Malformed(&'static str),
+    /// The numbers of the key contradict each other or its kind.
+    #[error("a private key whose numbers do not fit together")]
+    Inconsistent,
+}

@@ -1,0 +1,154 @@
+//! DER: which kind of key it is, and the key.
+
+use pkcs1::RsaPrivateKey;
+use pkcs8::PrivateKeyInfoRef;
+use pkcs8::der::asn1::UintRef;
+use pkcs8::der::{AnyRef, Decode};
+use pkcs8::spki::ObjectIdentifier;
+use sec1::EcPrivateKey;
+
+use super::encrypted;
+use super::{EcKey, NotAKey, PrivateKey, RsaKey};
+
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const RSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
+const RSA_OAEP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.7");
+const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
+
+/// Names for the algorithms of keys that open no layer.
+const OTHER_KINDS: [(&str, &str); 9] = [
+    ("1.3.101.110", "X25519"),
+    ("1.3.101.111", "X448"),
+    ("1.3.101.112", "Ed25519"),
+    ("1.3.101.113", "Ed448"),
+    ("1.2.840.10040.4.1", "DSA"),
+    ("1.2.840.113549.1.3.1", "DH"),
+    ("2.16.840.1.101.3.4.3.17", "ML-DSA-44"),
+    ("2.16.840.1.101.3.4.3.18", "ML-DSA-65"),
+    ("2.16.840.1.101.3.4.3.19", "ML-DSA-87"),
+];
+
+/// Whether `bytes` begin with a whole DER SEQUENCE.
+pub(super) fn is_whole(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&SEQUENCE) && element(bytes).is_some()
+}
+
+/// Reads the key that `bytes` begin with; what follows it is ignored, as Go does. `curve` is the
+/// content of an `EC PARAMETERS` block that preceded it.
+pub(super) fn parse(
+    bytes: &[u8],
+    curve: Option<ObjectIdentifier>,
+    password: Option<&[u8]>,
+) -> Result<PrivateKey, NotAKey> {
+    let outer = element(bytes).filter(|outer| outer.tag == SEQUENCE);
+    let outer = outer.ok_or(NotAKey::Malformed("DER"))?;
+    let mut shape = [Element::NONE; 3];
+    let mut rest = outer.content;
+    for place in &mut shape {
+        if let Some(found) = element(rest) {
+            (*place, rest) = (found, found.rest);
+        }
+    }
+    let whole = &bytes[..bytes.len() - outer.rest.len()];
+    match shape.map(|element| element.tag) {
+        [INTEGER, SEQUENCE, OCTET_STRING] => parse_pkcs8(whole),
+        [INTEGER, INTEGER, INTEGER] => parse_pkcs1(whole),
+        [INTEGER, OCTET_STRING, _] => parse_sec1(whole, curve),
+        [INTEGER, INTEGER, _] => Err(NotAKey::PublicKey),
+        [INTEGER, SEQUENCE, _] if shape[0].content == [3] => Err(NotAKey::Pkcs12),
+        [SEQUENCE, OCTET_STRING, _] => encrypted::open_pkcs8(whole, password),
+        [SEQUENCE, BIT_STRING, _] => Err(NotAKey::PublicKey),
+        [SEQUENCE, SEQUENCE, BIT_STRING] => Err(NotAKey::Certificate),
+        _ => Err(NotAKey::Unknown),
+    }
+}
+
+/// The curve that an `EC PARAMETERS` block names, if it names one.
+pub(super) fn parse_curve(bytes: &[u8]) -> Option<ObjectIdentifier> {
+    ObjectIdentifier::from_der(bytes).ok()
+}
+
+/// PKCS#8 (RFC 5958, section 2).
+fn parse_pkcs8(der: &[u8]) -> Result<PrivateKey, NotAKey> {
+    let malformed = NotAKey::Malformed("PKCS#8");
+    let info = PrivateKeyInfoRef::from_der(der).map_err(|_| malformed)?;
+    let key = info.private_key.as_bytes();
+    match info.algorithm.oid {
+        RSA => parse_pkcs1(key),
+        RSA_PSS => Err(NotAKey::OtherKind("RSASSA-PSS".to_owned())),
+        RSA_OAEP => Err(NotAKey::OtherKind("RSAES-OAEP".to_owned())),
+        EC => {
+            let curve = info.algorithm.parameters.and_then(|any| curve_of(&any));
+            parse_sec1(key, Some(curve.ok_or(NotAKey::OtherCurve)?))
+        }
+        other => {
+            let oid = other.to_string();
+            let name = OTHER_KINDS.iter().find(|(known, _)| *known == oid);
+            Err(NotAKey::OtherKind(name.map_or(oid, |(_, name)| (*name).to_owned())))
+        }
+    }
+}
+
+/// PKCS#1 (RFC 8017, appendix A.1.2).
+fn parse_pkcs1(der: &[u8]) -> Result<PrivateKey, NotAKey> {
+    let key = RsaPrivateKey::<UintRef<'_>>::from_der(der)
+        .map_err(|_| NotAKey::Malformed("PKCS#1"))?;
+    let mut primes = vec![key.prime1.as_bytes(), key.prime2.as_bytes()];
+    let others = key.other_prime_infos.iter().flatten();
+    primes.extend(others.map(|info| info.prime.as_bytes()));
+    let [n, e, d] = [key.modulus, key.public_exponent, key.private_exponent];
+    RsaKey::new(n.as_bytes(), e.as_bytes(), d.as_bytes(), &primes).map(PrivateKey::Rsa)
+}
+
+/// SEC1 (RFC 5915, section 3). The curve that the key itself names comes first.
+fn parse_sec1(der: &[u8], curve: Option<ObjectIdentifier>) -> Result<PrivateKey, NotAKey> {
+    let key = EcPrivateKey::from_der(der).map_err(|_| NotAKey::Malformed("SEC1"))?;
+    let named = key.parameters.as_ref().and_then(|parameters| parameters.named_curve());
+    match named.or(curve) {
+        Some(P256) => EcKey::new(key.private_key).map(PrivateKey::P256),
+        Some(P384) => EcKey::new(key.private_key).map(PrivateKey::P384),
+        Some(P521) => EcKey::new(key.private_key).map(PrivateKey::P521),
+        _ => Err(NotAKey::OtherCurve),
+    }
+}
+
+fn curve_of(parameters: &AnyRef<'_>) -> Option<ObjectIdentifier> {
+    parameters.decode_as::<ObjectIdentifier>().ok()
+}
+
+const NONE: u8 = 0;
+const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
+const OCTET_STRING: u8 = 0x04;
+const SEQUENCE: u8 = 0x30;
+
+/// One element, to tell the forms apart; the crates of the formats do the reading.
+#[derive(Clone, Copy)]
+struct Element<'a> {
+    tag: u8,
+    content: &'a [u8],
+    rest: &'a [u8],
+}
+
+impl Element<'_> {
+    const NONE: Self = Self { tag: NONE, content: &[], rest: &[] };
+}
+
+fn element(bytes: &[u8]) -> Option<Element<'_>> {
+    let (&tag, rest) = bytes.split_first()?;
+    let (&first, rest) = rest.split_first()?;
+    let (length, rest) = match first {
+        0..0x80 => (usize::from(first), rest),
+        // Four bytes of length are more than any file that is looked at.
+        0x81..=0x84 => {
+            let (length, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+            (length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
+        }
+        _ => return None,
+    };
+    let (content, rest) = rest.split_at_checked(length)?;
+    Some(Element { tag, content, rest })
+}

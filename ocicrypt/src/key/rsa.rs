@@ -1,0 +1,115 @@
+//! RSA private keys (RFC 8017, section 3.2) and the one operation that they are for.
+
+use pkcs8::EncodePublicKey;
+use rsa::rand_core::TryCryptoRng;
+use rsa::traits::PublicKeyParts;
+use rsa::{BoxedUint, Oaep};
+use sha1::Sha1;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::NotAKey;
+
+/// The shortest modulus that is accepted, in bits. Short keys are weak, but who can factor one
+/// has no need of us: refusing to decrypt protects nobody.
+pub const MIN_BITS: u32 = 1024;
+
+/// The longest modulus that is accepted, in bits: it bounds the time that one key can take.
+pub const MAX_BITS: u32 = 8192;
+
+/// Public exponents are below 2³³; the crate that computes refuses longer ones.
+const MAX_EXPONENT_BYTES: usize = 5;
+
+/// An RSA private key of [`MIN_BITS`] to [`MAX_BITS`] bits. Wipes itself when dropped.
+pub struct RsaKey(rsa::PrivateKey);
+
+/// The hash function of RSAES-OAEP and of its mask generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OaepHash {
+    /// SHA-1, as in the JWE algorithm `RSA-OAEP`.
+    Sha1,
+    /// SHA-256, as in the JWE algorithm `RSA-OAEP-256`.
+    Sha256,
+}
+
+impl RsaKey {
+    /// Puts a key together from big-endian numbers: the modulus, both exponents and two or more
+    /// primes; without primes, two are computed. The numbers are checked against each other, but
+    /// not whether the primes are prime: that takes long, and no one is harmed but the owner.
+    pub(super) fn new(n: &[u8], e: &[u8], d: &[u8], primes: &[&[u8]]) -> Result<Self, NotAKey> {
+        let bits = bit_length(n);
+        if !(MIN_BITS..=MAX_BITS).contains(&bits) {
+            return Err(NotAKey::RsaSize(bits));
+        }
+        let half = bits.div_ceil(2);
+        let wide = primes.iter().any(|prime| bit_length(prime) > half);
+        // The crate takes all of this for granted in one place or another.
+        let sane = bit_length(e) > 1
+            && bit_length(e) as usize <= MAX_EXPONENT_BYTES * 8
+            && bit_length(d) > 1
+            && bit_length(d) <= bits
+            && primes.len() <= 5
+            && primes.iter().all(|prime| (2..=bits).contains(&bit_length(prime)));
+        let number = |bytes| {
+            BoxedUint::from_be_slice(trim(bytes), bit_length(bytes)).map_err(|_| NotAKey::Inconsistent)
+        };
+        if !sane {
+            return Err(NotAKey::Inconsistent);
+        }
+        let parts = primes.iter().map(|prime| number(prime)).collect::<Result<Vec<_>, _>>()?;
+        let (n, e, d) = (number(n)?, number(e)?, number(d)?);
+        let key = if wide && primes.len() == 2 {
+            rsa::PrivateKey::from_components_with_wide_primes(n, e, d, parts)
+        } else {
+            rsa::PrivateKey::from_components(n, e, d, parts)
+        };
+        key.map(Self).map_err(|_| NotAKey::Inconsistent)
+    }
+
+    /// The length of the modulus in bits.
+    pub fn bits(&self) -> u32 {
+        self.0.n().bit_width_vartime()
+    }
+
+    /// The length of the modulus, and so of everything encrypted for this key, in bytes.
+    pub fn size(&self) -> usize {
+        self.0.size()
+    }
+
+    /// RSAES-OAEP decryption (RFC 8017, section 7.1.2) with an empty label, blinded with `rng`.
+    /// None if the ciphertext is not for this key.
+    pub fn decrypt_oaep<R: TryCryptoRng + ?Sized>(
+        &self,
+        hash: OaepHash,
+        ciphertext: &[u8],
+        rng: &mut R,
+    ) -> Option<Zeroizing<Vec<u8>>> {
+        let plaintext = match hash {
+            OaepHash::Sha1 => self.0.decrypt_blinded(rng, Oaep::<Sha1>::new(), ciphertext),
+            OaepHash::Sha256 => self.0.decrypt_blinded(rng, Oaep::<Sha256>::new(), ciphertext),
+        };
+        plaintext.ok().map(Zeroizing::new)
+    }
+
+    /// DER `SubjectPublicKeyInfo`.
+    pub(super) fn public_key_info(&self) -> Vec<u8> {
+        let encoded = self.0.as_public_key().to_public_key_der();
+        encoded.map(|der| der.as_bytes().to_vec()).unwrap_or_default()
+    }
+
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.0.n() == other.0.n() && self.0.e() == other.0.e()
+    }
+}
+
+/// The length of a big-endian number in bits.
+fn bit_length(number: &[u8]) -> u32 {
+    let number = trim(number);
+    let bits = number.first().map_or(0, |first| number.len() * 8 - first.leading_zeros() as usize);
+    u32::try_from(bits).unwrap_or(u32::MAX)
+}
+
+fn trim(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    &number[zeros..]
+}

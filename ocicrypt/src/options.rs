@@ -1,0 +1,184 @@
+//! The two halves of what opens a layer: the private options, which are wrapped for each
+//! recipient, and the public options, which stand in an annotation.
+
+use zeroize::Zeroizing;
+
+use crate::base64;
+use crate::json::Json;
+use crate::layer::{LayerError, LayerKey};
+
+/// Why options were refused. No message shows what they hold.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OptionsError {
+    /// There is no annotation with public options.
+    #[error("the layer has no annotation `{}`", crate::annotation::PUBLIC_OPTIONS)]
+    NoPublicOptions,
+    /// The annotation is not base64.
+    #[error("the annotation `{}` is not base64", crate::annotation::PUBLIC_OPTIONS)]
+    NotBase64,
+    /// The options are not JSON.
+    #[error("the {which} options are not JSON: see line {line}, column {column}")]
+    NotJson {
+        /// `public` or `private`.
+        which: &'static str,
+        /// The line, counted from 1.
+        line: usize,
+        /// The column, counted from 1.
+        column: usize,
+    },
+    /// A member is missing or of another type than the format gives it.
+    #[error("`{member}` of the {which} options is not {wanted}")]
+    WrongShape {
+        /// `public` or `private`.
+        which: &'static str,
+        /// The member.
+        member: &'static str,
+        /// What it should be, in words.
+        wanted: &'static str,
+    },
+    /// The public options name no cipher.
+    #[error("the public options name no cipher")]
+    NoCipher,
+    /// Neither half has a nonce.
+    #[error("the options hold no nonce")]
+    NoNonce,
+    /// Both halves have a nonce, but not the same.
+    #[error("the public nonce is not the one that was sealed with the key")]
+    NonceMismatch,
+    /// The parts do not make a layer key.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+}
+
+/// The sealed half. Wipes itself when dropped.
+pub struct PrivateOptions {
+    key: Zeroizing<Vec<u8>>,
+    nonce: Option<Zeroizing<Vec<u8>>>,
+    digest: Option<String>,
+}
+
+impl PrivateOptions {
+    /// Reads `{"symkey":…,"digest":…,"cipheroptions":{"nonce":…}}`, the names of members in any
+    /// case. Lengths are checked by [`layer_key`].
+    ///
+    /// # Errors
+    /// [`OptionsError::NotJson`], [`OptionsError::WrongShape`].
+    pub fn parse(json: &[u8]) -> Result<Self, OptionsError> {
+        let reader = Reader::new("private", json)?;
+        let digest = reader.string("digest")?.filter(|digest| !digest.is_empty());
+        Ok(Self {
+            key: reader.bytes("symkey")?.unwrap_or_default(),
+            nonce: reader.nonce()?,
+            digest: digest.map(str::to_owned),
+        })
+    }
+}
+
+/// The half that anyone can read, and change: nothing in it is authenticated.
+pub struct PublicOptions {
+    cipher: String,
+    hmac: Vec<u8>,
+    nonce: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl PublicOptions {
+    /// Decodes the value of the annotation [`crate::annotation::PUBLIC_OPTIONS`].
+    ///
+    /// # Errors
+    /// [`OptionsError::NotBase64`], and as [`PublicOptions::parse`].
+    pub fn of_annotation(value: &str) -> Result<Self, OptionsError> {
+        Self::parse(&base64::standard(value.as_bytes()).ok_or(OptionsError::NotBase64)?)
+    }
+
+    /// Reads `{"cipher":…,"hmac":…,"cipheroptions":{}}`, the names of members in any case.
+    ///
+    /// # Errors
+    /// [`OptionsError::NotJson`], [`OptionsError::WrongShape`], [`OptionsError::NoCipher`].
+    pub fn parse(json: &[u8]) -> Result<Self, OptionsError> {
+        let reader = Reader::new("public", json)?;
+        let cipher = reader.string("cipher")?.filter(|cipher| !cipher.is_empty());
+        Ok(Self {
+            cipher: cipher.ok_or(OptionsError::NoCipher)?.to_owned(),
+            hmac: reader.bytes("hmac")?.unwrap_or_default().to_vec(),
+            nonce: reader.nonce()?,
+        })
+    }
+}
+
+/// Puts both halves together.
+///
+/// Go ctd-decoder takes the public nonce before the sealed one, and invents one if there is none;
+/// Keycell takes the sealed one. A public nonce counts only where nothing is sealed, as in older
+/// images, and two that differ are refused.
+///
+/// # Errors
+/// [`OptionsError::NoNonce`], [`OptionsError::NonceMismatch`], [`OptionsError::Layer`].
+pub fn layer_key(
+    private: &PrivateOptions,
+    public: &PublicOptions,
+) -> Result<LayerKey, OptionsError> {
+    let nonce = match (&private.nonce, &public.nonce) {
+        // The public nonce is known to everyone, so there is no time to leak.
+        (Some(sealed), Some(public)) if sealed != public => {
+            return Err(OptionsError::NonceMismatch);
+        }
+        (Some(nonce), _) | (None, Some(nonce)) => nonce,
+        (None, None) => return Err(OptionsError::NoNonce),
+    };
+    let digest = private.digest.as_deref();
+    Ok(LayerKey::new(&public.cipher, &private.key, nonce, &public.hmac, digest)?)
+}
+
+/// Reads members of one half as Go's `encoding/json` does.
+struct Reader<'a> {
+    which: &'static str,
+    json: Json<'a>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(which: &'static str, json: &'a [u8]) -> Result<Self, OptionsError> {
+        let json = Json::parse(json).map_err(|at| OptionsError::NotJson {
+            which,
+            line: at.line,
+            column: at.column,
+        })?;
+        let reader = Self { which, json };
+        match reader.json.as_object() {
+            Some(_) => Ok(reader),
+            None => Err(reader.wrong("the whole", "an object")),
+        }
+    }
+
+    fn string(&self, member: &'static str) -> Result<Option<&str>, OptionsError> {
+        let value = self.json.field(member);
+        value.map(|value| value.as_str().ok_or_else(|| self.wrong(member, "a string"))).transpose()
+    }
+
+    fn bytes(&self, member: &'static str) -> Result<Option<Zeroizing<Vec<u8>>>, OptionsError> {
+        let text = self.string(member)?;
+        let decode = |text: &str| base64::standard(text.as_bytes());
+        text.map(|text| decode(text).ok_or_else(|| self.wrong(member, "base64"))).transpose()
+    }
+
+    /// The names within `cipheroptions` are the keys of a Go map: they match in their own case.
+    fn nonce(&self) -> Result<Option<Zeroizing<Vec<u8>>>, OptionsError> {
+        let Some(options) = self.json.field("cipheroptions") else {
+            return Ok(None);
+        };
+        if options.as_object().is_none() {
+            return Err(self.wrong("cipheroptions", "an object"));
+        }
+        match options.member("nonce") {
+            None | Some(Json::Null) => Ok(None),
+            Some(value) => {
+                let nonce = value.as_str().and_then(|text| base64::standard(text.as_bytes()));
+                Ok(Some(nonce.ok_or_else(|| self.wrong("cipheroptions.nonce", "base64"))?))
+            }
+        }
+    }
+
+    fn wrong(&self, member: &'static str, wanted: &'static str) -> OptionsError {
+        OptionsError::WrongShape { which: self.which, member, wanted }
+    }
+}
