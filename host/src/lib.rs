@@ -1,1 +1,45 @@
-//! .
+//! The host of Keycell's stream processor: it lends a WebAssembly guest what each step needs,
+//! and decides itself whether the layer came out right.
+//!
+//! It parses nothing that an image or a key file says: payload and keys pass through as bytes.
+//! The way of one layer: [`args`] and [`descriptors`] take what containerd gave, [`steps`] runs
+//! the guest's two steps with the grants of [`instance`], [`cipher`] decrypts, [`ledger`] keeps
+//! the books that decide, and [`message`] is all that is ever said.
+
+pub mod args;
+pub mod artefact;
+pub mod cipher;
+pub mod contract;
+pub mod deadline;
+pub mod descriptors;
+pub mod explain;
+pub mod failures;
+pub mod instance;
+pub mod keys;
+pub mod ledger;
+pub mod limits;
+pub mod message;
+pub mod steps;
+pub mod streams;
+
+use std::process::ExitCode;
+
+pub use artefact::Artefact;
+
+/// Everything that `ctd-decoder` does, with `guest` as its guest.
+///
+/// Exit codes: 0, the whole layer was written and has verified; 1, it was not, and standard error
+/// says why, except where nobody reads standard output any more.
+pub fn main(guest: &Artefact) -> ExitCode {
+    message::speak_on_panic();
+    let job = match args::parse(std::env::args_os()) {
+        Ok(args::Request::Decrypt(job)) => job,
+        Ok(args::Request::Print(text)) => return message::print(&text),
+        Err(failure) => return message::fail(&failure, None),
+    };
+    let log = message::Log::open(job.log.as_deref());
+    match steps::run(&job, guest, &log) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => message::fail(&failure, Some(&log)),
+    }
+}

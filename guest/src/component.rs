@@ -1,0 +1,140 @@
+//! The component that `ctd-decoder` embeds: `wit/decoder.wit`, and the host's cipher.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use ocicrypt::keyring::KeyRing;
+use ocicrypt::layer;
+use zeroize::Zeroize;
+
+use bindings::exports::keycell::decoder::{decrypting, unwrapping};
+use bindings::keycell::decoder::cipher::{self, Refusal};
+use bindings::keycell::decoder::types::{Failure, LayerKey, Request};
+use bindings::wasi::io::streams::{InputStream, OutputStream, StreamError};
+
+use crate::{failure, keys, steps};
+
+/// How much a splice moves at most: what the host releases at a time.
+const SPLICE: u64 = layer::CHUNK as u64;
+
+struct Decoder;
+
+impl unwrapping::Guest for Decoder {
+    fn unwrap(mut request: Request) -> Result<LayerKey, Failure> {
+        let mut ring = KeyRing::new();
+        for file in &mut request.key_files {
+            ring.add_file(&file.name, &file.content);
+            file.content.zeroize();
+        }
+        keys::add_directory(&mut ring, Path::new("/keys"));
+        let key = steps::unwrap(&request.payload, ring);
+        request.payload.zeroize(); // it may carry private keys
+        let key = key?;
+        Ok(LayerKey {
+            cipher: layer::AES_256_CTR_HMAC_SHA256.to_owned(),
+            key: key.key().to_vec(),
+            nonce: key.nonce().to_vec(),
+            hmac: key.hmac().to_vec(),
+            digest: key.digest(),
+        })
+    }
+}
+
+impl decrypting::Guest for Decoder {
+    fn decrypt(key: LayerKey, source: InputStream, sink: OutputStream) -> Result<(), Failure> {
+        match cipher::open(&key, source) {
+            Ok(plain) => splice(&plain, &sink),
+            Err(Refusal::NotGranted(source)) => decrypt_here(&key, source, sink),
+            Err(Refusal::AlreadyOpen) => Err(broken("the cipher was opened before")),
+            Err(Refusal::OtherKey) => Err(broken("the cipher wants another key")),
+            Err(Refusal::OtherSource) => Err(broken("the cipher wants another stream")),
+        }
+    }
+}
+
+/// The plaintext goes from the host to the host and does not enter this memory.
+fn splice(plain: &InputStream, sink: &OutputStream) -> Result<(), Failure> {
+    loop {
+        match sink.blocking_splice(plain, SPLICE) {
+            Ok(_) => {}
+            Err(StreamError::Closed) => return Ok(()),
+            Err(StreamError::LastOperationFailed(error)) => {
+                return Err(failure::Failure::new(error.to_debug_string(), "").into());
+            }
+        }
+    }
+}
+
+/// Every byte inside the sandbox: slower, for those who do not want the host to see plaintext.
+fn decrypt_here(key: &LayerKey, source: InputStream, sink: OutputStream) -> Result<(), Failure> {
+    let key =
+        layer::LayerKey::new(&key.cipher, &key.key, &key.nonce, &key.hmac, key.digest.as_deref());
+    let key = key.map_err(failure::Failure::from)?;
+    Ok(steps::decrypt(&key, Source(source), Sink(sink))?)
+}
+
+struct Source(InputStream);
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.blocking_read(buffer.len() as u64) {
+            Ok(bytes) => {
+                buffer[..bytes.len()].copy_from_slice(&bytes);
+                Ok(bytes.len())
+            }
+            Err(StreamError::Closed) => Ok(0),
+            Err(StreamError::LastOperationFailed(error)) => {
+                Err(io::Error::other(error.to_debug_string()))
+            }
+        }
+    }
+}
+
+struct Sink(OutputStream);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = (|| {
+            let mut permit = self.0.check_write()? as usize;
+            while permit == 0 {
+                self.0.subscribe().block();
+                permit = self.0.check_write()? as usize;
+            }
+            let length = bytes.len().min(permit);
+            self.0.write(&bytes[..length])?;
+            Ok(length)
+        })();
+        written.map_err(|error: StreamError| match error {
+            StreamError::Closed => io::ErrorKind::BrokenPipe.into(),
+            StreamError::LastOperationFailed(error) => io::Error::other(error.to_debug_string()),
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.blocking_flush().map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+/// A host that does not keep the contract: nothing that an operator can mend.
+fn broken(what: &str) -> Failure {
+    failure::Failure::new(format!("the host refused the cipher: {what}"), "").into()
+}
+
+impl From<failure::Failure> for Failure {
+    fn from(failure: failure::Failure) -> Self {
+        Self { message: failure.message, hints: failure.hints }
+    }
+}
+
+#[expect(unsafe_code, missing_docs, reason = "generated: the calls across the component's edge")]
+mod bindings {
+    use super::Decoder;
+
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "keycell:decoder/decoder",
+        generate_all,
+    });
+
+    export!(Decoder);
+}

@@ -1,0 +1,107 @@
+//! The keys directory, as far as it was granted.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+
+use ocicrypt::keyring::KeyRing;
+use zeroize::Zeroizing;
+
+/// A larger file is no private key: 1 MiB. The largest known is a few kilobytes.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// Files and directories that are looked at. A node has a handful; a directory of a million files
+/// is a mistake that must not take minutes.
+const MAX_ENTRIES: usize = 4096;
+
+/// Directories in directories. Links inside the directory are followed, so they can form a ring:
+/// this ends it.
+const MAX_DEPTH: usize = 8;
+
+/// Adds every key below `directory` to `ring`, in the order of their names. What is no key, or
+/// cannot be read, is remembered with its reason; a directory that is missing holds no keys.
+///
+/// Go ctd-decoder gives up at the first link, or file that is not a private key; Keycell follows
+/// links that stay inside (Kubernetes mounts Secrets as links) and passes over the rest.
+pub fn add_directory(ring: &mut KeyRing, directory: &Path) {
+    let mut walk = Walk { ring, entries: 0 };
+    walk.directory(directory, "", 0);
+}
+
+struct Walk<'a> {
+    ring: &'a mut KeyRing,
+    entries: usize,
+}
+
+impl Walk<'_> {
+    fn directory(&mut self, path: &Path, shown: &str, depth: usize) {
+        let entries = match fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && depth == 0 => return,
+            Err(error) => return self.skip(shown, &reason(&error)),
+        };
+        let mut names: Vec<_> = entries.iter().map(|entry| entry.file_name()).collect();
+        names.sort();
+        for name in names {
+            let text = name.to_string_lossy();
+            // `..data` and `..2026_11_23_…` of a mounted Secret: its keys are links into them.
+            if text.starts_with("..") {
+                continue;
+            }
+            self.entries += 1;
+            if self.entries > MAX_ENTRIES {
+                return self.skip(shown, "the directory holds too many files to look at all");
+            }
+            let shown = if shown.is_empty() { text.into_owned() } else { format!("{shown}/{text}") };
+            self.entry(&path.join(name), &shown, depth);
+        }
+    }
+
+    fn entry(&mut self, path: &Path, shown: &str, depth: usize) {
+        // Before it is opened: opening a pipe would wait for a writer.
+        match fs::metadata(path) {
+            Ok(found) if found.is_dir() && depth < MAX_DEPTH => {
+                self.directory(path, shown, depth + 1);
+            }
+            Ok(found) if found.is_dir() => self.skip(shown, "directories are nested too deeply"),
+            Ok(found) if !found.is_file() => self.skip(shown, "not a regular file"),
+            Ok(found) if found.len() > MAX_FILE => self.skip(shown, "larger than 1 MiB"),
+            Ok(found) => match read(path, found.len()) {
+                Ok(content) => self.ring.add_file(shown, &content),
+                Err(error) => self.skip(shown, &reason(&error)),
+            },
+            Err(error) if is_link(path) && error.kind() == io::ErrorKind::PermissionDenied => {
+                self.skip(shown, "the link leaves the keys directory");
+            }
+            Err(error) if is_link(path) => {
+                self.skip(shown, &format!("the link leads nowhere ({})", reason(&error)));
+            }
+            Err(error) => self.skip(shown, &reason(&error)),
+        }
+    }
+
+    fn skip(&mut self, shown: &str, reason: &str) {
+        let shown = if shown.is_empty() { "/keys" } else { shown };
+        self.ring.skip(shown, reason);
+    }
+}
+
+fn read(path: &Path, length: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    // With room for all of it: a vector that grows leaves copies behind.
+    let mut content = Zeroizing::new(Vec::with_capacity(length as usize + 1));
+    fs::File::open(path)?.take(length).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+fn is_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
+}
+
+/// Why, without the numbers that the system adds for programmers.
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "not there".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        kind => kind.to_string(),
+    }
+}

@@ -1,0 +1,133 @@
+//! The command line: the original's one flag, and ours.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::{PathBufValueParser, TypedValueParser, ValueParser};
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::contract::Failure;
+
+/// What a command line asks for.
+pub enum Request {
+    /// Decrypt a layer.
+    Decrypt(Job),
+    /// Say this on standard output: help, version.
+    Print(String),
+}
+
+/// How to decrypt.
+pub struct Job {
+    /// The directory with private keys, or a file with some.
+    pub keys: Option<PathBuf>,
+    /// Who does the layer's cipher.
+    pub cipher: CipherSide,
+    /// Where to log to, in the place of the system's log.
+    pub log: Option<PathBuf>,
+    /// Tell on standard error what each instance was granted.
+    pub explain: bool,
+}
+
+/// Who does the layer's cipher.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum CipherSide {
+    /// The host lends its own: fast, and verified by the host.
+    Host,
+    /// The guest, inside the sandbox.
+    Guest,
+}
+
+/// Parses a command line, program name first.
+///
+/// Go ctd-decoder takes `-flag` for `--flag`, the last of several and ignores further arguments;
+/// so does Keycell. Go prints its usage on an unknown flag; Keycell says which one it was.
+///
+/// # Errors
+/// An unknown flag, a flag without its value, or a value that is none of those possible.
+pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Request, Failure> {
+    match command().try_get_matches_from(args.map(two_dashes)) {
+        Ok(matches) => Ok(Request::Decrypt(job(matches))),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                Ok(Request::Print(error.render().to_string()))
+            }
+            _ => Err(failure(&error)),
+        },
+    }
+}
+
+const AFTER_HELP: &str = "\
+containerd calls it for every encrypted layer: the layer on standard input, a payload on
+descriptor 3, the plain layer on standard output.
+
+Exit codes: 0 the whole layer was written and has verified, 1 it was not.";
+
+fn command() -> Command {
+    let path = || ValueParser::from(PathBufValueParser::new().map(|path| path));
+    Command::new("ctd-decoder")
+        .bin_name("ctd-decoder")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Decrypts a layer of an encrypted OCI image for containerd, in a sandbox")
+        .after_help(AFTER_HELP)
+        .args_override_self(true)
+        .arg(
+            Arg::new("decryption-keys-path")
+                .long("decryption-keys-path")
+                .value_name("DIR|FILE")
+                .value_parser(path())
+                .help("Private keys: a directory of them, or one file"),
+        )
+        .arg(
+            Arg::new("cipher")
+                .long("cipher")
+                .value_name("SIDE")
+                .value_parser(["host", "guest"])
+                .default_value("host")
+                .help("Where the layer is decrypted: lent by the host, or inside the guest"),
+        )
+        .arg(
+            Arg::new("log")
+                .long("log")
+                .value_name("FILE")
+                .value_parser(path())
+                .help("Append failures and skipped keys to FILE instead of the system's log"),
+        )
+        .arg(
+            Arg::new("explain")
+                .long("explain")
+                .action(ArgAction::SetTrue)
+                .help("Tell on standard error what each instance of the guest was granted"),
+        )
+        .arg(Arg::new("ignored").num_args(0..).hide(true).value_parser(clap::value_parser!(OsString)))
+}
+
+/// `-decryption-keys-path` is a long flag to Go: a single dash before more than one letter.
+fn two_dashes(arg: OsString) -> OsString {
+    let bytes = arg.as_encoded_bytes();
+    let single = bytes.len() > 2 && bytes[0] == b'-' && bytes[1] != b'-';
+    if !single {
+        return arg;
+    }
+    let mut doubled = OsString::from("-");
+    doubled.push(arg);
+    doubled
+}
+
+fn job(mut matches: ArgMatches) -> Job {
+    let guest = matches.get_one::<String>("cipher").is_some_and(|side| side == "guest");
+    Job {
+        keys: matches.remove_one("decryption-keys-path"),
+        cipher: if guest { CipherSide::Guest } else { CipherSide::Host },
+        log: matches.remove_one("log"),
+        explain: matches.get_flag("explain"),
+    }
+}
+
+/// The first line of clap's message, in this program's form.
+fn failure(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let line = text.lines().next().unwrap_or("the command line is wrong");
+    let line = line.trim_start_matches("error: ").replace('\'', "`");
+    Failure { message: line, hints: vec!["`ctd-decoder --help` lists the flags".to_owned()] }
+}

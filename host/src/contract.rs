@@ -1,0 +1,15 @@
+//! The host's side of `wit/decoder.wit`, generated from it.
+#![expect(missing_docs, reason = "documented in `wit/decoder.wit`")]
+
+wasmtime::component::bindgen!({
+    path: "../wit",
+    world: "keycell:decoder/decoder",
+    imports: { default: trappable },
+    exports: { default: async },
+    with: {
+        "wasi:io": wasmtime_wasi::p2::bindings::io,
+    },
+});
+
+pub use exports::keycell::decoder::unwrapping::Request;
+pub use keycell::decoder::types::{Failure, KeyFile, LayerKey};

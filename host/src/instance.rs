@@ -1,0 +1,220 @@
+//! What an instance of the guest can reach: by what is linked, and by what its context holds.
+
+use std::path::Path;
+
+use wasmtime::component::{HasData, HasSelf, Linker, Resource, ResourceTable};
+use wasmtime::{Engine, Result, Store, StoreLimits, StoreLimitsBuilder, bail};
+use wasmtime_wasi::cli::{WasiCli, WasiCliView};
+use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
+use wasmtime_wasi::p2::DynPollable;
+use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, io, random};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
+
+use crate::cipher::Loan;
+use crate::contract::keycell::decoder::{cipher, types};
+use crate::limits;
+use crate::streams::{Closed, GuestLog};
+
+/// The state of one instance: everything that it was granted.
+pub struct Instance {
+    wasi: WasiCtx,
+    /// The handles that the instance holds.
+    pub table: ResourceTable,
+    limits: StoreLimits,
+    /// The host's cipher.
+    pub loan: Option<Loan>,
+    /// Random numbers.
+    entropy: bool,
+}
+
+impl Instance {
+    /// For `unwrap`: the keys directory, read-only, as `/keys`, and random numbers for blinding.
+    ///
+    /// # Errors
+    /// A directory that cannot be opened.
+    ///
+    /// # Ambient Authority
+    /// Opens `keys` with the rights of this process.
+    pub fn for_unwrap(keys: Option<&Path>, log: &GuestLog) -> Result<Self> {
+        let mut instance = Self { entropy: true, ..Self::bare(log) };
+        if let Some(keys) = keys {
+            // The file system does not wait for anything else, so no thread is needed for it.
+            let mut wasi = Self::context(log);
+            wasi.allow_blocking_current_thread(true);
+            wasi.preopened_dir(keys, "/keys", FsPerms::ReadOnly)?;
+            instance.wasi = wasi.build();
+        }
+        Ok(instance)
+    }
+
+    /// For `decrypt`: nothing but what its arguments will be.
+    pub fn for_decrypt(log: &GuestLog) -> Self {
+        Self::bare(log)
+    }
+
+    fn bare(log: &GuestLog) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits::HANDLES);
+        let limits = StoreLimitsBuilder::new()
+            .memory_size(limits::MEMORY)
+            .memories(4)
+            .tables(16)
+            .instances(32)
+            .table_elements(100_000)
+            .build();
+        Self { wasi: Self::context(log).build(), table, limits, loan: None, entropy: false }
+    }
+
+    /// No argument, no variable, no file, no stream but the log.
+    fn context(log: &GuestLog) -> wasmtime_wasi::WasiCtxBuilder {
+        let mut wasi = WasiCtx::builder();
+        wasi.stdin(Closed).stdout(Closed).stderr(log.clone());
+        wasi
+    }
+
+    /// A store that keeps the instance's limits.
+    pub fn into_store(self, engine: &Engine) -> Store<Self> {
+        let mut store = Store::new(engine, self);
+        store.limiter(|instance| &mut instance.limits);
+        store.set_hostcall_fuel(limits::HOSTCALL);
+        store
+    }
+}
+
+impl WasiView for Instance {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// Everything that a guest can import. Sockets do not exist, clocks trap; what only one of the
+/// steps is granted answers the other that it is not, because a component cannot be instantiated
+/// with an import missing.
+///
+/// # Errors
+/// Where wasmtime does not accept a definition.
+pub fn linker(engine: &Engine) -> Result<Linker<Instance>> {
+    let mut linker = Linker::<Instance>::new(engine);
+    let l = &mut linker;
+
+    io::error::add_to_linker::<_, Table>(l, |i| &mut i.table)?;
+    io::poll::add_to_linker::<_, Table>(l, |i| &mut i.table)?;
+    io::streams::add_to_linker::<_, Table>(l, |i| &mut i.table)?;
+
+    filesystem::types::add_to_linker::<_, WasiFilesystem>(l, Instance::filesystem)?;
+    filesystem::preopens::add_to_linker::<_, WasiFilesystem>(l, Instance::filesystem)?;
+
+    cli::environment::add_to_linker::<_, WasiCli>(l, Instance::cli)?;
+    cli::exit::add_to_linker::<_, WasiCli>(l, Instance::cli)?;
+    cli::stdin::add_to_linker::<_, WasiCli>(l, Instance::cli)?;
+    cli::stdout::add_to_linker::<_, WasiCli>(l, Instance::cli)?;
+    cli::stderr::add_to_linker::<_, WasiCli>(l, Instance::cli)?;
+    cli::terminal_input::add_to_linker::<_, WasiCli>(l, Instance::cli)?;
+    cli::terminal_output::add_to_linker::<_, WasiCli>(l, Instance::cli)?;
+    cli::terminal_stdin::add_to_linker::<_, WasiCli>(l, Instance::cli)?;
+    cli::terminal_stdout::add_to_linker::<_, WasiCli>(l, Instance::cli)?;
+    cli::terminal_stderr::add_to_linker::<_, WasiCli>(l, Instance::cli)?;
+
+    random::random::add_to_linker::<_, Entropy>(l, |i| Entropy(i.entropy))?;
+    random::insecure::add_to_linker::<_, Entropy>(l, |i| Entropy(i.entropy))?;
+    random::insecure_seed::add_to_linker::<_, Entropy>(l, |i| Entropy(i.entropy))?;
+    clocks::monotonic_clock::add_to_linker::<_, NoClock>(l, |_| NoClock)?;
+    clocks::wall_clock::add_to_linker::<_, NoClock>(l, |_| NoClock)?;
+
+    types::add_to_linker::<_, HasSelf<Instance>>(l, |instance| instance)?;
+    cipher::add_to_linker::<_, HasSelf<Instance>>(l, |instance| instance)?;
+    Ok(linker)
+}
+
+/// The streams and their errors live in the instance's table.
+struct Table;
+
+impl HasData for Table {
+    type Data<'a> = &'a mut ResourceTable;
+}
+
+/// Random numbers, or a refusal.
+struct Entropy(bool);
+
+/// The longest answer, in bytes; a guest asks for a few dozen.
+const MAX_RANDOM: u64 = 4096;
+
+impl HasData for Entropy {
+    type Data<'a> = Entropy;
+}
+
+impl random::random::Host for Entropy {
+    fn get_random_bytes(&mut self, length: u64) -> Result<Vec<u8>> {
+        if !self.0 || length > MAX_RANDOM {
+            bail!("random numbers are not granted to this step");
+        }
+        let mut bytes = vec![0; length as usize];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            let rest = &mut bytes[filled..];
+            filled += rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty())?;
+        }
+        Ok(bytes)
+    }
+
+    fn get_random_u64(&mut self) -> Result<u64> {
+        let bytes = self.get_random_bytes(8)?;
+        Ok(bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    }
+}
+
+impl random::insecure::Host for Entropy {
+    fn get_insecure_random_bytes(&mut self, length: u64) -> Result<Vec<u8>> {
+        random::random::Host::get_random_bytes(self, length)
+    }
+
+    fn get_insecure_random_u64(&mut self) -> Result<u64> {
+        random::random::Host::get_random_u64(self)
+    }
+}
+
+impl random::insecure_seed::Host for Entropy {
+    /// Languages seed their hash maps with it at start: a constant tells nothing.
+    fn insecure_seed(&mut self) -> Result<(u64, u64)> {
+        Ok((0, 0))
+    }
+}
+
+/// Clocks that trap: no step needs the time, and a clock measures what others do.
+struct NoClock;
+
+impl HasData for NoClock {
+    type Data<'a> = NoClock;
+}
+
+impl clocks::monotonic_clock::Host for NoClock {
+    fn now(&mut self) -> Result<u64> {
+        no_clock()
+    }
+
+    fn resolution(&mut self) -> Result<u64> {
+        no_clock()
+    }
+
+    fn subscribe_instant(&mut self, _when: u64) -> Result<Resource<DynPollable>> {
+        no_clock()
+    }
+
+    fn subscribe_duration(&mut self, _duration: u64) -> Result<Resource<DynPollable>> {
+        no_clock()
+    }
+}
+
+impl clocks::wall_clock::Host for NoClock {
+    fn now(&mut self) -> Result<clocks::wall_clock::Datetime> {
+        no_clock()
+    }
+
+    fn resolution(&mut self) -> Result<clocks::wall_clock::Datetime> {
+        no_clock()
+    }
+}
+
+fn no_clock<T>() -> Result<T> {
+    bail!("clocks are not granted")
+}

@@ -1,0 +1,83 @@
+//! The configured keys: a directory that the guest may read, or files that the host reads for it.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+
+use crate::contract::{Failure, KeyFile};
+use crate::failures::plain;
+use crate::limits;
+
+/// Passwords lie beside their key under its name and one of these.
+const PASSWORD_SUFFIXES: [&str; 2] = [".pass", ".password"];
+
+/// What of the file system the guest gets to see, in `unwrap` alone.
+pub enum Keys {
+    /// Nothing was configured, or what was configured is not there.
+    None,
+    /// A directory, granted read-only as `/keys`.
+    Directory(PathBuf),
+    /// One file and its password: the guest gets their bytes, not the directory that they lie in.
+    Files(Vec<KeyFile>),
+}
+
+impl Keys {
+    /// Looks at what `path` is.
+    ///
+    /// Go ctd-decoder fails on a directory that is missing; to Keycell it holds no keys, because
+    /// the payload may carry some.
+    ///
+    /// # Errors
+    /// A path that is there but cannot be read.
+    ///
+    /// # Ambient Authority
+    /// Opens `path` with the rights of this process.
+    pub fn find(path: Option<&Path>) -> Result<Self, Failure> {
+        let Some(path) = path else { return Ok(Self::None) };
+        match std::fs::metadata(path) {
+            Ok(found) if found.is_dir() => Ok(Self::Directory(path.to_owned())),
+            Ok(found) if found.is_file() => read_files(path).map_err(|error| unreadable(path, &error)),
+            Ok(_) => Err(unreadable(path, &io::Error::other("neither a directory nor a file"))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::None),
+            Err(error) => Err(unreadable(path, &error)),
+        }
+    }
+}
+
+fn read_files(path: &Path) -> io::Result<Keys> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    // The operator named this very file, so a link may lead anywhere.
+    let content = read(std::fs::File::open(path)?)?;
+    let name = name.to_string_lossy().into_owned();
+    let directory = Dir::open_ambient_dir(parent.unwrap_or(Path::new(".")), ambient_authority());
+    let passwords = PASSWORD_SUFFIXES.iter().filter_map(|suffix| {
+        let name = format!("{name}{suffix}");
+        let file = directory.as_ref().ok()?.open(&name).ok()?;
+        Some(KeyFile { name, content: read(file.into_std()).ok()? })
+    });
+    let passwords = passwords.collect::<Vec<_>>();
+    Ok(Keys::Files([vec![KeyFile { name, content }], passwords].concat()))
+}
+
+fn read(file: std::fs::File) -> io::Result<Vec<u8>> {
+    let mut content = Vec::with_capacity(file.metadata()?.len().min(limits::KEY_FILE) as usize + 1);
+    file.take(limits::KEY_FILE + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > limits::KEY_FILE {
+        return Err(io::Error::other("larger than 1 MiB, so no private key"));
+    }
+    Ok(content)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure {
+        message: format!("cannot read the keys in `{}`: {}", path.display(), plain(error)),
+        hints: vec![
+            "`--decryption-keys-path` is the directory with the private keys, or one key file; \
+             the decoder runs as the user that containerd runs as"
+                .to_owned(),
+        ],
+    }
+}

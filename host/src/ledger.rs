@@ -1,0 +1,176 @@
+//! The books of one layer: what the cipher released, what reached standard output, and what went
+//! wrong on the way. They decide whether the layer came out, not the guest's word.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use ocicrypt::layer::{CHUNK, LayerError};
+
+use crate::{limits, streams};
+
+/// Shared by the cipher, the streams and the step that judges. One thread uses it.
+#[derive(Clone, Default)]
+pub struct Ledger(Arc<Mutex<Books>>);
+
+/// What has happened so far.
+#[derive(Default)]
+pub struct Books {
+    /// The cipher was opened.
+    pub opened: bool,
+    /// HMAC and digest were right, and the guest has seen the end of the stream.
+    pub drained: bool,
+    /// The whole of standard input was read (by a guest that decrypts itself).
+    pub source_ended: bool,
+    /// Bytes read from standard input by a guest that decrypts itself.
+    pub read: u64,
+    /// Bytes of plaintext that the cipher gave out.
+    pub released: u64,
+    /// Bytes that reached standard output.
+    pub written: u64,
+    /// Written by a guest that decrypts itself, and not yet passed on.
+    held: Vec<u8>,
+    /// Given out and not yet written, in order.
+    outstanding: VecDeque<Bytes>,
+    outstanding_bytes: usize,
+    fault: Option<Fault>,
+}
+
+/// The first thing that went wrong with a stream, as the host saw it.
+pub enum Fault {
+    /// The layer is not genuine, or cannot be read.
+    Layer(LayerError),
+    /// Standard output cannot be written to.
+    Sink(io::Error),
+    /// The guest wrote something other than what the cipher gave out.
+    Altered,
+    /// The guest wrote more than it was given.
+    TooMuch,
+    /// The guest reads on without writing.
+    Hoarding,
+}
+
+/// Something went wrong; the books hold what.
+pub struct Faulty;
+
+impl Ledger {
+    /// The books, to look at or to write in.
+    pub fn books(&self) -> MutexGuard<'_, Books> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Books {
+    /// Remembers the first fault; later ones follow from it.
+    pub fn fault(&mut self, fault: Fault) {
+        self.fault.get_or_insert(fault);
+    }
+
+    /// The first fault, if there was one.
+    pub fn take_fault(&mut self) -> Option<Fault> {
+        self.fault.take()
+    }
+
+    /// Whether something went wrong already.
+    pub fn is_faulty(&self) -> bool {
+        self.fault.is_some()
+    }
+
+    /// Something moved: a guest that waits for streams makes progress, one that loops does not.
+    pub fn progress(&self) -> u64 {
+        self.read + self.released + self.written
+    }
+
+    /// The cipher gives out `bytes`.
+    ///
+    /// # Errors
+    /// Where the guest holds too much already.
+    pub fn release(&mut self, bytes: &Bytes) -> Result<(), Faulty> {
+        if self.outstanding_bytes + bytes.len() > limits::OUTSTANDING {
+            self.fault(Fault::Hoarding);
+            return Err(Faulty);
+        }
+        self.released += bytes.len() as u64;
+        self.outstanding_bytes += bytes.len();
+        self.outstanding.push_back(bytes.clone());
+        Ok(())
+    }
+
+    /// The guest wants to write `bytes`: they have to be the next that the cipher gave out. A
+    /// splice hands over the very buffer, so nothing is compared byte by byte then.
+    ///
+    /// # Errors
+    /// Where they are not.
+    pub fn claim(&mut self, bytes: &Bytes) -> Result<(), Faulty> {
+        let mut rest = bytes.as_ref();
+        while !rest.is_empty() {
+            let Some(next) = self.outstanding.front_mut() else {
+                self.fault(Fault::TooMuch);
+                return Err(Faulty);
+            };
+            let length = next.len().min(rest.len());
+            let same_buffer = next.as_ptr() == rest.as_ptr();
+            if !same_buffer && next[..length] != rest[..length] {
+                self.fault(Fault::Altered);
+                return Err(Faulty);
+            }
+            drop(next.split_to(length));
+            if next.is_empty() {
+                self.outstanding.pop_front();
+            }
+            self.outstanding_bytes -= length;
+            rest = &rest[length..];
+        }
+        Ok(())
+    }
+
+    /// Writes `bytes` to standard output.
+    ///
+    /// # Errors
+    /// Where that fails.
+    pub fn write_out(&mut self, bytes: &[u8]) -> Result<(), Faulty> {
+        let written = streams::write_stdout(bytes);
+        written.map_err(|error| {
+            self.fault(Fault::Sink(error));
+            Faulty
+        })?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Takes `bytes` from a guest that decrypts by itself, and passes on all but the last 64 KiB.
+    ///
+    /// # Errors
+    /// Where that is more than the guest has read, or writing fails.
+    pub fn hold_back(&mut self, bytes: &[u8]) -> Result<(), Faulty> {
+        if self.written + (self.held.len() + bytes.len()) as u64 > self.read {
+            self.fault(Fault::TooMuch);
+            return Err(Faulty);
+        }
+        self.held.extend_from_slice(bytes);
+        if self.held.len() < 2 * CHUNK {
+            return Ok(());
+        }
+        let mut out = std::mem::take(&mut self.held);
+        self.held = out.split_off(out.len() - CHUNK);
+        self.write_out(&out)
+    }
+
+    /// Passes on what was held back: the guest has said that all is well.
+    ///
+    /// # Errors
+    /// Where the guest has not read or not written everything, or writing fails.
+    pub fn let_go(&mut self) -> Result<(), Faulty> {
+        if !self.source_ended || self.written + self.held.len() as u64 != self.read {
+            return Err(Faulty);
+        }
+        let out = std::mem::take(&mut self.held);
+        self.write_out(&out)
+    }
+
+    /// Whether the cipher has given out a verified layer and every byte of it was written.
+    pub fn is_complete(&self) -> bool {
+        self.opened && self.drained && self.released == self.written && !self.is_faulty()
+    }
+}

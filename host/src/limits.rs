@@ -1,0 +1,33 @@
+//! What a guest may use, and why so much.
+
+/// Linear memory of an instance, in bytes: 256 MiB. A payload of 32 MiB is held up to four times
+/// while it is parsed (the argument, its JSON, an annotation, that decoded).
+pub const MEMORY: usize = 256 * 1024 * 1024;
+
+/// The payload on descriptor 3, in bytes: 32 MiB. Registries and containerd refuse manifests
+/// above 4 to 8 MiB, and what a payload repeats of them is about as long.
+pub const PAYLOAD: usize = 32 * 1024 * 1024;
+
+/// A single key file that the host reads, in bytes: 1 MiB.
+pub const KEY_FILE: u64 = 1024 * 1024;
+
+/// Seconds that `unwrap` may take. One RSA-8192 operation is a fifth of a second; containerd
+/// would wait for ever.
+pub const UNWRAP_SECONDS: u64 = 30;
+
+/// Seconds that `decrypt` may compute without moving a byte. It may wait for its streams as
+/// long as they take: a registry can be slow.
+pub const STALL_SECONDS: u64 = 30;
+
+/// What a guest may say on its standard error, in bytes; the rest is dropped.
+pub const GUEST_STDERR: usize = 64 * 1024;
+
+/// Strings and lists that one call may hand to the host, in bytes: a message, a layer key, a
+/// chunk of the layer that the guest decrypted itself.
+pub const HOSTCALL: usize = 1024 * 1024;
+
+/// Handles that an instance may hold: open files, directories, streams.
+pub const HANDLES: usize = 1024;
+
+/// Plaintext that the guest has read and not yet written on, in bytes.
+pub const OUTSTANDING: usize = 1024 * 1024;

@@ -1,0 +1,178 @@
+//! The two steps of a layer, each in an instance of its own, and the verdict over them.
+
+use ocicrypt::layer;
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Engine, Store, Trap, UpdateDeadline};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
+
+use crate::args::{CipherSide, Job};
+use crate::artefact::Artefact;
+use crate::cipher::{Loan, checked};
+use crate::contract::{DecoderPre, Failure, LayerKey, Request};
+use crate::failures::{broken_guest, broken_host, failed, guest_failure, stream_failure};
+use crate::instance::{self, Instance};
+use crate::keys::Keys;
+use crate::ledger::Ledger;
+use crate::message::{self, Log};
+use crate::streams::{GuestLog, Sink, Source};
+use crate::{deadline, descriptors, explain, failures, limits};
+
+/// Decrypts the layer on standard input to standard output.
+///
+/// # Errors
+/// Why there is no layer, with the way out. An empty message is a reader that has gone.
+pub fn run(job: &Job, guest: &Artefact, log: &Log) -> Result<(), Failure> {
+    let payload = descriptors::take_payload(limits::PAYLOAD).map_err(failures::payload_failure)?;
+    if !descriptors::stdout_was_open() {
+        return Err(failed("standard output is closed, there is nowhere to write the layer to"));
+    }
+    let keys = Keys::find(job.keys.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.map_err(|error| failed(&format!("cannot start: {error}")))?;
+    runtime.block_on(async {
+        let host = Host::start(guest).map_err(broken_host)?;
+        let key = host.unwrap(job, payload, keys, log).await?;
+        host.decrypt(job, key, log).await
+    })
+}
+
+/// The engine with the guest, ready to be instantiated.
+struct Host {
+    engine: Engine,
+    guest: DecoderPre<Instance>,
+}
+
+impl Host {
+    fn start(guest: &Artefact) -> wasmtime::Result<Self> {
+        let (engine, component): (Engine, Component) = guest.load()?;
+        deadline::start(&engine)?;
+        let linker: Linker<Instance> = instance::linker(&engine)?;
+        let guest = DecoderPre::new(linker.instantiate_pre(&component)?)?;
+        Ok(Self { engine, guest })
+    }
+
+    /// The first step. Its instance, and with it every private key, is gone when this returns.
+    async fn unwrap(
+        &self,
+        job: &Job,
+        payload: Vec<u8>,
+        keys: Keys,
+        log: &Log,
+    ) -> Result<layer::LayerKey, Failure> {
+        let (directory, key_files) = match keys {
+            Keys::None => (None, Vec::new()),
+            Keys::Directory(path) => (Some(path), Vec::new()),
+            Keys::Files(files) => (None, files),
+        };
+        let said = GuestLog::default();
+        let instance = Instance::for_unwrap(directory.as_deref(), &said).map_err(broken_host)?;
+        if job.explain {
+            message::say(&explain::unwrap(directory.as_deref(), &key_files, payload.len()));
+        }
+        let mut store = instance.into_store(&self.engine);
+        store.epoch_deadline_trap();
+        store.set_epoch_deadline(limits::UNWRAP_SECONDS);
+        deadline::arm(limits::UNWRAP_SECONDS);
+
+        let media_type = std::env::var("STREAM_PROCESSOR_MEDIATYPE").ok();
+        let request = Request { payload, media_type, key_files };
+        let answer = async {
+            let decoder = self.guest.instantiate_async(&mut store).await?;
+            decoder.keycell_decoder_unwrapping().call_unwrap(&mut store, &request).await
+        };
+        let answer = answer.await;
+        drop(store);
+        deadline::disarm();
+        remember(&said, log);
+
+        let key = answer.map_err(|error| guest_failure("unwrap", &error, &said))??;
+        checked(&key).map_err(|error| broken_guest("unwrap", &error.to_string()))
+    }
+
+    /// The second step. `Ok` only if the books say so.
+    async fn decrypt(&self, job: &Job, key: layer::LayerKey, log: &Log) -> Result<(), Failure> {
+        let said = GuestLog::default();
+        let ledger = Ledger::default();
+        let mut instance = Instance::for_decrypt(&said);
+        let source: DynInputStream = Box::new(Source::new(ledger.clone()));
+        let sink: DynOutputStream = Box::new(Sink::new(ledger.clone(), job.cipher));
+        let source = instance.table.push(source).map_err(|error| broken_host(error.into()))?;
+        let sink = instance.table.push(sink).map_err(|error| broken_host(error.into()))?;
+        let record = record(&key);
+        if job.cipher == CipherSide::Host {
+            instance.loan = Some(Loan { key, source: source.rep(), ledger: ledger.clone() });
+        }
+        if job.explain {
+            message::say(&explain::decrypt(job.cipher));
+        }
+        let mut store = instance.into_store(&self.engine);
+        trap_when_stalled(&mut store, ledger.clone());
+
+        let answer = async {
+            let decoder = self.guest.instantiate_async(&mut store).await?;
+            let decrypting = decoder.keycell_decoder_decrypting();
+            decrypting.call_decrypt(&mut store, &record, source, sink).await
+        };
+        let answer = answer.await;
+        remember(&said, log);
+        verdict(job.cipher, answer, &ledger, &said)
+    }
+}
+
+/// What the host has seen comes first, what the guest says second, and its `ok` is not enough.
+fn verdict(
+    side: CipherSide,
+    answer: wasmtime::Result<Result<(), Failure>>,
+    ledger: &Ledger,
+    said: &GuestLog,
+) -> Result<(), Failure> {
+    let fault = ledger.books().take_fault();
+    if let Some(fault) = fault {
+        return Err(stream_failure(fault));
+    }
+    answer.map_err(|error| guest_failure("decrypt", &error, said))??;
+    let mut books = ledger.books();
+    let complete = match side {
+        CipherSide::Host => books.is_complete(),
+        CipherSide::Guest => books.let_go().is_ok(),
+    };
+    match books.take_fault() {
+        Some(fault) => Err(stream_failure(fault)),
+        None if complete => Ok(()),
+        None => Err(broken_guest("decrypt", "it says that it is done, but the layer is not")),
+    }
+}
+
+/// A guest that computes without moving a byte is stopped; one that waits for a slow registry is
+/// not, since it does not run while it waits.
+fn trap_when_stalled(store: &mut Store<Instance>, ledger: Ledger) {
+    let (mut seen, mut idle) = (0, 0);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(move |_| {
+        let progress = ledger.books().progress();
+        idle = if progress == seen { idle + 1 } else { 0 };
+        seen = progress;
+        if idle > limits::STALL_SECONDS {
+            return Err(Trap::Interrupt.into());
+        }
+        Ok(UpdateDeadline::Continue(1))
+    });
+}
+
+fn record(key: &layer::LayerKey) -> LayerKey {
+    LayerKey {
+        cipher: layer::AES_256_CTR_HMAC_SHA256.to_owned(),
+        key: key.key().to_vec(),
+        nonce: key.nonce().to_vec(),
+        hmac: key.hmac().to_vec(),
+        digest: key.digest(),
+    }
+}
+
+/// What a guest notes about keys that it passed over goes to the log: on success containerd drops
+/// standard error, and the original is silent.
+fn remember(said: &GuestLog, log: &Log) {
+    for line in said.text().lines() {
+        log.write(&message::cleaned(line));
+    }
+}

@@ -1,0 +1,259 @@
+//! The streams that the guest's instances hold: the encrypted layer, the plain one, and a
+//! standard error that ends in the log.
+
+use std::io::{self, Read};
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use tokio::io::{AsyncRead, AsyncWrite};
+use wasmtime::format_err;
+use wasmtime_wasi::async_trait;
+use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
+use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
+
+use crate::args::CipherSide;
+use crate::ledger::{Fault, Faulty, Ledger};
+use crate::limits;
+
+/// The most that one call moves, in bytes.
+const PERMIT: usize = 256 * 1024;
+
+/// Standard input, unbuffered: the encrypted layer.
+pub struct Stdin;
+
+impl Read for Stdin {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let stdin = rustix::stdio::stdin();
+        retry(stdin, PollFlags::IN, || rustix::io::read(stdin, &mut *buffer))
+    }
+}
+
+/// What the guest gets as the encrypted layer. In the hands of the host's cipher it is only a
+/// token; a guest that decrypts by itself reads it.
+pub struct Source {
+    ledger: Ledger,
+}
+
+impl Source {
+    /// The layer on standard input.
+    pub fn new(ledger: Ledger) -> Self {
+        Self { ledger }
+    }
+}
+
+impl InputStream for Source {
+    fn read(&mut self, size: usize) -> StreamResult<Bytes> {
+        let mut buffer = vec![0; size.min(PERMIT)];
+        let read = if size == 0 { Ok(0) } else { Stdin.read(&mut buffer) };
+        let mut books = self.ledger.books();
+        match read {
+            Ok(0) if size > 0 => {
+                books.source_ended = true;
+                Err(StreamError::Closed)
+            }
+            Ok(length) => {
+                books.read += length as u64;
+                buffer.truncate(length);
+                Ok(buffer.into())
+            }
+            Err(error) => {
+                books.fault(Fault::Layer(error.into()));
+                Err(StreamError::LastOperationFailed(format_err!("the layer cannot be read")))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Pollable for Source {
+    async fn ready(&mut self) {} // reading waits, and there is no other work to do meanwhile
+}
+
+/// What the guest gets to write the plain layer to: standard output.
+///
+/// Where the host lends its cipher, the bytes have to be those that the cipher gave out, in
+/// order. Where the guest decrypts by itself, they cannot be more than it has read, and the last
+/// 64 KiB wait until it has said that all is well.
+pub struct Sink {
+    ledger: Ledger,
+    side: CipherSide,
+}
+
+impl Sink {
+    /// Standard output, for the bytes of the cipher on `side`.
+    pub fn new(ledger: Ledger, side: CipherSide) -> Self {
+        Self { ledger, side }
+    }
+}
+
+impl OutputStream for Sink {
+    fn check_write(&mut self) -> StreamResult<usize> {
+        if self.ledger.books().is_faulty() { Err(broken()) } else { Ok(PERMIT) }
+    }
+
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        let mut books = self.ledger.books();
+        let accepted = match self.side {
+            CipherSide::Host => books.claim(&bytes).and_then(|()| books.write_out(&bytes)),
+            CipherSide::Guest => books.hold_back(&bytes),
+        };
+        accepted.map_err(|Faulty| broken())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        self.check_write().map(drop)
+    }
+}
+
+#[async_trait]
+impl Pollable for Sink {
+    async fn ready(&mut self) {} // writing waits, and there is no other work to do meanwhile
+}
+
+/// Not `closed`: to a splice that is the end of its source, and a layer that was cut off would
+/// pass for a whole one.
+fn broken() -> StreamError {
+    StreamError::LastOperationFailed(format_err!("the plain layer cannot be written"))
+}
+
+/// Writes all of `bytes` to standard output.
+///
+/// # Errors
+/// As write(2). `SIGPIPE` is ignored, so a reader that has gone is `BrokenPipe`.
+pub fn write_stdout(mut bytes: &[u8]) -> io::Result<()> {
+    let stdout = rustix::stdio::stdout();
+    while !bytes.is_empty() {
+        let written = retry(stdout, PollFlags::OUT, || rustix::io::write(stdout, bytes))?;
+        bytes = &bytes[written..];
+    }
+    Ok(())
+}
+
+/// Repeats a call that a signal interrupted, and waits where a descriptor does not block.
+fn retry(
+    descriptor: BorrowedFd<'_>,
+    wanted: PollFlags,
+    mut call: impl FnMut() -> rustix::io::Result<usize>,
+) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => match poll(&mut [PollFd::from_borrowed_fd(descriptor, wanted)], None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            },
+            done => return Ok(done?),
+        }
+    }
+}
+
+/// An instance's standard error: kept, up to a limit, for the log.
+#[derive(Clone, Default)]
+pub struct GuestLog(Arc<Mutex<Vec<u8>>>);
+
+impl GuestLog {
+    /// What the guest has said, one message a line.
+    pub fn text(&self) -> String {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn push(&self, bytes: &[u8]) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = limits::GUEST_STDERR - kept.len();
+        kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+}
+
+impl IsTerminal for GuestLog {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for GuestLog {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(tokio::io::sink()) // only WASI 0.3 asks for it, which is not linked
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl OutputStream for GuestLog {
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(limits::GUEST_STDERR)
+    }
+
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.push(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Pollable for GuestLog {
+    async fn ready(&mut self) {}
+}
+
+/// Standard input and output of an instance: closed. The layer's streams are arguments.
+pub struct Closed;
+
+impl IsTerminal for Closed {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdinStream for Closed {
+    fn async_stream(&self) -> Box<dyn AsyncRead + Send + Sync> {
+        Box::new(tokio::io::empty())
+    }
+
+    fn p2_stream(&self) -> Box<dyn InputStream> {
+        Box::new(Self)
+    }
+}
+
+impl StdoutStream for Closed {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(Self)
+    }
+}
+
+impl InputStream for Closed {
+    fn read(&mut self, _size: usize) -> StreamResult<Bytes> {
+        Err(StreamError::Closed)
+    }
+}
+
+impl OutputStream for Closed {
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Err(StreamError::Closed)
+    }
+
+    fn write(&mut self, _bytes: Bytes) -> StreamResult<()> {
+        Err(StreamError::Closed)
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Err(StreamError::Closed)
+    }
+}
+
+#[async_trait]
+impl Pollable for Closed {
+    async fn ready(&mut self) {}
+}
