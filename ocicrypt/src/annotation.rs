@@ -102,9 +102,7 @@ impl WrappedKeys {
 pub fn wrapped_keys(annotations: &BTreeMap<String, String>) -> Vec<WrappedKeys> {
     let mut found: Vec<_> = annotations
         .iter()
-        .filter_map(|(name, value)| {
-            Some(WrappedKeys::parse(Scheme::of_annotation(name)?, value))
-        })
+        .filter_map(|(name, value)| Some(WrappedKeys::parse(Scheme::of_annotation(name)?, value)))
         .filter(|keys| !keys.is_empty())
         .collect();
     found.sort_by(|a, b| a.scheme.cmp(&b.scheme));
@@ -126,7 +124,8 @@ mod tests {
 
     #[test]
     fn schemes_come_in_a_fixed_order() {
-        let names = ["provider.b", "provider.a", "pkcs11", "pgp", "pkcs7", "jwe", "other", "provider."];
+        let names =
+            ["provider.b", "provider.a", "pkcs11", "pgp", "pkcs7", "jwe", "other", "provider."];
         let annotations: BTreeMap<_, _> =
             names.map(|name| (format!("{KEYS_PREFIX}{name}"), "aGk=".to_owned())).into();
         let schemes = wrapped_keys(&annotations).into_iter().map(|keys| keys.scheme.to_string());

@@ -19,7 +19,8 @@ pub(crate) fn url(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     Base64UrlUnpadded::decode_vec(text).ok().map(Zeroizing::new)
 }
 
-/// Base64url of bytes that are no secret, without padding.
+/// Base64url without padding, for tests.
+#[cfg(test)]
 pub(crate) fn encode_url(bytes: &[u8]) -> String {
     Base64UrlUnpadded::encode_string(bytes)
 }

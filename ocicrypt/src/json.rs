@@ -226,7 +226,8 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_told_by_its_place_only() {
-        let error = Json::parse(b"{\n \"secret\": x}").err().map(|error| (error.line, error.column));
+        let error =
+            Json::parse(b"{\n \"secret\": x}").err().map(|error| (error.line, error.column));
         assert_eq!(error, Some((2, 12)));
         assert!(Json::parse(b"").is_err());
         assert!(Json::parse(b"{} {}").is_err());

@@ -10,11 +10,11 @@ mod rsa;
 
 use std::fmt;
 
-use ::base64ct::{Base64Unpadded, Encoding as _};
+use base64ct::{Base64Unpadded, Encoding as _};
 use sha2::{Digest as _, Sha256};
 
 pub use self::ec::EcKey;
-pub use self::rsa::{MAX_BITS, MIN_BITS, RsaKey};
+pub use self::rsa::{MAX_BITS, MIN_BITS, OaepHash, OaepRefusal, RsaKey};
 
 /// A private key of a kind that can open a wrapped key. Wipes itself when dropped; has no `Debug`.
 #[non_exhaustive]

@@ -61,6 +61,9 @@ mod tests {
         }
         let twice = format!("{}+encrypted+encrypted", PLAIN[0]);
         let Err(error) = plain(&twice) else { panic!("accepted {twice}") };
-        assert_eq!(error.to_string(), format!("`{}…` is not the media type of an encrypted layer", &twice[..64]));
+        assert_eq!(
+            error.to_string(),
+            format!("`{}…` is not the media type of an encrypted layer", &twice[..64])
+        );
     }
 }

@@ -72,10 +72,7 @@ impl Payload {
         let json = Json::parse(&value)
             .map_err(|at| PayloadError::NotJson { line: at.line, column: at.column })?;
         must_be_object(&json, "the value")?;
-        Ok(Self {
-            parameters: Parameters::parse(&json)?,
-            descriptor: Descriptor::parse(&json)?,
-        })
+        Ok(Self { parameters: Parameters::parse(&json)?, descriptor: Descriptor::parse(&json)? })
     }
 }
 

@@ -94,8 +94,8 @@ fn parse_pkcs8(der: &[u8]) -> Result<PrivateKey, NotAKey> {
 
 /// PKCS#1 (RFC 8017, appendix A.1.2).
 fn parse_pkcs1(der: &[u8]) -> Result<PrivateKey, NotAKey> {
-    let key = RsaPrivateKey::<UintRef<'_>>::from_der(der)
-        .map_err(|_| NotAKey::Malformed("PKCS#1"))?;
+    let key =
+        RsaPrivateKey::<UintRef<'_>>::from_der(der).map_err(|_| NotAKey::Malformed("PKCS#1"))?;
     let mut primes = vec![key.prime1.as_bytes(), key.prime2.as_bytes()];
     let others = key.other_prime_infos.iter().flatten();
     primes.extend(others.map(|info| info.prime.as_bytes()));
@@ -141,7 +141,7 @@ fn element(bytes: &[u8]) -> Option<Element<'_>> {
     let (&tag, rest) = bytes.split_first()?;
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = match first {
-        0..0x80 => (usize::from(first), rest),
+        0..=0x7f => (usize::from(first), rest),
         // Four bytes of length are more than any file that is looked at.
         0x81..=0x84 => {
             let (length, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;

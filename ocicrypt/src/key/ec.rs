@@ -1,10 +1,10 @@
 //! Elliptic curve private keys (SEC 1, section 3.2) and the one operation that they are for.
 
+use p256::elliptic_curve::ecdh::diffie_hellman;
 use p256::elliptic_curve::sec1::{FromSec1Point, ModulusSize, ToSec1Point};
 use p256::elliptic_curve::{
     AffinePoint, Curve, CurveArithmetic, FieldBytes, FieldBytesSize, PublicKey, SecretKey,
 };
-use p256::elliptic_curve::ecdh::diffie_hellman;
 use pkcs8::{AssociatedOid, EncodePublicKey};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;

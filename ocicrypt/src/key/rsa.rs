@@ -32,6 +32,15 @@ pub enum OaepHash {
     Sha256,
 }
 
+/// Why nothing was decrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OaepRefusal {
+    /// The ciphertext is not for this key.
+    WrongKey,
+    /// The generator of random numbers failed.
+    NoRandomness,
+}
+
 impl RsaKey {
     /// Puts a key together from big-endian numbers: the modulus, both exponents and two or more
     /// primes; without primes, two are computed. The numbers are checked against each other, but
@@ -51,7 +60,8 @@ impl RsaKey {
             && primes.len() <= 5
             && primes.iter().all(|prime| (2..=bits).contains(&bit_length(prime)));
         let number = |bytes| {
-            BoxedUint::from_be_slice(trim(bytes), bit_length(bytes)).map_err(|_| NotAKey::Inconsistent)
+            BoxedUint::from_be_slice(trim(bytes), bit_length(bytes))
+                .map_err(|_| NotAKey::Inconsistent)
         };
         if !sane {
             return Err(NotAKey::Inconsistent);
@@ -77,18 +87,23 @@ impl RsaKey {
     }
 
     /// RSAES-OAEP decryption (RFC 8017, section 7.1.2) with an empty label, blinded with `rng`.
-    /// None if the ciphertext is not for this key.
+    ///
+    /// # Errors
+    /// [`OaepRefusal::WrongKey`], [`OaepRefusal::NoRandomness`].
     pub fn decrypt_oaep<R: TryCryptoRng + ?Sized>(
         &self,
         hash: OaepHash,
         ciphertext: &[u8],
         rng: &mut R,
-    ) -> Option<Zeroizing<Vec<u8>>> {
+    ) -> Result<Zeroizing<Vec<u8>>, OaepRefusal> {
         let plaintext = match hash {
             OaepHash::Sha1 => self.0.decrypt_blinded(rng, Oaep::<Sha1>::new(), ciphertext),
             OaepHash::Sha256 => self.0.decrypt_blinded(rng, Oaep::<Sha256>::new(), ciphertext),
         };
-        plaintext.ok().map(Zeroizing::new)
+        plaintext.map(Zeroizing::new).map_err(|error| match error {
+            rsa::Error::Rng => OaepRefusal::NoRandomness,
+            _ => OaepRefusal::WrongKey,
+        })
     }
 
     /// DER `SubjectPublicKeyInfo`.

@@ -1,0 +1,106 @@
+//! The JOSE header (RFC 7516, section 4), merged from its up to three parts.
+
+use super::JweError;
+use crate::json::Json;
+use crate::text::printable;
+
+/// The members of a merged header that matter. Empty strings and `null` count as absent.
+#[derive(Clone, Default)]
+pub(super) struct Header {
+    alg: Option<String>,
+    enc: Option<String>,
+    apu: Option<String>,
+    apv: Option<String>,
+    epk: Option<PublicPoint>,
+    critical: bool,
+}
+
+/// An ephemeral public key, as far as it was given.
+#[derive(Clone)]
+pub(super) struct PublicPoint {
+    pub(super) kty: String,
+    pub(super) crv: String,
+    pub(super) x: String,
+    pub(super) y: String,
+}
+
+impl Header {
+    /// Takes over what is not set yet: the parts are merged in the order protected, unprotected,
+    /// recipient, and the first one wins.
+    ///
+    /// RFC 7516, section 7.2.1, wants the names to be disjoint. Go does not check that, and as the
+    /// protected part comes first, nothing that is authenticated can be replaced.
+    pub(super) fn merge(&mut self, part: &Json<'_>) -> Result<(), JweError> {
+        if part.as_object().is_none() {
+            return Err(JweError::Malformed("a header is not an object"));
+        }
+        if let Some(name) = part.duplicate() {
+            return Err(JweError::Duplicate(printable(name)));
+        }
+        for (name, place) in [
+            ("alg", &mut self.alg),
+            ("enc", &mut self.enc),
+            ("apu", &mut self.apu),
+            ("apv", &mut self.apv),
+        ] {
+            if place.is_none() {
+                *place = string(part, name)?;
+            }
+        }
+        if self.epk.is_none()
+            && let Some(epk) = part.member("epk").filter(|epk| !epk.is_null())
+        {
+            self.epk = Some(PublicPoint::read(epk)?);
+        }
+        self.critical |= part.member("crit").is_some_and(|crit| !crit.is_null());
+        Ok(())
+    }
+
+    pub(super) fn alg(&self) -> Result<&str, JweError> {
+        self.alg.as_deref().ok_or(JweError::Malformed("no `alg`"))
+    }
+
+    pub(super) fn enc(&self) -> Result<&str, JweError> {
+        self.enc.as_deref().ok_or(JweError::Malformed("no `enc`"))
+    }
+
+    /// The producer's part of the key derivation, still in base64url.
+    pub(super) fn apu(&self) -> &str {
+        self.apu.as_deref().unwrap_or_default()
+    }
+
+    /// The recipient's part of the key derivation, still in base64url.
+    pub(super) fn apv(&self) -> &str {
+        self.apv.as_deref().unwrap_or_default()
+    }
+
+    pub(super) fn epk(&self) -> Option<&PublicPoint> {
+        self.epk.as_ref()
+    }
+
+    /// Whether there are extensions that must be understood.
+    pub(super) fn is_critical(&self) -> bool {
+        self.critical
+    }
+}
+
+impl PublicPoint {
+    fn read(epk: &Json<'_>) -> Result<Self, JweError> {
+        let member = |name| string(epk, name).map(Option::unwrap_or_default);
+        if epk.as_object().is_none() {
+            return Err(JweError::Malformed("`epk` is not an object"));
+        }
+        Ok(Self { kty: member("kty")?, crv: member("crv")?, x: member("x")?, y: member("y")? })
+    }
+}
+
+/// A string member; none if it is absent, `null` or empty.
+pub(super) fn string(object: &Json<'_>, name: &str) -> Result<Option<String>, JweError> {
+    match object.member(name) {
+        None | Some(Json::Null) => Ok(None),
+        Some(value) => {
+            let text = value.as_str().ok_or(JweError::Malformed("a member is not a string"))?;
+            Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+        }
+    }
+}

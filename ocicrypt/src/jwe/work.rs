@@ -1,0 +1,63 @@
+//! A bound on the work that hostile annotations can cause.
+
+use std::collections::HashSet;
+
+use sha2::{Digest, Sha256};
+
+use super::JweError;
+use crate::key::KeyKind;
+
+/// Private-key operations that one layer may cost, each counted as many times as it takes longer
+/// than one of RSA-2048: about half a minute at 3 ms. A layer that was encrypted for thousands of
+/// others still opens.
+pub const BUDGET: u64 = 8192;
+
+/// One RSA-2048 operation.
+const UNIT: u64 = 64;
+
+/// What has been spent, and what need not be tried again.
+pub struct Work {
+    left: u64,
+    hopeless: HashSet<[u8; 32]>,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self { left: BUDGET * UNIT, hopeless: HashSet::new() }
+    }
+}
+
+impl Work {
+    /// Pays for one private-key operation.
+    pub(super) fn spend(&mut self, kind: KeyKind) -> Result<(), JweError> {
+        let cost = match kind {
+            // The time grows with the third power of the length.
+            KeyKind::Rsa { bits } => (u64::from(bits).pow(3) >> 33) * UNIT + UNIT / 8,
+            KeyKind::P256 => UNIT / 4,
+            KeyKind::P384 => UNIT,
+            KeyKind::P521 => UNIT * 2,
+        };
+        self.left = self.left.checked_sub(cost).ok_or(JweError::TooMuchWork)?;
+        Ok(())
+    }
+
+    /// Whether every key was tried on this wrapped key before, in vain.
+    pub(super) fn is_hopeless(&self, id: &[u8; 32]) -> bool {
+        self.hopeless.contains(id)
+    }
+
+    pub(super) fn give_up_on(&mut self, id: [u8; 32]) {
+        self.hopeless.insert(id);
+    }
+}
+
+/// The identity of a wrapped key: the hash of the parts that `feed` is called with, each with its
+/// length.
+pub(super) fn id(feed: impl FnOnce(&mut dyn FnMut(&[u8]))) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    feed(&mut |part| {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    });
+    hash.finalize().into()
+}
