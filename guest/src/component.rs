@@ -27,7 +27,7 @@ impl unwrapping::Guest for Decoder {
             file.content.zeroize();
         }
         keys::add_directory(&mut ring, Path::new("/keys"));
-        let key = steps::unwrap(&request.payload, ring);
+        let key = steps::unwrap(&request.payload, request.media_type.as_deref(), ring);
         request.payload.zeroize(); // it may carry private keys
         let key = key?;
         Ok(LayerKey {

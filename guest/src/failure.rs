@@ -1,8 +1,11 @@
 //! Why a step failed and what would mend it, in words for the person who runs the node.
 
+use ocicrypt::keyring::KeyRing;
 use ocicrypt::layer::LayerError;
 use ocicrypt::payload::PayloadError;
-use ocicrypt::unwrap::UnwrapError;
+use ocicrypt::unwrap::{Outcome, UnwrapError};
+
+use crate::steps::passed_over;
 
 /// An error and the ways out of it. Lower case, no full stop, values in backticks, no secrets.
 pub struct Failure {
@@ -17,6 +20,48 @@ impl Failure {
     pub fn new(message: impl Into<String>, hint: &str) -> Self {
         let hints = if hint.is_empty() { Vec::new() } else { vec![hint.to_owned()] };
         Self { message: message.into(), hints }
+    }
+
+    /// No key opens the layer. Says what was tried, and what lay there and was no key.
+    pub fn no_key(error: &UnwrapError, ring: &KeyRing) -> Self {
+        let UnwrapError::NoKeyOpened { failures } = error else {
+            return Self::new(error.to_string(), "this is no layer that ocicrypt encrypted");
+        };
+        let mut message = error.to_string();
+        if !ring.skipped().is_empty() {
+            message += &format!("; passed over: {}", passed_over(ring.skipped()));
+        }
+        let hint = match failures.iter().all(|failure| failure.outcome == Outcome::NoKeys) {
+            true => NO_KEYS,
+            false => WRONG_KEY,
+        };
+        Self::new(message, hint)
+    }
+}
+
+const NO_KEYS: &str = "put the private key of one of the image's recipients into the directory \
+    that `--decryption-keys-path` names (PEM, DER or JWK), readable for the user that containerd \
+    runs as";
+
+const WRONG_KEY: &str = "the image was encrypted for other keys: put the private key of one of \
+    its recipients into the keys directory; `openssl pkey -in KEY -pubout -outform DER | openssl \
+    dgst -sha256 -binary | base64` shows a key's fingerprint";
+
+impl From<PayloadError> for Failure {
+    fn from(error: PayloadError) -> Self {
+        match error {
+            PayloadError::Empty => no_payload(),
+            _ => Self::new(error.to_string(), NOT_OURS),
+        }
+    }
+}
+
+const NOT_OURS: &str = "containerd passes the payload of a stream processor whose id begins with \
+    `io.containerd.ocicrypt.decoder.v1`; is `ctd-decoder` the `path` of another one?";
+
+impl From<LayerError> for Failure {
+    fn from(error: LayerError) -> Self {
+        Self::new(error.to_string(), "remove the image and pull it again")
     }
 }
 

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use wasmtime::component::Component;
 use wasmtime::{Config, CustomCodeMemory, Engine, Result};
 
-/// Memory is protected in pages of at most 64 KiB (aarch64; 4 KiB on x86-64).
-const ALIGNMENT: usize = 65536;
-
+/// Memory is protected in pages: 4 KiB on x86-64, at most 64 KiB on aarch64.
 #[repr(C, align(65536))]
 struct PageAligned<T: ?Sized>(T);
 
@@ -59,7 +57,7 @@ struct InPlace;
 
 impl CustomCodeMemory for InPlace {
     fn required_alignment(&self) -> usize {
-        ALIGNMENT
+        rustix::param::page_size()
     }
 
     fn publish_executable(&self, code: *const u8, length: usize) -> Result<()> {
@@ -76,7 +74,7 @@ impl CustomCodeMemory for InPlace {
 fn protect(code: *const u8, length: usize, more: rustix::mm::MprotectFlags) -> Result<()> {
     let flags = rustix::mm::MprotectFlags::READ | more;
     // SAFETY: wasmtime calls this with the pages of the artefact's text section alone (the
-    // section is padded to `ALIGNMENT`), which hold no Rust value that anyone writes to.
+    // section is padded to whole pages), which hold no Rust value that anyone writes to.
     unsafe { rustix::mm::mprotect(code.cast_mut().cast(), length, flags)? };
     Ok(())
 }

@@ -99,7 +99,10 @@ pub fn say(text: &str) {
 /// A bug of ours is one error line too, without a backtrace, which would open files.
 pub fn speak_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
+        // The name alone: the directory is one of whoever built this.
+        let file = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        let place = panic.location();
+        let place = place.map(|place| format!(" in `{}:{}`", file(place.file()), place.line()));
         say(&format!(
             "ctd-decoder: error: internal error{}\nhint: please report this: it is a bug\n",
             place.unwrap_or_default()

@@ -1,0 +1,63 @@
+//! The two steps, without a word of who calls them.
+
+use std::io::{self, Read, Write};
+
+use getrandom::SysRng;
+use ocicrypt::keyring::{KeyRing, Skipped};
+use ocicrypt::layer::{LayerKey, PlainReader};
+use ocicrypt::payload::Payload;
+use ocicrypt::unwrap;
+
+use crate::failure::Failure;
+
+/// Finds the key of the layer: with the keys in `ring`, then with those in the payload itself.
+///
+/// `media_type` is what containerd says about the layer; it stands in where the payload says
+/// nothing.
+///
+/// # Errors
+/// Why no key opens the layer, with all that was found on the way.
+pub fn unwrap(
+    payload: &[u8],
+    media_type: Option<&str>,
+    mut ring: KeyRing,
+) -> Result<LayerKey, Failure> {
+    let mut payload = Payload::parse(payload)?;
+    if payload.descriptor.media_type.is_empty() {
+        payload.descriptor.media_type = media_type.unwrap_or_default().to_owned();
+    }
+    ring.add_parameters(&payload.parameters);
+    // One line each, on success too: the host writes them to its log.
+    ring.skipped().iter().for_each(|skipped| eprintln!("passed over {skipped}"));
+    unwrap::unwrap(&payload, &ring, &mut SysRng)
+        .map_err(|error| Failure::no_key(&error, &ring))
+}
+
+/// How many files that are no keys a message names.
+const NAMED: usize = 5;
+
+/// What was passed over, for a message: it may be the very key that is missing.
+pub fn passed_over(skipped: &[Skipped]) -> String {
+    let mut named: Vec<_> = skipped.iter().take(NAMED).map(Skipped::to_string).collect();
+    if skipped.len() > NAMED {
+        named.push(format!("and {} more", skipped.len() - NAMED));
+    }
+    named.join(", ")
+}
+
+/// Decrypts `source` into `sink` here, without the host's cipher. The last 64 KiB are written
+/// only after HMAC and digest have verified.
+///
+/// # Errors
+/// A layer that is not genuine, or a stream that fails.
+pub fn decrypt(key: &LayerKey, source: impl Read, mut sink: impl Write) -> Result<(), Failure> {
+    let mut plain = PlainReader::new(source, key);
+    while let Some(chunk) = plain.next_chunk()? {
+        sink.write_all(&chunk).map_err(unwritable)?;
+    }
+    sink.flush().map_err(unwritable)
+}
+
+fn unwritable(error: io::Error) -> Failure {
+    Failure::new(format!("cannot write the plain layer: {error}"), "")
+}
