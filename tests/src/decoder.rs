@@ -256,7 +256,8 @@ impl Outcome {
         Ok(self.stdout)
     }
 
-    /// The message of a run that failed as containerd expects it: exit 1, and something to read.
+    /// The message of a run that failed as it should: exit 1, and in stderr (which is all that
+    /// containerd shows) an error and a hint.
     pub fn error(&self) -> Result<&str> {
         ensure!(
             self.status.code() == Some(1),
@@ -264,8 +265,12 @@ impl Outcome {
             self.status,
             self.stderr
         );
-        ensure!(!self.stderr.trim().is_empty(), "exit 1 with an empty message");
-        Ok(&self.stderr)
+        let (_, message) = self
+            .stderr
+            .split_once("ctd-decoder: error: ")
+            .with_context(|| format!("exit 1 without an error to read: `{}`", self.stderr))?;
+        ensure!(message.contains("hint: "), "an error without a hint: {}", self.stderr);
+        Ok(message)
     }
 
     /// The signal that ended it, if one did.

@@ -110,6 +110,17 @@ impl Image {
         Ok(image)
     }
 
+    /// The same content, as an image that does nothing for ever: what a pod is built around.
+    pub fn pausing(&self, dir: &Path) -> Result<Self> {
+        let image = Self { dir: dir.join("pause") };
+        self.copy(&[], &image.reference())?;
+        let command = ["--config.cmd", "/bin/sleep", "--config.cmd", "1000000"];
+        let reference = image.layout();
+        let options = ["config", "--clear", "config.cmd", "--image", &reference];
+        Tool::Umoci.run(options.iter().chain(&command))?;
+        Ok(image)
+    }
+
     /// What [`Image::busybox`] prints when it runs.
     pub fn prints(dir: &Path) -> Result<String> {
         let random = fs::read(dir.join("random.bin"))?;

@@ -7,16 +7,20 @@
 //! | [`payload`] | what containerd writes to descriptor 3 |
 //! | [`image`] | OCI image layouts: plain ones from busybox, encrypted ones from skopeo |
 //! | [`keys`] | private keys from openssl, in every file form |
+//! | [`containerd`], [`cri`], [`registry`] | a containerd of the test's own, a client and a registry |
 //! | [`suite`], [`tools`] | cases with names, the programs that they need, and skips with reasons |
 //!
 //! The binaries come from `dist/` beside the workspace (made by `make`) or from `KEYCELL_DIST`.
 //! `tests/install-tools.sh` installs the tools. With `CI` set, a missing tool is a failure.
 
+pub mod containerd;
+pub mod cri;
 pub mod decoder;
 mod descriptors;
 pub mod image;
 pub mod keys;
 pub mod payload;
+pub mod registry;
 pub mod suite;
 pub mod tools;
 

@@ -1,2 +1,242 @@
-//! .
-fn main() {}
+//! Encrypted images on a real node: containerd pulls them through its CRI, calls the decoder, and
+//! runs what comes out.
+//!
+//! The image prints the SHA-256 of a file in its upper layer with a program from its lower one, so
+//! a container that prints the right line had both layers decrypted.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use anyhow::{Result, anyhow, bail, ensure};
+use keycell_tests::containerd::{Node, Setup};
+use keycell_tests::image::{Image, LayerKind};
+use keycell_tests::keys::{KeyForm, KeyKind, KeyPair};
+use keycell_tests::registry::Registry;
+use keycell_tests::suite::Suite;
+use keycell_tests::tools::Tool;
+use tempfile::TempDir;
+
+/// The configuration in containerd's document on decryption, as it stands there.
+const DOCUMENTED: &str = include_str!("../data/documented.toml");
+
+/// The one that later versions of the document and containerd's defaults have.
+const DOCUMENTED_LATER: &str = include_str!("../data/documented-later.toml");
+
+/// What a node of today has: both processors, and zstd layers through the gzip one.
+const NODE: &str = include_str!("../data/node.toml");
+
+fn main() -> ExitCode {
+    // One node at a time: each is a containerd with its shims and containers.
+    let mut suite = Suite::from_args().sequential();
+    let shared = Arc::new(OnceLock::new());
+    let mut case = |name: &str, run: fn(&Shared) -> Result<()>| {
+        let shared = shared.clone();
+        suite.case(name, &Tool::NODE, move || {
+            let made = shared.get_or_init(|| Shared::new().map_err(|e| format!("{e:#}")));
+            run(made.as_ref().map_err(|error| anyhow!("{error}"))?)
+        });
+    };
+    case("documented/image-encryption", |shared| documented(shared, DOCUMENTED));
+    case("documented/image-decryption", |shared| {
+        documented(shared, &DOCUMENTED.replace("image_encryption", "image_decryption"))
+    });
+    case("documented/later", documented_later);
+    case("pod/gzip", |shared| pod(shared, LayerKind::Gzip));
+    case("pod/tar", |shared| pod(shared, LayerKind::Tar));
+    case("pod/zstd", |shared| pod(shared, LayerKind::Zstd));
+    case("pull/images-at-the-same-time", images_at_the_same_time);
+    case("pull/wrong-key", wrong_key);
+    case("pull/no-key-then-the-key", no_key_then_the_key);
+    case("ctr/pull-without-payload", ctr_pull_without_payload);
+    case("ctr/import-without-payload", ctr_import_without_payload);
+
+    let outcome = suite.run();
+    drop(shared);
+    outcome
+}
+
+/// The document's paths, pulled by the CRI, run by `ctr`.
+fn documented(shared: &Shared, config: &str) -> Result<()> {
+    let setup = Setup::new(config).decoder()?.file("/keys/key.pem", shared.private()?);
+    let node = Node::start(&setup)?;
+    for kind in [LayerKind::Gzip, LayerKind::Tar] {
+        let image = shared.name(kind);
+        node.cri().pull(image)?;
+        prints(&node.ctr_run(image)?, shared)?;
+    }
+    Ok(())
+}
+
+/// Finds the decoder in PATH, and is told of a key provider configuration that is not there.
+fn documented_later(shared: &Shared) -> Result<()> {
+    let setup = Setup::new(DOCUMENTED_LATER)
+        .decoder()?
+        .file("/etc/containerd/ocicrypt/keys/key.pem", shared.private()?);
+    let node = Node::start(&setup)?;
+    let image = shared.name(LayerKind::Gzip);
+    node.cri().pull(image)?;
+    prints(&node.ctr_run(image)?, shared)
+}
+
+/// What a kubelet does: pull, then a pod with a container.
+fn pod(shared: &Shared, kind: LayerKind) -> Result<()> {
+    let node = shared.node(|setup| Ok(setup.file(KEY, shared.private()?)))?;
+    let image = shared.name(kind);
+    node.cri().pull(image)?;
+    prints(&node.run_pod(image)?, shared)
+}
+
+/// containerd decodes different images in parallel.
+fn images_at_the_same_time(shared: &Shared) -> Result<()> {
+    let node = shared.node(|setup| Ok(setup.file(KEY, shared.private()?)))?;
+    thread::scope(|scope| {
+        let pulls = LayerKind::ALL.map(|kind| {
+            let node = &node;
+            scope.spawn(move || node.another_cri()?.pull(shared.name(kind)))
+        });
+        for pull in pulls {
+            pull.join().map_err(|_| anyhow!("a pull panicked"))??;
+        }
+        Ok::<_, anyhow::Error>(())
+    })?;
+    for kind in LayerKind::ALL {
+        prints(&node.ctr_run(shared.name(kind))?, shared)?;
+    }
+    Ok(())
+}
+
+/// The kubelet shows what the decoder says.
+fn wrong_key(shared: &Shared) -> Result<()> {
+    let stranger = shared.stranger.private(KeyForm::Pkcs8Pem)?;
+    let node = shared.node(|setup| Ok(setup.file(KEY, stranger)))?;
+    for kind in LayerKind::ALL {
+        fails_with("key", || node.cri().pull(shared.name(kind)))?;
+    }
+    Ok(())
+}
+
+/// The operator adds the key, and the next try of the same pull works: nothing needs a restart.
+fn no_key_then_the_key(shared: &Shared) -> Result<()> {
+    let node =
+        shared.node(|setup| Ok(setup.file("/etc/containerd/ocicrypt/keys/README", vec![])))?;
+    let image = shared.name(LayerKind::Gzip);
+    fails_with("key", || node.cri().pull(image))?;
+    node.write(KEY, &shared.private()?)?;
+    node.cri().pull(image)?;
+    prints(&node.ctr_run(image)?, shared)
+}
+
+/// Plain `ctr` knows nothing of encryption, and containerd gives the decoder no payload.
+fn ctr_pull_without_payload(shared: &Shared) -> Result<()> {
+    let node = shared.node(|setup| Ok(setup.file(KEY, shared.private()?)))?;
+    for kind in [LayerKind::Gzip, LayerKind::Tar] {
+        let command = ["image", "pull", "--plain-http", shared.name(kind)];
+        fails_with("payload", || node.ctr("default", &command))?;
+    }
+    Ok(())
+}
+
+/// The same, from a file.
+fn ctr_import_without_payload(shared: &Shared) -> Result<()> {
+    let node = shared.node(|setup| Ok(setup.file(KEY, shared.private()?)))?;
+    let archive = node.dir().join("image.tar");
+    let destination = format!("oci-archive:{}:keycell.test/image:1", archive.display());
+    shared.encrypted.copy(&[], &destination)?;
+    let command = ["image", "import", &archive.display().to_string()];
+    fails_with("payload", || node.ctr("default", &command))
+}
+
+/// The key's file in the nodes that are not from a document.
+const KEY: &str = "/etc/containerd/ocicrypt/keys/key.pem";
+
+fn prints(printed: &str, shared: &Shared) -> Result<()> {
+    ensure!(printed == shared.prints, "printed `{printed}`, expected `{}`", shared.prints);
+    Ok(())
+}
+
+/// Tries until the decoder's own message shows, and wants each try to fail.
+///
+/// containerd reads a processor's error without waiting for its end (a layer that came out empty
+/// is then a `wrong diff id`), so that a message can be lost through no fault of the decoder. A
+/// kubelet tries again as well.
+fn fails_with<T>(matter: &str, attempt: impl Fn() -> Result<T>) -> Result<()> {
+    let mut errors = Vec::new();
+    for _ in 0..TRIES {
+        let Err(error) = attempt() else { bail!("it succeeded, after {errors:?}") };
+        let error = format!("{error:#}");
+        if let Some((_, message)) = error.split_once("ctd-decoder: error: ") {
+            ensure!(message.contains(matter), "our message says nothing of {matter}: {error}");
+            return Ok(());
+        }
+        errors.push(error);
+    }
+    bail!("our message never showed: {errors:#?}")
+}
+
+/// How often a message may be lost in a row: on a quiet machine it is one in many.
+const TRIES: usize = 5;
+
+/// A registry with the images, and the key to them.
+struct Shared {
+    names: [String; 3],
+    pause: String,
+    key: KeyPair,
+    stranger: KeyPair,
+    encrypted: Image,
+    prints: String,
+    _registry: Registry,
+    _dir: TempDir,
+}
+
+impl Shared {
+    fn new() -> Result<Self> {
+        let temporary = TempDir::with_prefix("keycell-images-")?;
+        let dir: &Path = temporary.path();
+        let registry = Registry::start(dir)?;
+        let key = KeyPair::generate(dir, "key", KeyKind::Rsa(2048))?;
+        let stranger = KeyPair::generate(dir, "stranger", KeyKind::Rsa(2048))?;
+        let plain = Image::busybox(dir)?;
+        let encrypt = |kind: LayerKind| {
+            let plain = plain.repacked(dir, kind)?;
+            plain.encrypted(&dir.join(format!("encrypted-{kind}")), &[key.public()])
+        };
+        let push = |kind| registry.push(&encrypt(kind)?, &format!("encrypted:{kind}"));
+        let [tar, gzip, zstd] = LayerKind::ALL;
+        let names = [push(tar)?, push(gzip)?, push(zstd)?];
+        let pause = registry.push(&plain.pausing(dir)?, "pause:1")?;
+        let encrypted = plain.encrypted(&dir.join("encrypted"), &[key.public()])?;
+        let prints = Image::prints(dir)?;
+        Ok(Self {
+            names,
+            pause,
+            key,
+            stranger,
+            encrypted,
+            prints,
+            _registry: registry,
+            _dir: temporary,
+        })
+    }
+
+    /// The name of the encrypted image whose layers are of this kind.
+    fn name(&self, kind: LayerKind) -> &str {
+        let [tar, gzip, zstd] = &self.names;
+        match kind {
+            LayerKind::Tar => tar,
+            LayerKind::Gzip => gzip,
+            LayerKind::Zstd => zstd,
+        }
+    }
+
+    fn private(&self) -> Result<Vec<u8>> {
+        self.key.private(KeyForm::Pkcs8Pem)
+    }
+
+    /// A node of today.
+    fn node(&self, with: impl FnOnce(Setup) -> Result<Setup>) -> Result<Node> {
+        let config = NODE.replace("@PAUSE@", &self.pause);
+        Node::start(&with(Setup::new(config).decoder()?)?)
+    }
+}

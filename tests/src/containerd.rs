@@ -1,0 +1,204 @@
+//! A containerd of the test's own, in namespaces of its own.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
+
+use crate::cri::Cri;
+use crate::tools::{Service, Tool, output};
+
+/// Builds the root that containerd sees, then runs it. See the comments there.
+const NODE: &str = include_str!("node.sh");
+
+/// From the start of the process to the first answer of its CRI.
+const STARTS_WITHIN: Duration = Duration::from_secs(30);
+
+/// What a node has that the machine has not.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    config: String,
+    files: Vec<(PathBuf, Vec<u8>, u32)>,
+}
+
+impl Setup {
+    /// A node with this configuration file for containerd.
+    pub fn new(config: impl Into<String>) -> Self {
+        Self { config: config.into(), files: Vec::new() }
+    }
+
+    /// The decoder, at `/usr/local/bin/ctd-decoder`.
+    pub fn decoder(self) -> Result<Self> {
+        let program = fs::read(crate::dist("ctd-decoder")?)?;
+        Ok(self.file_with_mode("/usr/local/bin/ctd-decoder", program, 0o755))
+    }
+
+    /// A file that only root reads, below `/keys` or `/etc`.
+    pub fn file(self, path: &str, content: Vec<u8>) -> Self {
+        self.file_with_mode(path, content, 0o600)
+    }
+
+    fn file_with_mode(mut self, path: &str, content: Vec<u8>, mode: u32) -> Self {
+        self.files.push((path.into(), content, mode));
+        self
+    }
+}
+
+/// A running containerd.
+///
+/// It lives in mount and process namespaces whose first process ends when this one does: nothing
+/// that it mounted or started outlives the test, and no path of the machine changes.
+#[derive(Debug)]
+pub struct Node {
+    service: Service,
+    cri: Cri,
+    process: u32,
+    cgroup: String,
+    dir: TempDir,
+}
+
+impl Node {
+    /// Starts containerd and waits until its CRI answers.
+    pub fn start(setup: &Setup) -> Result<Self> {
+        let dir = TempDir::with_prefix("keycell-node-")?;
+        let files = dir.path().join("files");
+        for (path, content, mode) in &setup.files {
+            let path = files.join(path.strip_prefix("/")?);
+            let parent = path.parent().context("a file has a directory")?;
+            fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+            fs::write(&path, content)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(*mode))?;
+        }
+        fs::create_dir_all(&files)?;
+        fs::write(dir.path().join("config.toml"), &setup.config)?;
+        fs::write(dir.path().join("node.sh"), NODE)?;
+
+        let mut command = Command::new(Tool::Unshare.find()?);
+        command
+            .args(["--mount", "--pid", "--fork", "--propagation", "private", "sh"])
+            .arg(dir.path().join("node.sh"))
+            .arg(dir.path());
+        let service = Service::start(&mut command, &dir.path().join("containerd.log"))?;
+        let cgroup = format!("keycell-tests-{}", std::process::id());
+        let cri = Cri::at(&dir.path().join("containerd.sock"))?;
+        let mut node = Self { service, cri, process: 0, cgroup, dir };
+        node.wait().with_context(|| format!("containerd did not start: {}", node.log()))?;
+        Ok(node)
+    }
+
+    fn wait(&mut self) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            match self.cri.answers() {
+                Ok(()) => break,
+                Err(error) if started.elapsed() > STARTS_WITHIN => return Err(error),
+                Err(_) => ensure!(self.service.runs(), "it ended"),
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        self.process = fs::read_to_string(self.dir.path().join("init.pid"))?.trim().parse()?;
+        Ok(())
+    }
+
+    /// Its CRI, for calls that are not below.
+    pub fn cri(&self) -> &Cri {
+        &self.cri
+    }
+
+    /// A second connection to its CRI, for another thread.
+    pub fn another_cri(&self) -> Result<Cri> {
+        Cri::at(&self.dir.path().join("containerd.sock"))
+    }
+
+    /// Runs an image in a pod, as a kubelet does, and returns what it prints.
+    pub fn run_pod(&self, image: &str) -> Result<String> {
+        let logs = self.dir.path().join("pod-logs");
+        fs::create_dir_all(&logs)?;
+        self.cri.run(image, &format!("/{}", self.cgroup), &logs)
+    }
+
+    /// Runs `ctr` inside the node and returns what it prints. `namespace` is containerd's word:
+    /// the CRI keeps its images in `k8s.io`.
+    pub fn ctr(&self, namespace: &str, args: &[&str]) -> Result<String> {
+        let mut command = Command::new(Tool::Nsenter.find()?);
+        command.args(["--mount", "--pid", "--target"]).arg(self.process.to_string());
+        command.arg(Tool::Ctr.find()?).arg("--address");
+        command.arg(self.dir.path().join("containerd.sock"));
+        let printed = output(command.args(["--namespace", namespace]).args(args))?;
+        Ok(String::from_utf8_lossy(&printed).trim().to_owned())
+    }
+
+    /// `ctr run` of an image that the CRI has pulled: prints what the container prints.
+    pub fn ctr_run(&self, image: &str) -> Result<String> {
+        let cgroup = format!("/{}/ctr", self.cgroup);
+        self.ctr("k8s.io", &["run", "--rm", "--net-host", "--cgroup", &cgroup, image, "ctr-run"])
+    }
+
+    /// Gives the node one more file: those that have changed since it started, too.
+    pub fn write(&self, path: &str, content: &[u8]) -> Result<()> {
+        let root = PathBuf::from(format!("/proc/{}/root", self.process));
+        Ok(fs::write(root.join(path.trim_start_matches('/')), content)?)
+    }
+
+    /// A directory that the machine and the node see under the same name.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The end of containerd's log.
+    pub fn log(&self) -> String {
+        let log = fs::read_to_string(self.dir.path().join("containerd.log")).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.service.stop();
+        // The containers' cgroups are the one thing that no namespace takes along.
+        if let Err(error) = remove_cgroups(&self.cgroup) {
+            eprintln!("cannot remove the cgroups `{}`: {error:#}", self.cgroup);
+        }
+    }
+}
+
+/// Removes a cgroup from the unified hierarchy or from each controller's.
+fn remove_cgroups(name: &str) -> Result<()> {
+    let root = Path::new("/sys/fs/cgroup");
+    let mut hierarchies = vec![root.to_path_buf()];
+    for entry in fs::read_dir(root)? {
+        hierarchies.push(entry?.path());
+    }
+    for hierarchy in hierarchies {
+        remove_cgroup(&hierarchy.join(name))?;
+    }
+    Ok(())
+}
+
+fn remove_cgroup(dir: &Path) -> Result<()> {
+    let Ok(entries) = fs::read_dir(dir) else { return Ok(()) };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_cgroup(&entry.path())?;
+        }
+    }
+    // The processes in it have been killed; the kernel may still be taking them out.
+    for _ in 0..100 {
+        match fs::remove_dir(dir) {
+            Err(error) if error.kind() == ErrorKind::ResourceBusy => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => return Ok(()),
+        }
+    }
+    bail!("{} stays busy", dir.display())
+}
