@@ -55,10 +55,8 @@ fn build_guest(root: &Path, out: &Path) -> Result<PathBuf> {
 
 fn guest_flags(root: &Path) -> String {
     let home = env::var("CARGO_HOME").or_else(|_| env::var("HOME").map(|home| home + "/.cargo"));
-    let mut flags = vec![
-        GUEST_FLAGS.to_owned(),
-        format!("--remap-path-prefix={}=/keycell", root.display()),
-    ];
+    let mut flags =
+        vec![GUEST_FLAGS.to_owned(), format!("--remap-path-prefix={}=/keycell", root.display())];
     flags.extend(home.map(|home| format!("--remap-path-prefix={home}=/cargo")));
     flags.join("\u{1f}")
 }

@@ -52,7 +52,8 @@ impl Walk<'_> {
             if self.entries > MAX_ENTRIES {
                 return self.skip(shown, "the directory holds too many files to look at all");
             }
-            let shown = if shown.is_empty() { text.into_owned() } else { format!("{shown}/{text}") };
+            let shown =
+                if shown.is_empty() { text.into_owned() } else { format!("{shown}/{text}") };
             self.entry(&path.join(name), &shown, depth);
         }
     }

@@ -70,7 +70,9 @@ fn arguments() -> Result<Option<Arguments>, Failure> {
             ("--help" | "-h", _) => return Ok(None),
             ("--payload", Some(value)) => payload = Some(value),
             ("--keys", Some(value)) => keys = value.into(),
-            ("--payload" | "--keys", None) => return Err(usage(&format!("`{flag}` needs a value"))),
+            ("--payload" | "--keys", None) => {
+                return Err(usage(&format!("`{flag}` needs a value")));
+            }
             _ => return Err(usage(&format!("unexpected argument `{flag}`"))),
         }
     }

@@ -29,8 +29,7 @@ pub fn unwrap(
     ring.add_parameters(&payload.parameters);
     // One line each, on success too: the host writes them to its log.
     ring.skipped().iter().for_each(|skipped| eprintln!("passed over {skipped}"));
-    unwrap::unwrap(&payload, &ring, &mut SysRng)
-        .map_err(|error| Failure::no_key(&error, &ring))
+    unwrap::unwrap(&payload, &ring, &mut SysRng).map_err(|error| Failure::no_key(&error, &ring))
 }
 
 /// How many files that are no keys a message names.

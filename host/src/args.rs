@@ -99,7 +99,12 @@ fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Tell on standard error what each instance of the guest was granted"),
         )
-        .arg(Arg::new("ignored").num_args(0..).hide(true).value_parser(clap::value_parser!(OsString)))
+        .arg(
+            Arg::new("ignored")
+                .num_args(0..)
+                .hide(true)
+                .value_parser(clap::value_parser!(OsString)),
+        )
 }
 
 /// `-decryption-keys-path` is a long flag to Go: a single dash before more than one letter.

@@ -5,9 +5,7 @@ use ocicrypt::layer::{self, PlainReader};
 use wasmtime::component::Resource;
 use wasmtime::{Result, format_err};
 use wasmtime_wasi::async_trait;
-use wasmtime_wasi::p2::{
-    DynInputStream, InputStream, Pollable, StreamError, StreamResult,
-};
+use wasmtime_wasi::p2::{DynInputStream, InputStream, Pollable, StreamError, StreamResult};
 
 use crate::contract::LayerKey;
 use crate::contract::keycell::decoder::{cipher, types};

@@ -41,7 +41,10 @@ pub fn disarm() {
     LAST_RESORT.store(0, Ordering::Relaxed);
 }
 
-#[expect(unsafe_code, reason = "a signal handler and a timer; no crate that is built here has both")]
+#[expect(
+    unsafe_code,
+    reason = "a signal handler and a timer; no crate that is built here has both"
+)]
 fn install() -> std::io::Result<()> {
     let second = libc::timeval { tv_sec: 1, tv_usec: 0 };
     let every_second = libc::itimerval { it_interval: second, it_value: second };

@@ -16,33 +16,39 @@ pub fn unwrap(directory: Option<&Path>, key_files: &[KeyFile], payload: usize) -
             names.collect::<Vec<_>>().join(", ") + ", as bytes"
         }
     };
-    table("unwrap", &[
-        ("payload", true, format!("{payload} bytes from descriptor 3")),
-        ("private keys", keys != "none", keys),
-        ("random numbers", true, "for blinding".to_owned()),
-        ("memory", true, format!("{} MiB", limits::MEMORY >> 20)),
-        ("time", true, format!("{} seconds", limits::UNWRAP_SECONDS)),
-        ("encrypted layer", false, String::new()),
-        ("plain layer", false, String::new()),
-        ("cipher", false, String::new()),
-        ("other files, network, environment, clock, processes", false, String::new()),
-    ])
+    table(
+        "unwrap",
+        &[
+            ("payload", true, format!("{payload} bytes from descriptor 3")),
+            ("private keys", keys != "none", keys),
+            ("random numbers", true, "for blinding".to_owned()),
+            ("memory", true, format!("{} MiB", limits::MEMORY >> 20)),
+            ("time", true, format!("{} seconds", limits::UNWRAP_SECONDS)),
+            ("encrypted layer", false, String::new()),
+            ("plain layer", false, String::new()),
+            ("cipher", false, String::new()),
+            ("other files, network, environment, clock, processes", false, String::new()),
+        ],
+    )
 }
 
 /// The grants of the second instance.
 pub fn decrypt(cipher: CipherSide) -> String {
     let lent = cipher == CipherSide::Host;
-    table("decrypt", &[
-        ("layer key", true, "the one that `unwrap` returned".to_owned()),
-        ("encrypted layer", true, "standard input".to_owned()),
-        ("plain layer", true, "standard output, checked against the cipher".to_owned()),
-        ("cipher", lent, "the host's, once".to_owned()),
-        ("memory", true, format!("{} MiB", limits::MEMORY >> 20)),
-        ("payload", false, String::new()),
-        ("private keys", false, String::new()),
-        ("random numbers", false, String::new()),
-        ("files, network, environment, clock, processes", false, String::new()),
-    ])
+    table(
+        "decrypt",
+        &[
+            ("layer key", true, "the one that `unwrap` returned".to_owned()),
+            ("encrypted layer", true, "standard input".to_owned()),
+            ("plain layer", true, "standard output, checked against the cipher".to_owned()),
+            ("cipher", lent, "the host's, once".to_owned()),
+            ("memory", true, format!("{} MiB", limits::MEMORY >> 20)),
+            ("payload", false, String::new()),
+            ("private keys", false, String::new()),
+            ("random numbers", false, String::new()),
+            ("files, network, environment, clock, processes", false, String::new()),
+        ],
+    )
 }
 
 fn table(step: &str, rows: &[(&str, bool, String)]) -> String {

@@ -38,7 +38,9 @@ impl Keys {
         let Some(path) = path else { return Ok(Self::None) };
         match std::fs::metadata(path) {
             Ok(found) if found.is_dir() => Ok(Self::Directory(path.to_owned())),
-            Ok(found) if found.is_file() => read_files(path).map_err(|error| unreadable(path, &error)),
+            Ok(found) if found.is_file() => {
+                read_files(path).map_err(|error| unreadable(path, &error))
+            }
             Ok(_) => Err(unreadable(path, &io::Error::other("neither a directory nor a file"))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::None),
             Err(error) => Err(unreadable(path, &error)),

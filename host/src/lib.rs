@@ -37,8 +37,10 @@ pub fn main(guest: &Artefact) -> ExitCode {
         Ok(args::Request::Print(text)) => return message::print(&text),
         Err(failure) => return message::fail(&failure, None),
     };
+    // Before anything else is opened: it would get the number of a descriptor that is missing.
+    let payload = descriptors::take_payload(limits::PAYLOAD);
     let log = message::Log::open(job.log.as_deref());
-    match steps::run(&job, guest, &log) {
+    match steps::run(&job, payload, guest, &log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => message::fail(&failure, Some(&log)),
     }

@@ -9,6 +9,7 @@ use crate::args::{CipherSide, Job};
 use crate::artefact::Artefact;
 use crate::cipher::{Loan, checked};
 use crate::contract::{DecoderPre, Failure, LayerKey, Request};
+use crate::descriptors::PayloadFault;
 use crate::failures::{broken_guest, broken_host, failed, guest_failure, stream_failure};
 use crate::instance::{self, Instance};
 use crate::keys::Keys;
@@ -17,12 +18,17 @@ use crate::message::{self, Log};
 use crate::streams::{GuestLog, Sink, Source};
 use crate::{deadline, descriptors, explain, failures, limits};
 
-/// Decrypts the layer on standard input to standard output.
+/// Decrypts the layer on standard input to standard output, with what was on descriptor 3.
 ///
 /// # Errors
 /// Why there is no layer, with the way out. An empty message is a reader that has gone.
-pub fn run(job: &Job, guest: &Artefact, log: &Log) -> Result<(), Failure> {
-    let payload = descriptors::take_payload(limits::PAYLOAD).map_err(failures::payload_failure)?;
+pub fn run(
+    job: &Job,
+    payload: Result<Vec<u8>, PayloadFault>,
+    guest: &Artefact,
+    log: &Log,
+) -> Result<(), Failure> {
+    let payload = payload.map_err(failures::payload_failure)?;
     if !descriptors::stdout_was_open() {
         return Err(failed("standard output is closed, there is nowhere to write the layer to"));
     }

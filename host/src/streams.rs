@@ -141,10 +141,12 @@ fn retry(
     loop {
         match call() {
             Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => match poll(&mut [PollFd::from_borrowed_fd(descriptor, wanted)], None) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            },
+            Err(Errno::AGAIN) => {
+                match poll(&mut [PollFd::from_borrowed_fd(descriptor, wanted)], None) {
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
             done => return Ok(done?),
         }
     }
