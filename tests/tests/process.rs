@@ -91,6 +91,18 @@ fn main() -> ExitCode {
     });
     case("annotation/other-hmac", other_hmac);
 
+    // Every byte through WebAssembly, with nothing lent by the host.
+    case("cipher-in-the-guest/whole-layer", |layer| {
+        layer.comes_out_of(&layer.complete()?.arg("--cipher").arg("guest"))
+    });
+    case("cipher-in-the-guest/last-byte-changed", |layer| {
+        let mut bytes = layer.encrypted.clone();
+        *bytes.last_mut().context("an empty layer")? ^= 1;
+        let outcome = layer.complete()?.arg("--cipher").arg("guest").layer(bytes).run()?;
+        outcome.error()?;
+        incomplete(layer, &outcome)
+    });
+
     // Descriptors.
     case("stdin/closed", |layer| fails_without_layer(&layer.complete()?.close(0).run()?));
     case("stdout/closed", |layer| {
