@@ -20,6 +20,7 @@ use self::agreement::Agreement;
 use self::content::Encryption;
 use self::header::Header;
 use self::message::Message;
+pub use self::agreement::unwrap_aes_key;
 pub use self::work::{BUDGET, Work};
 
 /// Why a JWE, or one recipient of it, was refused. The texts show names of algorithms from the

@@ -5,6 +5,7 @@ mod der;
 mod ec;
 mod encrypted;
 mod jwk;
+mod oaep;
 mod pem;
 mod rsa;
 

@@ -107,11 +107,7 @@ impl Agreement {
         let shared = shared.ok_or(JweError::Malformed("`epk` is not a point of its curve"))?;
         let block = derive(&shared, self.alg.name(), &self.apu, &self.apv, self.alg.key_length());
         let key = &block[..self.alg.key_length()];
-        Ok(match self.alg {
-            WrapAlgorithm::A128Kw => unwrap_key::<Aes128>(key, wrapped),
-            WrapAlgorithm::A192Kw => unwrap_key::<Aes192>(key, wrapped),
-            WrapAlgorithm::A256Kw => unwrap_key::<Aes256>(key, wrapped),
-        })
+        Ok(unwrap_aes_key(key, wrapped))
     }
 
     /// Feeds everything that decides whether a key fits.
@@ -136,12 +132,24 @@ fn derive(shared: &[u8], alg: &str, apu: &[u8], apv: &[u8], length: usize) -> Ze
     Zeroizing::new(hash.finalize().into())
 }
 
-/// AES key unwrap (RFC 3394, section 2.2.2).
-fn unwrap_key<C>(key: &[u8], wrapped: &[u8]) -> Option<Zeroizing<Vec<u8>>>
+/// AES key unwrap (RFC 3394, section 2.2.2). The wrapping key has 16, 24 or 32 bytes; what it
+/// wraps is 8 bytes longer than what comes out. None if that was not wrapped with this key.
+pub fn unwrap_aes_key(key: &[u8], wrapped: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    match key.len() {
+        16 => unwrap_with::<Aes128>(key, wrapped),
+        24 => unwrap_with::<Aes192>(key, wrapped),
+        32 => unwrap_with::<Aes256>(key, wrapped),
+        _ => None,
+    }
+}
+
+fn unwrap_with<C>(key: &[u8], wrapped: &[u8]) -> Option<Zeroizing<Vec<u8>>>
 where
     C: BlockCipherDecrypt<BlockSize = U16> + KeyInit,
 {
-    let mut unwrapped = Zeroizing::new(vec![0; wrapped.len().checked_sub(8)?]);
+    // Less than two blocks cannot be wrapped.
+    let length = wrapped.len().checked_sub(8).filter(|length| *length >= 16)?;
+    let mut unwrapped = Zeroizing::new(vec![0; length]);
     AesKw::<C>::new_from_slice(key).ok()?.unwrap_key(wrapped, &mut unwrapped).ok()?;
     Some(unwrapped)
 }

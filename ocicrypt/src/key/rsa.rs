@@ -1,14 +1,15 @@
 //! RSA private keys (RFC 8017, section 3.2) and the one operation that they are for.
 
 use pkcs8::EncodePublicKey;
+use rsa::BoxedUint;
+use rsa::hazmat::rsa_decrypt_and_check;
 use rsa::rand_core::TryCryptoRng;
 use rsa::traits::PublicKeyParts;
-use rsa::{BoxedUint, Oaep};
 use sha1::Sha1;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::NotAKey;
+use super::{NotAKey, oaep};
 
 /// The shortest modulus that is accepted, in bits. Short keys are weak, but who can factor one
 /// has no need of us: refusing to decrypt protects nobody.
@@ -19,6 +20,9 @@ pub const MAX_BITS: u32 = 8192;
 
 /// Public exponents are below 2³³; the crate that computes refuses longer ones.
 const MAX_EXPONENT_BYTES: usize = 5;
+
+/// Primes of one key: OpenSSL makes keys of up to five.
+const MAX_PRIMES: usize = 5;
 
 /// An RSA private key of [`MIN_BITS`] to [`MAX_BITS`] bits. Wipes itself when dropped.
 pub struct RsaKey(rsa::PrivateKey);
@@ -57,7 +61,7 @@ impl RsaKey {
             && bit_length(e) as usize <= MAX_EXPONENT_BYTES * 8
             && bit_length(d) > 1
             && bit_length(d) <= bits
-            && primes.len() <= 5
+            && primes.len() <= MAX_PRIMES
             && primes.iter().all(|prime| (2..=bits).contains(&bit_length(prime)));
         let number = |bytes| {
             BoxedUint::from_be_slice(trim(bytes), bit_length(bytes))
@@ -96,14 +100,24 @@ impl RsaKey {
         ciphertext: &[u8],
         rng: &mut R,
     ) -> Result<Zeroizing<Vec<u8>>, OaepRefusal> {
-        let plaintext = match hash {
-            OaepHash::Sha1 => self.0.decrypt_blinded(rng, Oaep::<Sha1>::new(), ciphertext),
-            OaepHash::Sha256 => self.0.decrypt_blinded(rng, Oaep::<Sha256>::new(), ciphertext),
-        };
-        plaintext.map(Zeroizing::new).map_err(|error| match error {
+        let refused = |error| match error {
             rsa::Error::Rng => OaepRefusal::NoRandomness,
             _ => OaepRefusal::WrongKey,
-        })
+        };
+        if ciphertext.len() != self.size() {
+            return Err(OaepRefusal::WrongKey);
+        }
+        let number = BoxedUint::from_be_slice(ciphertext, self.0.n_bits_precision());
+        let number = number.map_err(|_| OaepRefusal::WrongKey)?;
+        let decrypted = rsa_decrypt_and_check(&self.0, Some(rng), &number).map_err(refused)?;
+        let mut encoded = Zeroizing::new(Zeroizing::new(decrypted).to_be_bytes().into_vec());
+        // Whole machine words, of which the modulus need not fill the first.
+        let unused = encoded.len().saturating_sub(self.size());
+        let message = match hash {
+            OaepHash::Sha1 => oaep::decode::<Sha1>(&mut encoded[unused..]),
+            OaepHash::Sha256 => oaep::decode::<Sha256>(&mut encoded[unused..]),
+        };
+        message.ok_or(OaepRefusal::WrongKey)
     }
 
     /// DER `SubjectPublicKeyInfo`.
