@@ -1,0 +1,76 @@
+# make          builds everything into dist/
+# make demo     shows the main job, and what the sandbox refuses
+# make test     runs every check; needs root (it starts containerd) and Debian's packages
+# make install  copies the programs to $(PREFIX)/bin
+# make clean    removes what was built
+
+PREFIX ?= /usr/local
+CARGO ?= cargo
+DIST := dist
+WASMTIME_VERSION := 48.0.8
+
+# Paths of the machine that builds do not belong in what it builds.
+REMAP := --remap-path-prefix=$(CURDIR)=/keycell \
+         --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
+BUILD := $(CARGO) build --release --locked
+PORTABLE := RUSTFLAGS="$(REMAP)" $(BUILD) --package keycell-guest --bin decoder-portable \
+            --no-default-features --target-dir target/portable
+
+.PHONY: all demo test lint install clean targets tools wasmtime
+
+all: targets
+	$(BUILD) --package ctd-decoder
+	$(BUILD) --package keycell
+	$(PORTABLE) --target wasm32-wasip2
+	$(PORTABLE) --target wasm32-wasip1
+	mkdir -p $(DIST)
+	cp target/release/ctd-decoder target/release/keycell $(DIST)/
+	cp target/guest/wasm32-wasip2/release/keycell_guest.wasm $(DIST)/decoder.wasm
+	cp target/portable/wasm32-wasip2/release/decoder-portable.wasm $(DIST)/decoder-portable.wasm
+	cp target/portable/wasm32-wasip1/release/decoder-portable.wasm $(DIST)/decoder-portable-core.wasm
+	@ls -l $(DIST)
+
+# The toolchain that rust-toolchain.toml names may be there without its WebAssembly targets.
+targets:
+	@rustup target list --installed | grep -qx wasm32-wasip1 || rustup target add wasm32-wasip1
+	@rustup target list --installed | grep -qx wasm32-wasip2 || rustup target add wasm32-wasip2
+
+# Debian's packages that the demo and the tests run.
+tools:
+	@tests/install-tools.sh
+
+# The runtime for the portable guest, built from its published source.
+wasmtime: target/tools/bin/wasmtime
+target/tools/bin/wasmtime:
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	    $(CARGO) install wasmtime-cli --version $(WASMTIME_VERSION) --locked --root target/tools \
+	    --target-dir target/tools/build --no-default-features --features run,cranelift,component-model
+
+demo: all tools
+	$(BUILD) --package keycell-hostile --bin probe
+	@tests/demo.sh
+
+test: all tools wasmtime lint
+	$(CARGO) test --release --locked --package ocicrypt
+	$(CARGO) test --release --locked --package ctd-decoder
+	$(CARGO) test --release --locked --package keycell-hostile
+	$(CARGO) test --release --locked --package keycell-tests
+
+# Package by package: together, cargo would give each the features of all.
+lint: targets
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --locked --package ocicrypt --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked --package ctd-decoder --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked --package keycell --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked --package keycell-hostile --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked --package keycell-tests --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked --package keycell-guest --target wasm32-wasip2 -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --package ocicrypt
+
+install: all
+	install -D -m 0755 $(DIST)/ctd-decoder $(DESTDIR)$(PREFIX)/bin/ctd-decoder
+	install -D -m 0755 $(DIST)/keycell $(DESTDIR)$(PREFIX)/bin/keycell
+
+clean:
+	$(CARGO) clean
+	rm -rf $(DIST)

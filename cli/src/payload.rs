@@ -1,0 +1,34 @@
+//! `keycell payload`: what containerd passes on descriptor 3, to try a decoder by hand.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use ocicrypt::payload::TYPE_URL;
+use prost::Message;
+use serde_json::json;
+
+use crate::layout::Image;
+
+/// Writes the payload of a CRI pull for layer `number`, counted from 1, and answers with the path
+/// of the encrypted layer.
+pub fn write(name: &str, number: usize, output: &Path) -> Result<String> {
+    let image = Image::open(name)?;
+    let layer = number.checked_sub(1).and_then(|index| image.layers.get(index));
+    let count = image.layers.len();
+    let layer = layer.with_context(|| format!("layer {number} is not one of the {count}"))?;
+    let value = json!({ "DecryptConfig": { "Parameters": null }, "Descriptor": layer });
+    let any = Any { type_url: TYPE_URL.to_owned(), value: serde_json::to_vec(&value)? };
+    let shown = output.display();
+    std::fs::write(output, any.encode_to_vec())
+        .with_context(|| format!("cannot write `{shown}`"))?;
+    Ok(format!("{}\n", image.blob(layer)?.display()))
+}
+
+/// `google.protobuf.Any`.
+#[derive(Message)]
+struct Any {
+    #[prost(string, tag = "1")]
+    type_url: String,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
