@@ -4,6 +4,7 @@ use ocicrypt::layer;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
+use zeroize::Zeroize;
 
 use crate::args::{CipherSide, Job};
 use crate::artefact::Artefact;
@@ -81,7 +82,7 @@ impl Host {
         deadline::arm(limits::UNWRAP_SECONDS);
 
         let media_type = std::env::var("STREAM_PROCESSOR_MEDIATYPE").ok();
-        let request = Request { payload, media_type, key_files };
+        let mut request = Request { payload, media_type, key_files };
         let answer = async {
             let decoder = self.guest.instantiate_async(&mut store).await?;
             decoder.keycell_decoder_unwrapping().call_unwrap(&mut store, &request).await
@@ -89,10 +90,14 @@ impl Host {
         let answer = answer.await;
         drop(store);
         deadline::disarm();
+        request.payload.zeroize(); // it may carry private keys
+        request.key_files.iter_mut().for_each(|file| file.content.zeroize());
         remember(&said, log);
 
-        let key = answer.map_err(|error| guest_failure("unwrap", &error, &said))??;
-        checked(&key).map_err(|error| broken_guest("unwrap", &error.to_string()))
+        let mut record = answer.map_err(|error| guest_failure("unwrap", &error, &said))??;
+        let key = checked(&record);
+        record.key.zeroize();
+        key.map_err(|error| broken_guest("unwrap", &error.to_string()))
     }
 
     /// The second step. `Ok` only if the books say so.
@@ -104,7 +109,7 @@ impl Host {
         let sink: DynOutputStream = Box::new(Sink::new(ledger.clone(), job.cipher));
         let source = instance.table.push(source).map_err(|error| broken_host(error.into()))?;
         let sink = instance.table.push(sink).map_err(|error| broken_host(error.into()))?;
-        let record = record(&key);
+        let mut record = record(&key);
         if job.cipher == CipherSide::Host {
             instance.loan = Some(Loan { key, source: source.rep(), ledger: ledger.clone() });
         }
@@ -120,6 +125,7 @@ impl Host {
             decrypting.call_decrypt(&mut store, &record, source, sink).await
         };
         let answer = answer.await;
+        record.key.zeroize();
         remember(&said, log);
         verdict(job.cipher, answer, &ledger, &said)
     }

@@ -13,6 +13,8 @@ use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::text::printable;
+
 /// The only layer cipher that the format defines, as its `cipher` member names it.
 pub const AES_256_CTR_HMAC_SHA256: &str = "AES_256_CTR_HMAC_SHA256";
 
@@ -273,8 +275,7 @@ impl<R: Read> PlainReader<R> {
         }
         while let Some(decryptor) = &mut self.decryptor {
             self.failed = true; // until this pass has gone well
-            let mut chunk = Vec::with_capacity(CHUNK);
-            (&mut self.source).take(CHUNK as u64).read_to_end(&mut chunk)?;
+            let mut chunk = filled(&mut self.source)?;
             decryptor.update(&mut chunk);
             let full = chunk.len() == CHUNK;
             if full {
@@ -301,6 +302,23 @@ impl<R: Read> PlainReader<R> {
     }
 }
 
+/// A whole chunk, or what is left before the end.
+fn filled(source: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut chunk = vec![0; CHUNK];
+    let mut length = 0;
+    while length < CHUNK {
+        // Not `read_to_end`: that begins with small reads, and a pipe gives 64 KiB at once.
+        match source.read(&mut chunk[length..]) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    chunk.truncate(length);
+    Ok(chunk)
+}
+
 fn exactly<const N: usize>(what: &'static str, bytes: &[u8]) -> Result<[u8; N], LayerError> {
     let wrong = LayerError::WrongLength { what, found: bytes.len(), wanted: N };
     bytes.try_into().map_err(|_| wrong)
@@ -314,9 +332,4 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
     };
     let pairs = text.as_bytes().chunks(2);
     pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?)).collect()
-}
-
-/// A name from outside, short and without control characters, for a message.
-fn printable(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(64).collect()
 }
