@@ -5,8 +5,9 @@ set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 PATH=$root/dist:$PATH:/usr/sbin:/sbin
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+work=$root/target/demo # stays, for the examples in the README
+rm -rf "$work"
+mkdir -p "$work"
 cd "$work"
 
 step() {
@@ -20,6 +21,7 @@ umoci unpack --image plain:demo bundle >/dev/null 2>&1
 mkdir bundle/rootfs/bin
 cp "$(command -v busybox)" bundle/rootfs/bin/
 umoci repack --image plain:demo bundle >/dev/null 2>&1
+rm -rf bundle
 keycell inspect oci:plain:demo
 
 step "a key, and the image encrypted for it (openssl, skopeo)"
@@ -33,22 +35,22 @@ keycell keys keys/demo.pem
 
 step "the layer decrypted as containerd does: payload on 3, layer on 0, plain layer from 1"
 plain=$(keycell payload oci:plain:demo --output /dev/null)
-encrypted=$(keycell payload oci:encrypted:demo --output payload)
-echo '$ ctd-decoder --decryption-keys-path keys --explain 3<payload <encrypted >decrypted'
-ctd-decoder --decryption-keys-path keys --explain 3<payload <"$encrypted" >decrypted
+cp "$(keycell payload oci:encrypted:demo --output payload)" layer
+echo '$ ctd-decoder --decryption-keys-path keys --explain 3<payload <layer >decrypted'
+ctd-decoder --decryption-keys-path keys --explain 3<payload <layer >decrypted
 cmp decrypted "$plain"
 echo "the decrypted layer is the plain one, byte for byte: $(wc -c <decrypted) bytes"
 
 step "the same layer with a key that does not fit"
 mkdir other
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out other/wrong.pem
-if ctd-decoder --decryption-keys-path other 3<payload <"$encrypted" >refused; then
+if ctd-decoder --decryption-keys-path other 3<payload <layer >refused; then
     echo "it was decrypted, which must not be" && exit 1
 fi
 echo "exit code 1, $(wc -c <refused) bytes written"
 
 step "the same layer with one bit flipped"
-cp "$encrypted" flipped
+cp layer flipped
 printf '\377' | dd of=flipped bs=1 seek=1000 conv=notrunc status=none
 if ctd-decoder --decryption-keys-path keys 3<payload <flipped >refused; then
     echo "it was accepted, which must not be" && exit 1
