@@ -136,3 +136,40 @@ fn failure(error: &clap::Error) -> Failure {
     let line = line.trim_start_matches("error: ").replace('\'', "`");
     Failure { message: line, hints: vec!["`ctd-decoder --help` lists the flags".to_owned()] }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn parsed(args: &[&str]) -> Result<Request, Failure> {
+        parse(["ctd-decoder"].iter().chain(args).map(OsString::from))
+    }
+
+    #[test]
+    fn every_spelling_of_the_original_flag_is_taken() {
+        for args in [
+            &["--decryption-keys-path", "/keys"][..],
+            &["--decryption-keys-path=/keys"],
+            &["-decryption-keys-path", "/keys"],
+            &["-decryption-keys-path=/keys"],
+            &["--decryption-keys-path", "/other", "--decryption-keys-path=/keys"],
+            &["--decryption-keys-path", "/keys", "further", "arguments"],
+        ] {
+            let Ok(Request::Decrypt(job)) = parsed(args) else { panic!("{args:?}") };
+            assert_eq!(job.keys.as_deref(), Some(Path::new("/keys")), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_flag_there_is_no_directory() {
+        assert!(matches!(parsed(&[]), Ok(Request::Decrypt(Job { keys: None, .. }))));
+    }
+
+    #[test]
+    fn an_unknown_flag_is_named() {
+        let Err(failure) = parsed(&["--decryption-key-path", "/keys"]) else { panic!() };
+        assert!(failure.message.contains("`--decryption-key-path`"), "{}", failure.message);
+    }
+}

@@ -174,3 +174,71 @@ impl Books {
         self.opened && self.drained && self.released == self.written && !self.is_faulty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Books of a cipher that gave out three chunks.
+    fn books() -> (Books, [Bytes; 3]) {
+        let chunks = ["first", "second", "third"].map(|text| Bytes::from_static(text.as_bytes()));
+        let mut books = Books::default();
+        for chunk in &chunks {
+            assert!(books.release(chunk).is_ok());
+        }
+        (books, chunks)
+    }
+
+    #[test]
+    fn the_same_bytes_in_any_pieces_are_accepted() {
+        let (mut books, chunks) = books();
+        assert!(books.claim(&chunks[0]).is_ok());
+        assert!(books.claim(&Bytes::from_static(b"sec")).is_ok());
+        assert!(books.claim(&Bytes::from_static(b"ondthi")).is_ok());
+        assert!(books.claim(&Bytes::from_static(b"rd")).is_ok());
+        assert_eq!(books.outstanding_bytes, 0);
+    }
+
+    #[test]
+    fn other_bytes_are_refused() {
+        let (mut books, _) = books();
+        assert!(books.claim(&Bytes::from_static(b"firzt")).is_err());
+        assert!(matches!(books.take_fault(), Some(Fault::Altered)));
+    }
+
+    #[test]
+    fn another_order_is_refused() {
+        let (mut books, chunks) = books();
+        assert!(books.claim(&chunks[1]).is_err());
+    }
+
+    #[test]
+    fn more_bytes_than_were_given_out_are_refused() {
+        let (mut books, _) = books();
+        assert!(books.claim(&Bytes::from_static(b"firstsecondthird.")).is_err());
+        assert!(matches!(books.take_fault(), Some(Fault::TooMuch)));
+    }
+
+    #[test]
+    fn a_guest_that_hoards_is_refused() {
+        let mut books = Books::default();
+        let chunk = Bytes::from(vec![0; CHUNK]);
+        let kept = (0..).take_while(|_| books.release(&chunk).is_ok()).count();
+        assert_eq!(kept, limits::OUTSTANDING / CHUNK);
+        assert!(matches!(books.take_fault(), Some(Fault::Hoarding)));
+    }
+
+    #[test]
+    fn a_guest_that_decrypts_itself_cannot_write_more_than_it_read() {
+        let mut books = Books { read: 4, ..Books::default() };
+        assert!(books.hold_back(b"four").is_ok());
+        assert!(books.hold_back(b"!").is_err());
+    }
+
+    #[test]
+    fn a_guest_that_decrypts_itself_has_to_read_to_the_end() {
+        let mut books = Books { read: 4, ..Books::default() };
+        assert!(books.hold_back(b"four").is_ok());
+        assert!(books.let_go().is_err());
+    }
+}
