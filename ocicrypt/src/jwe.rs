@@ -17,10 +17,10 @@ use crate::key::{KeyKind, OaepHash, OaepRefusal, PrivateKey};
 use crate::keyring::NamedKey;
 
 use self::agreement::Agreement;
+pub use self::agreement::unwrap_aes_key;
 use self::content::Encryption;
 use self::header::Header;
 use self::message::Message;
-pub use self::agreement::unwrap_aes_key;
 pub use self::work::{BUDGET, Work};
 
 /// Why a JWE, or one recipient of it, was refused. The texts show names of algorithms from the

@@ -71,7 +71,8 @@ fn ecdh_trials() -> Vec<Trial> {
                 trials.push(Trial::test(name, move || {
                     let found = agree(curve, &test.private_key, &test.public_key)?;
                     // JWE has coordinates, so only uncompressed points can be asked for.
-                    let must = test.result != TestResult::Invalid && test.public_key.first() == Some(&4);
+                    let must =
+                        test.result != TestResult::Invalid && test.public_key.first() == Some(&4);
                     let wanted = must.then_some(&test.shared_secret[..]);
                     compare(found.as_deref(), wanted)
                 }));

@@ -61,3 +61,31 @@ pub(super) fn id(feed: impl FnOnce(&mut dyn FnMut(&[u8]))) -> [u8; 32] {
     });
     hash.finalize().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operations(kind: KeyKind) -> u64 {
+        let mut work = Work::default();
+        let mut count = 0;
+        while work.spend(kind).is_ok() {
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn the_budget_is_counted_in_time() {
+        assert!((7000..=BUDGET).contains(&operations(KeyKind::Rsa { bits: 2048 })));
+        assert!((100..=BUDGET / 64).contains(&operations(KeyKind::Rsa { bits: 8192 })));
+        assert!(operations(KeyKind::Rsa { bits: 1024 }) > 4 * BUDGET);
+        assert_eq!(operations(KeyKind::P256), 4 * BUDGET);
+    }
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        let id = |parts: &[&[u8]]| super::id(|hash| parts.iter().for_each(|part| hash(part)));
+        assert_ne!(id(&[b"ab", b"c"]), id(&[b"a", b"bc"]));
+    }
+}

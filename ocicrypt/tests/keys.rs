@@ -1,0 +1,207 @@
+//! What is a key, what is none, and that damage is neither accepted nor fatal.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{key_file, ring};
+use getrandom::SysRng;
+use ocicrypt::key::{NotAKey, OaepHash, PrivateKey};
+use ocicrypt::keyring::{KeyRing, describe};
+use ocicrypt::payload::Payload;
+use serde_json::json;
+
+fn refusal(bytes: &[u8]) -> NotAKey {
+    let mut parsed = PrivateKey::parse(bytes, None);
+    assert!(parsed.keys.is_empty(), "a key was found");
+    parsed.refused.remove(0)
+}
+
+#[test]
+fn what_is_no_key_says_what_it_is() {
+    let cases = [
+        ("public.pem", NotAKey::PublicKey),
+        ("public.der", NotAKey::PublicKey),
+        ("public.pkcs1.der", NotAKey::PublicKey),
+        ("public.jwk", NotAKey::PublicKey),
+        ("certificate.pem", NotAKey::Certificate),
+        ("certificate.der", NotAKey::Certificate),
+        ("container.p12", NotAKey::Pkcs12),
+        ("encrypted.pkcs8.pem", NotAKey::Encrypted("PKCS#8")),
+        ("encrypted.pkcs8.der", NotAKey::Encrypted("PKCS#8")),
+        ("encrypted.dek-info.pem", NotAKey::Encrypted("PEM with DEK-Info")),
+        ("rsa-pss.pkcs8.pem", NotAKey::OtherKind("RSASSA-PSS".to_owned())),
+        ("ed25519.pkcs8.pem", NotAKey::OtherKind("Ed25519".to_owned())),
+        ("x25519.pkcs8.pem", NotAKey::OtherKind("X25519".to_owned())),
+        ("secp256k1.pkcs8.pem", NotAKey::OtherCurve),
+        ("rsa-512.pkcs8.pem", NotAKey::RsaSize(512)),
+    ];
+    for (name, reason) in cases {
+        assert_eq!(refusal(&key_file(name)), reason, "{name}");
+    }
+    for (text, reason) in [
+        ("", NotAKey::Empty),
+        (" \n", NotAKey::Empty),
+        ("password", NotAKey::Unknown),
+        ("0x30", NotAKey::Unknown),
+        ("\0\u{1}", NotAKey::Unknown),
+        ("{}", NotAKey::Malformed("JWK")),
+        ("{", NotAKey::Malformed("JWK")),
+        (r#"{"keys":[]}"#, NotAKey::Empty),
+        (r#"{"kty":"oct","k":"AAAA"}"#, NotAKey::OtherKind("a symmetric JWK".to_owned())),
+        (r#"{"kty":"EC","crv":"P-256","d":"AA"}"#, NotAKey::Inconsistent),
+        (r#"{"kty":"EC","crv":"P-256","d":"="}"#, NotAKey::Malformed("JWK")),
+        (r#"{"kty":"EC","crv":"P-224","d":"AQ"}"#, NotAKey::OtherCurve),
+        (r#"{"kty":"OKP","crv":"X25519","d":"AQ"}"#, NotAKey::OtherKind("X25519".to_owned())),
+        ("-----BEGIN PRIVATE KEY-----\n", NotAKey::Malformed("PEM")),
+        ("-----BEGIN PRIVATE KEY-----\n%\n-----END PRIVATE KEY-----", NotAKey::Malformed("PEM")),
+        ("-----BEGIN A-----\n-----END B-----", NotAKey::Malformed("PEM")),
+        (
+            "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nAAAA\n=AAAA\n-----END PGP PRIVATE KEY BLOCK-----",
+            NotAKey::Malformed("PEM"),
+        ),
+        (
+            "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----",
+            NotAKey::OtherPem("OPENSSH PRIVATE KEY".to_owned()),
+        ),
+    ] {
+        assert_eq!(refusal(text.as_bytes()), reason, "{text:?}");
+    }
+}
+
+#[test]
+fn several_keys_in_one_file() {
+    let kinds = |name| {
+        let parsed = PrivateKey::parse(&key_file(name), None);
+        let kinds: Vec<_> = parsed.keys.iter().map(|key| key.kind().to_string()).collect();
+        (kinds, parsed.refused)
+    };
+    let ed25519 = NotAKey::OtherKind("Ed25519".to_owned());
+    let (keys, refused) = kinds("several.pem");
+    assert_eq!(keys, ["RSA-2048", "P-384"]);
+    assert_eq!(refused, [ed25519.clone(), NotAKey::Malformed("DER")]);
+    let (keys, refused) = kinds("set.jwks");
+    assert_eq!(keys, ["RSA-2048", "P-256"]);
+    let symmetric = NotAKey::OtherKind("a symmetric JWK".to_owned());
+    assert_eq!(refused, [ed25519, symmetric, NotAKey::Malformed("JWK")]);
+}
+
+#[test]
+fn a_modulus_that_is_too_long_is_refused_by_its_size() {
+    let long = common::base64url(&[0xff; 1025]);
+    let jwk = json!({ "kty": "RSA", "n": long, "e": "AQAB", "d": long, "p": "Aw", "q": "BQ" });
+    assert_eq!(refusal(jwk.to_string().as_bytes()), NotAKey::RsaSize(8200));
+}
+
+#[test]
+fn rsa_numbers_that_do_not_fit() {
+    let good: serde_json::Value = serde_json::from_slice(&key_file("rsa-2048.jwk")).unwrap();
+    let base64url = common::base64url;
+    let (n, p) = (good["n"].as_str().unwrap(), good["p"].as_str().unwrap());
+    let even = {
+        let mut bytes = common::from_base64url(n);
+        *bytes.last_mut().unwrap() &= 0xfe;
+        base64url(&bytes)
+    };
+    let mut changes =
+        vec![("n", even), ("q", p.to_owned()), ("p", base64url(&[1])), ("q", n.to_owned())];
+    for name in ["e", "d", "p", "q"] {
+        for bytes in [&[0][..], &[1], &[2], &[3], &[0xff; 256], &[0xff; 5000]] {
+            changes.push((name, base64url(bytes)));
+        }
+    }
+    for (name, value) in changes {
+        let mut jwk = good.clone();
+        jwk[name] = json!(value);
+        assert_eq!(refusal(jwk.to_string().as_bytes()), NotAKey::Inconsistent, "{name} {value}");
+        // Without primes they are computed, from numbers that may be anything.
+        for name in ["p", "q"] {
+            jwk.as_object_mut().unwrap().remove(name);
+        }
+        if name == "e" || name == "d" || name == "n" {
+            assert_eq!(
+                refusal(jwk.to_string().as_bytes()),
+                NotAKey::Inconsistent,
+                "{name} {value}"
+            );
+        }
+    }
+}
+
+/// Damage that goes unnoticed (it is in a part that is not used) must do no harm either.
+fn exercise(bytes: &[u8]) {
+    for key in PrivateKey::parse(bytes, None).keys {
+        let _ = key.fingerprint();
+        match key {
+            PrivateKey::Rsa(key) => {
+                let ciphertext = vec![1; key.size()];
+                let _ = key.decrypt_oaep(OaepHash::Sha1, &ciphertext, &mut SysRng);
+            }
+            PrivateKey::P256(key) => drop(key.agree(&[1; 32], &[1; 32])),
+            PrivateKey::P384(key) => drop(key.agree(&[1; 48], &[1; 48])),
+            PrivateKey::P521(key) => drop(key.agree(&[1; 66], &[1; 66])),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn every_byte_of_a_key_changed() {
+    for name in
+        ["p-256.pkcs8.der", "p-256.sec1.der", "p-384.no-public.pkcs8.der", "ed25519.pkcs8.pem"]
+    {
+        let good = key_file(name);
+        for position in 0..good.len() {
+            for value in [0, 1, 0x7f, 0x80, 0xff, good[position] ^ 1, good[position] ^ 0x20] {
+                let mut changed = good.clone();
+                changed[position] = value;
+                exercise(&changed);
+            }
+            exercise(&good[..position]);
+        }
+    }
+    for name in ["rsa-2048.pkcs8.der", "rsa-2048.pkcs1.der", "rsa-2048.no-primes.jwk"] {
+        let good = key_file(name);
+        for position in 0..good.len() {
+            let mut changed = good.clone();
+            changed[position] ^= 1 << (position % 7);
+            exercise(&changed);
+            assert!(PrivateKey::parse(&good[..position], None).keys.is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_ring_keeps_the_order_and_the_reasons() {
+    let mut ring = ring(&["public.pem", "several.pem", "rsa-2048.jwk"]);
+    let value = json!({ "DecryptConfig": { "Parameters": {
+        "privkeys": [common::base64(&key_file("p-256.pkcs8.der")), null, common::base64(b"?")],
+        "privkeys-passwords": [null],
+    } } });
+    ring.add_parameters(&Payload::parse(&common::any(&value)).unwrap().parameters);
+    ring.add_file("p-521", &key_file("p-521.jwk"));
+    let names: Vec<_> = ring.keys().map(|key| key.name().to_owned()).collect();
+    assert_eq!(names, ["several.pem", "several.pem", "p-521", "privkeys[0]"]);
+    let skipped: Vec<_> = ring.skipped().iter().map(ToString::to_string).collect();
+    let wanted = [
+        "`public.pem`: a public key, not a private one",
+        "`several.pem`: a key of a kind that opens no layer (Ed25519)",
+        "`several.pem`: a damaged key (DER)",
+        "`rsa-2048.jwk`: the same key as `several.pem`",
+        "`privkeys[2]`: not a key in PEM, DER or JWK form",
+    ];
+    assert_eq!(skipped, wanted);
+}
+
+#[test]
+fn a_list_of_keys_is_bounded() {
+    assert_eq!(describe([]), "no key was tried");
+    let ring = ring(&["rsa-2048.pkcs8.pem"]);
+    let fingerprint = common::json_data("keys/fingerprints.json")["rsa-2048"].clone();
+    let named = format!("RSA-2048 `rsa-2048.pkcs8.pem` ({})", fingerprint.as_str().unwrap());
+    assert_eq!(describe(ring.keys()), format!("1 key was tried: {named}"));
+    let many = describe(ring.keys().cycle().take(20));
+    assert!(many.starts_with("20 keys were tried: ") && many.ends_with(" and 12 more"));
+    assert_eq!(many.matches(&named).count(), 8);
+    assert!(KeyRing::new().is_empty());
+}
