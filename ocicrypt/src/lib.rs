@@ -67,5 +67,4 @@ pub mod unwrap;
 mod base64;
 #[cfg(feature = "unwrap")]
 mod json;
-#[cfg(feature = "unwrap")]
 mod text;

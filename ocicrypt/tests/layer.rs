@@ -3,6 +3,8 @@
 //! The vectors were made with `openssl enc -aes-256-ctr -K … -iv …`, `openssl dgst -sha256 -mac HMAC
 //! -macopt hexkey:…` over the ciphertext, and `openssl dgst` over the plaintext.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::{self, Read};
 
 use ocicrypt::layer::{

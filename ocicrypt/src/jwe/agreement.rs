@@ -2,7 +2,6 @@
 
 use aes::cipher::consts::U16;
 use aes::cipher::{BlockCipherDecrypt, KeyInit};
-use aes::{Aes128, Aes192, Aes256};
 use aes_kw::AesKw;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -25,31 +24,31 @@ pub(super) struct Agreement {
 
 #[derive(Clone, Copy)]
 enum WrapAlgorithm {
-    A128Kw,
-    A192Kw,
-    A256Kw,
+    Aes128,
+    Aes192,
+    Aes256,
 }
 
 impl WrapAlgorithm {
     fn named(name: &str) -> Option<Self> {
-        [Self::A128Kw, Self::A192Kw, Self::A256Kw].into_iter().find(|alg| alg.name() == name)
+        [Self::Aes128, Self::Aes192, Self::Aes256].into_iter().find(|alg| alg.name() == name)
     }
 
     /// The name of the whole algorithm, which goes into the key derivation.
     fn name(self) -> &'static str {
         match self {
-            Self::A128Kw => "ECDH-ES+A128KW",
-            Self::A192Kw => "ECDH-ES+A192KW",
-            Self::A256Kw => "ECDH-ES+A256KW",
+            Self::Aes128 => "ECDH-ES+A128KW",
+            Self::Aes192 => "ECDH-ES+A192KW",
+            Self::Aes256 => "ECDH-ES+A256KW",
         }
     }
 
     /// The length of the wrapping key in bytes.
     fn key_length(self) -> usize {
         match self {
-            Self::A128Kw => 16,
-            Self::A192Kw => 24,
-            Self::A256Kw => 32,
+            Self::Aes128 => 16,
+            Self::Aes192 => 24,
+            Self::Aes256 => 32,
         }
     }
 }
@@ -136,9 +135,9 @@ fn derive(shared: &[u8], alg: &str, apu: &[u8], apv: &[u8], length: usize) -> Ze
 /// wraps is 8 bytes longer than what comes out. None if that was not wrapped with this key.
 pub fn unwrap_aes_key(key: &[u8], wrapped: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     match key.len() {
-        16 => unwrap_with::<Aes128>(key, wrapped),
-        24 => unwrap_with::<Aes192>(key, wrapped),
-        32 => unwrap_with::<Aes256>(key, wrapped),
+        16 => unwrap_with::<aes::Aes128>(key, wrapped),
+        24 => unwrap_with::<aes::Aes192>(key, wrapped),
+        32 => unwrap_with::<aes::Aes256>(key, wrapped),
         _ => None,
     }
 }
