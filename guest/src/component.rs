@@ -36,6 +36,7 @@ impl unwrapping::Guest for Decoder {
             nonce: key.nonce().to_vec(),
             hmac: key.hmac().to_vec(),
             digest: key.digest(),
+            length: key.length(),
         })
     }
 }
@@ -67,9 +68,10 @@ fn splice(plain: &InputStream, sink: &OutputStream) -> Result<(), Failure> {
 
 /// Every byte inside the sandbox: slower, for those who do not want the host to see plaintext.
 fn decrypt_here(key: &LayerKey, source: InputStream, sink: OutputStream) -> Result<(), Failure> {
+    let length = key.length;
     let key =
         layer::LayerKey::new(&key.cipher, &key.key, &key.nonce, &key.hmac, key.digest.as_deref());
-    let key = key.map_err(failure::Failure::from)?;
+    let key = key.map_err(failure::Failure::from)?.with_length(length);
     Ok(steps::decrypt(&key, Source(source), Sink(sink))?)
 }
 

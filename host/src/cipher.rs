@@ -59,8 +59,9 @@ impl cipher::Host for Instance {
 /// # Errors
 /// An unknown cipher, a member of the wrong length, a malformed digest.
 pub fn checked(key: &LayerKey) -> Result<layer::LayerKey, layer::LayerError> {
-    let LayerKey { cipher, key, nonce, hmac, digest } = key;
-    layer::LayerKey::new(cipher, key, nonce, hmac, digest.as_deref())
+    let LayerKey { cipher, key, nonce, hmac, digest, length } = key;
+    let key = layer::LayerKey::new(cipher, key, nonce, hmac, digest.as_deref())?;
+    Ok(key.with_length(*length))
 }
 
 /// The plain layer, whose tail appears only when HMAC and digest have verified.

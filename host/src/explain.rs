@@ -4,10 +4,15 @@ use std::path::Path;
 
 use crate::args::CipherSide;
 use crate::contract::KeyFile;
-use crate::limits;
+use crate::limits::{self, Limits};
 
 /// The grants of the first instance.
-pub fn unwrap(directory: Option<&Path>, key_files: &[KeyFile], payload: usize) -> String {
+pub fn unwrap(
+    directory: Option<&Path>,
+    key_files: &[KeyFile],
+    payload: usize,
+    limits: &Limits,
+) -> String {
     let keys = match (directory, key_files) {
         (Some(path), _) => format!("`{}` as `/keys`, read-only", path.display()),
         (None, []) => "none".to_owned(),
@@ -23,7 +28,7 @@ pub fn unwrap(directory: Option<&Path>, key_files: &[KeyFile], payload: usize) -
             ("private keys", keys != "none", keys),
             ("random numbers", true, "for blinding".to_owned()),
             ("memory", true, format!("{} MiB", limits::MEMORY >> 20)),
-            ("time", true, format!("{} seconds", limits::UNWRAP_SECONDS)),
+            ("time", true, format!("{} seconds", limits.unwrap_seconds)),
             ("encrypted layer", false, String::new()),
             ("plain layer", false, String::new()),
             ("cipher", false, String::new()),

@@ -50,6 +50,10 @@ pub fn stream_failure(fault: Fault) -> Failure {
             "remove the image and pull it again; if that fails too, the layer in the registry is \
              not the one that was encrypted",
         ),
+        Fault::Layer(error @ LayerError::TooLong { .. }) => with_hint(
+            format!("{error}: nothing complete was written"),
+            "remove the image and pull it again",
+        ),
         Fault::Layer(error @ LayerError::DigestMismatch) => with_hint(
             error.to_string(),
             "whoever encrypted this image sealed another layer's digest: have it encrypted again",

@@ -18,6 +18,7 @@ pub mod instance;
 pub mod keys;
 pub mod ledger;
 pub mod limits;
+pub mod linger;
 pub mod message;
 pub mod steps;
 pub mod streams;
@@ -25,12 +26,18 @@ pub mod streams;
 use std::process::ExitCode;
 
 pub use artefact::Artefact;
+pub use limits::Limits;
 
 /// Everything that `ctd-decoder` does, with `guest` as its guest.
 ///
 /// Exit codes: 0, the whole layer was written and has verified; 1, it was not, and standard error
 /// says why, except where nobody reads standard output any more.
 pub fn main(guest: &Artefact) -> ExitCode {
+    main_within(guest, Limits::default())
+}
+
+/// [`main`] with other limits: for tests, which do not wait for half a minute.
+pub fn main_within(guest: &Artefact, limits: Limits) -> ExitCode {
     message::speak_on_panic();
     let job = match args::parse(std::env::args_os()) {
         Ok(args::Request::Decrypt(job)) => job,
@@ -40,7 +47,7 @@ pub fn main(guest: &Artefact) -> ExitCode {
     // Before anything else is opened: it would get the number of a descriptor that is missing.
     let payload = descriptors::take_payload(limits::PAYLOAD);
     let log = message::Log::open(job.log.as_deref());
-    match steps::run(&job, payload, guest, &log) {
+    match steps::run(&job, payload, guest, limits, &log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => message::fail(&failure, Some(&log)),
     }

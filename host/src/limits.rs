@@ -11,13 +11,22 @@ pub const PAYLOAD: usize = 32 * 1024 * 1024;
 /// A single key file that the host reads, in bytes: 1 MiB.
 pub const KEY_FILE: u64 = 1024 * 1024;
 
-/// Seconds that `unwrap` may take. One RSA-8192 operation is a fifth of a second; containerd
-/// would wait for ever.
-pub const UNWRAP_SECONDS: u64 = 30;
+/// How long the steps may take. Tests of what happens then are not as patient.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    /// Seconds that `unwrap` may take. One RSA-8192 operation is a fifth of a second; containerd
+    /// would wait for ever.
+    pub unwrap_seconds: u64,
+    /// Seconds that `decrypt` may compute without moving a byte. It may wait for its streams as
+    /// long as they take: a registry can be slow.
+    pub stall_seconds: u64,
+}
 
-/// Seconds that `decrypt` may compute without moving a byte. It may wait for its streams as
-/// long as they take: a registry can be slow.
-pub const STALL_SECONDS: u64 = 30;
+impl Default for Limits {
+    fn default() -> Self {
+        Self { unwrap_seconds: 30, stall_seconds: 30 }
+    }
+}
 
 /// What a guest may say on its standard error, in bytes; the rest is dropped.
 pub const GUEST_STDERR: usize = 64 * 1024;

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::contract::Failure;
+use crate::linger;
 
 /// The longest message, in bytes: containerd carries it through every layer of its errors.
 const MAX_MESSAGE: usize = 4096;
@@ -78,6 +79,7 @@ pub fn fail(failure: &Failure, log: Option<&Log>) -> ExitCode {
     say(&text);
     if let Some(log) = log {
         log.write(&text);
+        linger::hold_stdout();
     }
     ExitCode::FAILURE
 }

@@ -17,7 +17,8 @@ use crate::keys::Keys;
 use crate::ledger::Ledger;
 use crate::message::{self, Log};
 use crate::streams::{GuestLog, Sink, Source};
-use crate::{deadline, descriptors, explain, failures, limits};
+use crate::limits::Limits;
+use crate::{deadline, descriptors, explain, failures};
 
 /// Decrypts the layer on standard input to standard output, with what was on descriptor 3.
 ///
@@ -27,6 +28,7 @@ pub fn run(
     job: &Job,
     payload: Result<Vec<u8>, PayloadFault>,
     guest: &Artefact,
+    limits: Limits,
     log: &Log,
 ) -> Result<(), Failure> {
     let payload = payload.map_err(failures::payload_failure)?;
@@ -37,7 +39,7 @@ pub fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.map_err(|error| failed(&format!("cannot start: {error}")))?;
     runtime.block_on(async {
-        let host = Host::start(guest).map_err(broken_host)?;
+        let host = Host::start(guest, limits).map_err(broken_host)?;
         let key = host.unwrap(job, payload, keys, log).await?;
         host.decrypt(job, key, log).await
     })
@@ -47,15 +49,16 @@ pub fn run(
 struct Host {
     engine: Engine,
     guest: DecoderPre<Instance>,
+    limits: Limits,
 }
 
 impl Host {
-    fn start(guest: &Artefact) -> wasmtime::Result<Self> {
+    fn start(guest: &Artefact, limits: Limits) -> wasmtime::Result<Self> {
         let (engine, component): (Engine, Component) = guest.load()?;
         deadline::start(&engine)?;
         let linker: Linker<Instance> = instance::linker(&engine)?;
         let guest = DecoderPre::new(linker.instantiate_pre(&component)?)?;
-        Ok(Self { engine, guest })
+        Ok(Self { engine, guest, limits })
     }
 
     /// The first step. Its instance, and with it every private key, is gone when this returns.
@@ -74,12 +77,17 @@ impl Host {
         let said = GuestLog::default();
         let instance = Instance::for_unwrap(directory.as_deref(), &said).map_err(broken_host)?;
         if job.explain {
-            message::say(&explain::unwrap(directory.as_deref(), &key_files, payload.len()));
+            message::say(&explain::unwrap(
+                directory.as_deref(),
+                &key_files,
+                payload.len(),
+                &self.limits,
+            ));
         }
         let mut store = instance.into_store(&self.engine);
         store.epoch_deadline_trap();
-        store.set_epoch_deadline(limits::UNWRAP_SECONDS);
-        deadline::arm(limits::UNWRAP_SECONDS);
+        store.set_epoch_deadline(self.limits.unwrap_seconds);
+        deadline::arm(self.limits.unwrap_seconds);
 
         let media_type = std::env::var("STREAM_PROCESSOR_MEDIATYPE").ok();
         let mut request = Request { payload, media_type, key_files };
@@ -117,7 +125,7 @@ impl Host {
             message::say(&explain::decrypt(job.cipher));
         }
         let mut store = instance.into_store(&self.engine);
-        trap_when_stalled(&mut store, ledger.clone());
+        trap_when_stalled(&mut store, ledger.clone(), self.limits.stall_seconds);
 
         let answer = async {
             let decoder = self.guest.instantiate_async(&mut store).await?;
@@ -157,14 +165,14 @@ fn verdict(
 
 /// A guest that computes without moving a byte is stopped; one that waits for a slow registry is
 /// not, since it does not run while it waits.
-fn trap_when_stalled(store: &mut Store<Instance>, ledger: Ledger) {
+fn trap_when_stalled(store: &mut Store<Instance>, ledger: Ledger, seconds: u64) {
     let (mut seen, mut idle) = (0, 0);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |_| {
         let progress = ledger.books().progress();
         idle = if progress == seen { idle + 1 } else { 0 };
         seen = progress;
-        if idle > limits::STALL_SECONDS {
+        if idle > seconds {
             return Err(Trap::Interrupt.into());
         }
         Ok(UpdateDeadline::Continue(1))
@@ -178,6 +186,7 @@ fn record(key: &layer::LayerKey) -> LayerKey {
         nonce: key.nonce().to_vec(),
         hmac: key.hmac().to_vec(),
         digest: key.digest(),
+        length: key.length(),
     }
 }
 

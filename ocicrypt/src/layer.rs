@@ -49,6 +49,12 @@ pub enum LayerError {
     /// The HMAC is right, but the plain layer is not the one whose digest was sealed.
     #[error("the decrypted layer does not match the digest that was sealed with its key")]
     DigestMismatch,
+    /// More ciphertext follows than the layer has.
+    #[error("the layer is longer than the {length} bytes that its descriptor gives it")]
+    TooLong {
+        /// The length that was expected, in bytes.
+        length: u64,
+    },
     /// The ciphertext could not be read.
     #[error("cannot read the encrypted layer: {0}")]
     Read(#[from] io::Error),
@@ -63,6 +69,7 @@ pub struct LayerKey {
     nonce: Zeroizing<[u8; 16]>,
     hmac: [u8; 32],
     digest: Option<Digest>,
+    length: Option<u64>,
 }
 
 impl LayerKey {
@@ -86,7 +93,20 @@ impl LayerKey {
             nonce: Zeroizing::new(exactly("nonce", nonce)?),
             hmac: exactly("HMAC", hmac)?,
             digest: digest.map(Digest::parse).transpose()?,
+            length: None,
         })
+    }
+
+    /// With the length of the layer in bytes, encrypted or plain: counter mode keeps it. A longer
+    /// layer is refused before its genuine part has come out whole. `None`: not known.
+    #[must_use]
+    pub fn with_length(self, length: Option<u64>) -> Self {
+        Self { length, ..self }
+    }
+
+    /// The length of the layer in bytes, if it is known.
+    pub fn length(&self) -> Option<u64> {
+        self.length
     }
 
     /// The AES-256 and HMAC key, 32 bytes.
@@ -112,7 +132,9 @@ impl LayerKey {
     /// Whether both open the same layer, without a hint in the time of where they differ.
     pub fn is_same(&self, other: &Self) -> bool {
         let same = self.key.ct_eq(&*other.key) & self.nonce.ct_eq(&*other.nonce);
-        bool::from(same & self.hmac.ct_eq(&other.hmac)) && self.digest == other.digest
+        bool::from(same & self.hmac.ct_eq(&other.hmac))
+            && self.digest == other.digest
+            && self.length == other.length
     }
 }
 
@@ -244,8 +266,9 @@ impl Decryptor {
 /// digest have verified. A layer that fails therefore never comes out whole, and one of up to
 /// 64 KiB does not come out at all.
 ///
-/// Go ctd-decoder holds back 10 KiB and never checks the digest; Keycell holds back 64 KiB and
-/// does.
+/// Go ctd-decoder holds back 10 KiB, never checks the digest, and writes a genuine layer whole
+/// when bytes were appended to it; Keycell holds back 64 KiB, checks the digest, and stops at the
+/// length of the layer.
 pub struct PlainReader<R> {
     source: R,
     /// `None` once the end of the ciphertext was reached.
@@ -254,13 +277,24 @@ pub struct PlainReader<R> {
     held: Option<Vec<u8>>,
     /// What follows `held` once the layer has verified.
     tail: Option<Vec<u8>>,
+    /// Ciphertext that may still follow, in bytes; `None` if the length is not known.
+    left: Option<u64>,
+    length: u64,
     failed: bool,
 }
 
 impl<R: Read> PlainReader<R> {
     /// Reads the ciphertext from `source` and opens it with `key`. Nothing is read yet.
     pub fn new(source: R, key: &LayerKey) -> Self {
-        Self { source, decryptor: Some(Decryptor::new(key)), held: None, tail: None, failed: false }
+        Self {
+            source,
+            decryptor: Some(Decryptor::new(key)),
+            held: None,
+            tail: None,
+            left: key.length,
+            length: key.length.unwrap_or(u64::MAX),
+            failed: false,
+        }
     }
 
     /// The next chunk, at most [`CHUNK`] bytes and never empty; `None` after the last, which
@@ -276,6 +310,12 @@ impl<R: Read> PlainReader<R> {
         while let Some(decryptor) = &mut self.decryptor {
             self.failed = true; // until this pass has gone well
             let mut chunk = filled(&mut self.source)?;
+            // Before anything more is released: what is held back belongs to the genuine layer.
+            if let Some(left) = &mut self.left {
+                let length = self.length;
+                let rest = left.checked_sub(chunk.len() as u64);
+                *left = rest.ok_or(LayerError::TooLong { length })?;
+            }
             decryptor.update(&mut chunk);
             let full = chunk.len() == CHUNK;
             if full {

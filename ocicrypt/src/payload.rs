@@ -179,6 +179,12 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
+    /// The size as a count of bytes, if one is given: zero and less are what a writer that does
+    /// not know puts there.
+    pub fn length(&self) -> Option<u64> {
+        u64::try_from(self.size).ok().filter(|size| *size > 0)
+    }
+
     fn parse(payload: &Json<'_>) -> Result<Self, PayloadError> {
         let Some(descriptor) = payload.field("Descriptor") else {
             return Ok(Self::default());

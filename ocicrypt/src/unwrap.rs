@@ -45,7 +45,7 @@ pub fn unwrap<R: TryCryptoRng + ?Sized>(
             _ => Err(SchemeFailure::new(keys, Outcome::Unsupported)),
         };
         match result {
-            Ok(key) => return Ok(key),
+            Ok(key) => return Ok(key.with_length(payload.descriptor.length())),
             Err(failure) => failures.push(failure),
         }
     }

@@ -161,3 +161,23 @@ fn malformed_keys_are_refused() {
         assert!(matches!(error, Some(LayerError::MalformedDigest)), "{digest}");
     }
 }
+
+#[test]
+fn a_layer_with_bytes_appended_does_not_come_out_whole() {
+    for more in [1, 100, CHUNK, 20 * CHUNK] {
+        let mut encrypted = encrypted_zeros();
+        encrypted.resize(ZEROS + more, 0);
+        let key = key(ZEROS_HMAC, None).with_length(Some(ZEROS as u64));
+        let (plain, end) = read_all(PlainReader::new(&*encrypted, &key));
+        assert!(matches!(end, Err(LayerError::TooLong { .. })), "{more} bytes more");
+        assert!(plain.len() + CHUNK <= ZEROS, "{} bytes came out", plain.len());
+    }
+}
+
+#[test]
+fn a_layer_of_just_its_length_comes_out() {
+    let key = key(ZEROS_HMAC, None).with_length(Some(ZEROS as u64));
+    let (plain, end) = read_all(PlainReader::new(&*encrypted_zeros(), &key));
+    assert!(end.is_ok());
+    assert_eq!(plain.len(), ZEROS);
+}
