@@ -1,0 +1,13 @@
+//! Ends the program from `decrypt`, with the code for success.
+
+use keycell_hostile_guests::{Failure, Fixture, InputStream, LayerKey, OutputStream, fixture};
+
+struct DecryptExits;
+
+impl Fixture for DecryptExits {
+    fn decrypt(_: LayerKey, _: InputStream, _: OutputStream) -> Result<(), Failure> {
+        std::process::exit(0)
+    }
+}
+
+fixture!(DecryptExits);

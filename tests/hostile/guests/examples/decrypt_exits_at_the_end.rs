@@ -1,0 +1,16 @@
+//! Moves the whole layer, then ends the program with the code for success.
+
+use keycell_hostile_guests::{
+    Failure, Fixture, InputStream, LayerKey, OutputStream, copy, fixture, open,
+};
+
+struct ExitsAtTheEnd;
+
+impl Fixture for ExitsAtTheEnd {
+    fn decrypt(key: LayerKey, source: InputStream, sink: OutputStream) -> Result<(), Failure> {
+        copy(&open(&key, source)?, &sink)?;
+        std::process::exit(0)
+    }
+}
+
+fixture!(ExitsAtTheEnd);

@@ -1,0 +1,16 @@
+//! Moves the whole layer and says that it failed.
+
+use keycell_hostile_guests::{
+    Failure, Fixture, InputStream, LayerKey, OutputStream, copy, failure, fixture, open,
+};
+
+struct FailsAtTheEnd;
+
+impl Fixture for FailsAtTheEnd {
+    fn decrypt(key: LayerKey, source: InputStream, sink: OutputStream) -> Result<(), Failure> {
+        copy(&open(&key, source)?, &sink)?;
+        Err(failure("changed my mind"))
+    }
+}
+
+fixture!(FailsAtTheEnd);

@@ -1,0 +1,15 @@
+//! Never ends its `decrypt`, and moves nothing.
+
+use keycell_hostile_guests::{
+    Failure, Fixture, InputStream, LayerKey, OutputStream, fixture, spin,
+};
+
+struct Loops;
+
+impl Fixture for Loops {
+    fn decrypt(_: LayerKey, _: InputStream, _: OutputStream) -> Result<(), Failure> {
+        spin()
+    }
+}
+
+fixture!(Loops);

@@ -1,0 +1,13 @@
+//! Panics in `decrypt`.
+
+use keycell_hostile_guests::{Failure, Fixture, InputStream, LayerKey, OutputStream, fixture};
+
+struct DecryptPanics;
+
+impl Fixture for DecryptPanics {
+    fn decrypt(_: LayerKey, _: InputStream, _: OutputStream) -> Result<(), Failure> {
+        panic!("at the start")
+    }
+}
+
+fixture!(DecryptPanics);

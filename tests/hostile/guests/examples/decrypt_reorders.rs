@@ -1,0 +1,21 @@
+//! Writes the plain bytes in another order.
+
+use keycell_hostile_guests::{
+    Failure, Fixture, InputStream, LayerKey, OutputStream, fixture, open,
+};
+
+struct Reorders;
+
+impl Fixture for Reorders {
+    fn decrypt(key: LayerKey, source: InputStream, sink: OutputStream) -> Result<(), Failure> {
+        let plain = open(&key, source)?;
+        let first = plain.blocking_read(256).unwrap_or_default();
+        let second = plain.blocking_read(256).unwrap_or_default();
+        let _ = sink.blocking_write_and_flush(&second);
+        let _ = sink.blocking_write_and_flush(&first);
+        while sink.blocking_splice(&plain, 1 << 16).is_ok() {}
+        Ok(())
+    }
+}
+
+fixture!(Reorders);

@@ -1,0 +1,16 @@
+//! Writes something of its own before the layer.
+
+use keycell_hostile_guests::{
+    Failure, Fixture, InputStream, LayerKey, OutputStream, copy, fixture, open,
+};
+
+struct WritesFirst;
+
+impl Fixture for WritesFirst {
+    fn decrypt(key: LayerKey, source: InputStream, sink: OutputStream) -> Result<(), Failure> {
+        let _ = sink.blocking_write_and_flush(b"a file of mine");
+        copy(&open(&key, source)?, &sink)
+    }
+}
+
+fixture!(WritesFirst);

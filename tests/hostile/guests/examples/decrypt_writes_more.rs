@@ -1,0 +1,17 @@
+//! Writes the layer and something of its own behind it.
+
+use keycell_hostile_guests::{
+    Failure, Fixture, InputStream, LayerKey, OutputStream, copy, failure, fixture, open,
+};
+
+struct WritesMore;
+
+impl Fixture for WritesMore {
+    fn decrypt(key: LayerKey, source: InputStream, sink: OutputStream) -> Result<(), Failure> {
+        copy(&open(&key, source)?, &sink)?;
+        sink.blocking_write_and_flush(b"and a file of mine")
+            .map_err(|error| failure(&format!("write: refused ({error:?})")))
+    }
+}
+
+fixture!(WritesMore);

@@ -1,0 +1,17 @@
+//! Fails with the private key as its message.
+
+use std::fs;
+
+use keycell_hostile_guests::{Failure, Fixture, LayerKey, Request, fixture};
+
+struct FailsWithAKey;
+
+impl Fixture for FailsWithAKey {
+    fn unwrap(_: Request) -> Result<LayerKey, Failure> {
+        let key = fs::read_to_string("/keys/key.pem").unwrap_or_default();
+        eprintln!("{key}");
+        Err(Failure { message: format!("cannot parse `{key}`"), hints: vec![key] })
+    }
+}
+
+fixture!(FailsWithAKey);

@@ -1,0 +1,171 @@
+//! What the hostile fixtures share: the contract, a friendly decoder to fall back on, and a way
+//! to tell the host test what an attempt came to.
+//!
+//! Each file in `examples/` is one guest that goes against one promise of `wit/decoder.wit`. It
+//! overrides the step that it attacks and behaves in the other. It decides nothing: an attempt
+//! that was refused is reported in words, and one that succeeded as `HARM`. `tests/hostile.rs`
+//! has a test of the same name for each.
+
+use std::fmt::Debug;
+
+pub use bindings::exports::keycell::decoder::{decrypting, unwrapping};
+pub use bindings::keycell::decoder::cipher::{self, Refusal};
+pub use bindings::keycell::decoder::types::{Failure, LayerKey, Request};
+pub use bindings::wasi::io::streams::{InputStream, OutputStream, StreamError};
+
+/// The two steps. What a fixture does not attack does what it should.
+pub trait Fixture {
+    /// The first step.
+    fn unwrap(request: Request) -> Result<LayerKey, Failure> {
+        Ok(key_in(&request))
+    }
+
+    /// The second step.
+    fn decrypt(key: LayerKey, source: InputStream, sink: OutputStream) -> Result<(), Failure> {
+        copy(&open(&key, source)?, &sink)
+    }
+}
+
+impl<T: Fixture> unwrapping::Guest for T {
+    fn unwrap(request: Request) -> Result<LayerKey, Failure> {
+        T::unwrap(request)
+    }
+}
+
+impl<T: Fixture> decrypting::Guest for T {
+    fn decrypt(key: LayerKey, source: InputStream, sink: OutputStream) -> Result<(), Failure> {
+        T::decrypt(key, source, sink)
+    }
+}
+
+/// Makes the fixture a component.
+#[macro_export]
+macro_rules! fixture {
+    ($name:ident) => {
+        $crate::bindings::export!($name with_types_in $crate::bindings);
+    };
+}
+
+/// The harness's payload holds the layer key as it is: 32 bytes of key, 16 of nonce, 32 of
+/// HMAC, 8 of the layer's length in little-endian order.
+///
+/// # Panics
+/// On a shorter payload.
+pub fn key_in(request: &Request) -> LayerKey {
+    LayerKey {
+        cipher: "AES_256_CTR_HMAC_SHA256".to_owned(),
+        key: request.payload[..32].to_vec(),
+        nonce: request.payload[32..48].to_vec(),
+        hmac: request.payload[48..80].to_vec(),
+        digest: None,
+        length: request.payload[80..88].try_into().map(u64::from_le_bytes).ok(),
+    }
+}
+
+/// What follows the key in the payload: which variant of an attack is wanted.
+pub fn note(request: &Request) -> &str {
+    str::from_utf8(&request.payload[88..]).unwrap_or_default()
+}
+
+/// Opens the host's cipher.
+///
+/// # Errors
+/// A refusal.
+pub fn open(key: &LayerKey, source: InputStream) -> Result<InputStream, Failure> {
+    cipher::open(key, source).map_err(|refusal| failure(&format!("cipher: refused ({refusal:?})")))
+}
+
+/// Splices to the end.
+///
+/// # Errors
+/// A stream that fails.
+pub fn copy(plain: &InputStream, sink: &OutputStream) -> Result<(), Failure> {
+    loop {
+        match sink.blocking_splice(plain, 1 << 16) {
+            Ok(_) => {}
+            Err(StreamError::Closed) => return Ok(()),
+            Err(error) => return Err(failure(&format!("splice: refused ({error:?})"))),
+        }
+    }
+}
+
+/// A failure with this message.
+pub fn failure(message: &str) -> Failure {
+    Failure { message: message.to_owned(), hints: Vec::new() }
+}
+
+/// What a fixture tried and what came of it.
+#[derive(Default)]
+pub struct Report(Vec<String>);
+
+impl Report {
+    /// Notes the outcome of an attempt.
+    pub fn attempt<T, E: Debug>(&mut self, what: &str, result: Result<T, E>) {
+        self.0.push(match result {
+            Ok(_) => format!("{what}: HARM, it succeeded"),
+            Err(error) => format!("{what}: refused ({error:?})"),
+        });
+    }
+
+    /// The failure to end with.
+    pub fn failure(self) -> Failure {
+        failure(&self.0.join("; "))
+    }
+
+    /// Each attempt in a line.
+    pub fn lines(&self) -> &[String] {
+        &self.0
+    }
+}
+
+/// `Ok` if something was there to be had.
+///
+/// # Errors
+/// On nothing.
+pub fn found<T: IntoIterator>(things: T) -> Result<(), &'static str> {
+    things.into_iter().next().map(drop).ok_or("there is nothing")
+}
+
+/// Computes for ever.
+pub fn spin() -> ! {
+    let mut number = 0u64;
+    loop {
+        number = std::hint::black_box(number.wrapping_mul(6364136223846793005).wrapping_add(1));
+    }
+}
+
+/// Asks for memory until there is no more, touches all of it, and says how much it was.
+pub fn eat_memory() -> Failure {
+    let (mut eaten, mut piece) = (Vec::new(), 16 << 20);
+    let mut total = 0u64;
+    while piece >= 1 << 16 {
+        let mut more = Vec::<u8>::new();
+        match more.try_reserve_exact(piece) {
+            Ok(()) => {
+                more.resize(piece, 0xa5);
+                total += piece as u64;
+                eaten.push(std::hint::black_box(more));
+            }
+            Err(_) => piece /= 2,
+        }
+    }
+    failure(&format!("memory: refused (after {} MiB)", total >> 20))
+}
+
+#[allow(unsafe_code, missing_docs, reason = "generated: the calls across the component's edge")]
+pub mod bindings {
+    wit_bindgen::generate!({
+        path: "../../../wit",
+        world: "keycell:decoder/decoder",
+        generate_all,
+        pub_export_macro: true,
+        default_bindings_module: "keycell_hostile_guests::bindings",
+    });
+}
+
+/// The stream that WASI hands out, as the contract's type: the same resource of the same instance.
+#[expect(unsafe_code, reason = "a handle changes from one binding's type to the other's")]
+pub fn of_contract(stream: wasip2::io::streams::InputStream) -> InputStream {
+    // SAFETY: the handle is taken from its only owner, and both types are `wasi:io/streams`.
+    unsafe { InputStream::from_handle(stream.take_handle()) }
+}

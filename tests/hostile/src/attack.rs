@@ -1,0 +1,266 @@
+//! One run of the host with a hostile guest, and what must hold after any attack.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use keycell_tests::decoder::{Decoder, Outcome};
+
+use crate::keys::{Keys, OUTSIDE};
+use crate::layer::{LARGE, Layer, SMALL};
+use crate::{FIXTURES, guest};
+
+/// A layer of up to so many bytes must not come out in part.
+const HELD_BACK: usize = 64 * 1024;
+
+/// Memory of the process where the guest needs none to speak of, in KiB.
+const MODEST: u64 = 48 * 1024;
+
+/// The longest message, in bytes, with some room for the mark that it was cut.
+const MAX_MESSAGE: usize = 4096 + 16;
+
+/// The most that one run may add to a log, in bytes and in lines.
+const MAX_LOG: (usize, usize) = (128 * 1024, 300);
+
+/// One fixture and the circumstances of its run.
+pub struct Attack {
+    decoder: PathBuf,
+    meter: Option<PathBuf>,
+    fixture: String,
+    note: String,
+    tag: Option<u8>,
+    seconds: u64,
+    memory: u64,
+    inside: bool,
+    pipe: bool,
+}
+
+impl Attack {
+    /// `fixture` in `decoder`, the program `hostile-decoder`.
+    pub fn new(decoder: &Path, fixture: &str) -> Self {
+        Self {
+            decoder: decoder.to_owned(),
+            meter: None,
+            fixture: fixture.to_owned(),
+            note: String::new(),
+            tag: None,
+            seconds: 30,
+            memory: MODEST,
+            inside: false,
+            pipe: false,
+        }
+    }
+
+    /// Measures memory, with the program `hostile-meter`.
+    pub fn measured(mut self, meter: &Path) -> Self {
+        self.meter = Some(meter.to_owned());
+        self
+    }
+
+    /// Which variant of the attack, for `unwrap`.
+    pub fn note(mut self, note: &str) -> Self {
+        note.clone_into(&mut self.note);
+        self
+    }
+
+    /// Which variant of the attack, for `decrypt`.
+    pub fn tag(mut self, tag: u8) -> Self {
+        self.tag = Some(tag);
+        self
+    }
+
+    /// A host that is not patient.
+    pub fn seconds(mut self, seconds: u64) -> Self {
+        self.seconds = seconds;
+        self
+    }
+
+    /// The most memory that the process may take, in MiB.
+    pub fn memory(mut self, mebibytes: u64) -> Self {
+        self.memory = mebibytes * 1024;
+        self
+    }
+
+    /// With `--cipher guest`: the host lends nothing.
+    pub fn inside(mut self) -> Self {
+        self.inside = true;
+        self
+    }
+
+    /// With a pipe among the keys that nobody writes to.
+    pub fn with_pipe(mut self) -> Self {
+        self.pipe = true;
+        self
+    }
+
+    /// Succeeds: the layer comes out, short or long.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub fn succeeds(&self) -> Result<()> {
+        [SMALL, LARGE].into_iter().try_for_each(|length| self.succeeds_with(length))
+    }
+
+    /// Succeeds on a layer of `length` bytes.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub fn succeeds_with(&self, length: usize) -> Result<()> {
+        let seen = self.run(length)?;
+        seen.outcome.is_silent_success(&seen.layer.plain)?;
+        self.is_modest(&seen)
+    }
+
+    /// Fails as everything must fail that is forbidden, with each of `words` in its message or in
+    /// the log; on a layer that may come out in part and on one that may not.
+    ///
+    /// # Errors
+    /// What the attack achieved.
+    pub fn is_refused(&self, words: &[&str]) -> Result<()> {
+        [SMALL, LARGE].into_iter().try_for_each(|length| self.is_refused_with(length, words))
+    }
+
+    /// Fails so on a layer of `length` bytes.
+    ///
+    /// # Errors
+    /// What the attack achieved.
+    pub fn is_refused_with(&self, length: usize, words: &[&str]) -> Result<()> {
+        let seen = self.run(length)?;
+        self.is_refusal(&seen, words).with_context(|| {
+            format!(
+                "a layer of {length} bytes, {}, {} of them came out, peak {} KiB\nstderr: {}\n\
+                 log: {}",
+                seen.outcome.status,
+                seen.outcome.stdout.len(),
+                seen.outcome.peak,
+                shortened(&seen.outcome.stderr),
+                shortened(&seen.log)
+            )
+        })
+    }
+
+    fn is_refusal(&self, seen: &Seen, words: &[&str]) -> Result<()> {
+        let code = seen.outcome.status.code();
+        ensure!(code == Some(1), "exit code {code:?}");
+        seen.is_incomplete()?;
+        let genuine = seen.layer.plain.starts_with(&seen.outcome.stdout);
+        ensure!(genuine || self.inside, "other bytes than the layer's came out");
+        seen.tells_cleanly()?;
+        self.is_modest(seen)?;
+        for word in words {
+            let said = seen.outcome.stderr.contains(word) || seen.log.contains(word);
+            ensure!(said, "nothing of `{word}`");
+        }
+        Ok(())
+    }
+
+    fn is_modest(&self, seen: &Seen) -> Result<()> {
+        let peak = seen.outcome.peak;
+        ensure!(peak <= self.memory, "{peak} KiB of memory, {} are allowed", self.memory);
+        Ok(())
+    }
+
+    /// Runs it on a layer of `length` bytes.
+    ///
+    /// # Errors
+    /// A hang, and a keys directory that is not what it was.
+    pub fn run(&self, length: usize) -> Result<Seen> {
+        let layer = self.tag.map_or_else(|| Layer::of(length), |tag| Layer::tagged(length, tag));
+        let artefact = FIXTURES.iter().find(|(name, _)| *name == self.fixture);
+        let (_, artefact) = artefact.with_context(|| format!("no fixture `{}`", self.fixture))?;
+        let keys = Keys::new()?;
+        if self.pipe {
+            keys.add_pipe()?;
+        }
+        let before = keys.state()?;
+        let mut decoder = Decoder::at(&self.decoder)
+            .env(guest::GUEST, *artefact)
+            .env(guest::SECONDS, self.seconds.to_string())
+            .media_type("application/vnd.oci.image.layer.v1.tar+encrypted")
+            .keys(&keys.path())
+            .arg("--log")
+            .arg(keys.log())
+            .payload(layer.payload(&self.note))
+            .layer(layer.encrypted.clone())
+            .deadline(Duration::from_secs(40));
+        if self.inside {
+            decoder = decoder.arg("--cipher").arg("guest");
+        }
+        if let Some(meter) = &self.meter {
+            decoder = decoder.measured(meter);
+        }
+        let outcome = decoder.run()?;
+        if keys.state()? != before {
+            bail!("the keys directory was changed: {:#?}\nbefore: {before:#?}", keys.state()?);
+        }
+        let log = fs::read_to_string(keys.log()).unwrap_or_default();
+        Ok(Seen { outcome, log, layer, key: keys.key.clone() })
+    }
+}
+
+/// What a run has left.
+pub struct Seen {
+    /// How the process ended, and what it wrote.
+    pub outcome: Outcome,
+    /// What it logged.
+    pub log: String,
+    /// The layer that it was given.
+    pub layer: Layer,
+    /// The private key that it was given.
+    pub key: String,
+}
+
+impl Seen {
+    fn is_incomplete(&self) -> Result<()> {
+        let (came, whole) = (self.outcome.stdout.len(), self.layer.plain.len());
+        ensure!(came < whole, "all {came} bytes of the layer came out");
+        ensure!(whole > HELD_BACK || came == 0, "{came} bytes of a short layer came out");
+        Ok(())
+    }
+
+    /// One error and its hints, nothing that a terminal or a log could mistake, no secret.
+    fn tells_cleanly(&self) -> Result<()> {
+        let message = &self.outcome.stderr;
+        let mut lines = message.lines();
+        let error = lines.next().unwrap_or_default();
+        let told = error.strip_prefix("ctd-decoder: error: ").context("no error")?;
+        ensure!(told.chars().any(char::is_alphanumeric), "an empty error");
+        ensure!(lines.all(|line| line.starts_with("hint: ")), "more than an error and hints");
+        ensure!(message.len() <= MAX_MESSAGE, "a message of {} bytes", message.len());
+        ensure!(message.lines().all(|line| line.trim_end() != "hint:"), "an empty hint");
+
+        let (bytes, lines) = (self.log.len(), self.log.lines().count());
+        ensure!(bytes <= MAX_LOG.0 && lines <= MAX_LOG.1, "a log of {bytes} bytes, {lines} lines");
+        for line in self.log.lines() {
+            let (prefix, told) = line.split_once("]: ").context("a line without a sender")?;
+            ensure!(prefix.starts_with("ctd-decoder["), "a forged line: {line}");
+            ensure!(!told.trim().is_empty(), "an empty line");
+        }
+        for text in [message, &self.log] {
+            let bad = text.chars().find(|&c| c != '\n' && is_treacherous(c));
+            ensure!(bad.is_none(), "{bad:?} was passed on");
+            ensure!(!text.contains("HARM"), "an attempt succeeded");
+            ensure!(!text.contains(OUTSIDE), "a file from outside was shown");
+            for line in self.key.lines().filter(|line| !line.starts_with('-')) {
+                ensure!(!text.contains(&line[..40]), "a line of the key was shown: {line}");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What moves the cursor, breaks a line, hides or turns around what stands beside it.
+fn is_treacherous(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        || c == '\u{feff}'
+}
+
+/// Enough of a text to see what is wrong with it.
+fn shortened(text: &str) -> String {
+    text.chars()
+        .take(3000)
+        .flat_map(|c| if c == '\n' { vec![c] } else { c.escape_debug().collect() })
+        .collect()
+}

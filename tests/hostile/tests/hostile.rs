@@ -1,0 +1,292 @@
+//! A test for each fixture: what it tries is refused, as containerd would see it.
+//!
+//! After every attack [`Attack::is_refused`] looks at the same things: exit code 1; no layer on
+//! standard output, not even in part if it is short, and no byte that is not the layer's; one
+//! error, without control characters or key material; memory; the files; and that it ends at all.
+//! The words of a test are what the fixture or the host has to say about it.
+
+use std::path::Path;
+
+use anyhow::Result;
+use keycell_hostile::attack::Attack;
+use keycell_hostile::for_each_fixture;
+use keycell_hostile::layer::{LARGE, SMALL};
+
+/// A fixture without a test does not compile.
+macro_rules! has_a_test {
+    ($name:ident) => {
+        const _: fn() -> Result<()> = $name;
+    };
+}
+for_each_fixture!(has_a_test);
+
+fn attack(fixture: &str) -> Attack {
+    let meter = Path::new(env!("CARGO_BIN_EXE_hostile-meter"));
+    Attack::new(Path::new(env!("CARGO_BIN_EXE_hostile-decoder")), fixture).measured(meter)
+}
+
+/// The tests whose fixture reports its attempts: all of them refused.
+macro_rules! refused {
+    ($($name:ident: [$($words:expr),+ $(,)?];)+) => {$(
+        #[test]
+        fn $name() -> Result<()> {
+            attack(stringify!($name)).is_refused(&[$($words),+])
+        }
+    )+};
+}
+
+// The harness itself.
+
+#[test]
+fn friendly() -> Result<()> {
+    attack("friendly").succeeds()
+}
+
+#[test]
+fn probe() -> Result<()> {
+    attack("probe").succeeds()
+}
+
+// Files: `/keys` in `unwrap`, to read; nothing else.
+
+refused! {
+    unwrap_reads_absolute: ["/etc/passwd: refused", "list /etc/passwd: refused", "/: refused"];
+    unwrap_reads_parent: [
+        "/keys/../outside/secret: refused",
+        "open-at ../outside/secret: refused",
+        "open-at sub/../../outside/secret: refused",
+        "stat-at ..: refused",
+        "open-at /etc/passwd: refused",
+    ];
+    unwrap_reads_through_links: [
+        "relative: refused",
+        "absolute: refused",
+        "directory/secret: refused",
+        "twice: refused",
+        "proc/environ: refused",
+        "list directory: refused",
+    ];
+    unwrap_writes_keys: [
+        "create: refused",
+        "overwrite: refused",
+        "append: refused",
+        "truncate: refused",
+        "set-size: refused",
+        "rename: refused",
+        "hard-link: refused",
+        "unlink: refused",
+        "create-directory: refused",
+        "remove-directory: refused",
+        "set-times: refused",
+        "set-times-at: refused",
+        "symlink: refused",
+        "open-at key.pem OpenFlags(TRUNCATE): refused",
+        "mutate: refused",
+        "write-via-stream: refused",
+        "append-via-stream: refused",
+        "write: refused",
+    ];
+    decrypt_reads_keys: [
+        "/keys/key.pem: refused",
+        "list /keys: refused",
+        "/dev/fd/3: refused",
+        "directories: refused",
+        "stdin: refused",
+        "stdout: refused",
+    ];
+}
+
+/// Opening it waits in the kernel, where the guest's clock does not tick.
+#[test]
+fn unwrap_opens_pipe() -> Result<()> {
+    attack("unwrap_opens_pipe").with_pipe().seconds(1).is_refused(&["did not end in time"])
+}
+
+// Streams, environment, network, clocks, random numbers.
+
+refused! {
+    unwrap_writes_stdout: ["write: refused", "blocking-write: refused", "write-zeroes: refused"];
+    unwrap_reads_stdin: ["read to the end: refused", "read: refused", "skip: refused"];
+    unwrap_opens_cipher: ["open: refused (Refusal::NotGranted"];
+    unwrap_reads_environment: ["variables: refused", "arguments: refused", "initial-cwd: refused"];
+    decrypt_reads_environment: ["variables: refused", "arguments: refused", "initial-cwd: refused"];
+    sockets: ["wasi:sockets"];
+    unwrap_sleeps: ["clocks are not granted"];
+    decrypt_sleeps: ["clocks are not granted"];
+    unwrap_reads_the_clock: ["clocks are not granted"];
+    decrypt_asks_for_random: ["random numbers are not granted"];
+    decrypt_asks_for_insecure_random: ["random numbers are not granted"];
+    unwrap_asks_for_too_much_random: ["random numbers are not granted"];
+    unwrap_remembers: ["remember: refused"];
+}
+
+// Memory, time, handles, words.
+
+/// 256 MiB for the guest and something for the host.
+const FULL: u64 = 256 + 32;
+
+#[test]
+fn unwrap_allocates() -> Result<()> {
+    attack("unwrap_allocates").memory(FULL).is_refused(&["memory: refused"])
+}
+
+#[test]
+fn decrypt_allocates() -> Result<()> {
+    attack("decrypt_allocates").memory(FULL).is_refused(&["memory: refused"])
+}
+
+#[test]
+fn unwrap_fills_memories() -> Result<()> {
+    attack("unwrap_fills_memories").memory(FULL).is_refused(&["memories: refused"])
+}
+
+#[test]
+fn unwrap_loops() -> Result<()> {
+    attack("unwrap_loops").seconds(1).is_refused(&["`unwrap`: it did not end in time"])
+}
+
+#[test]
+fn loops_at_start() -> Result<()> {
+    attack("loops_at_start").seconds(1).is_refused(&["`unwrap`: it did not end in time"])
+}
+
+#[test]
+fn decrypt_loops() -> Result<()> {
+    attack("decrypt_loops").seconds(1).is_refused(&["`decrypt`: it did not end in time"])
+}
+
+#[test]
+fn decrypt_loops_at_the_end() -> Result<()> {
+    let attack = attack("decrypt_loops_at_the_end").seconds(1);
+    attack.is_refused(&["`decrypt`: it did not end in time"])
+}
+
+#[test]
+fn decrypt_reads_nothing() -> Result<()> {
+    let attack = attack("decrypt_reads_nothing").seconds(1);
+    attack.is_refused(&["`decrypt`: it did not end in time"])
+}
+
+refused! {
+    unwrap_recurses: ["call stack exhausted"];
+    unwrap_opens_thousands: ["`unwrap`"];
+    unwrap_holds_thousands: ["`unwrap`"];
+    unwrap_floods_stderr: ["flooded", "forged"];
+    decrypt_floods_stderr: ["flooded", "forged"];
+    unwrap_floods_lines: ["flooded"];
+}
+
+// What `unwrap` answers.
+
+#[test]
+fn unwrap_returns_malformed_keys() -> Result<()> {
+    let variants = [
+        ("short key", "key"),
+        ("long key", "key"),
+        ("no key", "key"),
+        ("short nonce", "nonce"),
+        ("long nonce", "nonce"),
+        ("short hmac", "HMAC"),
+        ("no hmac", "HMAC"),
+        ("unknown cipher", "cipher"),
+        ("no cipher", "cipher"),
+        ("long cipher", "cipher"),
+        ("short digest", "digest"),
+        ("unknown digest", "digest"),
+        ("empty digest", "digest"),
+        ("digest of letters", "digest"),
+        ("other digest", "digest"),
+        ("short length", "longer than"),
+        ("no length at all", "longer than"),
+        ("huge key", "`unwrap`"),
+    ];
+    for (note, word) in variants {
+        let attack = attack("unwrap_returns_malformed_keys").note(note);
+        // One variant fills half of the guest's memory, with what the host does not take over.
+        attack.memory(FULL).is_refused(&[word]).map_err(|error| error.context(note))?;
+    }
+    Ok(())
+}
+
+refused! {
+    unwrap_returns_other_key: ["HMAC"];
+    unwrap_answers_out_of_bounds: ["`unwrap`"];
+    unwrap_fails_with_control_characters: ["bad "];
+    unwrap_fails_with_a_key: ["cannot parse"];
+    unwrap_panics: ["`unwrap`"];
+    unwrap_exits: ["`unwrap`"];
+}
+
+#[test]
+fn unwrap_fails_at_length() -> Result<()> {
+    let variants =
+        [("message", "mé mé"), ("huge message", "`unwrap`"), ("hints", "many"), ("", "empty")];
+    for (note, word) in variants {
+        let attack = attack("unwrap_fails_at_length").note(note);
+        attack.memory(FULL).is_refused(&[word]).map_err(|error| error.context(note))?;
+    }
+    Ok(())
+}
+
+/// A failure without a word would be one that nobody is told about.
+#[test]
+fn unwrap_fails_silently() -> Result<()> {
+    for note in ["", " ", "\n\t", "\u{200b}"] {
+        attack("unwrap_fails_silently").note(note).is_refused(&["`unwrap`"])?;
+    }
+    Ok(())
+}
+
+// What `decrypt` does with the layer.
+
+refused! {
+    decrypt_says_ok: ["the layer is not"];
+    decrypt_opens_twice: ["open again: refused (Refusal::AlreadyOpen"];
+    decrypt_opens_with_other_key: ["open with another key: refused (Refusal::OtherKey"];
+    decrypt_opens_other_source: [
+        "open another stream: refused (Refusal::OtherSource",
+        "open after a refusal: refused (Refusal::AlreadyOpen",
+    ];
+    decrypt_drops_the_stream: ["the layer is not"];
+    decrypt_splices_half: ["the layer is not"];
+    decrypt_skips_half: ["`decrypt`"];
+    decrypt_drains_without_writing: ["`decrypt`"];
+    decrypt_writes_other_bytes: ["other bytes than the cipher gave out"];
+    decrypt_reorders: ["other bytes than the cipher gave out"];
+    decrypt_writes_more: ["more bytes than it was given"];
+    decrypt_writes_first: ["more bytes than it was given"];
+    decrypt_writes_zeroes: ["more bytes than it was given"];
+    decrypt_writes_ciphertext: ["more bytes than it was given"];
+    decrypt_panics: ["`decrypt`"];
+    decrypt_panics_at_the_end: ["`decrypt`"];
+    decrypt_exits: ["`decrypt`"];
+    decrypt_exits_at_the_end: ["`decrypt`"];
+    decrypt_fails_at_the_end: ["changed my mind"];
+}
+
+/// Keeping a layer that is short is no harm: what counts is how much is kept.
+#[test]
+fn decrypt_hoards() -> Result<()> {
+    attack("decrypt_hoards").succeeds_with(SMALL)?;
+    attack("decrypt_hoards").is_refused_with(LARGE, &["read the layer without writing it"])
+}
+
+#[test]
+fn decrypt_reads_bytewise() -> Result<()> {
+    let attack = attack("decrypt_reads_bytewise").memory(128);
+    attack.succeeds_with(SMALL)?;
+    attack.is_refused_with(LARGE, &["read the layer without writing it"])
+}
+
+// `--cipher guest`: every byte inside, so that the host knows no more than how many they are.
+
+#[test]
+fn inside_stops_half() -> Result<()> {
+    attack("inside_stops_half").inside().is_refused(&["`decrypt`"])
+}
+
+#[test]
+fn inside_writes_more() -> Result<()> {
+    let attack = attack("inside_writes_more").inside();
+    attack.is_refused(&["more bytes than it was given"])
+}
