@@ -60,7 +60,7 @@ fn splice(plain: &InputStream, sink: &OutputStream) -> Result<(), Failure> {
             Ok(_) => {}
             Err(StreamError::Closed) => return Ok(()),
             Err(StreamError::LastOperationFailed(error)) => {
-                return Err(failure::Failure::new(error.to_debug_string(), "").into());
+                return Err(broken(&error.to_debug_string()));
             }
         }
     }
@@ -119,7 +119,8 @@ impl Write for Sink {
 
 /// A host that does not keep the contract: nothing that an operator can mend.
 fn broken(what: &str) -> Failure {
-    failure::Failure::new(format!("the host refused the cipher: {what}"), "").into()
+    let hint = "this is a bug of the host or of a guest made for another one, please report it";
+    failure::Failure::new(format!("the host refused its cipher: {what}"), hint).into()
 }
 
 impl From<failure::Failure> for Failure {

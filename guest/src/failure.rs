@@ -31,10 +31,11 @@ impl Failure {
         if !ring.skipped().is_empty() {
             message += &format!("; passed over: {}", passed_over(ring.skipped()));
         }
-        let hint = match failures.iter().all(|failure| failure.outcome == Outcome::NoKeys) {
-            true => NO_KEYS,
-            false => WRONG_KEY,
-        };
+        let no_keys = failures.iter().all(|failure| failure.outcome == Outcome::NoKeys);
+        if no_keys && ring.skipped().is_empty() {
+            message += ", and no file that could be one";
+        }
+        let hint = if no_keys { NO_KEYS } else { WRONG_KEY };
         Self::new(message, hint)
     }
 }

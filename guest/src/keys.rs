@@ -12,7 +12,7 @@ const MAX_FILE: u64 = 1024 * 1024;
 
 /// Files and directories that are looked at. A node has a handful; a directory of a million files
 /// is a mistake that must not take minutes.
-const MAX_ENTRIES: usize = 4096;
+const MAX_ENTRIES: usize = 16_384;
 
 /// Directories in directories. Links inside the directory are followed, so they can form a ring:
 /// this ends it.
@@ -35,12 +35,19 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn directory(&mut self, path: &Path, shown: &str, depth: usize) {
-        let entries = match fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+        let entries = match fs::read_dir(path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound && depth == 0 => return,
             Err(error) => return self.skip(shown, &reason(&error)),
         };
-        let mut names: Vec<_> = entries.iter().map(|entry| entry.file_name()).collect();
+        let mut names = Vec::new();
+        for entry in entries.take(MAX_ENTRIES + 1) {
+            match entry {
+                Ok(entry) => names.push(entry.file_name()),
+                // WebAssembly has no other names, so this one cannot even be shown.
+                Err(_) => self.skip(shown, "it holds a file whose name is not UTF-8"),
+            }
+        }
         names.sort();
         for name in names {
             let text = name.to_string_lossy();
@@ -50,7 +57,8 @@ impl Walk<'_> {
             }
             self.entries += 1;
             if self.entries > MAX_ENTRIES {
-                return self.skip(shown, "the directory holds too many files to look at all");
+                return self
+                    .skip(shown, &format!("beyond the {MAX_ENTRIES} files that are looked at"));
             }
             let shown =
                 if shown.is_empty() { text.into_owned() } else { format!("{shown}/{text}") };
@@ -71,8 +79,9 @@ impl Walk<'_> {
                 Ok(content) => self.ring.add_file(shown, &content),
                 Err(error) => self.skip(shown, &reason(&error)),
             },
+            // Absolute paths lead out, even back into the directory.
             Err(error) if is_link(path) && error.kind() == io::ErrorKind::PermissionDenied => {
-                self.skip(shown, "the link leaves the keys directory");
+                self.skip(shown, "the link leaves the keys directory, and is not followed");
             }
             Err(error) if is_link(path) => {
                 self.skip(shown, &format!("the link leads nowhere ({})", reason(&error)));

@@ -58,5 +58,8 @@ pub fn decrypt(key: &LayerKey, source: impl Read, mut sink: impl Write) -> Resul
 }
 
 fn unwritable(error: io::Error) -> Failure {
-    Failure::new(format!("cannot write the plain layer: {error}"), "")
+    Failure::new(
+        format!("cannot write the plain layer: {error}"),
+        "does whatever reads it still run, and is there space left?",
+    )
 }

@@ -5,6 +5,9 @@ use std::io::{self, Read};
 use std::os::fd::{FromRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
 /// Where containerd writes the payload.
 const PAYLOAD: RawFd = 3;
 
@@ -30,11 +33,24 @@ pub fn take_payload(limit: usize) -> Result<Vec<u8>, PayloadFault> {
     // because of `forget` below.
     let mut inherited = unsafe { File::from_raw_fd(PAYLOAD) };
     let mut payload = Vec::new();
-    let read = inherited.by_ref().take(limit as u64 + 1).read_to_end(&mut payload);
+    let read = loop {
+        let room = (limit + 1 - payload.len()) as u64;
+        match inherited.by_ref().take(room).read_to_end(&mut payload) {
+            // What was read so far is kept. A caller with an event loop may pass such a pipe.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let mut wanted = [PollFd::new(&inherited, PollFlags::IN)];
+                match poll(&mut wanted, None) {
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(error) => break Err(error.into()),
+                }
+            }
+            read => break read,
+        }
+    };
     std::mem::forget(inherited);
     close_inherited();
     match read {
-        Ok(length) if length > limit => Err(PayloadFault::TooLong),
+        Ok(_) if payload.len() > limit => Err(PayloadFault::TooLong),
         Ok(_) => Ok(payload),
         Err(error) if error.raw_os_error() == Some(libc::EBADF) => Ok(Vec::new()),
         Err(error) => Err(PayloadFault::Unreadable(error)),

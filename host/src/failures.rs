@@ -12,12 +12,8 @@ use crate::limits;
 use crate::message::cleaned;
 use crate::streams::GuestLog;
 
-/// A failure that has no way out worth a hint.
-pub fn failed(message: &str) -> Failure {
-    Failure { message: message.to_owned(), hints: Vec::new() }
-}
-
-fn with_hint(message: impl Into<String>, hint: impl Into<String>) -> Failure {
+/// A failure and a way out of it: there is always one, if only where to look next.
+pub fn with_hint(message: impl Into<String>, hint: impl Into<String>) -> Failure {
     Failure { message: message.into(), hints: vec![hint.into()] }
 }
 
@@ -39,12 +35,19 @@ pub fn payload_failure(fault: PayloadFault) -> Failure {
 /// What the host saw go wrong with a stream.
 pub fn stream_failure(fault: Fault) -> Failure {
     match fault {
-        // The reader has gone, and with it whoever would have read this.
-        Fault::Sink(error) if error.kind() == io::ErrorKind::BrokenPipe => failed(""),
-        Fault::Sink(error) => failed(&format!("cannot write the plain layer: {}", plain(&error))),
-        Fault::Layer(LayerError::Read(error)) => {
-            failed(&format!("cannot read the encrypted layer: {}", plain(&error)))
-        }
+        Fault::Sink(error) if error.kind() == io::ErrorKind::BrokenPipe => with_hint(
+            "nobody reads the plain layer any more",
+            "containerd has given up on this layer, and its own message or log says why",
+        ),
+        Fault::Sink(error) => with_hint(
+            format!("cannot write the plain layer: {}", plain(&error)),
+            "standard output is the pipe that containerd unpacks from; by hand, look at the file \
+             that it leads to",
+        ),
+        Fault::Layer(LayerError::Read(error)) => with_hint(
+            format!("cannot read the encrypted layer: {}", plain(&error)),
+            "standard input is the pipe that containerd writes the layer to; by hand, `<FILE`",
+        ),
         Fault::Layer(error @ LayerError::HmacMismatch) => with_hint(
             format!("{error}: it was cut off or altered on its way, nothing complete was written"),
             "remove the image and pull it again; if that fails too, the layer in the registry is \
@@ -58,7 +61,7 @@ pub fn stream_failure(fault: Fault) -> Failure {
             error.to_string(),
             "whoever encrypted this image sealed another layer's digest: have it encrypted again",
         ),
-        Fault::Layer(error) => failed(&error.to_string()),
+        Fault::Layer(error) => broken_guest("decrypt", &error.to_string()),
         Fault::Altered => broken_guest("decrypt", "it wrote other bytes than the cipher gave out"),
         Fault::TooMuch => broken_guest("decrypt", "it wrote more bytes than it was given"),
         Fault::Hoarding => broken_guest("decrypt", "it read the layer without writing it"),
@@ -66,7 +69,19 @@ pub fn stream_failure(fault: Fault) -> Failure {
 }
 
 /// A guest that did not answer: it trapped, took too long or too much.
-pub fn guest_failure(step: &str, error: &wasmtime::Error, said: &GuestLog) -> Failure {
+pub fn guest_failure(
+    step: &str,
+    error: &wasmtime::Error,
+    said: &GuestLog,
+    exhausted: bool,
+) -> Failure {
+    if exhausted {
+        return with_hint(
+            format!("the step `{step}` needs more than {} MiB of memory", limits::MEMORY >> 20),
+            "no encryption tool makes annotations that need so much: do you trust the source of \
+             this image? otherwise have it encrypted again, for fewer recipients",
+        );
+    }
     let why = match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => "it did not end in time".to_owned(),
         Some(trap) => format!("it trapped: {trap}"),
@@ -74,7 +89,8 @@ pub fn guest_failure(step: &str, error: &wasmtime::Error, said: &GuestLog) -> Fa
         None => error.root_cause().to_string(),
     };
     let said = said.text();
-    let last = said.lines().rev().find(|line| !line.trim().is_empty());
+    // Rust ends a panic with a note on how to get a backtrace, which here is none.
+    let last = said.lines().rev().find(|line| !line.is_empty() && !line.starts_with("note: "));
     let last = last.map(|line| format!("; it last said: {}", cleaned(line)));
     broken_guest(step, &format!("{why}{}", last.unwrap_or_default()))
 }
@@ -89,12 +105,27 @@ pub fn broken_guest(step: &str, why: &str) -> Failure {
 
 /// A host that cannot start: a wrong build, or a system without what it needs.
 pub fn broken_host(error: wasmtime::Error) -> Failure {
-    failed(&format!("cannot start the sandbox: {}", error.root_cause()))
+    with_hint(
+        format!("cannot start the sandbox: {}", error.root_cause()),
+        "do limits of containerd's service (`LimitAS`, `MemoryMax`, `LimitNOFILE`) leave it too \
+         little? if not, this is a bug, please report it",
+    )
 }
 
-/// The system's words without its number.
+/// Standard output was closed at the start: exit code 0 would be a lie.
+pub fn no_stdout() -> Failure {
+    with_hint(
+        "standard output is closed, so there is nowhere to write the layer to",
+        "containerd opens a pipe there for its stream processors; by hand, `>FILE`",
+    )
+}
+
+/// The system's words without its number, in the middle of a sentence.
 pub fn plain(error: &io::Error) -> String {
     let text = error.to_string();
-    let words = text.split(" (os error").next().unwrap_or(&text);
-    words.to_lowercase()
+    let mut words = text.split(" (os error").next().unwrap_or(&text).to_owned();
+    if let Some(first) = words.get_mut(..1) {
+        first.make_ascii_lowercase();
+    }
+    words
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use wasmtime::component::{HasData, HasSelf, Linker, Resource, ResourceTable};
-use wasmtime::{Engine, Result, Store, StoreLimits, StoreLimitsBuilder, bail};
+use wasmtime::{Engine, ResourceLimiter, Result, Store, StoreLimits, StoreLimitsBuilder, bail};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
 use wasmtime_wasi::p2::DynPollable;
@@ -20,7 +20,7 @@ pub struct Instance {
     wasi: WasiCtx,
     /// The handles that the instance holds.
     pub table: ResourceTable,
-    limits: StoreLimits,
+    limits: Limiter,
     /// The host's cipher.
     pub loan: Option<Loan>,
     /// Random numbers.
@@ -62,6 +62,7 @@ impl Instance {
             .instances(32)
             .table_elements(100_000)
             .build();
+        let limits = Limiter { limits, exhausted: false };
         Self { wasi: Self::context(log).build(), table, limits, loan: None, entropy: false }
     }
 
@@ -72,12 +73,47 @@ impl Instance {
         wasi
     }
 
+    /// Whether the instance was refused memory beyond its limit.
+    pub fn is_exhausted(&self) -> bool {
+        self.limits.exhausted
+    }
+
     /// A store that keeps the instance's limits.
     pub fn into_store(self, engine: &Engine) -> Store<Self> {
         let mut store = Store::new(engine, self);
         store.limiter(|instance| &mut instance.limits);
         store.set_hostcall_fuel(limits::HOSTCALL);
         store
+    }
+}
+
+/// Limits that remember whether memory ran out: a guest that gets none traps like one with a bug.
+struct Limiter {
+    limits: StoreLimits,
+    exhausted: bool,
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(&mut self, now: usize, then: usize, most: Option<usize>) -> Result<bool> {
+        let granted = self.limits.memory_growing(now, then, most)?;
+        self.exhausted |= !granted;
+        Ok(granted)
+    }
+
+    fn table_growing(&mut self, now: usize, then: usize, most: Option<usize>) -> Result<bool> {
+        self.limits.table_growing(now, then, most)
+    }
+
+    fn instances(&self) -> usize {
+        self.limits.instances()
+    }
+
+    fn tables(&self) -> usize {
+        self.limits.tables()
+    }
+
+    fn memories(&self) -> usize {
+        self.limits.memories()
     }
 }
 

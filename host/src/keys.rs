@@ -15,8 +15,10 @@ const PASSWORD_SUFFIXES: [&str; 2] = [".pass", ".password"];
 
 /// What of the file system the guest gets to see, in `unwrap` alone.
 pub enum Keys {
-    /// Nothing was configured, or what was configured is not there.
-    None,
+    /// No path was configured.
+    NotConfigured,
+    /// What was configured is not there.
+    Missing,
     /// A directory, granted read-only as `/keys`.
     Directory(PathBuf),
     /// One file and its password: the guest gets their bytes, not the directory that they lie in.
@@ -35,18 +37,57 @@ impl Keys {
     /// # Ambient Authority
     /// Opens `path` with the rights of this process.
     pub fn find(path: Option<&Path>) -> Result<Self, Failure> {
-        let Some(path) = path else { return Ok(Self::None) };
+        let Some(path) = path else { return Ok(Self::NotConfigured) };
         match std::fs::metadata(path) {
             Ok(found) if found.is_dir() => Ok(Self::Directory(path.to_owned())),
             Ok(found) if found.is_file() => {
-                read_files(path).map_err(|error| unreadable(path, &error))
+                read_files(path).map_err(|error| unreadable(path, &plain(&error)))
             }
-            Ok(_) => Err(unreadable(path, &io::Error::other("neither a directory nor a file"))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::None),
-            Err(error) => Err(unreadable(path, &error)),
+            Ok(_) => Err(unreadable(path, "neither a directory nor a file")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::Missing),
+            Err(error) => Err(unreadable(path, &plain(&error))),
         }
     }
 }
+
+/// What only the host knows of the keys: the guest calls their directory `/keys`, wherever it
+/// lies, and cannot tell a directory that is missing from one that was not configured.
+pub struct KeyPath<'a> {
+    /// The path, if one was configured.
+    pub path: Option<&'a Path>,
+    /// It does not exist.
+    pub is_missing: bool,
+}
+
+impl KeyPath<'_> {
+    /// A failure of the guest in words that the operator knows.
+    pub fn for_the_operator(&self, mut failure: Failure) -> Failure {
+        let asks_for_keys = failure.hints.iter().any(|hint| hint.contains(FLAG));
+        match self.path {
+            Some(path) if self.is_missing && asks_for_keys => {
+                let hint = format!("`{}`, which `{FLAG}` names, does not exist", path.display());
+                failure.hints.insert(0, hint);
+            }
+            Some(path) => {
+                let path = format!("`{}`", path.display());
+                failure.message = failure.message.replace("`/keys`", &path);
+            }
+            None if asks_for_keys => {
+                failure.hints.insert(0, format!("`{FLAG}` was not given"));
+            }
+            None => {}
+        }
+        failure
+    }
+
+    /// The directory was there a moment ago.
+    pub fn cannot_be_opened(&self, error: &wasmtime::Error) -> Failure {
+        unreadable(self.path.unwrap_or(Path::new("/keys")), &error.root_cause().to_string())
+    }
+}
+
+/// The flag that names the keys.
+const FLAG: &str = "--decryption-keys-path";
 
 fn read_files(path: &Path) -> io::Result<Keys> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
@@ -73,9 +114,9 @@ fn read(file: std::fs::File) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Failure {
+fn unreadable(path: &Path, why: &str) -> Failure {
     Failure {
-        message: format!("cannot read the keys in `{}`: {}", path.display(), plain(error)),
+        message: format!("cannot read the keys in `{}`: {why}", path.display()),
         hints: vec![
             "`--decryption-keys-path` is the directory with the private keys, or one key file; \
              the decoder runs as the user that containerd runs as"

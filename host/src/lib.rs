@@ -31,7 +31,7 @@ pub use limits::Limits;
 /// Everything that `ctd-decoder` does, with `guest` as its guest.
 ///
 /// Exit codes: 0, the whole layer was written and has verified; 1, it was not, and standard error
-/// says why, except where nobody reads standard output any more.
+/// says why.
 pub fn main(guest: &Artefact) -> ExitCode {
     main_within(guest, Limits::default())
 }

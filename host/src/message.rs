@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,6 +14,9 @@ use crate::linger;
 
 /// The longest message, in bytes: containerd carries it through every layer of its errors.
 const MAX_MESSAGE: usize = 4096;
+
+/// The longest error without its hints, in bytes: they must not be what is cut off.
+const MAX_ERROR: usize = 3072;
 
 /// The system's log, a datagram socket (syslog(3), journald).
 const SYSTEM_LOG: &str = "/dev/log";
@@ -35,7 +39,12 @@ impl Log {
     /// keep a layer from being decrypted.
     pub fn open(file: Option<&Path>) -> Self {
         let opened = match file {
-            Some(path) => OpenOptions::new().append(true).create(true).open(path).map(Self::File),
+            // A pipe that nobody reads would make the program wait.
+            Some(path) => {
+                let mut options = OpenOptions::new();
+                options.append(true).create(true).custom_flags(libc::O_NONBLOCK);
+                options.open(path).map(Self::File)
+            }
             None => UnixDatagram::unbound().and_then(|socket| {
                 socket.connect(SYSTEM_LOG)?;
                 socket.set_nonblocking(true)?;
@@ -64,18 +73,21 @@ impl Log {
     }
 }
 
-/// Says why there is no layer, and how to mend it. An empty message is a reader that has gone:
-/// nobody is there to be told.
+/// Says why there is no layer, and how to mend it.
 pub fn fail(failure: &Failure, log: Option<&Log>) -> ExitCode {
-    let message = cleaned(&failure.message);
-    if message.is_empty() {
-        return ExitCode::FAILURE;
+    let mut message = cleaned(&failure.message);
+    if message.trim().is_empty() {
+        message = "the guest failed and does not say why".to_owned();
     }
+    cut(&mut message, MAX_ERROR);
     let mut text = format!("ctd-decoder: error: {message}\n");
     for hint in &failure.hints {
         let _ = writeln!(text, "hint: {}", cleaned(hint));
     }
     cut(&mut text, MAX_MESSAGE);
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
     say(&text);
     if let Some(log) = log {
         log.write(&text);
@@ -154,7 +166,7 @@ fn cut(text: &mut String, limit: usize) {
     if text.len() > limit {
         let end = (0..=limit).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
         text.truncate(end);
-        text.push_str("…\n");
+        text.push('…');
     }
 }
 

@@ -11,19 +11,19 @@ use crate::artefact::Artefact;
 use crate::cipher::{Loan, checked};
 use crate::contract::{DecoderPre, Failure, LayerKey, Request};
 use crate::descriptors::PayloadFault;
-use crate::failures::{broken_guest, broken_host, failed, guest_failure, stream_failure};
+use crate::failures::{broken_guest, broken_host, guest_failure, stream_failure};
 use crate::instance::{self, Instance};
-use crate::keys::Keys;
+use crate::keys::{KeyPath, Keys};
 use crate::ledger::Ledger;
+use crate::limits::Limits;
 use crate::message::{self, Log};
 use crate::streams::{GuestLog, Sink, Source};
-use crate::limits::Limits;
 use crate::{deadline, descriptors, explain, failures};
 
 /// Decrypts the layer on standard input to standard output, with what was on descriptor 3.
 ///
 /// # Errors
-/// Why there is no layer, with the way out. An empty message is a reader that has gone.
+/// Why there is no layer, with the way out.
 pub fn run(
     job: &Job,
     payload: Result<Vec<u8>, PayloadFault>,
@@ -33,11 +33,11 @@ pub fn run(
 ) -> Result<(), Failure> {
     let payload = payload.map_err(failures::payload_failure)?;
     if !descriptors::stdout_was_open() {
-        return Err(failed("standard output is closed, there is nowhere to write the layer to"));
+        return Err(failures::no_stdout());
     }
     let keys = Keys::find(job.keys.as_deref())?;
     let runtime = tokio::runtime::Builder::new_current_thread().build();
-    let runtime = runtime.map_err(|error| failed(&format!("cannot start: {error}")))?;
+    let runtime = runtime.map_err(|error| broken_host(error.into()))?;
     runtime.block_on(async {
         let host = Host::start(guest, limits).map_err(broken_host)?;
         let key = host.unwrap(job, payload, keys, log).await?;
@@ -69,13 +69,16 @@ impl Host {
         keys: Keys,
         log: &Log,
     ) -> Result<layer::LayerKey, Failure> {
+        let is_missing = matches!(keys, Keys::Missing);
         let (directory, key_files) = match keys {
-            Keys::None => (None, Vec::new()),
+            Keys::NotConfigured | Keys::Missing => (None, Vec::new()),
             Keys::Directory(path) => (Some(path), Vec::new()),
             Keys::Files(files) => (None, files),
         };
+        let of_keys = KeyPath { path: job.keys.as_deref(), is_missing };
         let said = GuestLog::default();
-        let instance = Instance::for_unwrap(directory.as_deref(), &said).map_err(broken_host)?;
+        let instance = Instance::for_unwrap(directory.as_deref(), &said);
+        let instance = instance.map_err(|error| of_keys.cannot_be_opened(&error))?;
         if job.explain {
             message::say(&explain::unwrap(
                 directory.as_deref(),
@@ -96,13 +99,15 @@ impl Host {
             decoder.keycell_decoder_unwrapping().call_unwrap(&mut store, &request).await
         };
         let answer = answer.await;
+        let exhausted = store.data().is_exhausted();
         drop(store);
         deadline::disarm();
         request.payload.zeroize(); // it may carry private keys
         request.key_files.iter_mut().for_each(|file| file.content.zeroize());
         remember(&said, log);
 
-        let mut record = answer.map_err(|error| guest_failure("unwrap", &error, &said))??;
+        let answer = answer.map_err(|error| guest_failure("unwrap", &error, &said, exhausted))?;
+        let mut record = answer.map_err(|failure| of_keys.for_the_operator(failure))?;
         let key = checked(&record);
         record.key.zeroize();
         key.map_err(|error| broken_guest("unwrap", &error.to_string()))
@@ -134,23 +139,20 @@ impl Host {
         };
         let answer = answer.await;
         record.key.zeroize();
+        let exhausted = store.data().is_exhausted();
         remember(&said, log);
-        verdict(job.cipher, answer, &ledger, &said)
+        let answer = answer.map_err(|error| guest_failure("decrypt", &error, &said, exhausted));
+        verdict(job.cipher, answer.flatten(), &ledger)
     }
 }
 
 /// What the host has seen comes first, what the guest says second, and its `ok` is not enough.
-fn verdict(
-    side: CipherSide,
-    answer: wasmtime::Result<Result<(), Failure>>,
-    ledger: &Ledger,
-    said: &GuestLog,
-) -> Result<(), Failure> {
+fn verdict(side: CipherSide, answer: Result<(), Failure>, ledger: &Ledger) -> Result<(), Failure> {
     let fault = ledger.books().take_fault();
     if let Some(fault) = fault {
         return Err(stream_failure(fault));
     }
-    answer.map_err(|error| guest_failure("decrypt", &error, said))??;
+    answer?;
     let mut books = ledger.books();
     let complete = match side {
         CipherSide::Host => books.is_complete(),
