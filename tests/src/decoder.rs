@@ -1,6 +1,7 @@
 //! One run of a decoder, called exactly as containerd calls it.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, PipeWriter, Read, Write};
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -13,6 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::descriptors;
+use crate::tools::Tool;
 
 /// Longer than any layer of these tests takes on a loaded machine: past it, the decoder hangs.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -45,7 +47,14 @@ pub struct Decoder {
     closed: Vec<RawFd>,
     layer: Vec<u8>,
     stdin_stays_open: bool,
+    pieces: Option<(usize, Duration)>,
     reader: Reader,
+    stdout: Option<PathBuf>,
+    nonblocking: bool,
+    leaking: bool,
+    directory: Option<PathBuf>,
+    user: Option<u32>,
+    meter: Option<PathBuf>,
     deadline: Duration,
 }
 
@@ -68,7 +77,14 @@ impl Decoder {
             closed: Vec::new(),
             layer: Vec::new(),
             stdin_stays_open: false,
+            pieces: None,
             reader: Reader::ToTheEnd,
+            stdout: None,
+            nonblocking: false,
+            leaking: false,
+            directory: None,
+            user: None,
+            meter: None,
             deadline: DEADLINE,
         }
     }
@@ -127,6 +143,49 @@ impl Decoder {
         self
     }
 
+    /// Writes the layer in pieces of so many bytes, with a pause after each.
+    pub fn in_pieces(mut self, bytes: usize, pause: Duration) -> Self {
+        self.pieces = Some((bytes, pause));
+        self
+    }
+
+    /// A file in the place of the pipe on stdout. None of it is read.
+    pub fn stdout_to(mut self, path: &Path) -> Self {
+        self.stdout = Some(path.to_path_buf());
+        self
+    }
+
+    /// Descriptors 0 to 3 do not block, as a caller with an event loop may leave them.
+    pub fn nonblocking(mut self) -> Self {
+        self.nonblocking = true;
+        self
+    }
+
+    /// Open files on descriptors 4 to 10, as a caller that forgot to close them leaves them.
+    pub fn leaking(mut self) -> Self {
+        self.leaking = true;
+        self
+    }
+
+    /// In this working directory.
+    pub fn in_directory(mut self, path: &Path) -> Self {
+        self.directory = Some(path.to_path_buf());
+        self
+    }
+
+    /// As another user, without groups: root may read everything. Needs `setpriv`, and a decoder
+    /// that this user can execute.
+    pub fn as_user(mut self, id: u32) -> Self {
+        self.user = Some(id);
+        self
+    }
+
+    /// Measures the peak of its memory, with the program `meter` of this package.
+    pub fn measured(mut self, meter: impl Into<PathBuf>) -> Self {
+        self.meter = Some(meter.into());
+        self
+    }
+
     /// Another deadline than half a minute.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -140,11 +199,8 @@ impl Decoder {
     /// When it does not start, or does not end before the deadline: a hang is a failure.
     pub fn run(&self) -> Result<Outcome> {
         descriptors::reserve();
-        let mut command = Command::new(&self.program);
-        command.args(&self.args).env_clear().envs(self.env.iter().cloned());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // A group of its own, so that whatever it starts ends with it.
-        command.process_group(0);
+        let peak = tempfile::NamedTempFile::new()?;
+        let mut command = self.command(peak.path())?;
         let payload = match &self.third {
             Third::Closed => {
                 descriptors::close(&mut command, 3);
@@ -156,6 +212,14 @@ impl Decoder {
                 Some((writer, bytes.as_slice()))
             }
         };
+        if self.nonblocking {
+            (0..=3).for_each(|number| descriptors::unblock(&mut command, number));
+        }
+        if self.leaking {
+            for number in 4..=10 {
+                descriptors::place(&mut command, OwnedFd::from(File::open("/proc/self")?), number);
+            }
+        }
         for &descriptor in &self.closed {
             descriptors::close(&mut command, descriptor);
         }
@@ -166,7 +230,40 @@ impl Decoder {
             .with_context(|| format!("cannot start `{}`", self.program.display()))?;
         // This side's copy of the payload's reading end lives in the command.
         drop(command);
-        self.attend(child, payload, started)
+        let mut outcome = self.attend(child, payload, started)?;
+        if self.meter.is_some() {
+            let kilobytes = std::fs::read_to_string(peak.path())?;
+            outcome.peak = kilobytes.trim().parse().context("the meter wrote no number")?;
+        }
+        Ok(outcome)
+    }
+
+    /// The call without what is special about its descriptors, in its wrappings.
+    fn command(&self, peak: &Path) -> Result<Command> {
+        let mut words: Vec<OsString> = Vec::new();
+        if let Some(id) = self.user {
+            words.push(Tool::Setpriv.find()?.into());
+            words.extend([format!("--reuid={id}").into(), format!("--regid={id}").into()]);
+            words.push("--clear-groups".into());
+        }
+        if let Some(meter) = &self.meter {
+            words.extend([meter.into(), peak.into()]);
+        }
+        words.push(self.program.clone().into());
+        words.extend(self.args.iter().cloned());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).env_clear().envs(self.env.iter().cloned());
+        command.stdin(Stdio::piped()).stderr(Stdio::piped());
+        match &self.stdout {
+            Some(path) => command.stdout(File::options().write(true).open(path)?),
+            None => command.stdout(Stdio::piped()),
+        };
+        if let Some(directory) = &self.directory {
+            command.current_dir(directory);
+        }
+        // A group of its own, so that whatever it starts ends with it.
+        command.process_group(0);
+        Ok(command)
     }
 
     /// Feeds the pipes, empties them and waits.
@@ -178,7 +275,7 @@ impl Decoder {
     ) -> Result<Outcome> {
         let group = Pid::from_child(&child);
         let mut stdin = child.stdin.take().context("stdin is piped")?;
-        let mut stdout = child.stdout.take().context("stdout is piped")?;
+        let stdout = child.stdout.take();
         let mut stderr = child.stderr.take().context("stderr is piped")?;
 
         thread::scope(|scope| {
@@ -187,11 +284,18 @@ impl Decoder {
                 scope.spawn(move || writer.write_all(bytes).is_ok());
             }
             let feeder = scope.spawn(move || {
-                let _ = stdin.write_all(&self.layer);
+                let (size, pause) = self.pieces.unwrap_or((usize::MAX, Duration::ZERO));
+                for piece in self.layer.chunks(size) {
+                    if stdin.write_all(piece).is_err() {
+                        break;
+                    }
+                    thread::sleep(pause);
+                }
                 self.stdin_stays_open.then_some(stdin)
             });
             let plaintext = scope.spawn(move || -> io::Result<Vec<u8>> {
                 let mut bytes = Vec::new();
+                let Some(mut stdout) = stdout else { return Ok(bytes) };
                 match self.reader {
                     Reader::ToTheEnd => stdout.read_to_end(&mut bytes)?,
                     Reader::ClosesAfter(limit) => {
@@ -227,7 +331,7 @@ impl Decoder {
             let Some(status) = status else {
                 bail!("the decoder did not end within {:?}; stderr: {stderr}", self.deadline);
             };
-            Ok(Outcome { status, stdout, stderr, elapsed })
+            Ok(Outcome { status, stdout, stderr, elapsed, peak: 0 })
         })
     }
 }
@@ -247,6 +351,8 @@ pub struct Outcome {
     pub stderr: String,
     /// From start to exit.
     pub elapsed: Duration,
+    /// The most memory that it had resident at any time, in KiB, where that was measured.
+    pub peak: u64,
 }
 
 impl Outcome {
@@ -269,8 +375,26 @@ impl Outcome {
             .stderr
             .split_once("ctd-decoder: error: ")
             .with_context(|| format!("exit 1 without an error to read: `{}`", self.stderr))?;
+        ensure!(!message.contains("ctd-decoder: error: "), "two errors: {}", self.stderr);
+        ensure!(!message.contains("panicked"), "a panic: {}", self.stderr);
         ensure!(message.contains("hint: "), "an error without a hint: {}", self.stderr);
         Ok(message)
+    }
+
+    /// The message of a run that failed as [`Outcome::error`] says, without a byte on stdout.
+    pub fn error_without_output(&self) -> Result<&str> {
+        let error = self.error()?;
+        ensure!(self.stdout.is_empty(), "{} bytes came out", self.stdout.len());
+        Ok(error)
+    }
+
+    /// Succeeds like the original: the layer on stdout and nothing on stderr.
+    pub fn is_silent_success(&self, plain: &[u8]) -> Result<()> {
+        ensure!(self.status.success(), "{}; stderr: {}", self.status, self.stderr);
+        ensure!(self.stderr.is_empty(), "stderr is not empty: {}", self.stderr);
+        let length = self.stdout.len();
+        ensure!(self.stdout == plain, "{length} bytes, {} expected, and they differ", plain.len());
+        Ok(())
     }
 
     /// The signal that ended it, if one did.

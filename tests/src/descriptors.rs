@@ -50,6 +50,19 @@ pub(crate) fn place(command: &mut Command, fd: OwnedFd, number: RawFd) {
     unsafe { command.pre_exec(place) };
 }
 
+/// Makes `number` a descriptor that does not block, in the child. The other end of its pipe is
+/// another file description, which still does.
+pub(crate) fn unblock(command: &mut Command, number: RawFd) {
+    let unblock = move || {
+        // SAFETY: changes a flag of a number, which is safe between fork and exec; a number that
+        // is not open is an error that changes nothing.
+        unsafe { libc::fcntl(number, libc::F_SETFL, libc::O_NONBLOCK) };
+        Ok(())
+    };
+    // SAFETY: the closure calls only async-signal-safe functions and allocates nothing.
+    unsafe { command.pre_exec(unblock) };
+}
+
 /// Closes `number` in the child, whatever this process inherited there.
 pub(crate) fn close(command: &mut Command, number: RawFd) {
     let close = move || {

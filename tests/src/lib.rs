@@ -6,6 +6,8 @@
 //! | [`decoder`] | one run of `ctd-decoder`, with containerd's descriptors, arguments and environment |
 //! | [`payload`] | what containerd writes to descriptor 3 |
 //! | [`image`] | OCI image layouts: plain ones from busybox, encrypted ones from skopeo |
+//! | [`sealed`], [`jwe`] | a writer of encrypted layers, with every part open to be spoilt |
+//! | [`node`] | a directory with one key, and what is expected of a decoder with it |
 //! | [`keys`] | private keys from openssl, in every file form |
 //! | [`containerd`], [`cri`], [`registry`] | a containerd of the test's own, a client and a registry |
 //! | [`suite`], [`tools`] | cases with names, the programs that they need, and skips with reasons |
@@ -18,13 +20,16 @@ pub mod cri;
 pub mod decoder;
 mod descriptors;
 pub mod image;
+pub mod jwe;
 pub mod keys;
+pub mod node;
 pub mod payload;
 pub mod registry;
+pub mod sealed;
 pub mod suite;
 pub mod tools;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 
@@ -36,7 +41,7 @@ use anyhow::{Result, ensure};
 pub fn dist(name: &str) -> Result<PathBuf> {
     let dir = match std::env::var_os("KEYCELL_DIST") {
         Some(dir) => PathBuf::from(dir),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../dist"),
+        None => workspace().join("dist"),
     };
     let path = dir.join(name);
     ensure!(
@@ -45,4 +50,9 @@ pub fn dist(name: &str) -> Result<PathBuf> {
         path.display()
     );
     Ok(path.canonicalize()?)
+}
+
+/// The folder that holds everything.
+pub fn workspace() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }

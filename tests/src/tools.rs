@@ -31,6 +31,10 @@ pub enum Tool {
     Unshare,
     /// Enters them.
     Nsenter,
+    /// Starts a program as another user.
+    Setpriv,
+    /// Runs the portable guest; `make wasmtime` builds it.
+    Wasmtime,
     /// Not a program: the right to mount.
     Root,
 }
@@ -67,6 +71,8 @@ impl Tool {
             Self::DockerRegistry => "docker-registry",
             Self::Unshare => "unshare",
             Self::Nsenter => "nsenter",
+            Self::Setpriv => "setpriv",
+            Self::Wasmtime => "wasmtime",
             Self::Root => "root",
         }
     }
@@ -88,10 +94,11 @@ impl Tool {
         // Debian keeps runc where an ordinary user's PATH does not look.
         std::env::split_paths(&path)
             .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+            .chain([crate::workspace().join("target/tools/bin")])
             .map(|dir| dir.join(self.name()))
             .find(|file| file.is_file())
             .with_context(|| {
-                format!("`{}` is not installed; `tests/install-tools.sh` installs it", self.name())
+                format!("`{}` is not installed; `make tools wasmtime` installs it", self.name())
             })
     }
 

@@ -1,0 +1,112 @@
+//! A writer of encrypted layers, for tests: everything that a well-behaved encryptor would never
+//! write can be written with it.
+//!
+//! Made from the standards, not from the code under test. skopeo reads what it writes (see
+//! `tests/drop_in.rs`), so a decoder that refuses it is wrong.
+
+use std::collections::BTreeMap;
+
+use aes::Aes256;
+use aes::cipher::{KeyIvInit, StreamCipher};
+use base64ct::{Base64, Encoding};
+use ctr::Ctr128BE;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::image::{Descriptor, LayerKind, hex};
+use crate::jwe::{Jwe, Recipient};
+use crate::payload::Payload;
+
+/// The annotation with the public options.
+pub const PUBLIC_OPTIONS: &str = "org.opencontainers.image.enc.pubopts";
+/// The annotation with wrapped keys of the scheme JWE.
+pub const JWE_KEYS: &str = "org.opencontainers.image.enc.keys.jwe";
+
+/// One encrypted layer and what opens it.
+#[derive(Clone)]
+pub struct Sealed {
+    /// The layer before it was encrypted.
+    pub plain: Vec<u8>,
+    /// The layer as a registry keeps it.
+    pub encrypted: Vec<u8>,
+    /// The private options: what a wrapped key holds.
+    pub private: Value,
+    /// The public options.
+    pub public: Value,
+}
+
+impl Sealed {
+    /// Encrypts `plain` under a key of its own.
+    pub fn new(plain: Vec<u8>) -> Self {
+        let key: [u8; 32] = random();
+        let nonce: [u8; 16] = random();
+        let mut encrypted = plain.clone();
+        Ctr128BE::<Aes256>::new(&key.into(), &nonce.into()).apply_keystream(&mut encrypted);
+        let private = json!({
+            "symkey": Base64::encode_string(&key),
+            "digest": format!("sha256:{}", hex(&Sha256::digest(&plain))),
+            "cipheroptions": { "nonce": Base64::encode_string(&nonce) },
+        });
+        let public = json!({
+            "cipher": "AES_256_CTR_HMAC_SHA256",
+            "hmac": Base64::encode_string(&hmac(&key, &encrypted)),
+            "cipheroptions": {},
+        });
+        Self { plain, encrypted, private, public }
+    }
+
+    /// A layer of so many bytes that no two of them repeat in a pattern.
+    pub fn of_length(length: usize) -> Self {
+        let mut plain = vec![0; length];
+        let (key, nonce): ([u8; 32], [u8; 16]) = (random(), random());
+        Ctr128BE::<Aes256>::new(&key.into(), &nonce.into()).apply_keystream(&mut plain);
+        Self::new(plain)
+    }
+
+    /// The private options, wrapped for one recipient as a flattened JWE.
+    pub fn wrapped_for(&self, recipient: &Recipient) -> Jwe {
+        Jwe::seal(recipient, self.private.to_string().as_bytes(), json!({}))
+    }
+
+    /// What a manifest says of the layer, with these items as its wrapped keys.
+    pub fn descriptor<I: AsRef<[u8]>>(&self, items: &[I]) -> Descriptor {
+        let items: Vec<_> = items.iter().map(|item| Base64::encode_string(item.as_ref())).collect();
+        let public = Base64::encode_string(self.public.to_string().as_bytes());
+        Descriptor {
+            media_type: format!("{}+encrypted", LayerKind::Tar.media_type()),
+            digest: format!("sha256:{}", hex(&Sha256::digest(&self.encrypted))),
+            // What the layer should have: `encrypted` may have been altered since.
+            size: self.plain.len() as u64,
+            annotations: BTreeMap::from([
+                (JWE_KEYS.to_owned(), items.join(",")),
+                (PUBLIC_OPTIONS.to_owned(), public),
+            ]),
+        }
+    }
+
+    /// The payload of a CRI pull, for one recipient.
+    pub fn payload_for(&self, recipient: &Recipient) -> Payload {
+        self.payload(&[self.wrapped_for(recipient).flattened().to_string()])
+    }
+
+    /// The payload of a CRI pull, with these items as its wrapped keys.
+    pub fn payload<I: AsRef<[u8]>>(&self, items: &[I]) -> Payload {
+        Payload::new(&self.descriptor(items))
+    }
+}
+
+/// HMAC-SHA256.
+pub fn hmac(key: &[u8], text: &[u8]) -> [u8; 32] {
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(key).expect("HMAC-SHA256 takes a key of any length");
+    mac.update(text);
+    mac.finalize().into_bytes().into()
+}
+
+/// Random bytes.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the system has random numbers");
+    bytes
+}

@@ -1,0 +1,49 @@
+//! What a decoder makes of input that is damaged, hostile or simply not what it should be.
+//!
+//! Wherever a key fits, the layer comes out, whatever lies beside it. Everywhere else: exit 1, one
+//! error that says what was found, a hint, and never a complete layer on stdout, in bounded time
+//! and memory. One case for each row of a table; the modules are the tables.
+
+mod descriptors;
+mod jwe;
+mod keys;
+mod layer;
+mod links;
+mod options;
+mod payload;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use keycell_tests::suite::Suite;
+use keycell_tests::tools::Tool;
+
+fn main() -> ExitCode {
+    let mut cases = Cases(Suite::from_args());
+    payload::add(&mut cases);
+    keys::add(&mut cases);
+    links::add(&mut cases);
+    layer::add(&mut cases);
+    options::add(&mut cases);
+    jwe::add(&mut cases);
+    descriptors::add(&mut cases);
+    cases.0.run()
+}
+
+/// Cases that are functions without arguments.
+struct Cases(Suite);
+
+impl Cases {
+    fn case(&mut self, name: &str, run: impl FnOnce() -> Result<()> + Send + 'static) {
+        self.0.case(name, &[], run);
+    }
+
+    fn case_with(
+        &mut self,
+        tool: Tool,
+        name: &str,
+        run: impl FnOnce() -> Result<()> + Send + 'static,
+    ) {
+        self.0.case(name, &[tool], run);
+    }
+}
