@@ -62,7 +62,7 @@ impl Instance {
             .instances(32)
             .table_elements(100_000)
             .build();
-        let limits = Limiter { limits, exhausted: false };
+        let limits = Limiter { limits, memory: 0, exhausted: false };
         Self { wasi: Self::context(log).build(), table, limits, loan: None, entropy: false }
     }
 
@@ -90,13 +90,21 @@ impl Instance {
 /// Limits that remember whether memory ran out: a guest that gets none traps like one with a bug.
 struct Limiter {
     limits: StoreLimits,
+    /// Bytes of all linear memories.
+    memory: usize,
     exhausted: bool,
 }
 
 impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, now: usize, then: usize, most: Option<usize>) -> Result<bool> {
-        let granted = self.limits.memory_growing(now, then, most)?;
-        self.exhausted |= !granted;
+        // Of all memories together: a guest may have several.
+        let total = self.memory + then.saturating_sub(now);
+        let granted = total <= limits::MEMORY && self.limits.memory_growing(now, then, most)?;
+        if granted {
+            self.memory = total;
+        } else {
+            self.exhausted = true;
+        }
         Ok(granted)
     }
 
