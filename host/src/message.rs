@@ -18,6 +18,9 @@ const MAX_MESSAGE: usize = 4096;
 /// The longest error without its hints, in bytes: they must not be what is cut off.
 const MAX_ERROR: usize = 3072;
 
+/// The most hints: the longest list of ours has five.
+const MAX_HINTS: usize = 8;
+
 /// The system's log, a datagram socket (syslog(3), journald).
 const SYSTEM_LOG: &str = "/dev/log";
 
@@ -81,8 +84,9 @@ pub fn fail(failure: &Failure, log: Option<&Log>) -> ExitCode {
     }
     cut(&mut message, MAX_ERROR);
     let mut text = format!("ctd-decoder: error: {message}\n");
-    for hint in &failure.hints {
-        let _ = writeln!(text, "hint: {}", cleaned(hint));
+    let hints = failure.hints.iter().map(|hint| cleaned(hint));
+    for hint in hints.filter(|hint| !hint.trim().is_empty()).take(MAX_HINTS) {
+        let _ = writeln!(text, "hint: {hint}");
     }
     cut(&mut text, MAX_MESSAGE);
     if !text.ends_with('\n') {
@@ -125,10 +129,15 @@ pub fn speak_on_panic() {
     }));
 }
 
-/// What came from outside, fit for a terminal and a log: one line, no control characters, and no
-/// run of letters and digits as long as a line of key material.
+/// What came from outside, fit for a terminal and a log: one line, no control characters, no PEM
+/// block, and no run of letters and digits as long as a line of key material. It keeps secrets
+/// out that got into a message by mistake; a guest that means to can always find another code.
 pub fn cleaned(text: &str) -> String {
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let text = without_pem(text);
+    let line: String = text
+        .chars()
+        .filter_map(|c| if c.is_control() { Some(' ') } else { (!is_format(c)).then_some(c) })
+        .collect();
     let mut line = redacted(&line);
     cut(&mut line, MAX_MESSAGE);
     line
@@ -145,7 +154,7 @@ fn redacted(line: &str) -> String {
     while !rest.is_empty() {
         let run = rest.find(|c| !of_base64(c)).unwrap_or(rest.len());
         // A path has slashes more often than base64 has: its parts are looked at one by one.
-        let secret = rest[..run].split('/').any(is_secret);
+        let secret = rest[..run].split('/').any(is_secret) || is_dense(&rest[..run]);
         out.push_str(if secret { "…" } else { &rest[..run] });
         let next = rest[run..].chars().next().map_or(0, char::len_utf8);
         out.push_str(&rest[run..run + next]);
@@ -160,6 +169,39 @@ fn is_secret(run: &str) -> bool {
     let mixed =
         has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit);
     run.len() >= SECRET_RUN && (mixed || run.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Base64 with its slashes: its letters and digits alternate, which those of a path do not.
+fn is_dense(run: &str) -> bool {
+    let kind = |byte: u8| match byte {
+        b'A'..=b'Z' => 1,
+        b'a'..=b'z' => 2,
+        b'0'..=b'9' => 3,
+        _ => 0,
+    };
+    let kinds: Vec<_> = run.bytes().map(kind).collect();
+    let pairs = kinds.windows(2).filter(|pair| !pair.contains(&0));
+    let (same, other): (Vec<_>, Vec<_>) = pairs.partition(|pair| pair[0] == pair[1]);
+    run.len() >= SECRET_RUN && other.len() * 2 > same.len()
+}
+
+/// What turns text around, breaks a line or cannot be seen, without being a control character.
+fn is_format(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}')
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+}
+
+/// Text without what stands between the lines of a PEM block, or behind one that does not end.
+pub fn without_pem(text: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, block)) = rest.split_once("-----BEGIN ") {
+        out.push_str(before);
+        out.push('…');
+        rest = block
+            .split_once("-----END ")
+            .map_or("", |(_, after)| after.split_once("-----").map_or("", |(_label, after)| after));
+    }
+    out + rest
 }
 
 fn cut(text: &mut String, limit: usize) {
@@ -178,6 +220,30 @@ mod tests {
     fn a_line_of_key_material_is_taken_out() {
         let line = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj";
         assert_eq!(cleaned(&format!("read {line} here")), "read … here");
+    }
+
+    #[test]
+    fn slashes_do_not_hide_key_material() {
+        let line = "bgpYygjE1MviyUPvbknN3/jnYylD94SoUjiPzLBTOo/WlSLjALdSoAm/W71ESoP1";
+        assert_eq!(cleaned(&format!("read {line} here")), "read … here");
+    }
+
+    #[test]
+    fn a_pem_block_is_taken_out_to_its_last_line() {
+        let pem = "-----BEGIN PRIVATE KEY-----\nAAAA\nBB==\n-----END PRIVATE KEY-----";
+        assert_eq!(cleaned(&format!("bad `{pem}`, sorry")), "bad `…`, sorry");
+        assert_eq!(cleaned("bad -----BEGIN PRIVATE KEY-----\nAAAA\n"), "bad …");
+    }
+
+    #[test]
+    fn paths_of_pods_stay() {
+        let text = "/var/lib/kubelet/pods/3f2504e0-4f89-41d3-9a0c-0305e82c3301/volumes/Secret1";
+        assert_eq!(cleaned(text), text);
+    }
+
+    #[test]
+    fn text_cannot_be_turned_around() {
+        assert_eq!(cleaned("a\u{202e}b\u{2028}c\u{feff}"), "abc");
     }
 
     #[test]
