@@ -103,6 +103,15 @@ pub fn broken_guest(step: &str, why: &str) -> Failure {
     )
 }
 
+/// A guest for another host: it asks for more than any step is granted, or lacks a step.
+pub fn foreign_guest(error: &wasmtime::Error) -> Failure {
+    let chain: Vec<_> = error.chain().map(ToString::to_string).collect();
+    with_hint(
+        format!("this guest cannot be run: {}", chain.join(": ")),
+        "`wit/decoder.wit` says what a guest may import and must export: no sockets, for instance",
+    )
+}
+
 /// A host that cannot start: a wrong build, or a system without what it needs.
 pub fn broken_host(error: wasmtime::Error) -> Failure {
     with_hint(

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use ocicrypt::layer::{CHUNK, LayerError};
 
+use crate::args::CipherSide;
 use crate::{limits, streams};
 
 /// Shared by the cipher, the streams and the step that judges. One thread uses it.
@@ -29,8 +30,9 @@ pub struct Books {
     pub released: u64,
     /// Bytes that reached standard output.
     pub written: u64,
-    /// Written by a guest that decrypts itself, and not yet passed on.
-    held: Vec<u8>,
+    /// Written by the guest, and not yet passed on.
+    held: VecDeque<Bytes>,
+    held_bytes: usize,
     /// Given out and not yet written, in order.
     outstanding: VecDeque<Bytes>,
     outstanding_bytes: usize,
@@ -91,9 +93,12 @@ impl Books {
             self.fault(Fault::Hoarding);
             return Err(Faulty);
         }
-        self.released += bytes.len() as u64;
-        self.outstanding_bytes += bytes.len();
-        self.outstanding.push_back(bytes.clone());
+        // A guest may ask for no bytes as often as it likes: no note is kept of those.
+        if !bytes.is_empty() {
+            self.released += bytes.len() as u64;
+            self.outstanding_bytes += bytes.len();
+            self.outstanding.push_back(bytes.clone());
+        }
         Ok(())
     }
 
@@ -125,13 +130,48 @@ impl Books {
         Ok(())
     }
 
-    /// Writes `bytes` to standard output.
+    /// A guest that decrypts by itself wants to write `length` bytes: counter mode keeps the length,
+    /// so they cannot be more than it has read.
     ///
     /// # Errors
-    /// Where that fails.
-    pub fn write_out(&mut self, bytes: &[u8]) -> Result<(), Faulty> {
-        let written = streams::write_stdout(bytes);
-        written.map_err(|error| {
+    /// Where they are.
+    pub fn allow(&mut self, length: usize) -> Result<(), Faulty> {
+        if self.moved() + length as u64 > self.read {
+            self.fault(Fault::TooMuch);
+            return Err(Faulty);
+        }
+        Ok(())
+    }
+
+    /// Passes on what was written before `bytes`, but never the last 64 KiB: they wait for the
+    /// verdict over the whole step, so that a layer never comes out complete from a failure.
+    ///
+    /// # Errors
+    /// Where writing to standard output fails.
+    pub fn hold_back(&mut self, bytes: Bytes) -> Result<(), Faulty> {
+        self.held_bytes += bytes.len();
+        self.held.push_back(bytes);
+        while self.held.front().is_some_and(|first| self.held_bytes - first.len() >= CHUNK) {
+            self.write_first()?;
+        }
+        Ok(())
+    }
+
+    /// Passes on what was held back: the verdict is that all is well.
+    ///
+    /// # Errors
+    /// Where writing to standard output fails.
+    pub fn let_go(&mut self) -> Result<(), Faulty> {
+        while !self.held.is_empty() {
+            self.write_first()?;
+        }
+        Ok(())
+    }
+
+    fn write_first(&mut self) -> Result<(), Faulty> {
+        let Some(bytes) = self.held.pop_front() else { return Ok(()) };
+        self.held_bytes -= bytes.len();
+        streams::write_stdout(&bytes).map_err(|error| {
             self.fault(Fault::Sink(error));
             Faulty
         })?;
@@ -139,39 +179,19 @@ impl Books {
         Ok(())
     }
 
-    /// Takes `bytes` from a guest that decrypts by itself, and passes on all but the last 64 KiB.
-    ///
-    /// # Errors
-    /// Where that is more than the guest has read, or writing fails.
-    pub fn hold_back(&mut self, bytes: &[u8]) -> Result<(), Faulty> {
-        if self.written + (self.held.len() + bytes.len()) as u64 > self.read {
-            self.fault(Fault::TooMuch);
-            return Err(Faulty);
-        }
-        self.held.extend_from_slice(bytes);
-        if self.held.len() < 2 * CHUNK {
-            return Ok(());
-        }
-        let mut out = std::mem::take(&mut self.held);
-        self.held = out.split_off(out.len() - CHUNK);
-        self.write_out(&out)
+    /// Bytes that the guest has written, those included that are held back.
+    fn moved(&self) -> u64 {
+        self.written + self.held_bytes as u64
     }
 
-    /// Passes on what was held back: the guest has said that all is well.
-    ///
-    /// # Errors
-    /// Where the guest has not read or not written everything, or writing fails.
-    pub fn let_go(&mut self) -> Result<(), Faulty> {
-        if !self.source_ended || self.written + self.held.len() as u64 != self.read {
-            return Err(Faulty);
-        }
-        let out = std::mem::take(&mut self.held);
-        self.write_out(&out)
-    }
-
-    /// Whether the cipher has given out a verified layer and every byte of it was written.
-    pub fn is_complete(&self) -> bool {
-        self.opened && self.drained && self.released == self.written && !self.is_faulty()
+    /// Whether a whole layer has gone through the guest's hands: one that the host's cipher has
+    /// verified, or all of what a guest that decrypts by itself had to read.
+    pub fn is_complete(&self, side: CipherSide) -> bool {
+        let whole = match side {
+            CipherSide::Host => self.opened && self.drained && self.moved() == self.released,
+            CipherSide::Guest => self.source_ended && self.moved() == self.read,
+        };
+        whole && !self.is_faulty()
     }
 }
 
@@ -231,14 +251,24 @@ mod tests {
     #[test]
     fn a_guest_that_decrypts_itself_cannot_write_more_than_it_read() {
         let mut books = Books { read: 4, ..Books::default() };
-        assert!(books.hold_back(b"four").is_ok());
-        assert!(books.hold_back(b"!").is_err());
+        assert!(books.allow(4).is_ok());
+        assert!(books.hold_back(Bytes::from_static(b"four")).is_ok());
+        assert!(books.allow(1).is_err());
     }
 
     #[test]
     fn a_guest_that_decrypts_itself_has_to_read_to_the_end() {
         let mut books = Books { read: 4, ..Books::default() };
-        assert!(books.hold_back(b"four").is_ok());
-        assert!(books.let_go().is_err());
+        assert!(books.hold_back(Bytes::from_static(b"four")).is_ok());
+        assert!(!books.is_complete(CipherSide::Guest));
+        books.source_ended = true;
+        assert!(books.is_complete(CipherSide::Guest));
+    }
+
+    #[test]
+    fn nothing_read_is_nothing_noted() {
+        let mut books = Books::default();
+        assert!((0..100).all(|_| books.release(&Bytes::new()).is_ok()));
+        assert!(books.outstanding.is_empty());
     }
 }

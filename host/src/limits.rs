@@ -31,6 +31,10 @@ impl Default for Limits {
 /// What a guest may say on its standard error, in bytes; the rest is dropped.
 pub const GUEST_STDERR: usize = 64 * 1024;
 
+/// Lines of it that go to the log, each an entry of its own there; how many more there were is
+/// said in another.
+pub const GUEST_LINES: usize = 256;
+
 /// Strings and lists that one call may hand to the host, in bytes: a message, a layer key, a
 /// chunk of the layer that the guest decrypted itself.
 pub const HOSTCALL: usize = 1024 * 1024;

@@ -11,14 +11,14 @@ use crate::artefact::Artefact;
 use crate::cipher::{Loan, checked};
 use crate::contract::{DecoderPre, Failure, LayerKey, Request};
 use crate::descriptors::PayloadFault;
-use crate::failures::{broken_guest, broken_host, guest_failure, stream_failure};
+use crate::failures::{broken_guest, broken_host, foreign_guest, guest_failure, stream_failure};
 use crate::instance::{self, Instance};
 use crate::keys::{KeyPath, Keys};
 use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::message::{self, Log};
 use crate::streams::{GuestLog, Sink, Source};
-use crate::{deadline, descriptors, explain, failures};
+use crate::{deadline, descriptors, explain, failures, limits};
 
 /// Decrypts the layer on standard input to standard output, with what was on descriptor 3.
 ///
@@ -39,7 +39,7 @@ pub fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.map_err(|error| broken_host(error.into()))?;
     runtime.block_on(async {
-        let host = Host::start(guest, limits).map_err(broken_host)?;
+        let host = Host::start(guest, limits)?;
         let key = host.unwrap(job, payload, keys, log).await?;
         host.decrypt(job, key, log).await
     })
@@ -53,11 +53,12 @@ struct Host {
 }
 
 impl Host {
-    fn start(guest: &Artefact, limits: Limits) -> wasmtime::Result<Self> {
-        let (engine, component): (Engine, Component) = guest.load()?;
-        deadline::start(&engine)?;
-        let linker: Linker<Instance> = instance::linker(&engine)?;
-        let guest = DecoderPre::new(linker.instantiate_pre(&component)?)?;
+    fn start(guest: &Artefact, limits: Limits) -> Result<Self, Failure> {
+        let (engine, component): (Engine, Component) = guest.load().map_err(broken_host)?;
+        deadline::start(&engine).map_err(|error| broken_host(error.into()))?;
+        let linker: Linker<Instance> = instance::linker(&engine).map_err(broken_host)?;
+        let guest = linker.instantiate_pre(&component).and_then(DecoderPre::new);
+        let guest = guest.map_err(|error| foreign_guest(&error))?;
         Ok(Self { engine, guest, limits })
     }
 
@@ -154,15 +155,11 @@ fn verdict(side: CipherSide, answer: Result<(), Failure>, ledger: &Ledger) -> Re
     }
     answer?;
     let mut books = ledger.books();
-    let complete = match side {
-        CipherSide::Host => books.is_complete(),
-        CipherSide::Guest => books.let_go().is_ok(),
-    };
-    match books.take_fault() {
-        Some(fault) => Err(stream_failure(fault)),
-        None if complete => Ok(()),
-        None => Err(broken_guest("decrypt", "it says that it is done, but the layer is not")),
+    if !books.is_complete(side) {
+        return Err(broken_guest("decrypt", "it says that it is done, but the layer is not"));
     }
+    let _ = books.let_go(); // what goes wrong with it is in the books
+    books.take_fault().map_or(Ok(()), |fault| Err(stream_failure(fault)))
 }
 
 /// A guest that computes without moving a byte is stopped; one that waits for a slow registry is
@@ -195,7 +192,13 @@ fn record(key: &layer::LayerKey) -> LayerKey {
 /// What a guest notes about keys that it passed over goes to the log: on success containerd drops
 /// standard error, and the original is silent.
 fn remember(said: &GuestLog, log: &Log) {
-    for line in said.text().lines() {
-        log.write(&message::cleaned(line));
+    let said = said.text();
+    let lines = said.lines().filter(|line| !line.trim().is_empty());
+    for line in lines.clone().take(limits::GUEST_LINES) {
+        log.write(&format!("guest: {}", message::cleaned(line)));
+    }
+    let more = lines.skip(limits::GUEST_LINES).count();
+    if more > 0 {
+        log.write(&format!("guest: … and {more} lines more"));
     }
 }

@@ -16,7 +16,7 @@ use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, Stream
 
 use crate::args::CipherSide;
 use crate::ledger::{Fault, Faulty, Ledger};
-use crate::limits;
+use crate::{limits, message};
 
 /// The most that one call moves, in bytes.
 const PERMIT: usize = 256 * 1024;
@@ -75,8 +75,8 @@ impl Pollable for Source {
 /// What the guest gets to write the plain layer to: standard output.
 ///
 /// Where the host lends its cipher, the bytes have to be those that the cipher gave out, in
-/// order. Where the guest decrypts by itself, they cannot be more than it has read, and the last
-/// 64 KiB wait until it has said that all is well.
+/// order. Where the guest decrypts by itself, they cannot be more than it has read. The last 64 KiB
+/// wait until the step is over and all was well.
 pub struct Sink {
     ledger: Ledger,
     side: CipherSide,
@@ -97,10 +97,10 @@ impl OutputStream for Sink {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         let mut books = self.ledger.books();
         let accepted = match self.side {
-            CipherSide::Host => books.claim(&bytes).and_then(|()| books.write_out(&bytes)),
-            CipherSide::Guest => books.hold_back(&bytes),
+            CipherSide::Host => books.claim(&bytes),
+            CipherSide::Guest => books.allow(bytes.len()),
         };
-        accepted.map_err(|Faulty| broken())
+        accepted.and_then(|()| books.hold_back(bytes)).map_err(|Faulty| broken())
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -157,10 +157,10 @@ fn retry(
 pub struct GuestLog(Arc<Mutex<Vec<u8>>>);
 
 impl GuestLog {
-    /// What the guest has said, one message a line.
+    /// What the guest has said, one message a line, without the keys that it may have quoted.
     pub fn text(&self) -> String {
         let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&bytes).into_owned()
+        message::without_pem(&String::from_utf8_lossy(&bytes))
     }
 
     fn push(&self, bytes: &[u8]) {
