@@ -33,6 +33,7 @@ pub struct Attack {
     seconds: u64,
     memory: u64,
     inside: bool,
+    garbled: bool,
     pipe: bool,
 }
 
@@ -48,6 +49,7 @@ impl Attack {
             seconds: 30,
             memory: MODEST,
             inside: false,
+            garbled: false,
             pipe: false,
         }
     }
@@ -85,6 +87,12 @@ impl Attack {
     /// With `--cipher guest`: the host lends nothing.
     pub fn inside(mut self) -> Self {
         self.inside = true;
+        self.garbled()
+    }
+
+    /// What comes out need not be the layer's, as long as it is not all.
+    pub fn garbled(mut self) -> Self {
+        self.garbled = true;
         self
     }
 
@@ -145,7 +153,7 @@ impl Attack {
         ensure!(code == Some(1), "exit code {code:?}");
         seen.is_incomplete()?;
         let genuine = seen.layer.plain.starts_with(&seen.outcome.stdout);
-        ensure!(genuine || self.inside, "other bytes than the layer's came out");
+        ensure!(genuine || self.garbled, "other bytes than the layer's came out");
         seen.tells_cleanly()?;
         self.is_modest(seen)?;
         for word in words {
@@ -243,7 +251,10 @@ impl Seen {
             ensure!(!text.contains("HARM"), "an attempt succeeded");
             ensure!(!text.contains(OUTSIDE), "a file from outside was shown");
             for line in self.key.lines().filter(|line| !line.starts_with('-')) {
-                ensure!(!text.contains(&line[..40]), "a line of the key was shown: {line}");
+                ensure!(
+                    !text.contains(&line[..line.len().min(40)]),
+                    "a line of the key was shown: {line}"
+                );
             }
         }
         Ok(())
