@@ -129,11 +129,15 @@ fn job(mut matches: ArgMatches) -> Job {
     }
 }
 
-/// The first line of clap's message, in this program's form.
+/// The first line of clap's message, in this program's form, and what is possible instead.
 fn failure(error: &clap::Error) -> Failure {
     let text = error.render().to_string();
-    let line = text.lines().next().unwrap_or("the command line is wrong");
-    let line = line.trim_start_matches("error: ").replace('\'', "`");
+    let mut lines = text.lines();
+    let line = lines.next().unwrap_or("the command line is wrong");
+    let mut line = line.trim_start_matches("error: ").replace('\'', "`");
+    if let Some(possible) = lines.find(|line| line.trim().starts_with("[possible values: ")) {
+        line = format!("{line} {}", possible.trim());
+    }
     Failure { message: line, hints: vec!["`ctd-decoder --help` lists the flags".to_owned()] }
 }
 

@@ -17,6 +17,30 @@ pub fn with_hint(message: impl Into<String>, hint: impl Into<String>) -> Failure
     Failure { message: message.into(), hints: vec![hint.into()] }
 }
 
+/// How a run ends without a layer.
+pub enum Ending {
+    /// For a reason that somebody should read.
+    Failed(Failure),
+    /// Nobody reads standard output any more, so nobody is there to be told. Go ctd-decoder dies
+    /// of `SIGPIPE`, as silently.
+    ReaderGone,
+}
+
+impl From<Failure> for Ending {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<Fault> for Ending {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Sink(error) if error.kind() == io::ErrorKind::BrokenPipe => Self::ReaderGone,
+            fault => Self::Failed(stream_failure(fault)),
+        }
+    }
+}
+
 /// Descriptor 3 was no payload.
 pub fn payload_failure(fault: PayloadFault) -> Failure {
     match fault {
@@ -33,12 +57,8 @@ pub fn payload_failure(fault: PayloadFault) -> Failure {
 }
 
 /// What the host saw go wrong with a stream.
-pub fn stream_failure(fault: Fault) -> Failure {
+fn stream_failure(fault: Fault) -> Failure {
     match fault {
-        Fault::Sink(error) if error.kind() == io::ErrorKind::BrokenPipe => with_hint(
-            "nobody reads the plain layer any more",
-            "containerd has given up on this layer, and its own message or log says why",
-        ),
         Fault::Sink(error) => with_hint(
             format!("cannot write the plain layer: {}", plain(&error)),
             "standard output is the pipe that containerd unpacks from; by hand, look at the file \

@@ -25,13 +25,15 @@ pub mod streams;
 
 use std::process::ExitCode;
 
+use failures::Ending;
+
 pub use artefact::Artefact;
 pub use limits::Limits;
 
 /// Everything that `ctd-decoder` does, with `guest` as its guest.
 ///
 /// Exit codes: 0, the whole layer was written and has verified; 1, it was not, and standard error
-/// says why.
+/// says why, except where nobody reads standard output any more.
 pub fn main(guest: &Artefact) -> ExitCode {
     main_within(guest, Limits::default())
 }
@@ -49,6 +51,10 @@ pub fn main_within(guest: &Artefact, limits: Limits) -> ExitCode {
     let log = message::Log::open(job.log.as_deref());
     match steps::run(&job, payload, guest, limits, &log) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => message::fail(&failure, Some(&log)),
+        Err(Ending::Failed(failure)) => message::fail(&failure, Some(&log)),
+        Err(Ending::ReaderGone) => {
+            log.write("nobody reads the plain layer any more");
+            ExitCode::FAILURE
+        }
     }
 }

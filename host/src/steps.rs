@@ -11,7 +11,7 @@ use crate::artefact::Artefact;
 use crate::cipher::{Loan, checked};
 use crate::contract::{DecoderPre, Failure, LayerKey, Request};
 use crate::descriptors::PayloadFault;
-use crate::failures::{broken_guest, broken_host, foreign_guest, guest_failure, stream_failure};
+use crate::failures::{Ending, broken_guest, broken_host, foreign_guest, guest_failure};
 use crate::instance::{self, Instance};
 use crate::keys::{KeyPath, Keys};
 use crate::ledger::Ledger;
@@ -30,10 +30,10 @@ pub fn run(
     guest: &Artefact,
     limits: Limits,
     log: &Log,
-) -> Result<(), Failure> {
+) -> Result<(), Ending> {
     let payload = payload.map_err(failures::payload_failure)?;
     if !descriptors::stdout_was_open() {
-        return Err(failures::no_stdout());
+        return Err(failures::no_stdout().into());
     }
     let keys = Keys::find(job.keys.as_deref())?;
     let runtime = tokio::runtime::Builder::new_current_thread().build();
@@ -115,7 +115,7 @@ impl Host {
     }
 
     /// The second step. `Ok` only if the books say so.
-    async fn decrypt(&self, job: &Job, key: layer::LayerKey, log: &Log) -> Result<(), Failure> {
+    async fn decrypt(&self, job: &Job, key: layer::LayerKey, log: &Log) -> Result<(), Ending> {
         let said = GuestLog::default();
         let ledger = Ledger::default();
         let mut instance = Instance::for_decrypt(&said);
@@ -148,18 +148,19 @@ impl Host {
 }
 
 /// What the host has seen comes first, what the guest says second, and its `ok` is not enough.
-fn verdict(side: CipherSide, answer: Result<(), Failure>, ledger: &Ledger) -> Result<(), Failure> {
+fn verdict(side: CipherSide, answer: Result<(), Failure>, ledger: &Ledger) -> Result<(), Ending> {
     let fault = ledger.books().take_fault();
     if let Some(fault) = fault {
-        return Err(stream_failure(fault));
+        return Err(fault.into());
     }
     answer?;
     let mut books = ledger.books();
     if !books.is_complete(side) {
-        return Err(broken_guest("decrypt", "it says that it is done, but the layer is not"));
+        let why = "it says that it is done, but the layer is not";
+        return Err(broken_guest("decrypt", why).into());
     }
     let _ = books.let_go(); // what goes wrong with it is in the books
-    books.take_fault().map_or(Ok(()), |fault| Err(stream_failure(fault)))
+    books.take_fault().map_or(Ok(()), |fault| Err(fault.into()))
 }
 
 /// A guest that computes without moving a byte is stopped; one that waits for a slow registry is
