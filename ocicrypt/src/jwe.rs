@@ -20,7 +20,7 @@ use self::agreement::Agreement;
 pub use self::agreement::unwrap_aes_key;
 use self::content::Encryption;
 use self::header::Header;
-use self::message::Message;
+use self::message::{Message, RawRecipient};
 pub use self::work::{BUDGET, Work};
 
 /// Why a JWE, or one recipient of it, was refused. The texts show names of algorithms from the
@@ -90,14 +90,14 @@ impl std::fmt::Display for Wanted {
 /// A parsed JWE, in any serialization.
 pub struct Jwe {
     message: Message,
-    recipients: Vec<Result<Recipient, JweError>>,
+    recipients: Vec<RawRecipient>,
 }
 
 /// One recipient, checked as far as that goes without a key.
-struct Recipient {
+struct Recipient<'m> {
     wrapping: Wrapping,
     encryption: Encryption,
-    encrypted_key: Vec<u8>,
+    encrypted_key: &'m [u8],
 }
 
 /// How the content key is wrapped.
@@ -114,14 +114,7 @@ impl Jwe {
     /// [`JweError::Malformed`], [`JweError::Duplicate`], [`JweError::Critical`],
     /// [`JweError::UnsupportedCompression`].
     pub fn parse(bytes: &[u8]) -> Result<Self, JweError> {
-        let (message, raw) = Message::parse(bytes)?;
-        let recipients = raw
-            .into_iter()
-            .map(|recipient| {
-                let (header, encrypted_key) = recipient?;
-                Recipient::new(&header, encrypted_key, &message)
-            })
-            .collect();
+        let (message, recipients) = Message::parse(bytes)?;
         Ok(Self { message, recipients })
     }
 
@@ -141,12 +134,10 @@ impl Jwe {
     ) -> Result<Zeroizing<Vec<u8>>, Vec<JweError>> {
         let mut errors = Vec::new();
         for recipient in &self.recipients {
-            let result = match recipient {
-                Ok(recipient) => {
-                    recipient.decrypt(&self.message, keys.clone(), rng, work, &mut tried)
-                }
-                Err(error) => Err(error.clone()),
-            };
+            let result = recipient.as_ref().map_err(JweError::clone).and_then(|(header, key)| {
+                let recipient = Recipient::new(header, key, &self.message)?;
+                recipient.decrypt(&self.message, keys.clone(), rng, work, &mut tried)
+            });
             match result {
                 Ok(plaintext) => return Ok(plaintext),
                 Err(error) => errors.push(error),
@@ -156,8 +147,8 @@ impl Jwe {
     }
 }
 
-impl Recipient {
-    fn new(header: &Header, encrypted_key: Vec<u8>, message: &Message) -> Result<Self, JweError> {
+impl<'m> Recipient<'m> {
+    fn new(header: &Header, encrypted_key: &'m [u8], message: &Message) -> Result<Self, JweError> {
         let encryption = Encryption::named(header.enc()?)?;
         encryption.check(message)?;
         if encrypted_key.is_empty() {
@@ -198,14 +189,14 @@ impl Recipient {
             tried(named);
             let content_key = match (&self.wrapping, named.key()) {
                 (Wrapping::Oaep(hash), PrivateKey::Rsa(key)) => {
-                    match key.decrypt_oaep(*hash, &self.encrypted_key, rng) {
+                    match key.decrypt_oaep(*hash, self.encrypted_key, rng) {
                         Ok(content_key) => Some(content_key),
                         Err(OaepRefusal::NoRandomness) => return Err(JweError::NoRandomness),
                         Err(OaepRefusal::WrongKey) => None,
                     }
                 }
                 (Wrapping::Agreement(agreement), key) => {
-                    agreement.unwrap(key, &self.encrypted_key)?
+                    agreement.unwrap(key, self.encrypted_key)?
                 }
                 _ => None,
             };
@@ -214,6 +205,7 @@ impl Recipient {
                 error = JweError::Malformed("the unwrapped key has the wrong length");
                 continue;
             }
+            work.spend_on_content(message.ciphertext.len() + message.aad.len())?;
             match self.encryption.decrypt(&content_key, message) {
                 Some(plaintext) => return message.decompress(plaintext),
                 None => error = JweError::Altered,
@@ -249,6 +241,6 @@ impl Recipient {
             Wrapping::Oaep(OaepHash::Sha256) => hash(b"RSA-OAEP-256"),
             Wrapping::Agreement(agreement) => agreement.identify(&mut hash),
         }
-        hash(&self.encrypted_key);
+        hash(self.encrypted_key);
     }
 }

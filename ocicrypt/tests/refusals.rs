@@ -342,3 +342,16 @@ fn a_wrapped_key_of_something_else_does_not_end_the_search() {
     assert!(Jwe::parse(other.join(".").as_bytes()).is_ok());
     assert_eq!(error_of(other.join(".").as_bytes()), JweError::Altered);
 }
+
+/// A header that all share must not be copied for each of very many recipients.
+#[test]
+fn many_recipients_and_a_long_header() {
+    let started = Instant::now();
+    for length in [3000, 1_000_000] {
+        let mut json = flattened();
+        json["unprotected"] = json!({ "apu": "A".repeat(length) });
+        json["recipients"] = json!(vec![json!({ "encrypted_key": "AAAA" }); 20_000]);
+        assert!(is_malformed(json.to_string().as_bytes()));
+    }
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+}

@@ -1,22 +1,28 @@
 //! The JOSE header (RFC 7516, section 4), merged from its up to three parts.
 
+use std::sync::Arc;
+
 use super::JweError;
 use crate::json::Json;
 use crate::text::printable;
 
-/// The members of a merged header that matter. Empty strings and `null` count as absent.
+/// Characters that a member may have. What is legitimate has less than a hundred, but every
+/// recipient reads what all share, so this keeps the work proportional to the input.
+const MAX_MEMBER: usize = 4096;
+
+/// The members of a merged header that matter. Empty strings and `null` count as absent. Cheap
+/// to clone, as there may be many recipients.
 #[derive(Clone, Default)]
 pub(super) struct Header {
-    alg: Option<String>,
-    enc: Option<String>,
-    apu: Option<String>,
-    apv: Option<String>,
-    epk: Option<PublicPoint>,
+    alg: Option<Arc<str>>,
+    enc: Option<Arc<str>>,
+    apu: Option<Arc<str>>,
+    apv: Option<Arc<str>>,
+    epk: Option<Arc<PublicPoint>>,
     critical: bool,
 }
 
 /// An ephemeral public key, as far as it was given.
-#[derive(Clone)]
 pub(super) struct PublicPoint {
     pub(super) kty: String,
     pub(super) crv: String,
@@ -44,13 +50,13 @@ impl Header {
             ("apv", &mut self.apv),
         ] {
             if place.is_none() {
-                *place = string(part, name)?;
+                *place = short(part, name)?.map(Arc::from);
             }
         }
         if self.epk.is_none()
             && let Some(epk) = part.member("epk").filter(|epk| !epk.is_null())
         {
-            self.epk = Some(PublicPoint::read(epk)?);
+            self.epk = Some(Arc::new(PublicPoint::read(epk)?));
         }
         self.critical |= part.member("crit").is_some_and(|crit| !crit.is_null());
         Ok(())
@@ -75,7 +81,7 @@ impl Header {
     }
 
     pub(super) fn epk(&self) -> Option<&PublicPoint> {
-        self.epk.as_ref()
+        self.epk.as_deref()
     }
 
     /// Whether there are extensions that must be understood.
@@ -86,11 +92,20 @@ impl Header {
 
 impl PublicPoint {
     fn read(epk: &Json<'_>) -> Result<Self, JweError> {
-        let member = |name| string(epk, name).map(Option::unwrap_or_default);
+        let member = |name| short(epk, name).map(Option::unwrap_or_default);
         if epk.as_object().is_none() {
             return Err(JweError::Malformed("`epk` is not an object"));
         }
         Ok(Self { kty: member("kty")?, crv: member("crv")?, x: member("x")?, y: member("y")? })
+    }
+}
+
+fn short(object: &Json<'_>, name: &str) -> Result<Option<String>, JweError> {
+    match string(object, name)? {
+        Some(text) if text.len() > MAX_MEMBER => {
+            Err(JweError::Malformed("a member of the header is too long"))
+        }
+        text => Ok(text),
     }
 }
 

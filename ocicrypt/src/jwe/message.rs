@@ -25,7 +25,7 @@ pub(super) struct Message {
 }
 
 /// The merged header of a recipient and its wrapped key, or why it is out.
-type RawRecipient = Result<(Header, Vec<u8>), JweError>;
+pub(super) type RawRecipient = Result<(Header, Vec<u8>), JweError>;
 
 impl Message {
     pub(super) fn parse(bytes: &[u8]) -> Result<(Self, Vec<RawRecipient>), JweError> {

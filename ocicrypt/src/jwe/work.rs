@@ -15,6 +15,9 @@ pub const BUDGET: u64 = 8192;
 /// One RSA-2048 operation.
 const UNIT: u64 = 64;
 
+/// Bytes of content that take as long as one [`UNIT`], at 100 MB/s.
+const CONTENT: u64 = 300_000;
+
 /// What has been spent, and what need not be tried again.
 pub struct Work {
     left: u64,
@@ -37,6 +40,13 @@ impl Work {
             KeyKind::P384 => UNIT,
             KeyKind::P521 => UNIT * 2,
         };
+        self.left = self.left.checked_sub(cost).ok_or(JweError::TooMuchWork)?;
+        Ok(())
+    }
+
+    /// Pays for the decryption of `length` bytes of content.
+    pub(super) fn spend_on_content(&mut self, length: usize) -> Result<(), JweError> {
+        let cost = length as u64 * UNIT / CONTENT;
         self.left = self.left.checked_sub(cost).ok_or(JweError::TooMuchWork)?;
         Ok(())
     }
@@ -81,6 +91,13 @@ mod tests {
         assert!((100..=BUDGET / 64).contains(&operations(KeyKind::Rsa { bits: 8192 })));
         assert!(operations(KeyKind::Rsa { bits: 1024 }) > 4 * BUDGET);
         assert_eq!(operations(KeyKind::P256), 4 * BUDGET);
+    }
+
+    #[test]
+    fn content_is_counted_too() {
+        let mut work = Work::default();
+        let megabytes = (0..).take_while(|_| work.spend_on_content(1 << 20).is_ok()).count();
+        assert!((2000..3000).contains(&megabytes), "{megabytes}");
     }
 
     #[test]
