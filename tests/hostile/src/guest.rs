@@ -5,13 +5,16 @@ use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::process::ExitCode;
 use std::{env, fs, io};
 
-use keycell_host::{Artefact, Limits};
+use keycell_host::{Artefact, Limits, artefact};
 
 /// The variable with the path of the artefact.
 pub const GUEST: &str = "KEYCELL_HOSTILE_GUEST";
 
 /// The variable with the seconds that `unwrap` may take and `decrypt` may stall.
 pub const SECONDS: &str = "KEYCELL_HOSTILE_SECONDS";
+
+/// The value of [`GUEST`] for the guest that `ctd-decoder` has inside.
+pub const EMBEDDED: &str = "embedded";
 
 /// Whether the environment asks for a guest.
 pub fn is_wanted() -> bool {
@@ -24,6 +27,9 @@ pub fn main() -> ExitCode {
         eprintln!("no guest: `{GUEST}` is the path of an artefact");
         return ExitCode::from(2);
     };
+    if path == EMBEDDED {
+        return keycell_host::main(&artefact::embedded());
+    }
     let artefact = match load(&path) {
         Ok(artefact) => artefact,
         Err(error) => {

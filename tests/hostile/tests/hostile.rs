@@ -5,12 +5,18 @@
 //! error, without control characters or key material; memory; the files; and that it ends at all.
 //! The words of a test are what the fixture or the host has to say about it.
 
+use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use keycell_hostile::attack::Attack;
-use keycell_hostile::for_each_fixture;
 use keycell_hostile::layer::{LARGE, SMALL};
+use keycell_hostile::{for_each_fixture, guest};
+use keycell_tests::decoder::Decoder;
+use keycell_tests::jwe::Recipient;
+use keycell_tests::sealed::Sealed;
+use tempfile::TempDir;
 
 /// A fixture without a test does not compile.
 macro_rules! has_a_test {
@@ -42,9 +48,31 @@ fn friendly() -> Result<()> {
     attack("friendly").succeeds()
 }
 
+/// The same program with the guest that `ctd-decoder` has, on what containerd would give it.
+#[test]
+fn the_real_guest_beside_them() -> Result<()> {
+    let keys = TempDir::with_prefix("keycell-friendly-")?;
+    let recipient = Recipient::generate();
+    fs::write(keys.path().join("key.pem"), recipient.private_pem())?;
+    for length in [SMALL, LARGE] {
+        let layer = Sealed::of_length(length);
+        let decoder = Decoder::at(Path::new(env!("CARGO_BIN_EXE_hostile-decoder")))
+            .env(guest::GUEST, guest::EMBEDDED)
+            .keys(keys.path())
+            .payload(layer.payload_for(&recipient).bytes())
+            .layer(layer.encrypted.clone());
+        decoder.run()?.is_silent_success(&layer.plain)?;
+    }
+    Ok(())
+}
+
 #[test]
 fn probe() -> Result<()> {
-    attack("probe").succeeds()
+    attack("probe").succeeds()?;
+    let table = Command::new(env!("CARGO_BIN_EXE_probe")).output()?;
+    let table = (table.status, String::from_utf8_lossy(&table.stdout).into_owned());
+    ensure!(table.0.success(), "{}: {}", table.0, table.1);
+    Ok(())
 }
 
 // Files: `/keys` in `unwrap`, to read; nothing else.

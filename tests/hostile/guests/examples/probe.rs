@@ -5,7 +5,7 @@
 //! for `unwrap`, and in the last byte of the nonce for `decrypt`.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use keycell_hostile_guests::{
@@ -15,6 +15,7 @@ use keycell_hostile_guests::{
 use wasip2::clocks::monotonic_clock;
 use wasip2::filesystem::preopens::get_directories;
 use wasip2::filesystem::types::{NewTimestamp, PathFlags};
+use wasip2::io::streams::StreamError;
 use wasip2::random::random::get_random_bytes;
 
 /// Set in `unwrap`, looked for in `decrypt`.
@@ -86,7 +87,7 @@ fn unwrap(request: &Request) {
         report.attempt("change the times of a key", times);
     }
     surroundings(&mut report);
-    report.attempt("write the payload to stdout", io::stdout().write_all(&request.payload));
+    report.attempt("write the payload to stdout", to_stdout(&request.payload));
     let source = of_contract(wasip2::cli::stdin::get_stdin());
     report.attempt("open the cipher", cipher::open(&key_in(request), source));
     tell("unwrap", &report);
@@ -101,7 +102,7 @@ fn decrypt() {
     report.attempt("find any directory", found(get_directories()));
     report.attempt("read the payload on descriptor 3", fs::read("/dev/fd/3"));
     surroundings(&mut report);
-    report.attempt("write to stdout directly", io::stdout().write_all(b"x"));
+    report.attempt("write to stdout directly", to_stdout(b"x"));
     let been = BEEN_HERE.load(Ordering::Relaxed);
     report.attempt("find what `unwrap` left in memory", found(been.then_some(())));
     tell("decrypt", &report);
@@ -119,8 +120,13 @@ fn surroundings(report: &mut Report) {
     report.attempt("find a variable", found(std::env::vars_os()));
     report.attempt("find an argument", found(std::env::args_os()));
     let mut bytes = Vec::new();
-    let read = io::stdin().read_to_end(&mut bytes).map_err(drop);
-    report.attempt("read stdin directly", read.and(found(&bytes).map_err(drop)));
+    let read = io::stdin().read_to_end(&mut bytes).map_err(|_| "it is closed");
+    report.attempt("read stdin directly", read.and(found(&bytes)));
+}
+
+/// Past the buffer of the language's library, which takes anything.
+fn to_stdout(bytes: &[u8]) -> Result<(), StreamError> {
+    wasip2::cli::stdout::get_stdout().blocking_write_and_flush(bytes)
 }
 
 /// Writes other bytes than the plain ones.
