@@ -19,8 +19,7 @@ use tempfile::TempDir;
 
 const GUESTS: [&str; 2] = ["decoder-portable.wasm", "decoder-portable-core.wasm"];
 
-const NEEDS: [Tool; 5] =
-    [Tool::Wasmtime, Tool::Skopeo, Tool::Umoci, Tool::Openssl, Tool::Busybox];
+const NEEDS: [Tool; 5] = [Tool::Wasmtime, Tool::Skopeo, Tool::Umoci, Tool::Openssl, Tool::Busybox];
 
 fn main() -> ExitCode {
     let mut suite = Suite::from_args();
