@@ -1,5 +1,6 @@
 //! Why a step failed and what would mend it, in words for the person who runs the node.
 
+use ocicrypt::jwe::JweError;
 use ocicrypt::keyring::KeyRing;
 use ocicrypt::layer::LayerError;
 use ocicrypt::payload::PayloadError;
@@ -24,21 +25,56 @@ impl Failure {
 
     /// No key opens the layer. Says what was tried, and what lay there and was no key.
     pub fn no_key(error: &UnwrapError, ring: &KeyRing) -> Self {
-        let UnwrapError::NoKeyOpened { failures } = error else {
-            return Self::new(error.to_string(), "this is no layer that ocicrypt encrypted");
+        let failures = match error {
+            UnwrapError::NoKeyOpened { failures } => failures,
+            UnwrapError::MediaType(_) => return Self::new(error.to_string(), OTHER_TYPE),
+            UnwrapError::NotEncrypted => return Self::new(error.to_string(), NOT_ENCRYPTED),
+            _ => return Self::new(error.to_string(), DAMAGED),
         };
         let mut message = error.to_string();
         if !ring.skipped().is_empty() {
             message += &format!("; passed over: {}", passed_over(ring.skipped()));
         }
-        let no_keys = failures.iter().all(|failure| failure.outcome == Outcome::NoKeys);
-        if no_keys && ring.skipped().is_empty() {
+        if ring.is_empty() && ring.skipped().is_empty() {
             message += ", and no file that could be one";
         }
-        let hint = if no_keys { NO_KEYS } else { WRONG_KEY };
+        let outcomes = || failures.iter().map(|failure| &failure.outcome);
+        let hint = if outcomes().all(|outcome| *outcome == Outcome::Unsupported) {
+            OTHER_SCHEME
+        } else if ring.is_empty() {
+            NO_KEYS
+        } else if outcomes().any(wants_another_key) {
+            WRONG_KEY
+        } else {
+            DAMAGED
+        };
         Self::new(message, hint)
     }
 }
+
+/// Whether another key could help: not where a wrapped key is damaged, or opens and holds nothing
+/// useful.
+fn wants_another_key(outcome: &Outcome) -> bool {
+    let Outcome::Tried { reasons, .. } = outcome else { return false };
+    let wrong = JweError::WrongKey.to_string();
+    reasons.iter().any(|(reason, _)| *reason == wrong || reason.starts_with(NO_KEY_OF_KIND))
+}
+
+/// How the text of [`JweError::NoKeyOfKind`] begins.
+const NO_KEY_OF_KIND: &str = "no key of this kind";
+
+const OTHER_TYPE: &str = "the media type of an encrypted layer ends in `+encrypted`, such as \
+    `application/vnd.oci.image.layer.v1.tar+gzip+encrypted`: does the `accepts` of containerd's \
+    stream processor list another one?";
+
+const NOT_ENCRYPTED: &str = "whoever copied this image dropped the annotations of its manifest, \
+    and with them the wrapped keys: pull it from where it was encrypted";
+
+const OTHER_SCHEME: &str = "have the image encrypted for a key in PEM form as well, such as \
+    `skopeo copy --encryption-key jwe:PUBLIC.pem …`";
+
+const DAMAGED: &str = "the keys are not the cause: the manifest was altered, or a broken tool \
+    encrypted the image; pull it again, and if that fails too have it encrypted again";
 
 const NO_KEYS: &str = "put the private key of one of the image's recipients into the directory \
     that `--decryption-keys-path` names (PEM, DER or JWK), readable for the user that containerd \
@@ -62,7 +98,13 @@ const NOT_OURS: &str = "containerd passes the payload of a stream processor whos
 
 impl From<LayerError> for Failure {
     fn from(error: LayerError) -> Self {
-        Self::new(error.to_string(), "remove the image and pull it again")
+        let hint = match error {
+            LayerError::DigestMismatch => {
+                "whoever encrypted this image sealed another layer's digest: have it encrypted again"
+            }
+            _ => "remove the image and pull it again",
+        };
+        Self::new(error.to_string(), hint)
     }
 }
 

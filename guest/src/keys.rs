@@ -81,11 +81,9 @@ impl Walk<'_> {
             },
             // Absolute paths lead out, even back into the directory.
             Err(error) if is_link(path) && error.kind() == io::ErrorKind::PermissionDenied => {
-                self.skip(shown, "the link leaves the keys directory, and is not followed");
+                self.skip(shown, "the link leaves the keys directory or is absolute");
             }
-            Err(error) if is_link(path) => {
-                self.skip(shown, &format!("the link leads nowhere ({})", reason(&error)));
-            }
+            Err(_) if is_link(path) => self.skip(shown, "the link leads nowhere, or in a circle"),
             Err(error) => self.skip(shown, &reason(&error)),
         }
     }

@@ -41,7 +41,7 @@ pub fn passed_over(skipped: &[Skipped]) -> String {
     if skipped.len() > NAMED {
         named.push(format!("and {} more", skipped.len() - NAMED));
     }
-    named.join(", ")
+    named.join("; ")
 }
 
 /// Decrypts `source` into `sink` here, without the host's cipher. The last 64 KiB are written

@@ -48,6 +48,10 @@ impl PrivateKey {
         } else {
             parsed.add(Err(NotAKey::Unknown));
         }
+        // Parameters of a curve by themselves, or a PEM label in the middle of a line.
+        if parsed.keys.is_empty() && parsed.refused.is_empty() {
+            parsed.add(Err(NotAKey::Unknown));
+        }
         parsed
     }
 

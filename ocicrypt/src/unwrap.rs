@@ -224,7 +224,7 @@ fn unwrap_jwe<R: TryCryptoRng + ?Sized>(
         tried: tried.len(),
         of: ring.len(),
         keys: match tried.len() {
-            0 => format!("no key was tried: none of the {} is of a fitting kind", ring.len()),
+            0 => format!("0 of {} keys were tried", ring.len()),
             _ => describe(tried.iter().copied()),
         },
         reasons: reasons.reasons,

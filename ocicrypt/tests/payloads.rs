@@ -181,7 +181,7 @@ fn messages_tell_what_was_tried() {
         provider.ab: 2 wrapped keys, present but not supported by this guest yet";
     assert_eq!(message(&layer, &[]), none);
     let wrong = message(&layer, &["p-256.pkcs8.pem"]);
-    let wanted = "jwe: 3 wrapped keys, no key was tried: none of the 1 is of a fitting kind; \
+    let wanted = "jwe: 3 wrapped keys, 0 of 1 keys were tried; \
         items 1, 3: no key of this kind (RSA-2048); item 2: malformed: not JSON; pgp";
     assert!(wrong.contains(wanted), "{wrong}");
     let wrong = message(&layer, &["rsa-e3.pkcs8.pem"]);
