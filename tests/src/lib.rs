@@ -3,7 +3,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`decoder`] | one run of `ctd-decoder`, with containerd's descriptors, arguments and environment |
+//! | [`decoder`], [`outcome`] | one run of `ctd-decoder`, with containerd's descriptors, arguments and environment |
 //! | [`payload`] | what containerd writes to descriptor 3 |
 //! | [`image`] | OCI image layouts: plain ones from busybox, encrypted ones from skopeo |
 //! | [`sealed`], [`jwe`] | a writer of encrypted layers, with every part open to be spoilt |
@@ -23,6 +23,7 @@ pub mod image;
 pub mod jwe;
 pub mod keys;
 pub mod node;
+pub mod outcome;
 pub mod payload;
 pub mod registry;
 pub mod sealed;
