@@ -129,7 +129,7 @@ impl From<failure::Failure> for Failure {
     }
 }
 
-#[expect(unsafe_code, missing_docs, reason = "generated: the calls across the component's edge")]
+#[expect(unsafe_code, reason = "generated: the calls across the component's edge")]
 mod bindings {
     use super::Decoder;
 
