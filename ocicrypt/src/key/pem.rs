@@ -3,7 +3,7 @@
 
 use zeroize::Zeroizing;
 
-use super::{NotAKey, Parsed, der, encrypted};
+use super::{NotAKey, Opener, Parsed, der};
 use crate::base64;
 use crate::text::printable;
 
@@ -17,7 +17,7 @@ pub(super) fn is_pem(bytes: &[u8]) -> bool {
 }
 
 /// Reads all blocks.
-pub(super) fn parse(bytes: &[u8], password: Option<&[u8]>, parsed: &mut Parsed) {
+pub(super) fn parse(bytes: &[u8], opener: &mut Opener<'_>, parsed: &mut Parsed) {
     let mut curve = None;
     let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     while let Some(line) = lines.next() {
@@ -34,7 +34,7 @@ pub(super) fn parse(bytes: &[u8], password: Option<&[u8]>, parsed: &mut Parsed) 
             "EC PARAMETERS" => curve = der::parse_curve(content),
             _ if block.dek_info.is_some() => {
                 let dek_info = block.dek_info.as_deref().unwrap_or_default();
-                parsed.add(encrypted::open_pem(dek_info, content, password));
+                parsed.add(opener.open_pem(dek_info, content, curve));
             }
             "CERTIFICATE" | "TRUSTED CERTIFICATE" | "X509 CERTIFICATE" => {
                 parsed.add(Err(NotAKey::Certificate));
@@ -42,7 +42,7 @@ pub(super) fn parse(bytes: &[u8], password: Option<&[u8]>, parsed: &mut Parsed) 
             label if label.ends_with("PUBLIC KEY") => parsed.add(Err(NotAKey::PublicKey)),
             // The content decides, not the label: as in Go, any form may stand under any.
             label if label.ends_with("PRIVATE KEY") && !label.starts_with("OPENSSH") => {
-                parsed.add(der::parse(content, curve, password));
+                parsed.add(der::parse(content, curve, opener));
             }
             label => parsed.add(Err(NotAKey::OtherPem(printable(label)))),
         }
