@@ -309,7 +309,7 @@ impl Source {
                 format!("{reason}: put it into the same place of `privkeys-passwords`")
             }
             (Self::File, NotAKey::Unknown | NotAKey::Empty, Some(owner)) => {
-                format!("a password without its key: there is no `{}`", printable(owner))
+                format!("a password without its key `{}`", printable(owner))
             }
             _ => reason.to_string(),
         }

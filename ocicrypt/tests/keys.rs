@@ -87,6 +87,20 @@ fn several_keys_in_one_file() {
 }
 
 #[test]
+fn a_block_that_is_cut_off_does_not_spoil_the_next() {
+    let (good, other) = (key_file("p-256.pkcs8.pem"), key_file("rsa-2048.pkcs1.pem"));
+    for length in [1, 28, 60, good.len() - 30, good.len() - 2] {
+        for next in [&good, &other] {
+            let parsed =
+                PrivateKey::parse(&[&good[..length], b"\n", &next[..], &good].concat(), None);
+            assert_eq!(parsed.keys.len(), 2, "{length}");
+            let malformed = vec![NotAKey::Malformed("PEM"); usize::from(length > 1)];
+            assert_eq!(parsed.refused, malformed, "{length}");
+        }
+    }
+}
+
+#[test]
 fn a_modulus_that_is_too_long_is_refused_by_its_size() {
     let long = common::base64url(&[0xff; 1025]);
     let jwk = json!({ "kty": "RSA", "n": long, "e": "AQAB", "d": long, "p": "Aw", "q": "BQ" });

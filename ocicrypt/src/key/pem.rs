@@ -25,10 +25,13 @@ pub(super) fn parse(bytes: &[u8], opener: &mut Opener<'_>, parsed: &mut Parsed) 
         if parsed.is_full() {
             return;
         }
-        let Some(block) = Block::read(label, &mut lines) else {
+        let mut after = lines.clone();
+        let Some(block) = Block::read(label, &mut after) else {
+            // As in Go, the next block may begin before this one ends.
             parsed.add(Err(NotAKey::Malformed("PEM")));
             continue;
         };
+        lines = after;
         let content = block.content.as_slice();
         match label {
             "EC PARAMETERS" => curve = der::parse_curve(content),
@@ -56,7 +59,8 @@ struct Block {
 }
 
 impl Block {
-    /// Reads up to the END line of `label`; none if it is missing or the content is not base64.
+    /// Reads up to the END line of `label`; none if another block begins or ends first, or the
+    /// content is not base64.
     fn read<'a>(label: &str, lines: &mut impl Iterator<Item = &'a [u8]>) -> Option<Self> {
         let mut dek_info = None;
         let mut text = Zeroizing::new(Vec::new());
@@ -64,6 +68,9 @@ impl Block {
             if let Some(end) = delimited(line, END) {
                 let content = base64::standard(&text)?;
                 return (end == label).then_some(Self { dek_info, content });
+            }
+            if delimited(line, BEGIN).is_some() {
+                return None;
             }
             match line.iter().position(|byte| *byte == b':') {
                 // Base64 has no colon, so this is a header.

@@ -58,6 +58,9 @@ const UNSUPPORTED: [(&str, &str); 13] = [
 /// has 256 MiB for everything.
 const MAX_SCRYPT_MEMORY: u64 = 64 * 1024 * 1024;
 
+/// What one of the `N × r × p` steps of scrypt costs, in rounds of [`Budget`], as measured.
+const SCRYPT_ROUNDS: u64 = 2;
+
 /// An `EncryptedPrivateKeyInfo` (RFC 5958, section 3) with PBES2.
 pub(super) struct Pbes2<'a> {
     kdf: Kdf<'a>,
@@ -188,7 +191,9 @@ impl<'a> Kdf<'a> {
                 };
                 rounds.saturating_mul(key_length.div_ceil(hash) as u64 * cost)
             }
-            Self::Scrypt { n, r, p, .. } => n.saturating_mul(r).saturating_mul(p),
+            Self::Scrypt { n, r, p, .. } => {
+                n.saturating_mul(r).saturating_mul(p).saturating_mul(SCRYPT_ROUNDS)
+            }
         }
     }
 
