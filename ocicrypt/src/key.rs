@@ -15,6 +15,8 @@ use base64ct::{Base64Unpadded, Encoding as _};
 use sha2::{Digest as _, Sha256};
 
 pub use self::ec::EcKey;
+pub(crate) use self::encrypted::Budget;
+use self::encrypted::Opener;
 pub use self::rsa::{MAX_BITS, MIN_BITS, OaepHash, OaepRefusal, RsaKey};
 
 /// A private key of a kind that can open a wrapped key. Wipes itself when dropped; has no `Debug`.
@@ -34,15 +36,27 @@ impl PrivateKey {
     /// Reads all keys that `bytes`, the content of one file, holds. What else it holds is told
     /// in [`Parsed::refused`]; one bad key does not spoil the others.
     ///
-    /// The password is for encrypted keys, which this version recognises but cannot open.
+    /// The password is for encrypted keys: PKCS#8 with PBES2 (RFC 8018) and PEM with `DEK-Info`
+    /// (RFC 1421, as OpenSSL writes it). Keys that would take many seconds or much memory to
+    /// open are refused.
     pub fn parse(bytes: &[u8], password: Option<&[u8]>) -> Parsed {
+        Self::parse_within(bytes, password, &mut Budget::default())
+    }
+
+    /// The same, for one file of many that share a budget.
+    pub(crate) fn parse_within(
+        bytes: &[u8],
+        password: Option<&[u8]>,
+        budget: &mut Budget,
+    ) -> Parsed {
         let mut parsed = Parsed::default();
+        let mut opener = Opener { password, budget };
         if bytes.trim_ascii().is_empty() {
             parsed.add(Err(NotAKey::Empty));
         } else if der::is_whole(bytes) {
-            parsed.add(der::parse(bytes, None, password));
+            parsed.add(der::parse(bytes, None, &mut opener));
         } else if pem::is_pem(bytes) {
-            pem::parse(bytes, password, &mut parsed);
+            pem::parse(bytes, &mut opener, &mut parsed);
         } else if bytes.trim_ascii_start().starts_with(b"{") {
             jwk::parse(bytes, &mut parsed);
         } else {
@@ -176,9 +190,23 @@ pub enum NotAKey {
     /// A PEM block of another kind.
     #[error("a PEM block `{0}`, which is not a private key")]
     OtherPem(String),
-    /// A private key that is encrypted, in a form that is named.
-    #[error("an encrypted key ({0}), which this version cannot open yet")]
-    Encrypted(&'static str),
+    /// A private key that is encrypted, in a form that is named, and there is no password.
+    #[error("an encrypted key ({0}), and a password is needed")]
+    PasswordNeeded(&'static str),
+    /// A private key that is encrypted, in a form that is named, and does not open. Whether the
+    /// password is wrong or the file damaged cannot be told.
+    #[error("an encrypted key ({0}) that the password does not open, unless it is damaged")]
+    WrongPassword(&'static str),
+    /// A private key whose encryption is not supported. Holds the algorithm.
+    #[error(
+        "an encrypted key in a way that is not supported ({0}): \
+         `openssl pkcs8 -topk8 -v2 aes256` writes one that is"
+    )]
+    UnsupportedEncryption(String),
+    /// An encrypted private key that would take too much time or memory to open. Holds what
+    /// asks for it.
+    #[error("an encrypted key that asks for too much work ({0})")]
+    TooMuchWork(String),
     /// A private key that opens no layer, such as one for signatures. Holds its algorithm.
     #[error("a key of a kind that opens no layer ({0})")]
     OtherKind(String),

@@ -1,8 +1,12 @@
 //! The private keys that may be tried, and what was passed over on the way.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::OnceLock;
 
-use crate::key::PrivateKey;
+use zeroize::Zeroizing;
+
+use crate::key::{Budget, NotAKey, PrivateKey};
 use crate::payload::Parameters;
 use crate::text::printable;
 
@@ -10,16 +14,39 @@ use crate::text::printable;
 /// operation for every wrapped key of a layer.
 pub const MAX_KEYS: usize = 1024;
 
+/// What the files of a ring hold together at most, in bytes: 32 MiB. They are kept until all of
+/// them are known, because the password of one may be in another.
+pub const MAX_FILES: usize = 32 * 1024 * 1024;
+
+/// The password of the key file `NAME` lies beside it in `NAME.pass` or, if that is not there,
+/// in `NAME.password`.
+pub const PASSWORD_SUFFIXES: [&str; 2] = [".pass", ".password"];
+
 /// Keys that a text lists at most.
 const LISTED: usize = 8;
 
 /// Private keys in the order in which to try them: those of files first, then those of the
 /// payload. Wipes itself when dropped.
+///
+/// Files come in any order, key before password or after. They are parsed, and what is encrypted
+/// is opened, when the keys are asked for the first time.
 #[derive(Default)]
 pub struct KeyRing {
-    from_files: Vec<NamedKey>,
-    from_payload: Vec<NamedKey>,
-    skipped: Vec<Skipped>,
+    files: Vec<Found>,
+    from_payload: Vec<OfPayload>,
+    bytes: usize,
+    parsed: OnceLock<ParsedRing>,
+}
+
+/// A file of a ring, for whoever reads keys in a form of their own.
+#[derive(Clone, Copy)]
+pub struct KeyFile<'a> {
+    /// Its name, as it was given: not fit to be shown.
+    pub name: &'a str,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// The password that lies beside it, without the end of its line.
+    pub password: Option<&'a [u8]>,
 }
 
 /// A private key and where it came from.
@@ -68,41 +95,54 @@ impl KeyRing {
         Self::default()
     }
 
-    /// Adds all keys that the file `name` with these bytes holds. What is no key is remembered
-    /// as skipped.
+    /// Adds all keys that the file `name` with these bytes holds, or, if it is named after
+    /// another file and one of [`PASSWORD_SUFFIXES`], the password of that one. What is neither
+    /// is remembered as skipped.
     ///
-    /// Go ctd-decoder stops at a file that is not a private key; Keycell goes on.
+    /// Go ctd-decoder stops at a file that is not a private key, and at one that is encrypted;
+    /// Keycell goes on.
     pub fn add_file(&mut self, name: &str, bytes: &[u8]) {
-        self.add(Source::File, &printable(name), bytes, None);
+        let together = self.bytes.saturating_add(bytes.len());
+        if together > MAX_FILES {
+            let reason = format!("the files are larger than {} MiB together", MAX_FILES >> 20);
+            return self.skip(name, &reason);
+        }
+        self.bytes = together;
+        let (name, bytes) = (name.to_owned(), Zeroizing::new(bytes.to_vec()));
+        self.files.push(Found::File { name, bytes });
+        self.parsed.take();
     }
 
     /// Adds all private keys of the payload's parameters, each with the password in its place.
     pub fn add_parameters(&mut self, parameters: &Parameters) {
         let mut passwords = parameters.private_key_passwords().iter();
         for (index, bytes) in parameters.private_keys().iter().enumerate() {
-            let password = passwords.next().filter(|password| !password.is_empty());
-            let password = password.map(|password| password.as_slice());
+            let password = passwords.next().filter(|password| !password.is_empty()).cloned();
             // A `null` is no key and no mistake.
             if !bytes.is_empty() {
-                self.add(Source::Payload, &format!("privkeys[{index}]"), bytes, password);
+                let name = format!("privkeys[{index}]");
+                self.from_payload.push(OfPayload { name, bytes: bytes.clone(), password });
             }
         }
+        self.parsed.take();
     }
 
     /// Remembers something that its owner may have thought to be a key, and why it was skipped.
     pub fn skip(&mut self, name: &str, reason: &str) {
         let (name, reason) = (printable(name), reason.to_owned());
-        self.skipped.push(Skipped { name, reason });
+        self.files.push(Found::Skipped(Skipped { name, reason }));
+        self.parsed.take();
     }
 
     /// The keys, in the order in which to try them.
     pub fn keys(&self) -> impl Iterator<Item = &NamedKey> + Clone {
-        self.from_files.iter().chain(&self.from_payload)
+        let parsed = self.parsed();
+        parsed.from_files.iter().chain(&parsed.from_payload)
     }
 
     /// How many keys there are.
     pub fn len(&self) -> usize {
-        self.from_files.len() + self.from_payload.len()
+        self.parsed().len()
     }
 
     /// Whether there is none.
@@ -110,31 +150,130 @@ impl KeyRing {
         self.len() == 0
     }
 
-    /// What was passed over, in the order in which it was found.
+    /// What was passed over: of the files first, in their order, then of the payload.
     pub fn skipped(&self) -> &[Skipped] {
-        &self.skipped
+        &self.parsed().skipped
     }
 
-    fn add(&mut self, source: Source, name: &str, bytes: &[u8], password: Option<&[u8]>) {
-        let parsed = PrivateKey::parse(bytes, password);
+    /// The files in the order in which they were added, each with the password that lies beside
+    /// it; passwords are none of them.
+    pub fn files(&self) -> impl Iterator<Item = KeyFile<'_>> {
+        let beside = Beside::of(&self.files);
+        self.files.iter().filter_map(move |found| beside.key_file(found))
+    }
+
+    fn parsed(&self) -> &ParsedRing {
+        self.parsed.get_or_init(|| ParsedRing::of(self))
+    }
+}
+
+/// Something that lies among the keys.
+enum Found {
+    File { name: String, bytes: Zeroizing<Vec<u8>> },
+    Skipped(Skipped),
+}
+
+struct OfPayload {
+    name: String,
+    bytes: Zeroizing<Vec<u8>>,
+    password: Option<Zeroizing<Vec<u8>>>,
+}
+
+/// The files by their names: which is a password, and of which.
+struct Beside<'a>(HashMap<&'a str, &'a [u8]>);
+
+impl<'a> Beside<'a> {
+    fn of(files: &'a [Found]) -> Self {
+        let files = files.iter().filter_map(|found| match found {
+            Found::File { name, bytes } => Some((name.as_str(), bytes.as_slice())),
+            Found::Skipped(_) => None,
+        });
+        Self(files.collect())
+    }
+
+    /// The file with its password; none if it is a password itself.
+    fn key_file(&self, found: &'a Found) -> Option<KeyFile<'a>> {
+        let Found::File { name, bytes } = found else { return None };
+        if owner(name).is_some_and(|owner| self.0.contains_key(owner)) {
+            return None;
+        }
+        let mut passwords = PASSWORD_SUFFIXES.iter();
+        let password =
+            passwords.find_map(|suffix| self.0.get(format!("{name}{suffix}").as_str()).copied());
+        Some(KeyFile { name, bytes, password: password.map(without_line_end) })
+    }
+}
+
+/// The name of the file that a file of this name would be the password of.
+fn owner(name: &str) -> Option<&str> {
+    PASSWORD_SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix))
+}
+
+/// Editors and `echo` end a line that is none of the password: one `\n` or `\r\n` is dropped.
+fn without_line_end(password: &[u8]) -> &[u8] {
+    match password.strip_suffix(b"\n") {
+        Some(line) => line.strip_suffix(b"\r").unwrap_or(line),
+        None => password,
+    }
+}
+
+/// What came of the files and of the payload.
+#[derive(Default)]
+struct ParsedRing {
+    from_files: Vec<NamedKey>,
+    from_payload: Vec<NamedKey>,
+    skipped: Vec<Skipped>,
+    budget: Budget,
+}
+
+impl ParsedRing {
+    fn of(ring: &KeyRing) -> Self {
+        let mut parsed = Self::default();
+        let beside = Beside::of(&ring.files);
+        for found in &ring.files {
+            if let Found::Skipped(skipped) = found {
+                parsed.skipped.push(skipped.clone());
+            } else if let Some(file) = beside.key_file(found) {
+                parsed.add(Source::File, file);
+            }
+        }
+        for OfPayload { name, bytes, password } in &ring.from_payload {
+            let password = password.as_ref().map(|password| password.as_slice());
+            parsed.add(Source::Payload, KeyFile { name, bytes, password });
+        }
+        parsed
+    }
+
+    fn add(&mut self, source: Source, file: KeyFile<'_>) {
+        let name = printable(file.name);
+        let parsed = PrivateKey::parse_within(file.bytes, file.password, &mut self.budget);
         for reason in parsed.refused {
-            self.skip(name, &reason.to_string());
+            self.skip(&name, source.explain(&reason, file.name));
         }
         for key in parsed.keys {
-            let same = self.keys().find(|known| known.key.is_same(&key));
+            let mut known = self.from_files.iter().chain(&self.from_payload);
+            let same = known.find(|known| known.key.is_same(&key));
             let same = same.map(|known| known.name.clone());
             if let Some(same) = same {
-                self.skip(name, &format!("the same key as `{same}`"));
+                self.skip(&name, format!("the same key as `{same}`"));
             } else if self.len() == MAX_KEYS {
-                self.skip(name, &format!("one key more than the {MAX_KEYS} that are tried"));
+                self.skip(&name, format!("one key more than the {MAX_KEYS} that are tried"));
             } else {
-                let key = NamedKey { name: name.to_owned(), key };
+                let key = NamedKey { name: name.clone(), key };
                 match source {
                     Source::File => self.from_files.push(key),
                     Source::Payload => self.from_payload.push(key),
                 }
             }
         }
+    }
+
+    fn skip(&mut self, name: &str, reason: String) {
+        self.skipped.push(Skipped { name: name.to_owned(), reason });
+    }
+
+    fn len(&self) -> usize {
+        self.from_files.len() + self.from_payload.len()
     }
 }
 
@@ -157,4 +296,22 @@ pub fn describe<'a>(keys: impl IntoIterator<Item = &'a NamedKey>) -> String {
 enum Source {
     File,
     Payload,
+}
+
+impl Source {
+    /// Why the file `name` is no key, and what would mend it.
+    fn explain(self, reason: &NotAKey, name: &str) -> String {
+        match (self, reason, owner(name)) {
+            (Self::File, NotAKey::PasswordNeeded(_), _) => {
+                format!("{reason}: put it into `{}{}`", printable(name), PASSWORD_SUFFIXES[0])
+            }
+            (Self::Payload, NotAKey::PasswordNeeded(_), _) => {
+                format!("{reason}: put it into the same place of `privkeys-passwords`")
+            }
+            (Self::File, NotAKey::Unknown | NotAKey::Empty, Some(owner)) => {
+                format!("a password without its key `{}`", printable(owner))
+            }
+            _ => reason.to_string(),
+        }
+    }
 }

@@ -27,9 +27,9 @@ fn what_is_no_key_says_what_it_is() {
         ("certificate.pem", NotAKey::Certificate),
         ("certificate.der", NotAKey::Certificate),
         ("container.p12", NotAKey::Pkcs12),
-        ("encrypted.pkcs8.pem", NotAKey::Encrypted("PKCS#8")),
-        ("encrypted.pkcs8.der", NotAKey::Encrypted("PKCS#8")),
-        ("encrypted.dek-info.pem", NotAKey::Encrypted("PEM with DEK-Info")),
+        ("encrypted.pkcs8.pem", NotAKey::PasswordNeeded("PKCS#8")),
+        ("encrypted.pkcs8.der", NotAKey::PasswordNeeded("PKCS#8")),
+        ("encrypted.dek-info.pem", NotAKey::PasswordNeeded("PEM with DEK-Info")),
         ("rsa-pss.pkcs8.pem", NotAKey::OtherKind("RSASSA-PSS".to_owned())),
         ("ed25519.pkcs8.pem", NotAKey::OtherKind("Ed25519".to_owned())),
         ("x25519.pkcs8.pem", NotAKey::OtherKind("X25519".to_owned())),
@@ -84,6 +84,20 @@ fn several_keys_in_one_file() {
     assert_eq!(keys, ["RSA-2048", "P-256"]);
     let symmetric = NotAKey::OtherKind("a symmetric JWK".to_owned());
     assert_eq!(refused, [ed25519, symmetric, NotAKey::Malformed("JWK")]);
+}
+
+#[test]
+fn a_block_that_is_cut_off_does_not_spoil_the_next() {
+    let (good, other) = (key_file("p-256.pkcs8.pem"), key_file("rsa-2048.pkcs1.pem"));
+    for length in [1, 28, 60, good.len() - 30, good.len() - 2] {
+        for next in [&good, &other] {
+            let parsed =
+                PrivateKey::parse(&[&good[..length], b"\n", &next[..], &good].concat(), None);
+            assert_eq!(parsed.keys.len(), 2, "{length}");
+            let malformed = vec![NotAKey::Malformed("PEM"); usize::from(length > 1)];
+            assert_eq!(parsed.refused, malformed, "{length}");
+        }
+    }
 }
 
 #[test]

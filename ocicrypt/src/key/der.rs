@@ -7,8 +7,7 @@ use pkcs8::der::{AnyRef, Decode};
 use pkcs8::spki::ObjectIdentifier;
 use sec1::EcPrivateKey;
 
-use super::encrypted;
-use super::{EcKey, NotAKey, PrivateKey, RsaKey};
+use super::{EcKey, NotAKey, Opener, PrivateKey, RsaKey};
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const RSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
@@ -41,7 +40,7 @@ pub(super) fn is_whole(bytes: &[u8]) -> bool {
 pub(super) fn parse(
     bytes: &[u8],
     curve: Option<ObjectIdentifier>,
-    password: Option<&[u8]>,
+    opener: &mut Opener<'_>,
 ) -> Result<PrivateKey, NotAKey> {
     let outer = element(bytes).filter(|outer| outer.tag == SEQUENCE);
     let outer = outer.ok_or(NotAKey::Malformed("DER"))?;
@@ -59,7 +58,7 @@ pub(super) fn parse(
         [INTEGER, OCTET_STRING, _] => parse_sec1(whole, curve),
         [INTEGER, INTEGER, _] => Err(NotAKey::PublicKey),
         [INTEGER, SEQUENCE, _] if shape[0].content == [3] => Err(NotAKey::Pkcs12),
-        [SEQUENCE, OCTET_STRING, _] => encrypted::open_pkcs8(whole, password),
+        [SEQUENCE, OCTET_STRING, _] => opener.open_pkcs8(whole, curve),
         [SEQUENCE, BIT_STRING, _] => Err(NotAKey::PublicKey),
         [SEQUENCE, SEQUENCE, BIT_STRING] => Err(NotAKey::Certificate),
         _ => Err(NotAKey::Unknown),

@@ -3,7 +3,7 @@
 
 use zeroize::Zeroizing;
 
-use super::{NotAKey, Parsed, der, encrypted};
+use super::{NotAKey, Opener, Parsed, der};
 use crate::base64;
 use crate::text::printable;
 
@@ -17,7 +17,7 @@ pub(super) fn is_pem(bytes: &[u8]) -> bool {
 }
 
 /// Reads all blocks.
-pub(super) fn parse(bytes: &[u8], password: Option<&[u8]>, parsed: &mut Parsed) {
+pub(super) fn parse(bytes: &[u8], opener: &mut Opener<'_>, parsed: &mut Parsed) {
     let mut curve = None;
     let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     while let Some(line) = lines.next() {
@@ -25,16 +25,19 @@ pub(super) fn parse(bytes: &[u8], password: Option<&[u8]>, parsed: &mut Parsed) 
         if parsed.is_full() {
             return;
         }
-        let Some(block) = Block::read(label, &mut lines) else {
+        let mut after = lines.clone();
+        let Some(block) = Block::read(label, &mut after) else {
+            // As in Go, the next block may begin before this one ends.
             parsed.add(Err(NotAKey::Malformed("PEM")));
             continue;
         };
+        lines = after;
         let content = block.content.as_slice();
         match label {
             "EC PARAMETERS" => curve = der::parse_curve(content),
             _ if block.dek_info.is_some() => {
                 let dek_info = block.dek_info.as_deref().unwrap_or_default();
-                parsed.add(encrypted::open_pem(dek_info, content, password));
+                parsed.add(opener.open_pem(dek_info, content, curve));
             }
             "CERTIFICATE" | "TRUSTED CERTIFICATE" | "X509 CERTIFICATE" => {
                 parsed.add(Err(NotAKey::Certificate));
@@ -42,7 +45,7 @@ pub(super) fn parse(bytes: &[u8], password: Option<&[u8]>, parsed: &mut Parsed) 
             label if label.ends_with("PUBLIC KEY") => parsed.add(Err(NotAKey::PublicKey)),
             // The content decides, not the label: as in Go, any form may stand under any.
             label if label.ends_with("PRIVATE KEY") && !label.starts_with("OPENSSH") => {
-                parsed.add(der::parse(content, curve, password));
+                parsed.add(der::parse(content, curve, opener));
             }
             label => parsed.add(Err(NotAKey::OtherPem(printable(label)))),
         }
@@ -56,7 +59,8 @@ struct Block {
 }
 
 impl Block {
-    /// Reads up to the END line of `label`; none if it is missing or the content is not base64.
+    /// Reads up to the END line of `label`; none if another block begins or ends first, or the
+    /// content is not base64.
     fn read<'a>(label: &str, lines: &mut impl Iterator<Item = &'a [u8]>) -> Option<Self> {
         let mut dek_info = None;
         let mut text = Zeroizing::new(Vec::new());
@@ -64,6 +68,9 @@ impl Block {
             if let Some(end) = delimited(line, END) {
                 let content = base64::standard(&text)?;
                 return (end == label).then_some(Self { dek_info, content });
+            }
+            if delimited(line, BEGIN).is_some() {
+                return None;
             }
             match line.iter().position(|byte| *byte == b':') {
                 // Base64 has no colon, so this is a header.

@@ -60,7 +60,7 @@ write("set.jwks", json.dumps({"keys": jwks + [{"kty": "oct", "k": "AAAA"}, 5]}))
 write("several.pem", b"some words\n" + keys["rsa-2048"] + b"words between\n" + keys["ed25519"]
       + b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n" + keys["p-384"].replace(b"\n", b"\r\n"))
 
-# What is no key, or none that can be used yet.
+# What is no key, or needs a password.
 write("encrypted.pkcs8.pem", openssl("pkcs8", "-topk8", "-v2", "aes256", "-passout", "pass:secret", stdin=keys["p-256"]))
 write("encrypted.pkcs8.der", openssl("pkcs8", "-topk8", "-v2", "aes256", "-passout", "pass:secret", "-outform", "DER", stdin=keys["p-256"]))
 write("encrypted.dek-info.pem", openssl("rsa", "-traditional", "-aes256", "-passout", "pass:secret", stdin=keys["rsa-2048"]))
