@@ -4,11 +4,15 @@ use std::fmt;
 
 use crate::key::PrivateKey;
 use crate::payload::Parameters;
+use crate::pkcs7::Certificate;
 use crate::text::printable;
 
 /// Keys that a ring holds at most. A node has a handful; every one can cost a private-key
 /// operation for every wrapped key of a layer.
 pub const MAX_KEYS: usize = 1024;
+
+/// Certificates that a ring holds at most: several bundles of all public authorities.
+pub const MAX_CERTIFICATES: usize = 4096;
 
 /// Keys that a text lists at most.
 const LISTED: usize = 8;
@@ -19,6 +23,7 @@ const LISTED: usize = 8;
 pub struct KeyRing {
     from_files: Vec<NamedKey>,
     from_payload: Vec<NamedKey>,
+    certificates: Vec<Certificate>,
     skipped: Vec<Skipped>,
 }
 
@@ -68,15 +73,16 @@ impl KeyRing {
         Self::default()
     }
 
-    /// Adds all keys that the file `name` with these bytes holds. What is no key is remembered
-    /// as skipped.
+    /// Adds all keys and certificates that the file `name` with these bytes holds. What is neither
+    /// is remembered as skipped.
     ///
     /// Go ctd-decoder stops at a file that is not a private key; Keycell goes on.
     pub fn add_file(&mut self, name: &str, bytes: &[u8]) {
         self.add(Source::File, &printable(name), bytes, None);
     }
 
-    /// Adds all private keys of the payload's parameters, each with the password in its place.
+    /// Adds all private keys of the payload's parameters, each with the password in its place, and
+    /// all certificates.
     pub fn add_parameters(&mut self, parameters: &Parameters) {
         let mut passwords = parameters.private_key_passwords().iter();
         for (index, bytes) in parameters.private_keys().iter().enumerate() {
@@ -85,6 +91,11 @@ impl KeyRing {
             // A `null` is no key and no mistake.
             if !bytes.is_empty() {
                 self.add(Source::Payload, &format!("privkeys[{index}]"), bytes, password);
+            }
+        }
+        for (index, bytes) in parameters.certificates().iter().enumerate() {
+            if !bytes.is_empty() {
+                self.add(Source::Payload, &format!("x509s[{index}]"), bytes, None);
             }
         }
     }
@@ -98,6 +109,11 @@ impl KeyRing {
     /// The keys, in the order in which to try them.
     pub fn keys(&self) -> impl Iterator<Item = &NamedKey> + Clone {
         self.from_files.iter().chain(&self.from_payload)
+    }
+
+    /// The certificates, those of files and those of the payload.
+    pub fn certificates(&self) -> &[Certificate] {
+        &self.certificates
     }
 
     /// How many keys there are.
@@ -119,6 +135,14 @@ impl KeyRing {
         let parsed = PrivateKey::parse(bytes, password);
         for reason in parsed.refused {
             self.skip(name, &reason.to_string());
+        }
+        for certificate in parsed.certificates {
+            if self.certificates.len() == MAX_CERTIFICATES {
+                let reason = format!("more certificates than the {MAX_CERTIFICATES} that are kept");
+                self.skip(name, &reason);
+                break;
+            }
+            self.certificates.push(certificate);
         }
         for key in parsed.keys {
             let same = self.keys().find(|known| known.key.is_same(&key));

@@ -37,7 +37,7 @@ pub(super) fn parse(bytes: &[u8], password: Option<&[u8]>, parsed: &mut Parsed) 
                 parsed.add(encrypted::open_pem(dek_info, content, password));
             }
             "CERTIFICATE" | "TRUSTED CERTIFICATE" | "X509 CERTIFICATE" => {
-                parsed.add(Err(NotAKey::Certificate));
+                parsed.add_certificate(content);
             }
             label if label.ends_with("PUBLIC KEY") => parsed.add(Err(NotAKey::PublicKey)),
             // The content decides, not the label: as in Go, any form may stand under any.
