@@ -228,12 +228,20 @@ fn a_copied_recipient_does_not_use_up_the_work() {
 #[test]
 fn work_is_bounded() {
     let (recipient, info) = parts(&message("Go's form, AES-256-GCM"));
-    let hostile: Vec<_> = (0..9000).map(|seed| garbage(&recipient, seed)).collect();
+    // Above the modulus: counted as work, but none, so that this test is quick.
+    let mut recipient = recipient;
+    let hostile = (0..9000).map(|seed| {
+        recipient = garbage(&recipient, seed);
+        let start = recipient.len() - 256;
+        recipient[start] = 0xff;
+        recipient.clone()
+    });
+    let hostile: Vec<_> = hostile.collect();
     let items: Vec<_> = hostile.iter().map(|bad| rebuild(bad, &info)).collect();
     let started = Instant::now();
     let (told, _) = reasons(&items, &ring(&[KEY]));
     assert!(told.iter().any(|(reason, _)| reason.starts_with("too much work")), "{told:?}");
-    assert!(started.elapsed() < Duration::from_secs(120), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
 /// Bad padding, a wrapped key of the wrong length, another key, and a content key that does not

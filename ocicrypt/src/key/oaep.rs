@@ -67,8 +67,8 @@ pub(super) fn decode(
     }
     let (first, rest) = encoded.split_first_mut()?;
     let (seed, block) = rest.split_at_mut(size);
-    unmask(mask, block, seed);
     unmask(mask, seed, block);
+    unmask(mask, block, seed);
     let (label, padded) = block.split_at(size);
     let mut valid = first.ct_eq(&0) & label.ct_eq(&empty_label);
     // Zeros, a one, and then the message.
