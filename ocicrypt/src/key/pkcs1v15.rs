@@ -47,6 +47,7 @@ pub(super) fn made_up(exponent: &[u8], ciphertext: &[u8], length: usize) -> Zero
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -252,6 +252,7 @@ pub(super) fn trim_integer(mut number: &[u8]) -> &[u8] {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -95,8 +95,6 @@ impl Name {
 }
 
 impl Transport {
-    /// Go ctd-decoder takes whatever is named for RSAES-PKCS1-v1_5 or OAEP with SHA-1 to SHA-512;
-    /// Keycell wants the names to be right.
     fn of(algorithm: &Algorithm<'_>) -> Result<Self, Pkcs7Error> {
         match algorithm.oid {
             oid::RSA_ENCRYPTION => Ok(Self::Pkcs1v15),
