@@ -8,7 +8,7 @@ mod agreement;
 mod content;
 mod header;
 mod message;
-mod work;
+pub(crate) mod work;
 
 use rsa::rand_core::TryCryptoRng;
 use zeroize::Zeroizing;
@@ -237,8 +237,7 @@ impl<'m> Recipient<'m> {
     /// Feeds everything that decides whether a key fits.
     fn identify(&self, mut hash: impl FnMut(&[u8])) {
         match &self.wrapping {
-            Wrapping::Oaep(OaepHash::Sha1) => hash(b"RSA-OAEP"),
-            Wrapping::Oaep(OaepHash::Sha256) => hash(b"RSA-OAEP-256"),
+            Wrapping::Oaep(oaep) => hash(oaep.name().as_bytes()),
             Wrapping::Agreement(agreement) => agreement.identify(&mut hash),
         }
         hash(self.encrypted_key);

@@ -7,6 +7,7 @@ mod encrypted;
 mod jwk;
 mod oaep;
 mod pem;
+mod pkcs1v15;
 mod rsa;
 
 use std::fmt;
@@ -14,10 +15,13 @@ use std::fmt;
 use base64ct::{Base64Unpadded, Encoding as _};
 use sha2::{Digest as _, Sha256};
 
+use crate::pkcs7::Certificate;
+
 pub use self::ec::EcKey;
 pub(crate) use self::encrypted::Budget;
 use self::encrypted::Opener;
-pub use self::rsa::{MAX_BITS, MIN_BITS, OaepHash, OaepRefusal, RsaKey};
+pub use self::oaep::OaepHash;
+pub use self::rsa::{MAX_BITS, MIN_BITS, OaepRefusal, RsaKey};
 
 /// A private key of a kind that can open a wrapped key. Wipes itself when dropped; has no `Debug`.
 #[non_exhaustive]
@@ -54,7 +58,10 @@ impl PrivateKey {
         if bytes.trim_ascii().is_empty() {
             parsed.add(Err(NotAKey::Empty));
         } else if der::is_whole(bytes) {
-            parsed.add(der::parse(bytes, None, &mut opener));
+            match der::parse(bytes, None, &mut opener) {
+                Err(NotAKey::Certificate) => parsed.add_certificate(bytes),
+                found => parsed.add(found),
+            }
         } else if pem::is_pem(bytes) {
             pem::parse(bytes, &mut opener, &mut parsed);
         } else if bytes.trim_ascii_start().starts_with(b"{") {
@@ -87,7 +94,7 @@ impl PrivateKey {
             Self::P384(key) => key.public_key_info(),
             Self::P521(key) => key.public_key_info(),
         };
-        Fingerprint(Sha256::digest(info).into())
+        Fingerprint::of(&info)
     }
 
     /// Whether both are the same key, in time that does not depend on private parts.
@@ -136,6 +143,13 @@ impl fmt::Display for KeyKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 
+impl Fingerprint {
+    /// The fingerprint of the public key in this `SubjectPublicKeyInfo`.
+    pub(crate) fn of(info: &[u8]) -> Self {
+        Self(Sha256::digest(info).into())
+    }
+}
+
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SHA256:{}", Base64Unpadded::encode_string(&self.0))
@@ -147,6 +161,8 @@ impl fmt::Display for Fingerprint {
 pub struct Parsed {
     /// The keys, in the order of the file.
     pub keys: Vec<PrivateKey>,
+    /// The X.509 certificates, in the order of the file.
+    pub certificates: Vec<Certificate>,
     /// What was refused, and why.
     pub refused: Vec<NotAKey>,
 }
@@ -162,8 +178,16 @@ impl Parsed {
         }
     }
 
+    /// Adds the certificate in DER that `der` begins with.
+    fn add_certificate(&mut self, der: &[u8]) {
+        match Certificate::parse(der) {
+            Some(certificate) => self.certificates.push(certificate),
+            None => self.refused.push(NotAKey::Certificate),
+        }
+    }
+
     fn is_full(&self) -> bool {
-        self.keys.len() + self.refused.len() >= Self::MAX
+        self.keys.len() + self.certificates.len() + self.refused.len() >= Self::MAX
     }
 }
 
@@ -181,8 +205,8 @@ pub enum NotAKey {
     /// A public key.
     #[error("a public key, not a private one")]
     PublicKey,
-    /// A certificate or certificate request.
-    #[error("a certificate, not a private key")]
+    /// A certificate request, or a certificate that is damaged.
+    #[error("a certificate that cannot be read, or only the request for one")]
     Certificate,
     /// PKCS#12, which holds keys but is not read.
     #[error("a PKCS#12 file, which is not read: take the key out with `openssl pkcs12 -nodes`")]

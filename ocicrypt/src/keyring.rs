@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::key::{Budget, NotAKey, PrivateKey};
 use crate::payload::Parameters;
+use crate::pkcs7::Certificate;
 use crate::text::printable;
 
 /// Keys that a ring holds at most. A node has a handful; every one can cost a private-key
@@ -21,6 +22,9 @@ pub const MAX_FILES: usize = 32 * 1024 * 1024;
 /// The password of the key file `NAME` lies beside it in `NAME.pass` or, if that is not there,
 /// in `NAME.password`.
 pub const PASSWORD_SUFFIXES: [&str; 2] = [".pass", ".password"];
+
+/// Certificates that a ring holds at most: several bundles of all public authorities.
+pub const MAX_CERTIFICATES: usize = 4096;
 
 /// Keys that a text lists at most.
 const LISTED: usize = 8;
@@ -95,8 +99,9 @@ impl KeyRing {
         Self::default()
     }
 
-    /// Adds all keys that the file `name` with these bytes holds, or, if it is named after
-    /// another file and one of [`PASSWORD_SUFFIXES`], the password of that one. What is neither
+    /// Adds all keys and certificates that the file `name` with these bytes holds, or, if it is
+    /// named after another file and one of [`PASSWORD_SUFFIXES`], the password of that one. What is
+    /// neither
     /// is remembered as skipped.
     ///
     /// Go ctd-decoder stops at a file that is not a private key, and at one that is encrypted;
@@ -113,7 +118,8 @@ impl KeyRing {
         self.parsed.take();
     }
 
-    /// Adds all private keys of the payload's parameters, each with the password in its place.
+    /// Adds all private keys of the payload's parameters, each with the password in its place, and
+    /// all certificates.
     pub fn add_parameters(&mut self, parameters: &Parameters) {
         let mut passwords = parameters.private_key_passwords().iter();
         for (index, bytes) in parameters.private_keys().iter().enumerate() {
@@ -122,6 +128,12 @@ impl KeyRing {
             if !bytes.is_empty() {
                 let name = format!("privkeys[{index}]");
                 self.from_payload.push(OfPayload { name, bytes: bytes.clone(), password });
+            }
+        }
+        for (index, bytes) in parameters.certificates().iter().enumerate() {
+            if !bytes.is_empty() {
+                let name = format!("x509s[{index}]");
+                self.from_payload.push(OfPayload { name, bytes: bytes.clone(), password: None });
             }
         }
         self.parsed.take();
@@ -138,6 +150,11 @@ impl KeyRing {
     pub fn keys(&self) -> impl Iterator<Item = &NamedKey> + Clone {
         let parsed = self.parsed();
         parsed.from_files.iter().chain(&parsed.from_payload)
+    }
+
+    /// The certificates, those of files and those of the payload.
+    pub fn certificates(&self) -> &[Certificate] {
+        &self.parsed().certificates
     }
 
     /// How many keys there are.
@@ -222,6 +239,7 @@ fn without_line_end(password: &[u8]) -> &[u8] {
 struct ParsedRing {
     from_files: Vec<NamedKey>,
     from_payload: Vec<NamedKey>,
+    certificates: Vec<Certificate>,
     skipped: Vec<Skipped>,
     budget: Budget,
 }
@@ -249,6 +267,14 @@ impl ParsedRing {
         let parsed = PrivateKey::parse_within(file.bytes, file.password, &mut self.budget);
         for reason in parsed.refused {
             self.skip(&name, source.explain(&reason, file.name));
+        }
+        for certificate in parsed.certificates {
+            if self.certificates.len() == MAX_CERTIFICATES {
+                let reason = format!("more certificates than the {MAX_CERTIFICATES} that are kept");
+                self.skip(&name, reason);
+                break;
+            }
+            self.certificates.push(certificate);
         }
         for key in parsed.keys {
             let mut known = self.from_files.iter().chain(&self.from_payload);

@@ -1,5 +1,7 @@
 //! From a payload to the key of its layer.
 
+mod pkcs7;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -41,6 +43,7 @@ pub fn unwrap<R: TryCryptoRng + ?Sized>(
     for keys in &schemes {
         let result = match keys.scheme {
             Scheme::Jwe => unwrap_jwe(keys, &public, ring, rng),
+            Scheme::Pkcs7 => pkcs7::unwrap(keys, &public, ring, rng),
             // The other schemes slot in here.
             _ => Err(SchemeFailure::new(keys, Outcome::Unsupported)),
         };

@@ -24,8 +24,6 @@ fn what_is_no_key_says_what_it_is() {
         ("public.der", NotAKey::PublicKey),
         ("public.pkcs1.der", NotAKey::PublicKey),
         ("public.jwk", NotAKey::PublicKey),
-        ("certificate.pem", NotAKey::Certificate),
-        ("certificate.der", NotAKey::Certificate),
         ("container.p12", NotAKey::Pkcs12),
         ("encrypted.pkcs8.pem", NotAKey::PasswordNeeded("PKCS#8")),
         ("encrypted.pkcs8.der", NotAKey::PasswordNeeded("PKCS#8")),

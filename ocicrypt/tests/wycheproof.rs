@@ -1,5 +1,5 @@
 //! Project Wycheproof's vectors for the primitives, a named case each, through the functions that
-//! JWE uses.
+//! JWE and PKCS#7 use.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,11 +7,12 @@ use getrandom::SysRng;
 use libtest_mimic::{Arguments, Failed, Trial};
 use ocicrypt::jwe::unwrap_aes_key;
 use ocicrypt::key::{OaepHash, PrivateKey};
-use wycheproof::{TestResult, ecdh, keywrap, rsa_oaep};
+use wycheproof::{TestResult, ecdh, keywrap, rsa_oaep, rsa_pkcs1_decrypt};
 
 fn main() {
     let arguments = Arguments::from_args();
-    let trials = [rsa_oaep_trials(), ecdh_trials(), key_wrap_trials()].concat_trials();
+    let trials =
+        [rsa_oaep_trials(), rsa_pkcs1_trials(), ecdh_trials(), key_wrap_trials()].concat_trials();
     libtest_mimic::run(&arguments, trials).exit();
 }
 
@@ -28,27 +29,67 @@ impl<const N: usize> Concat for [Vec<Trial>; N] {
 fn rsa_oaep_trials() -> Vec<Trial> {
     use rsa_oaep::TestName;
     let sets = [
-        (TestName::Rsa2048Sha1Mgf1Sha1, OaepHash::Sha1, "SHA-1"),
-        (TestName::Rsa2048Sha256Mgf1Sha256, OaepHash::Sha256, "SHA-256"),
-        (TestName::Rsa3072Sha256Mgf1Sha256, OaepHash::Sha256, "SHA-256"),
-        (TestName::Rsa4096Sha256Mgf1Sha256, OaepHash::Sha256, "SHA-256"),
+        (TestName::Rsa2048Sha1Mgf1Sha1, OaepHash::Sha1, OaepHash::Sha1),
+        (TestName::Rsa2048Sha224Mgf1Sha1, OaepHash::Sha224, OaepHash::Sha1),
+        (TestName::Rsa2048Sha224Mgf1Sha224, OaepHash::Sha224, OaepHash::Sha224),
+        (TestName::Rsa2048Sha256Mgf1Sha1, OaepHash::Sha256, OaepHash::Sha1),
+        (TestName::Rsa2048Sha256Mgf1Sha256, OaepHash::Sha256, OaepHash::Sha256),
+        (TestName::Rsa2048Sha384Mgf1Sha1, OaepHash::Sha384, OaepHash::Sha1),
+        (TestName::Rsa2048Sha384Mgf1Sha384, OaepHash::Sha384, OaepHash::Sha384),
+        (TestName::Rsa2048Sha512Mgf1Sha1, OaepHash::Sha512, OaepHash::Sha1),
+        (TestName::Rsa2048Sha512Mgf1Sha512, OaepHash::Sha512, OaepHash::Sha512),
+        (TestName::Rsa3072Sha256Mgf1Sha256, OaepHash::Sha256, OaepHash::Sha256),
+        (TestName::Rsa4096Sha256Mgf1Sha256, OaepHash::Sha256, OaepHash::Sha256),
     ];
     let mut trials = Vec::new();
-    for (name, hash, shown) in sets {
+    for (name, hash, mask) in sets {
         for group in rsa_oaep::TestSet::load(name).unwrap().test_groups {
             let (pkcs8, size) = (group.pkcs8.to_vec(), group.key_size);
             for test in group.tests {
                 let pkcs8 = pkcs8.clone();
-                let name = format!("RSA-{size} OAEP {shown} {} {}", test.tc_id, test.comment);
+                let shown = format!("RSA-{size} OAEP {} MGF1 {}", hash.name(), mask.name());
+                let name = format!("{shown} {} {}", test.tc_id, test.comment);
                 trials.push(Trial::test(name, move || {
                     let mut parsed = PrivateKey::parse(&pkcs8, None);
                     let Some(PrivateKey::Rsa(key)) = parsed.keys.pop() else {
                         return Err(format!("the key was refused: {:?}", parsed.refused).into());
                     };
-                    let found = key.decrypt_oaep(hash, &test.ct, &mut SysRng).ok();
-                    // JWE has no labels: what was encrypted with one must not open.
+                    let found = key.decrypt_oaep_masked(hash, mask, &test.ct, &mut SysRng).ok();
+                    // The format has no labels: what was encrypted with one must not open.
                     let must = test.result != TestResult::Invalid && test.label.is_empty();
                     compare(found.as_deref().map(Vec::as_slice), must.then_some(&test.pt[..]))
+                }));
+            }
+        }
+    }
+    trials
+}
+
+fn rsa_pkcs1_trials() -> Vec<Trial> {
+    use rsa_pkcs1_decrypt::TestName;
+    let mut trials = Vec::new();
+    for name in [TestName::Rsa2048, TestName::Rsa3072, TestName::Rsa4096] {
+        for group in rsa_pkcs1_decrypt::TestSet::load(name).unwrap().test_groups {
+            let (pkcs8, size) = (group.pkcs8.to_vec(), group.key_size);
+            for test in group.tests {
+                let pkcs8 = pkcs8.clone();
+                let name = format!("RSA-{size} PKCS1v1.5 {} {}", test.tc_id, test.comment);
+                trials.push(Trial::test(name, move || {
+                    let mut parsed = PrivateKey::parse(&pkcs8, None);
+                    let Some(PrivateKey::Rsa(key)) = parsed.keys.pop() else {
+                        return Err(format!("the key was refused: {:?}", parsed.refused).into());
+                    };
+                    // Bad padding does not show: something comes out, but the same every time and
+                    // nothing that depends on what was encrypted.
+                    let decrypt = |length| key.decrypt_pkcs1v15(length, &test.ct, &mut SysRng).ok();
+                    let found = decrypt(test.pt.len());
+                    if test.result != TestResult::Invalid {
+                        return compare(found.as_deref().map(Vec::as_slice), Some(&test.pt[..]));
+                    }
+                    let well_sized = test.ct.len() == key.size();
+                    let [once, again] = [decrypt(16), decrypt(16)];
+                    let same = once == again && (once.is_none() || well_sized);
+                    same.then_some(()).ok_or_else(|| "the padding shows".into())
                 }));
             }
         }

@@ -32,7 +32,7 @@ impl Default for Work {
 
 impl Work {
     /// Pays for one private-key operation.
-    pub(super) fn spend(&mut self, kind: KeyKind) -> Result<(), JweError> {
+    pub(crate) fn spend(&mut self, kind: KeyKind) -> Result<(), JweError> {
         let cost = match kind {
             // The time grows with the third power of the length.
             KeyKind::Rsa { bits } => (u64::from(bits).pow(3) >> 33) * UNIT + UNIT / 8,
@@ -63,7 +63,7 @@ impl Work {
 
 /// The identity of a wrapped key: the hash of the parts that `feed` is called with, each with its
 /// length.
-pub(super) fn id(feed: impl FnOnce(&mut dyn FnMut(&[u8]))) -> [u8; 32] {
+pub(crate) fn id(feed: impl FnOnce(&mut dyn FnMut(&[u8]))) -> [u8; 32] {
     let mut hash = Sha256::new();
     feed(&mut |part| {
         hash.update((part.len() as u64).to_be_bytes());

@@ -40,7 +40,7 @@ pub(super) fn parse(bytes: &[u8], opener: &mut Opener<'_>, parsed: &mut Parsed) 
                 parsed.add(opener.open_pem(dek_info, content, curve));
             }
             "CERTIFICATE" | "TRUSTED CERTIFICATE" | "X509 CERTIFICATE" => {
-                parsed.add(Err(NotAKey::Certificate));
+                parsed.add_certificate(content);
             }
             label if label.ends_with("PUBLIC KEY") => parsed.add(Err(NotAKey::PublicKey)),
             // The content decides, not the label: as in Go, any form may stand under any.

@@ -4,12 +4,11 @@ use pkcs8::EncodePublicKey;
 use rsa::BoxedUint;
 use rsa::hazmat::rsa_decrypt_and_check;
 use rsa::rand_core::TryCryptoRng;
-use rsa::traits::PublicKeyParts;
-use sha1::Sha1;
-use sha2::Sha256;
+use rsa::traits::{PrivateKeyParts, PublicKeyParts};
 use zeroize::Zeroizing;
 
-use super::{NotAKey, oaep};
+use super::oaep::{self, OaepHash};
+use super::{NotAKey, pkcs1v15};
 
 /// The shortest modulus that is accepted, in bits. Short keys are weak, but who can factor one
 /// has no need of us: refusing to decrypt protects nobody.
@@ -26,15 +25,6 @@ const MAX_PRIMES: usize = 5;
 
 /// An RSA private key of [`MIN_BITS`] to [`MAX_BITS`] bits. Wipes itself when dropped.
 pub struct RsaKey(rsa::PrivateKey);
-
-/// The hash function of RSAES-OAEP and of its mask generation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OaepHash {
-    /// SHA-1, as in the JWE algorithm `RSA-OAEP`.
-    Sha1,
-    /// SHA-256, as in the JWE algorithm `RSA-OAEP-256`.
-    Sha256,
-}
 
 /// Why nothing was decrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,12 +81,58 @@ impl RsaKey {
     }
 
     /// RSAES-OAEP decryption (RFC 8017, section 7.1.2) with an empty label, blinded with `rng`.
+    /// The mask generation has the same hash function.
     ///
     /// # Errors
     /// [`OaepRefusal::WrongKey`], [`OaepRefusal::NoRandomness`].
     pub fn decrypt_oaep<R: TryCryptoRng + ?Sized>(
         &self,
         hash: OaepHash,
+        ciphertext: &[u8],
+        rng: &mut R,
+    ) -> Result<Zeroizing<Vec<u8>>, OaepRefusal> {
+        self.decrypt_oaep_masked(hash, hash, ciphertext, rng)
+    }
+
+    /// As [`RsaKey::decrypt_oaep`], with a hash function of its own for the mask generation.
+    ///
+    /// # Errors
+    /// [`OaepRefusal::WrongKey`], [`OaepRefusal::NoRandomness`].
+    pub fn decrypt_oaep_masked<R: TryCryptoRng + ?Sized>(
+        &self,
+        hash: OaepHash,
+        mask: OaepHash,
+        ciphertext: &[u8],
+        rng: &mut R,
+    ) -> Result<Zeroizing<Vec<u8>>, OaepRefusal> {
+        let mut encoded = self.decrypt_raw(ciphertext, rng)?;
+        oaep::decode(hash, mask, &mut encoded).ok_or(OaepRefusal::WrongKey)
+    }
+
+    /// RSAES-PKCS1-v1_5 decryption (RFC 8017, section 7.2.2) of a message of `length` bytes,
+    /// blinded with `rng`. Such a message comes out whatever the padding: instead of one that is
+    /// wrongly padded or of another length comes one that was made up from the key and the
+    /// ciphertext, so that nobody learns which it was (RFC 3218, section 2.3.2). The caller must
+    /// authenticate what was encrypted with it.
+    ///
+    /// # Errors
+    /// [`OaepRefusal::WrongKey`] where the lengths of ciphertext and modulus, which all know, tell
+    /// so already; [`OaepRefusal::NoRandomness`].
+    pub fn decrypt_pkcs1v15<R: TryCryptoRng + ?Sized>(
+        &self,
+        length: usize,
+        ciphertext: &[u8],
+        rng: &mut R,
+    ) -> Result<Zeroizing<Vec<u8>>, OaepRefusal> {
+        let encoded = self.decrypt_raw(ciphertext, rng)?;
+        let exponent = Zeroizing::new(self.0.d().to_be_bytes());
+        let instead = pkcs1v15::made_up(&exponent, ciphertext, length);
+        pkcs1v15::decode(&encoded, instead).ok_or(OaepRefusal::WrongKey)
+    }
+
+    /// The private-key operation alone: a message as long as the modulus, still padded.
+    fn decrypt_raw<R: TryCryptoRng + ?Sized>(
+        &self,
         ciphertext: &[u8],
         rng: &mut R,
     ) -> Result<Zeroizing<Vec<u8>>, OaepRefusal> {
@@ -113,11 +149,11 @@ impl RsaKey {
         let mut encoded = Zeroizing::new(Zeroizing::new(decrypted).to_be_bytes().into_vec());
         // Whole machine words, of which the modulus need not fill the first.
         let unused = encoded.len().saturating_sub(self.size());
-        let message = match hash {
-            OaepHash::Sha1 => oaep::decode::<Sha1>(&mut encoded[unused..]),
-            OaepHash::Sha256 => oaep::decode::<Sha256>(&mut encoded[unused..]),
-        };
-        message.ok_or(OaepRefusal::WrongKey)
+        let kept = encoded.len() - unused;
+        encoded.copy_within(unused.., 0);
+        encoded[kept..].fill(0);
+        encoded.truncate(kept);
+        Ok(encoded)
     }
 
     /// DER `SubjectPublicKeyInfo`.

@@ -1,0 +1,326 @@
+//! ASN.1 in BER (X.690): made definite in one pass, and read from there.
+//!
+//! Signed and enveloped messages that were written as a stream have indefinite lengths and octet
+//! strings in pieces. [`definite`] gives every element its length in the shortest form, so that
+//! what follows reads one form only, and names compare byte for byte, as Go's `ber2der` does.
+
+/// Elements in elements. A message has twelve levels at most, pieces of pieces aside.
+const MAX_DEPTH: usize = 32;
+
+/// Elements of one message: a recipient has about twenty.
+const MAX_ELEMENTS: usize = 1 << 18;
+
+pub(super) const INTEGER: u8 = 0x02;
+pub(super) const BIT_STRING: u8 = 0x03;
+pub(super) const OCTET_STRING: u8 = 0x04;
+pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
+pub(super) const SEQUENCE: u8 = 0x30;
+pub(super) const SET: u8 = 0x31;
+
+/// The bit of a tag that says that there are elements inside.
+pub(super) const CONSTRUCTED: u8 = 0x20;
+
+/// The tag of the element `[number]` without elements inside; with [`CONSTRUCTED`] added, with.
+pub(super) const fn context(number: u8) -> u8 {
+    0x80 | number
+}
+
+/// Rewrites the element that `bytes` begin with so that all lengths are definite and minimal;
+/// what follows it is ignored. None if it is damaged, or nested too deeply. Takes time and space
+/// in proportion to the input, whatever it claims.
+pub(super) fn definite(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut nodes = scan(bytes)?;
+    // Children come after their parents, so backwards every size is known when it is needed.
+    for index in (1..nodes.len()).rev() {
+        let whole = nodes[index].tag.len() + length_size(nodes[index].size) + nodes[index].size;
+        let parent = nodes[index].parent;
+        nodes[parent].size += whole;
+    }
+    let mut output = Vec::with_capacity(nodes[0].size + 16);
+    for node in &nodes {
+        output.extend_from_slice(node.tag);
+        write_length(node.size, &mut output);
+        output.extend_from_slice(node.content);
+    }
+    Some(output)
+}
+
+/// One element as it was found.
+struct Node<'a> {
+    tag: &'a [u8],
+    /// Empty when there are elements inside.
+    content: &'a [u8],
+    size: usize,
+    parent: usize,
+}
+
+/// An element that is not at its end yet.
+struct Open {
+    node: usize,
+    /// Where it ends at the latest.
+    limit: usize,
+    /// Whether it ends with two zeros instead.
+    indefinite: bool,
+}
+
+/// All elements of the first one, in their order.
+fn scan(bytes: &[u8]) -> Option<Vec<Node<'_>>> {
+    let mut nodes: Vec<Node<'_>> = Vec::new();
+    let mut open: Vec<Open> = Vec::new();
+    let mut at = 0;
+    loop {
+        let limit = open.last().map_or(bytes.len(), |element| element.limit);
+        let header = Header::read(bytes.get(at..limit)?)?;
+        if header.tag == [0] {
+            // The two zeros that end an indefinite length, and stand for nothing else.
+            let ended = open.pop().filter(|element| element.indefinite);
+            if header.length != Some(0) || header.size != 2 || ended.is_none() {
+                return None;
+            }
+            at += 2;
+        } else {
+            let start = at + header.size;
+            let end = match header.length {
+                Some(length) => start.checked_add(length).filter(|end| *end <= limit)?,
+                None => limit,
+            };
+            let constructed = header.tag[0] & CONSTRUCTED != 0;
+            let content = if constructed { &[][..] } else { bytes.get(start..end)? };
+            if nodes.len() == MAX_ELEMENTS || header.length.is_none() && !constructed {
+                return None;
+            }
+            let parent = open.last().map_or(0, |element| element.node);
+            nodes.push(Node { tag: header.tag, content, size: content.len(), parent });
+            if constructed {
+                if open.len() == MAX_DEPTH {
+                    return None;
+                }
+                let (node, indefinite) = (nodes.len() - 1, header.length.is_none());
+                open.push(Open { node, limit: end, indefinite });
+                at = start;
+            } else {
+                at = end;
+            }
+        }
+        while open.last().is_some_and(|element| !element.indefinite && element.limit == at) {
+            open.pop();
+        }
+        if open.is_empty() {
+            return Some(nodes);
+        }
+    }
+}
+
+/// Tag and length of an element.
+struct Header<'a> {
+    tag: &'a [u8],
+    /// None if it is indefinite.
+    length: Option<usize>,
+    /// How many bytes tag and length take.
+    size: usize,
+}
+
+impl<'a> Header<'a> {
+    fn read(bytes: &'a [u8]) -> Option<Self> {
+        // Numbers above 30 continue in further bytes; nothing here has more than one of them.
+        let tag_size = if bytes.first()? & 0x1f == 0x1f { 2 } else { 1 };
+        let (tag, rest) = bytes.split_at_checked(tag_size)?;
+        if tag.get(1).is_some_and(|more| more & 0x80 != 0) {
+            return None;
+        }
+        let (&first, rest) = rest.split_first()?;
+        let (length, extra) = match first {
+            0..=0x7f => (Some(usize::from(first)), 0),
+            0x80 => (None, 0),
+            _ => {
+                let extra = usize::from(first & 0x7f);
+                let length = rest.get(..extra)?;
+                let zeros = length.iter().take_while(|byte| **byte == 0).count();
+                // More than four bytes are more than memory holds.
+                let length = Some(&length[zeros..]).filter(|length| length.len() <= 4)?;
+                let length = length.iter().fold(0u64, |all, byte| all << 8 | u64::from(*byte));
+                (Some(usize::try_from(length).ok()?), extra)
+            }
+        };
+        Some(Self { tag, length, size: tag_size + 1 + extra })
+    }
+}
+
+fn length_size(length: usize) -> usize {
+    if length < 0x80 { 1 } else { 1 + (usize::BITS - length.leading_zeros()).div_ceil(8) as usize }
+}
+
+fn write_length(length: usize, output: &mut Vec<u8>) {
+    let extra = length_size(length) - 1;
+    if extra == 0 {
+        return output.push(length as u8);
+    }
+    output.push(0x80 | extra as u8);
+    output.extend_from_slice(&length.to_be_bytes()[size_of::<usize>() - extra..]);
+}
+
+/// A SEQUENCE of these elements.
+pub(super) fn sequence(elements: &[&[u8]]) -> Vec<u8> {
+    let size: usize = elements.iter().map(|element| element.len()).sum();
+    let mut output = vec![SEQUENCE];
+    write_length(size, &mut output);
+    elements.iter().for_each(|element| output.extend_from_slice(element));
+    output
+}
+
+/// Reads elements with definite lengths, one after the other.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a>(&'a [u8]);
+
+/// One element.
+#[derive(Clone, Copy)]
+pub(super) struct Element<'a> {
+    /// The tag; nothing that is read has one of more than a byte.
+    pub(super) tag: u8,
+    pub(super) content: &'a [u8],
+    /// All of it, with tag and length.
+    pub(super) whole: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// The next element.
+    pub(super) fn any(&mut self) -> Option<Element<'a>> {
+        let header = Header::read(self.0)?;
+        let whole = header.size.checked_add(header.length?)?;
+        let (whole, rest) = self.0.split_at_checked(whole)?;
+        self.0 = rest;
+        Some(Element { tag: header.tag[0], content: &whole[header.size..], whole })
+    }
+
+    /// The next element, which must have the tag `tag`.
+    pub(super) fn element(&mut self, tag: u8) -> Option<Element<'a>> {
+        self.any().filter(|element| element.tag == tag)
+    }
+
+    /// The next element, if it has the tag `tag`.
+    pub(super) fn optional(&mut self, tag: u8) -> Option<Element<'a>> {
+        let mut ahead = *self;
+        let found = ahead.element(tag)?;
+        *self = ahead;
+        Some(found)
+    }
+
+    /// What is inside of the next element, which must have the tag `tag`.
+    pub(super) fn inside(&mut self, tag: u8) -> Option<Reader<'a>> {
+        self.element(tag).map(|element| Reader(element.content))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<'a> Element<'a> {
+    /// The content of an octet string, or of what stands for one under another tag, in one piece
+    /// or in many. Its depth was bounded by [`definite`]; one that did not come from there is
+    /// refused if it is nested too deeply.
+    pub(super) fn octets(&self) -> Option<Vec<u8>> {
+        let mut octets = Vec::with_capacity(self.content.len());
+        self.collect(&mut octets, MAX_DEPTH)?;
+        Some(octets)
+    }
+
+    fn collect(&self, octets: &mut Vec<u8>, depth: usize) -> Option<()> {
+        if self.tag & CONSTRUCTED == 0 {
+            octets.extend_from_slice(self.content);
+            return Some(());
+        }
+        let mut pieces = Reader(self.content);
+        while !pieces.is_empty() {
+            let piece = pieces.any().filter(|piece| piece.tag & !CONSTRUCTED == OCTET_STRING)?;
+            piece.collect(octets, depth.checked_sub(1)?)?;
+        }
+        Some(())
+    }
+}
+
+/// A number without the bytes that say nothing, so that equal ones are equal byte for byte.
+pub(super) fn trim_integer(mut number: &[u8]) -> &[u8] {
+    while let [0, 0..=0x7f, ..] | [0xff, 0x80..=0xff, ..] = number {
+        number = &number[1..];
+    }
+    number
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indefinite_and_long_lengths_become_short() {
+        let pieces = [0x24, 0x80, 4, 1, 7, 0x24, 0x81, 4, 4, 0x82, 0, 0, 0, 0];
+        assert_eq!(definite(&pieces).unwrap(), [0x24, 7, 4, 1, 7, 0x24, 2, 4, 0]);
+        let joined = Reader::new(&definite(&pieces).unwrap()).any().unwrap().octets();
+        assert_eq!(joined.unwrap(), [7]);
+        // What follows is ignored.
+        assert_eq!(definite(&[4, 1, 7, 9, 9]).unwrap(), [4, 1, 7]);
+        // An element that grows, because the lengths around it must.
+        let long = [&[0x30, 0x80, 4, 0x82, 1, 0][..], &[5; 256], &[0, 0]].concat();
+        let wanted = [&[0x30, 0x82, 1, 4, 4, 0x82, 1, 0][..], &[5; 256]].concat();
+        assert_eq!(definite(&long).unwrap(), wanted);
+        assert_eq!(
+            definite(&[0x30, 0x80, 0x10, 2, 0x80, 9, 0, 0]).unwrap(),
+            [0x30, 4, 0x10, 2, 0x80, 9]
+        );
+    }
+
+    #[test]
+    fn damage() {
+        for bytes in [
+            &[][..],
+            &[4],
+            &[4, 1],
+            &[4, 0x80, 0, 0],
+            &[0, 0],
+            &[0x30, 0x80],
+            &[0x30, 0x80, 0],
+            &[0x30, 0x80, 0, 1, 0],
+            &[0x30, 2, 0, 0],
+            &[0x30, 2, 4, 1, 7],
+            &[0x30, 4, 0x30, 0x80, 4, 0, 0, 0],
+            &[0x30, 0x85, 1, 0, 0, 0, 0],
+            &[0x30, 0xff, 0xff, 0xff],
+            &[0x30, 0x84, 0xff, 0xff, 0xff, 0xff],
+            &[0x1f, 0x81, 1, 0],
+        ] {
+            assert!(definite(bytes).is_none(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn bombs() {
+        assert!(definite(&[0x30, 0x80].repeat(1_000_000)).is_none());
+        assert!(definite(&[0x24, 0x84, 0, 0, 0xff, 0xff].repeat(1000)).is_none());
+        let deep = |depth: usize| [[0x30, 0x80].repeat(depth), [0, 0].repeat(depth)].concat();
+        assert!(definite(&deep(MAX_DEPTH)).is_some());
+        assert!(definite(&deep(MAX_DEPTH + 1)).is_none());
+        let many = |count: usize| [&[0x30, 0x80][..], &[4, 0].repeat(count), &[0, 0]].concat();
+        assert!(definite(&many(MAX_ELEMENTS - 1)).is_some());
+        assert!(definite(&many(MAX_ELEMENTS)).is_none());
+        let nested = (0..200u8).fold(Vec::new(), |inner: Vec<u8>, _| {
+            let mut outer = vec![0x24];
+            write_length(inner.len(), &mut outer);
+            outer.extend(inner);
+            outer
+        });
+        assert!(Reader::new(&nested).any().unwrap().octets().is_none());
+    }
+
+    #[test]
+    fn numbers_without_what_says_nothing() {
+        assert_eq!(trim_integer(&[0, 0, 0x80]), [0, 0x80]);
+        assert_eq!(trim_integer(&[0xff, 0xff, 0x7f]), [0xff, 0x7f]);
+        assert_eq!(trim_integer(&[0, 0]), [0]);
+        assert_eq!(trim_integer(&[]), [0u8; 0]);
+    }
+}

@@ -1,0 +1,90 @@
+//! X.509 certificates (RFC 5280, section 4.1), as much of them as tells whose they are.
+
+use std::fmt;
+
+use super::ber::{
+    self, BIT_STRING, CONSTRUCTED, INTEGER, OCTET_STRING, Reader, SEQUENCE, context, trim_integer,
+};
+use super::oid;
+use crate::key::Fingerprint;
+
+/// A certificate: the names by which a message can mean it, and the fingerprint of its public
+/// key, which leads to the private one.
+///
+/// It is not verified: a certificate that lies leads to a key that opens nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    pub(super) issuer: Vec<u8>,
+    pub(super) serial: Vec<u8>,
+    pub(super) subject_key: Option<Vec<u8>>,
+    public_key: Fingerprint,
+}
+
+impl Certificate {
+    /// Reads a certificate in DER; what follows it is ignored. None if it is none.
+    pub fn parse(der: &[u8]) -> Option<Self> {
+        // Definite and minimal, so that the issuer compares with that of a message.
+        let der = ber::definite(der)?;
+        let mut certificate = Reader::new(&der).inside(SEQUENCE)?;
+        let mut signed = certificate.inside(SEQUENCE)?;
+        certificate.element(SEQUENCE)?;
+        certificate.element(BIT_STRING)?;
+        signed.optional(context(0) | CONSTRUCTED);
+        let serial = signed.element(INTEGER)?;
+        signed.element(SEQUENCE)?;
+        let issuer = signed.element(SEQUENCE)?;
+        let _validity = signed.element(SEQUENCE)?;
+        let _subject = signed.element(SEQUENCE)?;
+        let public_key = public_key(signed.element(SEQUENCE)?.whole)?;
+        signed.optional(context(1));
+        signed.optional(context(2));
+        let extensions = signed.optional(context(3) | CONSTRUCTED);
+        Some(Self {
+            issuer: issuer.whole.to_vec(),
+            serial: trim_integer(serial.content).to_vec(),
+            subject_key: extensions.and_then(|found| subject_key(found.content)),
+            public_key,
+        })
+    }
+
+    /// The fingerprint of the public key: equal to that of the private key that it belongs to.
+    pub fn public_key(&self) -> Fingerprint {
+        self.public_key
+    }
+}
+
+/// Its serial number, in hexadecimal, as openssl shows it.
+impl fmt::Display for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("serial ")?;
+        // Longer ones are not allowed (RFC 5280, section 4.1.2.2).
+        self.serial.iter().take(20).try_for_each(|byte| write!(f, "{byte:02X}"))
+    }
+}
+
+/// The fingerprint of a `SubjectPublicKeyInfo`. An RSA key that is restricted to OAEP or PSS by
+/// its algorithm is the same key.
+fn public_key(info: &[u8]) -> Option<Fingerprint> {
+    /// `rsaEncryption` and its NULL.
+    const PLAIN: [u8; 15] = *b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
+    let mut inside = Reader::new(info).inside(SEQUENCE)?;
+    let algorithm = oid::Algorithm::read(&mut inside)?;
+    let key = inside.element(BIT_STRING)?;
+    if ![oid::RSA_ENCRYPTION, oid::RSAES_OAEP, oid::RSASSA_PSS].contains(&algorithm.oid) {
+        return Some(Fingerprint::of(info));
+    }
+    Some(Fingerprint::of(&ber::sequence(&[&PLAIN, key.whole])))
+}
+
+/// The subject key identifier among the extensions.
+fn subject_key(extensions: &[u8]) -> Option<Vec<u8>> {
+    let mut extensions = Reader::new(extensions).inside(SEQUENCE)?;
+    while let Some(mut extension) = extensions.inside(SEQUENCE) {
+        if oid::read(&mut extension)? == oid::SUBJECT_KEY_IDENTIFIER {
+            extension.optional(0x01);
+            let value = extension.element(OCTET_STRING)?;
+            return Some(Reader::new(value.content).element(OCTET_STRING)?.content.to_vec());
+        }
+    }
+    None
+}

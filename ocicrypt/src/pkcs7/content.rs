@@ -1,0 +1,204 @@
+//! The encrypted content (RFC 5652, section 6.1; RFC 5083, section 2.1) and its ciphers.
+
+use aes::cipher::block_padding::Pkcs7;
+use aes::cipher::{BlockCipherDecrypt, BlockModeDecrypt, InnerIvInit, KeyIvInit};
+use aes::{Aes128, Aes192, Aes256};
+use aes_gcm::aead::consts::U12;
+use aes_gcm::aead::{AeadInOut, KeyInit};
+use aes_gcm::{Aes128Gcm, Aes256Gcm, AesGcm};
+use des::{Des, TdesEde3};
+use zeroize::Zeroizing;
+
+use super::Pkcs7Error;
+use super::ber::{
+    CONSTRUCTED, Element, INTEGER, OCTET_STRING, Reader, SEQUENCE, SET, context, trim_integer,
+};
+use super::oid::{self, Algorithm};
+
+/// The longest content that is decrypted: 64 KiB. Private options take a few hundred bytes, and
+/// every recipient can cost another attempt. Go ctd-decoder has no limit.
+const MAX_CONTENT: usize = 64 * 1024;
+
+/// The tag of GCM in bytes. RFC 5084 allows twelve; Go ctd-decoder and Keycell want all of it.
+const TAG: usize = 16;
+
+/// A content cipher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cipher {
+    DesCbc,
+    TripleDesCbc,
+    Aes128Cbc,
+    Aes192Cbc,
+    Aes256Cbc,
+    Aes128Gcm,
+    Aes192Gcm,
+    Aes256Gcm,
+}
+
+/// An encrypted content.
+pub(super) struct Content {
+    cipher: Cipher,
+    iv: Vec<u8>,
+    ciphertext: Vec<u8>,
+    /// Of GCM only.
+    tag: Vec<u8>,
+    /// What is authenticated with it.
+    attributes: Vec<u8>,
+}
+
+impl Content {
+    /// Reads the rest of an `EnvelopedData`, from the `EncryptedContentInfo` on.
+    ///
+    /// GCM has no place there, but Go writes it, with the tag at the end of the content.
+    pub(super) fn enveloped(reader: &mut Reader<'_>) -> Result<Self, Pkcs7Error> {
+        let mut content = Self::read(reader)?;
+        if content.is_authenticated() {
+            let start = content.ciphertext.len().checked_sub(TAG);
+            let start =
+                start.ok_or(Pkcs7Error::Malformed("the content is shorter than its tag"))?;
+            content.tag = content.ciphertext.split_off(start);
+        } else {
+            let block = content.iv.len();
+            // CBC pads every content, so that even an empty one is a block.
+            if content.ciphertext.is_empty() || !content.ciphertext.len().is_multiple_of(block) {
+                return Err(Pkcs7Error::Malformed("the content has the wrong length"));
+            }
+        }
+        Ok(content)
+    }
+
+    /// Reads the rest of an `AuthEnvelopedData`, from the `EncryptedContentInfo` on.
+    pub(super) fn auth_enveloped(reader: &mut Reader<'_>) -> Result<Self, Pkcs7Error> {
+        let mut content = Self::read(reader)?;
+        if !content.is_authenticated() {
+            return Err(Pkcs7Error::Malformed("authenticated content without a cipher for it"));
+        }
+        if let Some(attributes) = reader.optional(context(1) | CONSTRUCTED) {
+            // As the SET that they are, not under the tag that the field has (RFC 5083, 2.2).
+            content.attributes = attributes.whole.to_vec();
+            content.attributes[0] = SET;
+        }
+        let tag = reader.any().filter(|tag| tag.tag & !CONSTRUCTED == OCTET_STRING);
+        let tag = tag.and_then(|tag| tag.octets()).filter(|tag| tag.len() == TAG);
+        content.tag = tag.ok_or(Pkcs7Error::Malformed("the tag has the wrong length"))?;
+        Ok(content)
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Pkcs7Error> {
+        let malformed = Pkcs7Error::Malformed;
+        let mut info = reader.inside(SEQUENCE).ok_or(malformed("no content"))?;
+        let _content_type = oid::read(&mut info).ok_or(malformed("no type of content"))?;
+        let algorithm = Algorithm::read(&mut info).ok_or(malformed("no content cipher"))?;
+        let cipher = Cipher::of(&algorithm)?;
+        let iv = if cipher.is_gcm() { gcm_nonce(&algorithm) } else { cbc_iv(&algorithm) };
+        let iv = iv.filter(|iv| iv.len() == cipher.iv_length());
+        let iv = iv.ok_or(malformed("the parameters of the content cipher are wrong"))?.to_vec();
+        let content = info.any().filter(|found| found.tag & !CONSTRUCTED == context(0));
+        let ciphertext = content.and_then(|found| found.octets()).ok_or(malformed("no content"))?;
+        if ciphertext.len() > MAX_CONTENT {
+            return Err(malformed("the content is longer than 64 KiB"));
+        }
+        Ok(Self { cipher, iv, ciphertext, tag: Vec::new(), attributes: Vec::new() })
+    }
+
+    /// The length of the content key in bytes.
+    pub(super) fn key_length(&self) -> usize {
+        match self.cipher {
+            Cipher::DesCbc => 8,
+            Cipher::Aes128Cbc | Cipher::Aes128Gcm => 16,
+            Cipher::TripleDesCbc | Cipher::Aes192Cbc | Cipher::Aes192Gcm => 24,
+            Cipher::Aes256Cbc | Cipher::Aes256Gcm => 32,
+        }
+    }
+
+    /// Whether a content that was altered is noticed.
+    pub(super) fn is_authenticated(&self) -> bool {
+        self.cipher.is_gcm()
+    }
+
+    /// Decrypts with a content key of the right length. None if the tag, or the padding, is wrong.
+    pub(super) fn decrypt(&self, key: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        match self.cipher {
+            Cipher::DesCbc => self.cbc::<Des>(key),
+            Cipher::TripleDesCbc => self.cbc::<TdesEde3>(key),
+            Cipher::Aes128Cbc => self.cbc::<Aes128>(key),
+            Cipher::Aes192Cbc => self.cbc::<Aes192>(key),
+            Cipher::Aes256Cbc => self.cbc::<Aes256>(key),
+            Cipher::Aes128Gcm => self.gcm::<Aes128Gcm>(key),
+            Cipher::Aes192Gcm => self.gcm::<AesGcm<Aes192, U12>>(key),
+            Cipher::Aes256Gcm => self.gcm::<Aes256Gcm>(key),
+        }
+    }
+
+    /// CBC with the padding of RFC 5652, section 6.3.
+    ///
+    /// Go ctd-decoder panics at a padding longer than the content; Keycell refuses it.
+    fn cbc<C>(&self, key: &[u8]) -> Option<Zeroizing<Vec<u8>>>
+    where
+        C: BlockCipherDecrypt + aes::cipher::KeyInit,
+        cbc::Decryptor<C>: InnerIvInit<Inner = C> + BlockModeDecrypt,
+    {
+        let cipher = cbc::Decryptor::<C>::new_from_slices(key, &self.iv).ok()?;
+        let mut text = Zeroizing::new(self.ciphertext.clone());
+        let length = cipher.decrypt_padded::<Pkcs7>(&mut text).ok()?.len();
+        text.truncate(length);
+        Some(text)
+    }
+
+    fn gcm<A: AeadInOut + KeyInit>(&self, key: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let cipher = A::new_from_slice(key).ok()?;
+        let nonce = self.iv.as_slice().try_into().ok()?;
+        let tag = self.tag.as_slice().try_into().ok()?;
+        let mut text = Zeroizing::new(self.ciphertext.clone());
+        let inout = text.as_mut_slice().into();
+        cipher.decrypt_inout_detached(nonce, &self.attributes, inout, tag).ok()?;
+        Some(text)
+    }
+}
+
+impl Cipher {
+    fn of(algorithm: &Algorithm<'_>) -> Result<Self, Pkcs7Error> {
+        Ok(match algorithm.oid {
+            oid::DES_CBC => Self::DesCbc,
+            oid::DES_EDE3_CBC => Self::TripleDesCbc,
+            oid::AES_128_CBC => Self::Aes128Cbc,
+            oid::AES_192_CBC => Self::Aes192Cbc,
+            oid::AES_256_CBC => Self::Aes256Cbc,
+            oid::AES_128_GCM => Self::Aes128Gcm,
+            oid::AES_192_GCM => Self::Aes192Gcm,
+            oid::AES_256_GCM => Self::Aes256Gcm,
+            _ => return Err(Pkcs7Error::UnsupportedCipher(algorithm.shown())),
+        })
+    }
+
+    fn is_gcm(self) -> bool {
+        matches!(self, Self::Aes128Gcm | Self::Aes192Gcm | Self::Aes256Gcm)
+    }
+
+    fn iv_length(self) -> usize {
+        match self {
+            Self::DesCbc | Self::TripleDesCbc => 8,
+            Self::Aes128Cbc | Self::Aes192Cbc | Self::Aes256Cbc => 16,
+            Self::Aes128Gcm | Self::Aes192Gcm | Self::Aes256Gcm => 12,
+        }
+    }
+}
+
+/// The parameters of CBC are the initialization vector alone.
+fn cbc_iv<'a>(algorithm: &Algorithm<'a>) -> Option<&'a [u8]> {
+    let found: Element<'a> = algorithm.parameters?;
+    (found.tag == OCTET_STRING).then_some(found.content)
+}
+
+/// `GCMParameters` (RFC 5084, section 3.2): nonce and length of the tag.
+///
+/// Go writes and reads them malformed: in a SEQUENCE whose tag says that it has no elements
+/// (`10`), with another SEQUENCE inside, and the nonce under `[4]`. Keycell reads both.
+fn gcm_nonce<'a>(algorithm: &Algorithm<'a>) -> Option<&'a [u8]> {
+    let found = algorithm.parameters.filter(|found| found.tag | CONSTRUCTED == SEQUENCE)?;
+    let mut parameters = Reader::new(found.content);
+    let mut inner = parameters.inside(SEQUENCE).unwrap_or(Reader::new(found.content));
+    let nonce = inner.any().filter(|nonce| [OCTET_STRING, context(4)].contains(&nonce.tag))?;
+    let tag_length = trim_integer(inner.element(INTEGER)?.content);
+    (tag_length == [TAG as u8]).then_some(nonce.content)
+}

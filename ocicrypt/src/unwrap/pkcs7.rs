@@ -1,0 +1,67 @@
+//! Wrapped keys in PKCS#7.
+
+use rsa::rand_core::TryCryptoRng;
+
+use super::{Outcome, Reasons, SchemeFailure};
+use crate::annotation::WrappedKeys;
+use crate::keyring::{KeyRing, describe};
+use crate::layer::LayerKey;
+use crate::options::{self, PrivateOptions, PublicOptions};
+use crate::pkcs7::{Envelope, Search, Which};
+
+/// First tries the keys whose certificates are named, on all wrapped keys, because they are
+/// likely right; only then the others.
+pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
+    keys: &WrappedKeys,
+    public: &PublicOptions,
+    ring: &KeyRing,
+    rng: &mut R,
+) -> Result<LayerKey, SchemeFailure> {
+    if ring.is_empty() {
+        return Err(SchemeFailure::new(keys, Outcome::NoKeys));
+    }
+    let mut reasons = Reasons::default();
+    for item in &keys.not_base64 {
+        reasons.add(*item, "malformed: not base64".to_owned());
+    }
+    let mut envelopes = Vec::new();
+    for (item, bytes) in &keys.items {
+        match Envelope::parse(bytes) {
+            Ok(envelope) => envelopes.push((*item, envelope)),
+            Err(error) => reasons.add(*item, error.to_string()),
+        }
+    }
+    let accept = |content: &[u8]| {
+        let private = PrivateOptions::parse(content);
+        let key = private.and_then(|private| options::layer_key(&private, public));
+        key.map_err(|error| error.to_string())
+    };
+    let mut search = Search::new(ring);
+    for which in [Which::Named, Which::AnyKey] {
+        for (_, envelope) in &mut envelopes {
+            if let Some(key) = envelope.open(which, &mut search, rng, accept) {
+                return Ok(key);
+            }
+        }
+    }
+    for (item, envelope) in &envelopes {
+        for failure in envelope.failures() {
+            reasons.add(*item, failure.to_string());
+        }
+    }
+    Err(SchemeFailure::new(keys, tried(&search, ring, reasons)))
+}
+
+fn tried(search: &Search<'_>, ring: &KeyRing, reasons: Reasons) -> Outcome {
+    let (tried, of) = (search.tried().len(), ring.len());
+    let keys = match tried {
+        0 => format!("no key was tried: none of the {of} is of a fitting kind"),
+        _ => describe(search.tried()),
+    };
+    let certificates = match search.certificates() {
+        0 => "without a certificate".to_owned(),
+        1 => "with 1 certificate".to_owned(),
+        count => format!("with {count} certificates"),
+    };
+    Outcome::Tried { tried, of, keys: format!("{keys}, {certificates}"), reasons: reasons.reasons }
+}

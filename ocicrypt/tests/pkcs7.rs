@@ -1,0 +1,140 @@
+//! What others made: messages of openssl and of Python's cryptography, and layers that the Go
+//! implementation encrypted, a named case each. `tests/data/pkcs7/README.md` says how they were
+//! made.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::pkcs7::{certificate, descriptor, is_the_key, messages, named_only, ring};
+use common::{json_data, payload};
+use getrandom::SysRng;
+use libtest_mimic::{Arguments, Failed, Trial};
+use ocicrypt::unwrap::{Outcome, UnwrapError, unwrap};
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut trials = Vec::new();
+    message_trials(&mut trials);
+    refusal_trials(&mut trials);
+    layer_trials(&mut trials);
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// Every cipher, key transport and encoding.
+fn message_trials(trials: &mut Vec<Trial>) {
+    let found = messages();
+    assert_eq!(found.cases.len(), 69, "cases are missing");
+    for case in found.cases {
+        let plaintext = found.plaintext.clone();
+        trials.push(Trial::test(format!("message: {}", case.name), move || {
+            let with = ring(&[&case.key, &certificate(&case.key)]);
+            let text = named_only(&case.cms, &with).map_err(|errors| format!("{errors:?}"))?;
+            if text.trim_ascii_start() != plaintext.as_bytes() {
+                return Err("another plaintext came out".into());
+            }
+            // From the payload to the layer key, and again without the certificate.
+            let without = ring(&[&case.key]);
+            if named_only(&case.cms, &without).is_ok() {
+                return Err("a key was named without a certificate".into());
+            }
+            let layer = payload(&descriptor(&[&case.cms]));
+            for ring in [with, without] {
+                let key = unwrap(&layer, &ring, &mut SysRng)?;
+                if !is_the_key(&key) {
+                    return Err("another layer key came out".into());
+                }
+            }
+            Ok(())
+        }));
+    }
+}
+
+/// Everything that must not open, and what is said of it.
+fn refusal_trials(trials: &mut Vec<Trial>) {
+    const WRONG: &str = "wrong key, or altered";
+    let wanted: [(&str, &[&str]); 17] = [
+        ("not for us", &["no key of this kind (RSA-4096)"]),
+        (
+            "other kinds",
+            &[
+                "a recipient by key agreement is not one of the format",
+                "a recipient by symmetric key is not one of the format",
+                "a recipient by password is not one of the format",
+            ],
+        ),
+        ("a label", &["OAEP with a label is not one of the format"]),
+        ("an unknown hash", &["OAEP with `2.16.840.1.101.3.4.2.8` is not one of the format"]),
+        ("an unknown mask", &["OAEP with `2.16.840.1.101.3.4.2.6` is not one of the format"]),
+        (
+            "an unknown cipher",
+            &["the content cipher `1.2.392.200011.61.1.1.1.2` is not one of the format"],
+        ),
+        ("signed", &["the content type `1.2.840.113549.1.7.2` is not an enveloped message"]),
+        ("symmetric", &["the content type `1.2.840.113549.1.7.6` is not an enveloped message"]),
+        (
+            "no options",
+            &["it was opened, but the private options are not JSON: see line 1, column 1"],
+        ),
+        // What is not authentic tells nothing of what it says.
+        ("no options, not authentic", &[WRONG]),
+        ("bad padding", &[WRONG]),
+        ("wrong length", &[WRONG]),
+        ("wrong content key", &[WRONG]),
+        ("padding 0", &[WRONG]),
+        ("padding 17", &[WRONG]),
+        ("padding 32", &[WRONG]),
+        ("padding 255", &[WRONG]),
+    ];
+    let negative = messages().negative;
+    assert_eq!(negative.len(), wanted.len());
+    for (name, wanted) in wanted {
+        let cms = negative[name].clone();
+        trials.push(Trial::test(format!("refused: {name}"), move || {
+            let ring = ring(&["rsa-2048", &certificate("rsa-2048")]);
+            let layer = payload(&descriptor(&[&cms]));
+            let Err(UnwrapError::NoKeyOpened { failures }) = unwrap(&layer, &ring, &mut SysRng)
+            else {
+                return Err("it was opened".into());
+            };
+            let Outcome::Tried { reasons, .. } = &failures[0].outcome else {
+                return Err(Failed::from("nothing was tried"));
+            };
+            let mut told: Vec<_> = reasons.iter().map(|(reason, _)| reason.as_str()).collect();
+            let mut wanted = wanted.to_vec();
+            told.sort_unstable();
+            wanted.sort_unstable();
+            assert_eq!(told, wanted);
+            Ok(())
+        }));
+    }
+}
+
+/// Layers of the Go implementation, each with every one of its recipients.
+fn layer_trials(trials: &mut Vec<Trial>) {
+    for (recipients, layer) in json_data("pkcs7/layers.json").as_object().unwrap() {
+        for recipient in recipients.split(' ') {
+            for names in
+                [vec![recipient.to_owned(), certificate(recipient)], vec![recipient.into()]]
+            {
+                let layer = layer.clone();
+                let name = format!("layer: {recipients}, with {}", names.join(" and "));
+                trials.push(Trial::test(name, move || {
+                    let names: Vec<_> = names.iter().map(String::as_str).collect();
+                    let key = unwrap(&payload(&layer), &ring(&names), &mut SysRng)?;
+                    key.digest().ok_or("no digest was sealed")?;
+                    Ok(())
+                }));
+            }
+        }
+        let layer = layer.clone();
+        trials.push(Trial::test(format!("layer: {recipients}, without key"), move || {
+            // The certificate alone, and a key of the same size.
+            let ring = ring(&["rsa-e3", &certificate("rsa-2048"), "rsa-3072"]);
+            match unwrap(&payload(&layer), &ring, &mut SysRng) {
+                Ok(_) => Err("it was opened".into()),
+                Err(_) => Ok(()),
+            }
+        }));
+    }
+}
