@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use zeroize::Zeroizing;
+
 use crate::key::PrivateKey;
 use crate::payload::Parameters;
+use crate::pgp::{KeyFile, PgpKey};
 use crate::text::printable;
 
 /// Keys that a ring holds at most. A node has a handful; every one can cost a private-key
@@ -13,12 +16,17 @@ pub const MAX_KEYS: usize = 1024;
 /// Keys that a text lists at most.
 const LISTED: usize = 8;
 
+/// What a block of PEM begins with.
+const PEM: &[u8] = b"-----BEGIN ";
+
 /// Private keys in the order in which to try them: those of files first, then those of the
 /// payload. Wipes itself when dropped.
 #[derive(Default)]
 pub struct KeyRing {
     from_files: Vec<NamedKey>,
     from_payload: Vec<NamedKey>,
+    pgp_from_files: Vec<NamedPgpKey>,
+    pgp_from_payload: Vec<NamedPgpKey>,
     skipped: Vec<Skipped>,
 }
 
@@ -44,6 +52,32 @@ impl NamedKey {
 impl fmt::Display for NamedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} `{}` ({})", self.key.kind(), self.name, self.key.fingerprint())
+    }
+}
+
+/// An OpenPGP secret key and where it came from.
+pub struct NamedPgpKey {
+    name: String,
+    key: PgpKey,
+}
+
+impl NamedPgpKey {
+    /// The name of the file, or `gpg-privatekeys[0]` and so on for keys of the payload; fit to be
+    /// shown.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The key.
+    pub fn key(&self) -> &PgpKey {
+        &self.key
+    }
+}
+
+/// Kind, name and fingerprint, for example ``RSA-3072 `pod.gpg` (OpenPGP 0123…)``.
+impl fmt::Display for NamedPgpKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}` (OpenPGP {})", self.key.kind(), self.name, self.key.fingerprint())
     }
 }
 
@@ -78,13 +112,22 @@ impl KeyRing {
 
     /// Adds all private keys of the payload's parameters, each with the password in its place.
     pub fn add_parameters(&mut self, parameters: &Parameters) {
-        let mut passwords = parameters.private_key_passwords().iter();
-        for (index, bytes) in parameters.private_keys().iter().enumerate() {
-            let password = passwords.next().filter(|password| !password.is_empty());
-            let password = password.map(|password| password.as_slice());
-            // A `null` is no key and no mistake.
-            if !bytes.is_empty() {
-                self.add(Source::Payload, &format!("privkeys[{index}]"), bytes, password);
+        for (name, keys, passwords) in [
+            ("privkeys", parameters.private_keys(), parameters.private_key_passwords()),
+            (
+                "gpg-privatekeys",
+                parameters.pgp_private_keys(),
+                parameters.pgp_private_key_passwords(),
+            ),
+        ] {
+            let mut passwords = passwords.iter();
+            for (index, bytes) in keys.iter().enumerate() {
+                let password = passwords.next().filter(|password| !password.is_empty());
+                let password = password.map(|password| password.as_slice());
+                // A `null` is no key and no mistake.
+                if !bytes.is_empty() {
+                    self.add(Source::Payload, &format!("{name}[{index}]"), bytes, password);
+                }
             }
         }
     }
@@ -100,12 +143,18 @@ impl KeyRing {
         self.from_files.iter().chain(&self.from_payload)
     }
 
-    /// How many keys there are.
+    /// The OpenPGP keys, in the order in which to try them. They open nothing that the other keys
+    /// open, and the other way round, so they are not counted among them.
+    pub fn pgp_keys(&self) -> impl Iterator<Item = &NamedPgpKey> + Clone {
+        self.pgp_from_files.iter().chain(&self.pgp_from_payload)
+    }
+
+    /// How many keys there are, without OpenPGP keys.
     pub fn len(&self) -> usize {
         self.from_files.len() + self.from_payload.len()
     }
 
-    /// Whether there is none.
+    /// Whether there is none but OpenPGP keys.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -116,6 +165,40 @@ impl KeyRing {
     }
 
     fn add(&mut self, source: Source, name: &str, bytes: &[u8], password: Option<&[u8]>) {
+        let Some(file) = KeyFile::parse(bytes, password) else {
+            return self.add_other(source, name, bytes, password);
+        };
+        let rest = self.add_pgp(source, name, file);
+        // Words around armored blocks are common, and no mistake; another key may stand there too.
+        if rest.windows(PEM.len()).any(|window| window == PEM) {
+            self.add_other(source, name, &rest, password);
+        }
+    }
+
+    /// Adds what a file with OpenPGP keys holds, and returns what else it holds.
+    fn add_pgp(&mut self, source: Source, name: &str, file: KeyFile) -> Zeroizing<Vec<u8>> {
+        for reason in file.refused {
+            self.skip(name, &reason);
+        }
+        for key in file.keys {
+            let same = self.pgp_keys().find(|known| known.key.is_same(&key));
+            let same = same.map(|known| known.name.clone());
+            if let Some(same) = same {
+                self.skip(name, &format!("the same key as `{same}`"));
+            } else if self.pgp_from_files.len() + self.pgp_from_payload.len() == MAX_KEYS {
+                self.skip(name, &format!("one key more than the {MAX_KEYS} that are tried"));
+            } else {
+                let key = NamedPgpKey { name: name.to_owned(), key };
+                match source {
+                    Source::File => self.pgp_from_files.push(key),
+                    Source::Payload => self.pgp_from_payload.push(key),
+                }
+            }
+        }
+        file.rest
+    }
+
+    fn add_other(&mut self, source: Source, name: &str, bytes: &[u8], password: Option<&[u8]>) {
         let parsed = PrivateKey::parse(bytes, password);
         for reason in parsed.refused {
             self.skip(name, &reason.to_string());
@@ -140,9 +223,9 @@ impl KeyRing {
 
 /// How many keys were tried and which: ``2 keys were tried: RSA-2048 `pod.pem` (SHA256:…), …``,
 /// eight of them at most by name.
-pub fn describe<'a>(keys: impl IntoIterator<Item = &'a NamedKey>) -> String {
+pub fn describe<'a, K: fmt::Display + 'a>(keys: impl IntoIterator<Item = &'a K>) -> String {
     let mut keys = keys.into_iter();
-    let listed: Vec<_> = keys.by_ref().take(LISTED).map(NamedKey::to_string).collect();
+    let listed: Vec<_> = keys.by_ref().take(LISTED).map(K::to_string).collect();
     let more = keys.count();
     let list = listed.join(", ");
     match (listed.len(), more) {

@@ -61,6 +61,8 @@ pub mod options;
 #[cfg(feature = "unwrap")]
 pub mod payload;
 #[cfg(feature = "unwrap")]
+pub mod pgp;
+#[cfg(feature = "unwrap")]
 pub mod unwrap;
 
 #[cfg(feature = "unwrap")]

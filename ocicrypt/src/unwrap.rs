@@ -12,6 +12,7 @@ use crate::layer::LayerKey;
 use crate::media_type::{self, UnsupportedMediaType};
 use crate::options::{self, OptionsError, PrivateOptions, PublicOptions};
 use crate::payload::Payload;
+use crate::pgp::{self, PgpMessage};
 
 /// Opens the first wrapped key that can be opened, and puts the key of the layer together.
 ///
@@ -41,6 +42,7 @@ pub fn unwrap<R: TryCryptoRng + ?Sized>(
     for keys in &schemes {
         let result = match keys.scheme {
             Scheme::Jwe => unwrap_jwe(keys, &public, ring, rng),
+            Scheme::Pgp => unwrap_pgp(keys, &public, ring, rng),
             // The other schemes slot in here.
             _ => Err(SchemeFailure::new(keys, Outcome::Unsupported)),
         };
@@ -225,6 +227,51 @@ fn unwrap_jwe<R: TryCryptoRng + ?Sized>(
         of: ring.len(),
         keys: match tried.len() {
             0 => format!("no key was tried: none of the {} is of a fitting kind", ring.len()),
+            _ => describe(tried.iter().copied()),
+        },
+        reasons: reasons.reasons,
+    };
+    Err(SchemeFailure::new(keys, outcome))
+}
+
+fn unwrap_pgp<R: TryCryptoRng + ?Sized>(
+    keys: &WrappedKeys,
+    public: &PublicOptions,
+    ring: &KeyRing,
+    rng: &mut R,
+) -> Result<LayerKey, SchemeFailure> {
+    let count = ring.pgp_keys().count();
+    if count == 0 {
+        return Err(SchemeFailure::new(keys, Outcome::NoKeys));
+    }
+    let mut work = pgp::Work::new(ring.pgp_keys());
+    let mut reasons = Reasons::default();
+    for item in &keys.not_base64 {
+        reasons.add(*item, "malformed: not base64".to_owned());
+    }
+    for (item, bytes) in &keys.items {
+        let message = PgpMessage::parse(bytes).map_err(|error| vec![error]);
+        let opened = match message.and_then(|message| message.decrypt(&mut work, rng)) {
+            Ok(opened) => opened,
+            Err(errors) => {
+                for error in errors {
+                    reasons.add(*item, error.to_string());
+                }
+                continue;
+            }
+        };
+        let private = PrivateOptions::parse(&opened);
+        match private.and_then(|private| options::layer_key(&private, public)) {
+            Ok(key) => return Ok(key),
+            Err(error) => reasons.add(*item, format!("it was opened, but {error}")),
+        }
+    }
+    let tried: Vec<_> = work.tried().collect();
+    let outcome = Outcome::Tried {
+        tried: tried.len(),
+        of: count,
+        keys: match tried.len() {
+            0 => format!("no key was tried: none of the {count} OpenPGP keys is meant"),
             _ => describe(tried.iter().copied()),
         },
         reasons: reasons.reasons,

@@ -49,7 +49,7 @@ impl RsaKey {
     /// Puts a key together from big-endian numbers: the modulus, both exponents and two or more
     /// primes; without primes, two are computed. The numbers are checked against each other, but
     /// not whether the primes are prime: that takes long, and no one is harmed but the owner.
-    pub(super) fn new(n: &[u8], e: &[u8], d: &[u8], primes: &[&[u8]]) -> Result<Self, NotAKey> {
+    pub(crate) fn new(n: &[u8], e: &[u8], d: &[u8], primes: &[&[u8]]) -> Result<Self, NotAKey> {
         let bits = bit_length(n);
         if !(MIN_BITS..=MAX_BITS).contains(&bits) {
             return Err(NotAKey::RsaSize(bits));
@@ -100,6 +100,25 @@ impl RsaKey {
         ciphertext: &[u8],
         rng: &mut R,
     ) -> Result<Zeroizing<Vec<u8>>, OaepRefusal> {
+        let mut encoded = self.decrypt_raw(ciphertext, rng)?;
+        let message = match hash {
+            OaepHash::Sha1 => oaep::decode::<Sha1>(&mut encoded),
+            OaepHash::Sha256 => oaep::decode::<Sha256>(&mut encoded),
+        };
+        message.ok_or(OaepRefusal::WrongKey)
+    }
+
+    /// RSADP (RFC 8017, section 5.1.2), blinded with `rng`: the message with its padding, as long
+    /// as the modulus.
+    ///
+    /// # Errors
+    /// [`OaepRefusal::WrongKey`] if the ciphertext is no number below the modulus and of its
+    /// length, [`OaepRefusal::NoRandomness`].
+    pub(crate) fn decrypt_raw<R: TryCryptoRng + ?Sized>(
+        &self,
+        ciphertext: &[u8],
+        rng: &mut R,
+    ) -> Result<Zeroizing<Vec<u8>>, OaepRefusal> {
         let refused = |error| match error {
             rsa::Error::Rng => OaepRefusal::NoRandomness,
             _ => OaepRefusal::WrongKey,
@@ -110,14 +129,10 @@ impl RsaKey {
         let number = BoxedUint::from_be_slice(ciphertext, self.0.n_bits_precision());
         let number = number.map_err(|_| OaepRefusal::WrongKey)?;
         let decrypted = rsa_decrypt_and_check(&self.0, Some(rng), &number).map_err(refused)?;
-        let mut encoded = Zeroizing::new(Zeroizing::new(decrypted).to_be_bytes().into_vec());
+        let encoded = Zeroizing::new(Zeroizing::new(decrypted).to_be_bytes().into_vec());
         // Whole machine words, of which the modulus need not fill the first.
         let unused = encoded.len().saturating_sub(self.size());
-        let message = match hash {
-            OaepHash::Sha1 => oaep::decode::<Sha1>(&mut encoded[unused..]),
-            OaepHash::Sha256 => oaep::decode::<Sha256>(&mut encoded[unused..]),
-        };
-        message.ok_or(OaepRefusal::WrongKey)
+        Ok(Zeroizing::new(encoded[unused..].to_vec()))
     }
 
     /// DER `SubjectPublicKeyInfo`.
