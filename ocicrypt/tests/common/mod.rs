@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod pgp;
+
 use std::fs;
 use std::path::PathBuf;
 
