@@ -7,7 +7,7 @@ use super::{PgpError, PgpKey, armor};
 use crate::text::printable;
 
 /// Packets that decide what a file is: anything may come after a key.
-const KINDS: [u8; 2] = [tag::SECRET_KEY, tag::PUBLIC_KEY];
+const KINDS: [u8; 3] = [tag::SECRET_KEY, tag::SECRET_SUBKEY, tag::PUBLIC_KEY];
 
 /// Keys that one file may hold.
 const MAX_KEYS: usize = 1000;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes the fixtures of this directory anew, with GnuPG 2.2, umoci and skopeo. See README.md."""
 
-import base64, json, os, subprocess, tempfile
+import base64, hashlib, json, os, subprocess, tempfile
 
 os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "keys"))
 home = tempfile.TemporaryDirectory(prefix="gnupg")
@@ -78,6 +78,41 @@ gpg("--quick-gen-key", user("ed25519"), "ed25519", "sign", "never")
 export("ed25519", "ed25519.gpg")
 write("public.gpg", gpg("--export", "=" + user("rsa-2048")))
 write("public.asc", gpg("--armor", "--export", "=" + user("cv25519")))
+
+
+def packets(binary):
+    """The packets of a key file, as GnuPG writes them: old headers, with one or two bytes of length."""
+    while binary:
+        size = 1 + (1 << (binary[0] & 3))
+        length = int.from_bytes(binary[1:size])
+        yield binary[0] >> 2 & 15, binary[size:size + length]
+        binary = binary[size + length:]
+
+
+def old(name, usage, specifier, salt=b"", count=0):
+    """A key that is locked in a way that GnuPG reads, but does not write any more. OpenSSL encrypts."""
+    with open("cv25519.gpg", "rb") as file:
+        body = next(body for tag, body in packets(file.read()) if tag == 7)
+    # Version, date and algorithm; the curve; the point; the derivation. Then usage 0, numbers, sum.
+    oid = 6 + 1 + body[6]
+    public = oid + 2 + (int.from_bytes(body[oid:oid + 2]) + 7) // 8 + 4
+    numbers, total = body[public + 1:-2], body[-2:]
+    if usage == 254:
+        total = hashlib.sha1(numbers).digest()
+    salted = salt + PASSWORD.encode()
+    key = hashlib.sha1((salted * (count // len(salted) + 1))[:max(count, len(salted))]).digest()[:16]
+    iv = bytes(range(16))
+    locked = subprocess.run(["openssl", "enc", "-aes-128-cfb", "-K", key.hex(), "-iv", iv.hex()],
+                            input=numbers + total, check=True, stdout=subprocess.PIPE).stdout
+    body = body[:public] + bytes([usage, 7]) + specifier + iv + locked
+    write(f"{name}.gpg", bytes([0xc7, len(body)]) + body)
+    known[name] = known["cv25519"]
+
+
+old("old.locked.simple-sum", 255, bytes([0, 2]))
+old("old.locked.simple-sha1", 254, bytes([0, 2]))
+old("old.locked.salted-sum", 255, bytes([1, 2]) + b"saltsalt", b"saltsalt")
+old("old.locked.iterated-sha1", 254, bytes([3, 2]) + b"saltsalt" + bytes([0x13]), b"saltsalt", (16 + 3) << 7)
 with open("fingerprints.json", "w") as file:
     json.dump(known, file, indent=1)
     file.write("\n")
@@ -123,6 +158,11 @@ subkeys = {}
 for number, fingerprint in enumerate(known["several"][1:]):
     message = gpg("-r", f"{fingerprint}!", "--encrypt", stdin=plaintext)
     cases.append({"name": f"subkey {number + 1} of several", "key": "several", "message": base64.b64encode(message).decode()})
+message = case("old", "cv25519")
+cases.pop()
+for name in known:
+    if name.startswith("old"):
+        cases.append({"name": f"key {name}", "key": name, "message": message})
 good, cases = cases, []
 for cipher in ("IDEA", "BLOWFISH", "TWOFISH", "CAMELLIA256"):
     case(cipher, "cv25519", "--cipher-algo", cipher)
