@@ -223,9 +223,14 @@ impl KeyRing {
 
 /// How many keys were tried and which: ``2 keys were tried: RSA-2048 `pod.pem` (SHA256:…), …``,
 /// eight of them at most by name.
-pub fn describe<'a, K: fmt::Display + 'a>(keys: impl IntoIterator<Item = &'a K>) -> String {
+pub fn describe<'a>(keys: impl IntoIterator<Item = &'a NamedKey>) -> String {
+    describe_any(keys)
+}
+
+/// As [`describe`], for keys of any sort.
+pub(crate) fn describe_any<K: fmt::Display>(keys: impl IntoIterator<Item = K>) -> String {
     let mut keys = keys.into_iter();
-    let listed: Vec<_> = keys.by_ref().take(LISTED).map(K::to_string).collect();
+    let listed: Vec<_> = keys.by_ref().take(LISTED).map(|key| key.to_string()).collect();
     let more = keys.count();
     let list = listed.join(", ");
     match (listed.len(), more) {

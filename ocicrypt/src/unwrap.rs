@@ -7,7 +7,7 @@ use rsa::rand_core::TryCryptoRng;
 
 use crate::annotation::{self, PUBLIC_OPTIONS, Scheme, WrappedKeys};
 use crate::jwe::{Jwe, Work};
-use crate::keyring::{KeyRing, NamedKey, describe};
+use crate::keyring::{KeyRing, NamedKey, describe, describe_any};
 use crate::layer::LayerKey;
 use crate::media_type::{self, UnsupportedMediaType};
 use crate::options::{self, OptionsError, PrivateOptions, PublicOptions};
@@ -272,7 +272,7 @@ fn unwrap_pgp<R: TryCryptoRng + ?Sized>(
         of: count,
         keys: match tried.len() {
             0 => format!("no key was tried: none of the {count} OpenPGP keys is meant"),
-            _ => describe(tried.iter().copied()),
+            _ => describe_any(tried),
         },
         reasons: reasons.reasons,
     };
