@@ -237,6 +237,13 @@ fn bombs() {
     assert!(PgpMessage::parse(&pieces).is_ok());
     let markers = b"\xca\x03PGP".repeat(200_000);
     assert!(PgpMessage::parse(&markers).is_err());
+    // Very many packets in pieces, where a key file may have anything.
+    let literals = [key("public.gpg"), [0xcb, 0xe0, 1, 0].repeat(250_000)].concat();
+    let mut ring = KeyRing::new();
+    ring.add_file("literals", &literals);
+    ring.add_file("lines", &b"-----BEGIN PGP X-----\n".repeat(45_000));
+    ring.add_file("blocks", &b"-----BEGIN PGP X-----\n-----END PGP X-----\n".repeat(25_000));
+    assert_eq!(ring.pgp_keys().count(), 0);
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
 

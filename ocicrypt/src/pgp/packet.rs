@@ -74,20 +74,13 @@ impl<'a> Packets<'a> {
             _ if !may_be_streamed(tag) => return None,
             Length::Indeterminate => Body::Whole(reader.take(reader.rest().len())?),
             Length::Partial(first) => {
-                // With room for all of it: a vector that grows leaves copies behind.
-                let mut joined = Zeroizing::new(Vec::with_capacity(reader.rest().len()));
-                let mut length = first;
-                loop {
-                    joined.extend_from_slice(reader.take(length)?);
-                    match Length::read(reader)? {
-                        Length::Partial(next) => length = next,
-                        Length::Known(last) => {
-                            joined.extend_from_slice(reader.take(last)?);
-                            break Body::Joined(joined);
-                        }
-                        Length::Indeterminate => return None,
-                    }
-                }
+                // Measured first: a vector that grows leaves copies behind, and one that is too
+                // large takes long to wipe, for each of very many packets.
+                let mut length = 0;
+                pieces(&mut reader.clone(), first, |piece| length += piece.len())?;
+                let mut joined = Zeroizing::new(Vec::with_capacity(length));
+                pieces(reader, first, |piece| joined.extend_from_slice(piece))?;
+                Body::Joined(joined)
             }
         };
         Some(Packet { tag, body })
@@ -106,6 +99,22 @@ impl<'a> Iterator for Packets<'a> {
             self.reader = Reader::new(&[]);
         }
         Some(packet.ok_or(PgpError::Malformed("a packet is damaged or cut off")))
+    }
+}
+
+/// Reads a body that comes in pieces (section 4.2.1.4), of which the first has this length.
+fn pieces(reader: &mut Reader<'_>, first: usize, mut each: impl FnMut(&[u8])) -> Option<()> {
+    let mut length = first;
+    loop {
+        each(reader.take(length)?);
+        match Length::read(reader)? {
+            Length::Partial(next) => length = next,
+            Length::Known(last) => {
+                each(reader.take(last)?);
+                return Some(());
+            }
+            Length::Indeterminate => return None,
+        }
     }
 }
 

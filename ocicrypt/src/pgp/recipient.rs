@@ -140,7 +140,9 @@ impl Recipient {
         number: &[u8],
         rng: &mut R,
     ) -> Result<SessionKey, PgpError> {
-        // Made before anything is known, and used where the padding or the sum is wrong.
+        // Made before anything is known, and used where the padding, the sum or the length is wrong.
+        // A cipher that is not supported is told: it takes a right sum, which no one meets by
+        // trying.
         let fake = FakeKey::new(rng)?;
         let session_key = pgp_rsa::decrypt(key, number, rng)?
             .map_or(Err(PgpError::NotOpened), |message| self.session_key(&message));
