@@ -92,7 +92,7 @@ pub struct SchemeFailure {
 pub enum Outcome {
     /// This version knows the scheme, but cannot open it.
     Unsupported,
-    /// There is no private key at all.
+    /// There is no private key for the scheme.
     NoKeys,
     /// Keys were tried, unless none was of the right kind.
     Tried {
@@ -122,6 +122,9 @@ impl fmt::Display for SchemeFailure {
         write!(f, "{}: {} wrapped key{plural}, ", self.scheme, self.wrapped)?;
         match &self.outcome {
             Outcome::Unsupported => f.write_str("present but not supported by this guest yet"),
+            Outcome::NoKeys if self.scheme == Scheme::Pgp => {
+                f.write_str("but there is no OpenPGP key")
+            }
             Outcome::NoKeys => f.write_str("but there is no private key"),
             Outcome::Tried { keys, reasons, .. } => {
                 f.write_str(keys)?;
