@@ -1,6 +1,7 @@
 //! The private keys that may be tried, and what was passed over on the way.
 
-use std::collections::HashMap;
+mod files;
+
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -8,8 +9,12 @@ use zeroize::Zeroizing;
 
 use crate::key::{Budget, NotAKey, PrivateKey};
 use crate::payload::Parameters;
+use crate::pgp::{self, PgpKey};
 use crate::pkcs7::Certificate;
 use crate::text::printable;
+
+use files::{Beside, Found, OfPayload, owner};
+pub use files::{KeyFile, PASSWORD_SUFFIXES};
 
 /// Keys that a ring holds at most. A node has a handful; every one can cost a private-key
 /// operation for every wrapped key of a layer.
@@ -19,12 +24,11 @@ pub const MAX_KEYS: usize = 1024;
 /// them are known, because the password of one may be in another.
 pub const MAX_FILES: usize = 32 * 1024 * 1024;
 
-/// The password of the key file `NAME` lies beside it in `NAME.pass` or, if that is not there,
-/// in `NAME.password`.
-pub const PASSWORD_SUFFIXES: [&str; 2] = [".pass", ".password"];
-
 /// Certificates that a ring holds at most: several bundles of all public authorities.
 pub const MAX_CERTIFICATES: usize = 4096;
+
+/// What a block of PEM begins with.
+const PEM: &[u8] = b"-----BEGIN ";
 
 /// Keys that a text lists at most.
 const LISTED: usize = 8;
@@ -40,17 +44,6 @@ pub struct KeyRing {
     from_payload: Vec<OfPayload>,
     bytes: usize,
     parsed: OnceLock<ParsedRing>,
-}
-
-/// A file of a ring, for whoever reads keys in a form of their own.
-#[derive(Clone, Copy)]
-pub struct KeyFile<'a> {
-    /// Its name, as it was given: not fit to be shown.
-    pub name: &'a str,
-    /// Its bytes.
-    pub bytes: &'a [u8],
-    /// The password that lies beside it, without the end of its line.
-    pub password: Option<&'a [u8]>,
 }
 
 /// A private key and where it came from.
@@ -75,6 +68,32 @@ impl NamedKey {
 impl fmt::Display for NamedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} `{}` ({})", self.key.kind(), self.name, self.key.fingerprint())
+    }
+}
+
+/// An OpenPGP secret key and where it came from.
+pub struct NamedPgpKey {
+    name: String,
+    key: PgpKey,
+}
+
+impl NamedPgpKey {
+    /// The name of the file, or `gpg-privatekeys[0]` and so on for keys of the payload; fit to be
+    /// shown.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The key.
+    pub fn key(&self) -> &PgpKey {
+        &self.key
+    }
+}
+
+/// Kind, name and fingerprint, for example ``RSA-3072 `pod.gpg` (OpenPGP 0123…)``.
+impl fmt::Display for NamedPgpKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}` (OpenPGP {})", self.key.kind(), self.name, self.key.fingerprint())
     }
 }
 
@@ -121,13 +140,22 @@ impl KeyRing {
     /// Adds all private keys of the payload's parameters, each with the password in its place, and
     /// all certificates.
     pub fn add_parameters(&mut self, parameters: &Parameters) {
-        let mut passwords = parameters.private_key_passwords().iter();
-        for (index, bytes) in parameters.private_keys().iter().enumerate() {
-            let password = passwords.next().filter(|password| !password.is_empty()).cloned();
-            // A `null` is no key and no mistake.
-            if !bytes.is_empty() {
-                let name = format!("privkeys[{index}]");
-                self.from_payload.push(OfPayload { name, bytes: bytes.clone(), password });
+        for (name, keys, passwords) in [
+            ("privkeys", parameters.private_keys(), parameters.private_key_passwords()),
+            (
+                "gpg-privatekeys",
+                parameters.pgp_private_keys(),
+                parameters.pgp_private_key_passwords(),
+            ),
+        ] {
+            let mut passwords = passwords.iter();
+            for (index, bytes) in keys.iter().enumerate() {
+                let password = passwords.next().filter(|password| !password.is_empty()).cloned();
+                // A `null` is no key and no mistake.
+                if !bytes.is_empty() {
+                    let name = format!("{name}[{index}]");
+                    self.from_payload.push(OfPayload { name, bytes: bytes.clone(), password });
+                }
             }
         }
         for (index, bytes) in parameters.certificates().iter().enumerate() {
@@ -157,12 +185,19 @@ impl KeyRing {
         &self.parsed().certificates
     }
 
-    /// How many keys there are.
+    /// The OpenPGP keys, in the order in which to try them. They open nothing that the other keys
+    /// open, and the other way round, so they are not counted among them.
+    pub fn pgp_keys(&self) -> impl Iterator<Item = &NamedPgpKey> + Clone {
+        let parsed = self.parsed();
+        parsed.pgp_from_files.iter().chain(&parsed.pgp_from_payload)
+    }
+
+    /// How many keys there are, without OpenPGP keys.
     pub fn len(&self) -> usize {
         self.parsed().len()
     }
 
-    /// Whether there is none.
+    /// Whether there is none but OpenPGP keys.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -184,61 +219,13 @@ impl KeyRing {
     }
 }
 
-/// Something that lies among the keys.
-enum Found {
-    File { name: String, bytes: Zeroizing<Vec<u8>> },
-    Skipped(Skipped),
-}
-
-struct OfPayload {
-    name: String,
-    bytes: Zeroizing<Vec<u8>>,
-    password: Option<Zeroizing<Vec<u8>>>,
-}
-
-/// The files by their names: which is a password, and of which.
-struct Beside<'a>(HashMap<&'a str, &'a [u8]>);
-
-impl<'a> Beside<'a> {
-    fn of(files: &'a [Found]) -> Self {
-        let files = files.iter().filter_map(|found| match found {
-            Found::File { name, bytes } => Some((name.as_str(), bytes.as_slice())),
-            Found::Skipped(_) => None,
-        });
-        Self(files.collect())
-    }
-
-    /// The file with its password; none if it is a password itself.
-    fn key_file(&self, found: &'a Found) -> Option<KeyFile<'a>> {
-        let Found::File { name, bytes } = found else { return None };
-        if owner(name).is_some_and(|owner| self.0.contains_key(owner)) {
-            return None;
-        }
-        let mut passwords = PASSWORD_SUFFIXES.iter();
-        let password =
-            passwords.find_map(|suffix| self.0.get(format!("{name}{suffix}").as_str()).copied());
-        Some(KeyFile { name, bytes, password: password.map(without_line_end) })
-    }
-}
-
-/// The name of the file that a file of this name would be the password of.
-fn owner(name: &str) -> Option<&str> {
-    PASSWORD_SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix))
-}
-
-/// Editors and `echo` end a line that is none of the password: one `\n` or `\r\n` is dropped.
-fn without_line_end(password: &[u8]) -> &[u8] {
-    match password.strip_suffix(b"\n") {
-        Some(line) => line.strip_suffix(b"\r").unwrap_or(line),
-        None => password,
-    }
-}
-
 /// What came of the files and of the payload.
 #[derive(Default)]
 struct ParsedRing {
     from_files: Vec<NamedKey>,
     from_payload: Vec<NamedKey>,
+    pgp_from_files: Vec<NamedPgpKey>,
+    pgp_from_payload: Vec<NamedPgpKey>,
     certificates: Vec<Certificate>,
     skipped: Vec<Skipped>,
     budget: Budget,
@@ -263,6 +250,41 @@ impl ParsedRing {
     }
 
     fn add(&mut self, source: Source, file: KeyFile<'_>) {
+        let Some(found) = pgp::KeyFile::parse(file.bytes, file.password) else {
+            return self.add_other(source, file);
+        };
+        let rest = self.add_pgp(source, &printable(file.name), found);
+        // Words around armored blocks are common, and no mistake; another key may stand there too.
+        if rest.windows(PEM.len()).any(|window| window == PEM) {
+            self.add_other(source, KeyFile { bytes: &rest, ..file });
+        }
+    }
+
+    /// Adds what a file with OpenPGP keys holds, and returns what else it holds.
+    fn add_pgp(&mut self, source: Source, name: &str, file: pgp::KeyFile) -> Zeroizing<Vec<u8>> {
+        for reason in file.refused {
+            self.skip(name, reason);
+        }
+        for key in file.keys {
+            let mut known = self.pgp_from_files.iter().chain(&self.pgp_from_payload);
+            let same = known.find(|known| known.key.is_same(&key));
+            let same = same.map(|known| known.name.clone());
+            if let Some(same) = same {
+                self.skip(name, format!("the same key as `{same}`"));
+            } else if self.pgp_from_files.len() + self.pgp_from_payload.len() == MAX_KEYS {
+                self.skip(name, format!("one key more than the {MAX_KEYS} that are tried"));
+            } else {
+                let key = NamedPgpKey { name: name.to_owned(), key };
+                match source {
+                    Source::File => self.pgp_from_files.push(key),
+                    Source::Payload => self.pgp_from_payload.push(key),
+                }
+            }
+        }
+        file.rest
+    }
+
+    fn add_other(&mut self, source: Source, file: KeyFile<'_>) {
         let name = printable(file.name);
         let parsed = PrivateKey::parse_within(file.bytes, file.password, &mut self.budget);
         for reason in parsed.refused {
@@ -306,8 +328,13 @@ impl ParsedRing {
 /// How many keys were tried and which: ``2 keys were tried: RSA-2048 `pod.pem` (SHA256:…), …``,
 /// eight of them at most by name.
 pub fn describe<'a>(keys: impl IntoIterator<Item = &'a NamedKey>) -> String {
+    describe_any(keys)
+}
+
+/// As [`describe`], for keys of any sort.
+pub(crate) fn describe_any<K: fmt::Display>(keys: impl IntoIterator<Item = K>) -> String {
     let mut keys = keys.into_iter();
-    let listed: Vec<_> = keys.by_ref().take(LISTED).map(NamedKey::to_string).collect();
+    let listed: Vec<_> = keys.by_ref().take(LISTED).map(|key| key.to_string()).collect();
     let more = keys.count();
     let list = listed.join(", ");
     match (listed.len(), more) {

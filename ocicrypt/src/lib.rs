@@ -61,6 +61,7 @@ pub mod options;
 #[cfg(feature = "unwrap")]
 pub mod payload;
 #[cfg(feature = "unwrap")]
+pub mod pgp;
 pub mod pkcs7;
 #[cfg(feature = "unwrap")]
 pub mod unwrap;

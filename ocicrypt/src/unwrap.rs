@@ -9,11 +9,12 @@ use rsa::rand_core::TryCryptoRng;
 
 use crate::annotation::{self, PUBLIC_OPTIONS, Scheme, WrappedKeys};
 use crate::jwe::{Jwe, Work};
-use crate::keyring::{KeyRing, NamedKey, describe};
+use crate::keyring::{KeyRing, NamedKey, describe, describe_any};
 use crate::layer::LayerKey;
 use crate::media_type::{self, UnsupportedMediaType};
 use crate::options::{self, OptionsError, PrivateOptions, PublicOptions};
 use crate::payload::Payload;
+use crate::pgp::{self, PgpMessage};
 
 /// Opens the first wrapped key that can be opened, and puts the key of the layer together.
 ///
@@ -44,6 +45,7 @@ pub fn unwrap<R: TryCryptoRng + ?Sized>(
         let result = match keys.scheme {
             Scheme::Jwe => unwrap_jwe(keys, &public, ring, rng),
             Scheme::Pkcs7 => pkcs7::unwrap(keys, &public, ring, rng),
+            Scheme::Pgp => unwrap_pgp(keys, &public, ring, rng),
             // The other schemes slot in here.
             _ => Err(SchemeFailure::new(keys, Outcome::Unsupported)),
         };
@@ -93,7 +95,7 @@ pub struct SchemeFailure {
 pub enum Outcome {
     /// This version knows the scheme, but cannot open it.
     Unsupported,
-    /// There is no private key at all.
+    /// There is no private key for the scheme.
     NoKeys,
     /// Keys were tried, unless none was of the right kind.
     Tried {
@@ -123,6 +125,9 @@ impl fmt::Display for SchemeFailure {
         write!(f, "{}: {} wrapped key{plural}, ", self.scheme, self.wrapped)?;
         match &self.outcome {
             Outcome::Unsupported => f.write_str("present but not supported by this guest yet"),
+            Outcome::NoKeys if self.scheme == Scheme::Pgp => {
+                f.write_str("but there is no OpenPGP key")
+            }
             Outcome::NoKeys => f.write_str("but there is no private key"),
             Outcome::Tried { keys, reasons, .. } => {
                 f.write_str(keys)?;
@@ -229,6 +234,51 @@ fn unwrap_jwe<R: TryCryptoRng + ?Sized>(
         keys: match tried.len() {
             0 => format!("0 of {} keys were tried", ring.len()),
             _ => describe(tried.iter().copied()),
+        },
+        reasons: reasons.reasons,
+    };
+    Err(SchemeFailure::new(keys, outcome))
+}
+
+fn unwrap_pgp<R: TryCryptoRng + ?Sized>(
+    keys: &WrappedKeys,
+    public: &PublicOptions,
+    ring: &KeyRing,
+    rng: &mut R,
+) -> Result<LayerKey, SchemeFailure> {
+    let count = ring.pgp_keys().count();
+    if count == 0 {
+        return Err(SchemeFailure::new(keys, Outcome::NoKeys));
+    }
+    let mut work = pgp::Work::new(ring.pgp_keys());
+    let mut reasons = Reasons::default();
+    for item in &keys.not_base64 {
+        reasons.add(*item, "malformed: not base64".to_owned());
+    }
+    for (item, bytes) in &keys.items {
+        let message = PgpMessage::parse(bytes).map_err(|error| vec![error]);
+        let opened = match message.and_then(|message| message.decrypt(&mut work, rng)) {
+            Ok(opened) => opened,
+            Err(errors) => {
+                for error in errors {
+                    reasons.add(*item, error.to_string());
+                }
+                continue;
+            }
+        };
+        let private = PrivateOptions::parse(&opened);
+        match private.and_then(|private| options::layer_key(&private, public)) {
+            Ok(key) => return Ok(key),
+            Err(error) => reasons.add(*item, format!("it was opened, but {error}")),
+        }
+    }
+    let tried: Vec<_> = work.tried().collect();
+    let outcome = Outcome::Tried {
+        tried: tried.len(),
+        of: count,
+        keys: match tried.len() {
+            0 => format!("no key was tried: none of the {count} OpenPGP keys is meant"),
+            _ => describe_any(tried),
         },
         reasons: reasons.reasons,
     };

@@ -177,7 +177,7 @@ fn messages_tell_what_was_tried() {
     layer["annotations"][format!("{KEYS}pgp")] = json!("AAAA");
     layer["annotations"][format!("{KEYS}provider.a\u{1b}b")] = json!("AAAA,BBBB");
     let none = "no wrapped key could be opened: jwe: 3 wrapped keys, but there is no private key; \
-        pgp: 1 wrapped key, present but not supported by this guest yet; \
+        pgp: 1 wrapped key, but there is no OpenPGP key; \
         provider.ab: 2 wrapped keys, present but not supported by this guest yet";
     assert_eq!(message(&layer, &[]), none);
     let wrong = message(&layer, &["p-256.pkcs8.pem"]);

@@ -22,7 +22,7 @@ where
 {
     /// Takes a big-endian scalar. Some writers drop its leading zeros and some add more: both
     /// are read, as Go does.
-    pub(super) fn new(scalar: &[u8]) -> Result<Self, NotAKey> {
+    pub(crate) fn new(scalar: &[u8]) -> Result<Self, NotAKey> {
         let mut bytes = Zeroizing::new(FieldBytes::<C>::default());
         let extra = scalar.len().saturating_sub(bytes.len());
         let (zeros, scalar) = scalar.split_at(extra);

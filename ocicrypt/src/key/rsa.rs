@@ -39,7 +39,7 @@ impl RsaKey {
     /// Puts a key together from big-endian numbers: the modulus, both exponents and two or more
     /// primes; without primes, two are computed. The numbers are checked against each other, but
     /// not whether the primes are prime: that takes long, and no one is harmed but the owner.
-    pub(super) fn new(n: &[u8], e: &[u8], d: &[u8], primes: &[&[u8]]) -> Result<Self, NotAKey> {
+    pub(crate) fn new(n: &[u8], e: &[u8], d: &[u8], primes: &[&[u8]]) -> Result<Self, NotAKey> {
         let bits = bit_length(n);
         if !(MIN_BITS..=MAX_BITS).contains(&bits) {
             return Err(NotAKey::RsaSize(bits));
@@ -130,8 +130,13 @@ impl RsaKey {
         pkcs1v15::decode(&encoded, instead).ok_or(OaepRefusal::WrongKey)
     }
 
-    /// The private-key operation alone: a message as long as the modulus, still padded.
-    fn decrypt_raw<R: TryCryptoRng + ?Sized>(
+    /// RSADP (RFC 8017, section 5.1.2), blinded with `rng`: the message with its padding, as long
+    /// as the modulus.
+    ///
+    /// # Errors
+    /// [`OaepRefusal::WrongKey`] if the ciphertext is no number below the modulus and of its
+    /// length, [`OaepRefusal::NoRandomness`].
+    pub(crate) fn decrypt_raw<R: TryCryptoRng + ?Sized>(
         &self,
         ciphertext: &[u8],
         rng: &mut R,

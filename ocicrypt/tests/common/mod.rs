@@ -2,6 +2,7 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod pgp;
 pub mod pkcs7;
 
 use std::fs;

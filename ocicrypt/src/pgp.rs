@@ -1,0 +1,267 @@
+//! OpenPGP (RFC 9580, and RFC 4880 before it), as much of it as wraps the keys of layers.
+//!
+//! Secret keys of version 4 and 6: RSA, ECDH (NIST P-256, P-384, P-521, Curve25519) and X25519.
+//! Encrypted data with integrity protection: version 1 (CFB with 3DES, CAST5 or AES, and SHA-1),
+//! version 2 and GnuPG's packet 20 (AES with OCB or GCM). Compression: none, ZIP, ZLIB. What the
+//! standard has beyond that is refused by name.
+//!
+//! Signatures are not verified: anyone may wrap a key. An unencrypted packet, which Go ctd-decoder
+//! takes for a wrapped key that fits every key ring, is never one here.
+
+mod aead;
+mod armor;
+mod cipher;
+mod content;
+mod key_file;
+mod packet;
+mod public;
+mod reader;
+mod recipient;
+mod rsa;
+mod s2k;
+mod sealed;
+mod secret_key;
+mod work;
+
+use ::rsa::rand_core::TryCryptoRng;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+pub(crate) use self::key_file::KeyFile;
+use self::packet::{Packets, tag};
+use self::recipient::{Recipient, Whom};
+use self::sealed::Sealed;
+pub use self::secret_key::{PgpFingerprint, PgpKey, PgpKind};
+pub use self::work::{BUDGET, Work};
+
+/// Key IDs that one error lists at most.
+const LISTED: usize = 4;
+
+/// Why an OpenPGP message, one recipient of it, or a key was refused. The texts show names and
+/// numbers of algorithms and keys, and nothing secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PgpError {
+    /// Something is missing or of the wrong form.
+    #[error("malformed: {0}")]
+    Malformed(&'static str),
+    /// Something that the standard has, but this crate does not.
+    #[error("the {what} {name} is not supported")]
+    Unsupported {
+        /// What it is, for example `cipher`.
+        what: &'static str,
+        /// Its name, or its number.
+        name: String,
+    },
+    /// A packet that is not encrypted, and so never a key.
+    #[error("it is not encrypted, and so no wrapped key")]
+    NotEncrypted,
+    /// Encrypted data without integrity protection (RFC 9580, section 5.7).
+    #[error("its encryption does not protect it from being altered")]
+    NotProtected,
+    /// It is for keys that are not in the ring. Holds their IDs.
+    #[error("it is for other keys ({0})")]
+    OtherKeys(String),
+    /// It does not say for which key it is, and no key is of the right kind.
+    #[error("it hides its recipient, and no key is of the right kind")]
+    NoKeyOfKind,
+    /// The key with this fingerprint is locked, and there is no password for it.
+    #[error("the key {0} is locked, and there is no password for it")]
+    Locked(String),
+    /// The password does not unlock the key with this fingerprint.
+    #[error("the password does not unlock the key {0}")]
+    WrongPassword(String),
+    /// The secret numbers of the key with this fingerprint are damaged or do not fit together.
+    #[error("the key {0} is damaged")]
+    DamagedKey(String),
+    /// A key did not open it. Whether the key or the content is wrong must stay unknown to
+    /// whoever sends messages and watches what comes of them.
+    #[error("wrong key, or it was altered")]
+    NotOpened,
+    /// It was opened and is genuine, but does not hold what it should.
+    #[error("it was opened, but {0}")]
+    Content(&'static str),
+    /// The content is not what its compression promises, or too large.
+    #[error("the content cannot be decompressed")]
+    Compression,
+    /// So much was tried that enough is enough.
+    #[error("too much work: gave up after many wrapped keys that no key fits")]
+    TooMuchWork,
+    /// The generator of random numbers failed.
+    #[error("no random numbers for a private-key operation")]
+    NoRandomness,
+}
+
+impl PgpError {
+    fn unsupported(what: &'static str, name: &str) -> Self {
+        Self::Unsupported { what, name: name.to_owned() }
+    }
+
+    fn unsupported_number(what: &'static str, number: u8) -> Self {
+        Self::Unsupported { what, name: number.to_string() }
+    }
+}
+
+/// A parsed message: who can open it, and what is encrypted.
+pub struct PgpMessage {
+    recipients: Vec<Result<Recipient, PgpError>>,
+    sealed: Sealed,
+    digest: [u8; 32],
+}
+
+impl PgpMessage {
+    /// Parses an encrypted message in binary form (RFC 9580, section 10.3). A bad recipient does
+    /// not spoil the others; recipients with a password are passed over; and so is what follows
+    /// the encrypted data, which nothing authenticates.
+    ///
+    /// # Errors
+    /// [`PgpError::Malformed`], [`PgpError::Unsupported`], [`PgpError::NotProtected`],
+    /// [`PgpError::NotEncrypted`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, PgpError> {
+        let mut recipients = Vec::new();
+        for packet in Packets::new(bytes) {
+            let packet = packet?;
+            match packet.tag {
+                tag::PUBLIC_KEY_SESSION_KEY => recipients.push(Recipient::parse(&packet.body)),
+                tag::ENCRYPTED | tag::PROTECTED | tag::GNUPG_AEAD => {
+                    let sealed = Sealed::parse(&packet)?;
+                    let digest = Sha256::digest(&packet.body[..]).into();
+                    return Ok(Self { recipients, sealed, digest });
+                }
+                tag::LITERAL | tag::COMPRESSED | tag::SIGNATURE | tag::ONE_PASS_SIGNATURE => {
+                    return Err(PgpError::NotEncrypted);
+                }
+                tag::PASSWORD_SESSION_KEY | tag::MARKER | tag::PADDING => {}
+                tag::FIRST_NOT_CRITICAL.. => {}
+                _ => return Err(PgpError::Malformed("a packet is out of place")),
+            }
+        }
+        Err(PgpError::Malformed("there is no encrypted data"))
+    }
+
+    /// Decrypts with the first key that fits, and returns the data of the literal packet.
+    ///
+    /// A key is tried if the message names it, by key ID or fingerprint; if it hides its recipient,
+    /// every key of the right kind. Only then is a key unlocked.
+    ///
+    /// # Errors
+    /// Why each recipient failed.
+    pub fn decrypt<R: TryCryptoRng + ?Sized>(
+        &self,
+        work: &mut Work<'_>,
+        rng: &mut R,
+    ) -> Result<Zeroizing<Vec<u8>>, Vec<PgpError>> {
+        let mut errors = Vec::new();
+        let mut others = Others::default();
+        for recipient in &self.recipients {
+            let recipient = match recipient {
+                Ok(recipient) => recipient,
+                Err(error) => {
+                    add(&mut errors, error.clone());
+                    continue;
+                }
+            };
+            let fitting = (0..work.len()).filter(|index| recipient.fits(work.key(*index).key()));
+            let fitting: Vec<_> = fitting.collect();
+            if fitting.is_empty() {
+                match &recipient.whom {
+                    Whom::Hidden => add(&mut errors, PgpError::NoKeyOfKind),
+                    Whom::KeyId(id) => others.add(id),
+                    Whom::Fingerprint(fingerprint) => others.add(fingerprint),
+                }
+                continue;
+            }
+            match self.decrypt_with(recipient, fitting, work, rng) {
+                Ok(plain) => return Ok(plain),
+                Err(found) => found.into_iter().for_each(|error| add(&mut errors, error)),
+            }
+            if errors.contains(&PgpError::TooMuchWork) {
+                break;
+            }
+        }
+        errors.extend(others.error());
+        if errors.is_empty() {
+            errors.push(PgpError::Malformed("there is no recipient with a key"));
+        }
+        Err(errors)
+    }
+
+    /// Tries the keys with these numbers.
+    fn decrypt_with<R: TryCryptoRng + ?Sized>(
+        &self,
+        recipient: &Recipient,
+        fitting: Vec<usize>,
+        work: &mut Work<'_>,
+        rng: &mut R,
+    ) -> Result<Zeroizing<Vec<u8>>, Vec<PgpError>> {
+        if recipient.version != self.sealed.version() {
+            return Err(vec![PgpError::Malformed(
+                "session key and data are of different versions",
+            )]);
+        }
+        let hash = Sha256::new().chain_update(recipient.digest).chain_update(self.digest);
+        let id: [u8; 32] = hash.finalize().into();
+        if work.is_hopeless(&id) {
+            return Err(vec![PgpError::NotOpened]);
+        }
+        let mut errors = Vec::new();
+        for index in fitting {
+            let opened = work.unlock(index).and_then(|unlocked| {
+                let session = recipient.unwrap(work.key(index).key(), &unlocked, rng)?;
+                let slowness = self.sealed.slowness(&session);
+                work.spend_on_bytes(self.sealed.len().saturating_mul(slowness))?;
+                content::literal(&self.sealed.open(&session)?)
+            });
+            match opened {
+                Ok(plain) => return Ok(plain),
+                Err(error) => add(&mut errors, error),
+            }
+            if errors.contains(&PgpError::TooMuchWork) {
+                return Err(errors);
+            }
+        }
+        if errors == [PgpError::NotOpened] {
+            work.give_up_on(id);
+        }
+        Err(errors)
+    }
+}
+
+/// Each error is told once.
+fn add(errors: &mut Vec<PgpError>, error: PgpError) {
+    if !errors.contains(&error) {
+        errors.push(error);
+    }
+}
+
+/// The recipients whose keys are not here.
+#[derive(Default)]
+struct Others {
+    listed: Vec<String>,
+    more: usize,
+}
+
+impl Others {
+    fn add(&mut self, id: &[u8]) {
+        if self.listed.len() == LISTED {
+            self.more += 1;
+        } else {
+            // A fingerprint has at most 32 bytes; what is longer is none.
+            let id = &id[..id.len().min(32)];
+            self.listed.push(id.iter().map(|byte| format!("{byte:02X}")).collect());
+        }
+    }
+
+    fn error(&self) -> Option<PgpError> {
+        let mut list = self.listed.join(", ");
+        if self.more > 0 {
+            list += &format!(" and {} more", self.more);
+        }
+        (!list.is_empty()).then_some(PgpError::OtherKeys(list))
+    }
+}
+
+/// The sum of all bytes, in two of them (section 5.1.3).
+fn sum(bytes: &[u8]) -> [u8; 2] {
+    bytes.iter().fold(0u16, |sum, byte| sum.wrapping_add(u16::from(*byte))).to_be_bytes()
+}

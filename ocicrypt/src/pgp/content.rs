@@ -1,0 +1,73 @@
+//! What was encrypted: a literal, perhaps compressed, perhaps signed.
+
+use miniz_oxide::inflate::{decompress_to_vec_with_limit, decompress_to_vec_zlib_with_limit};
+use zeroize::Zeroizing;
+
+use super::PgpError;
+use super::packet::{Packets, tag};
+use super::reader::Reader;
+
+/// Compressed data in compressed data. One level is what programs write.
+const MAX_DEPTH: usize = 2;
+
+/// What decompressed data may always take, in bytes, as in JWE.
+const ALWAYS: usize = 250_000;
+
+/// And as a multiple of what was encrypted.
+const RATIO: usize = 10;
+
+/// Takes the data of the literal packet out of decrypted packets. Signatures are passed over: who
+/// wraps keys for others has no need to be known.
+pub(super) fn literal(packets: &[u8]) -> Result<Zeroizing<Vec<u8>>, PgpError> {
+    read(packets, ALWAYS.max(packets.len().saturating_mul(RATIO)), 0)
+}
+
+fn read(packets: &[u8], limit: usize, depth: usize) -> Result<Zeroizing<Vec<u8>>, PgpError> {
+    let mut content = None;
+    for packet in Packets::new(packets) {
+        let packet = packet.map_err(|_| PgpError::Content("a packet is damaged or cut off"))?;
+        let found = match packet.tag {
+            tag::LITERAL => data(&packet.body)?,
+            tag::COMPRESSED if depth == MAX_DEPTH => {
+                return Err(PgpError::Content("it is compressed too often"));
+            }
+            tag::COMPRESSED => read(&decompress(&packet.body, limit)?, limit, depth + 1)?,
+            tag::SIGNATURE | tag::ONE_PASS_SIGNATURE | tag::MARKER | tag::PADDING => continue,
+            tag::FIRST_NOT_CRITICAL.. => continue,
+            _ => return Err(PgpError::Content("a packet is out of place")),
+        };
+        if content.replace(found).is_some() {
+            return Err(PgpError::Content("there is more than one literal"));
+        }
+    }
+    content.ok_or(PgpError::Content("there is no literal"))
+}
+
+/// The data of a literal (RFC 9580, section 5.9), after its format, file name and date.
+fn data(body: &[u8]) -> Result<Zeroizing<Vec<u8>>, PgpError> {
+    let mut reader = Reader::new(body);
+    let header = (reader.u8(), reader.prefixed(), reader.u32());
+    match header {
+        (Some(_), Some(_), Some(_)) => Ok(Zeroizing::new(reader.rest().to_vec())),
+        _ => Err(PgpError::Content("a literal is cut off")),
+    }
+}
+
+/// Section 5.6.
+fn decompress(body: &[u8], limit: usize) -> Result<Zeroizing<Vec<u8>>, PgpError> {
+    let (algorithm, data) = body.split_first().ok_or(PgpError::Compression)?;
+    let result = match algorithm {
+        0 => return Ok(Zeroizing::new(data.to_vec())),
+        1 => decompress_to_vec_with_limit(data, limit),
+        2 => decompress_to_vec_zlib_with_limit(data, limit),
+        3 => return Err(PgpError::unsupported("compression", "bzip2")),
+        other => return Err(PgpError::unsupported_number("compression", *other)),
+    };
+    match result {
+        Ok(plain) => Ok(Zeroizing::new(plain)),
+        Err(mut error) => {
+            zeroize::Zeroize::zeroize(&mut error.output);
+            Err(PgpError::Compression)
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Files with OpenPGP keys: transferable secret keys (RFC 9580, section 10.2), binary or armored.
+
+use zeroize::Zeroizing;
+
+use super::packet::{Packets, tag};
+use super::{PgpError, PgpKey, armor};
+use crate::text::printable;
+
+/// Packets that decide what a file is: anything may come after a key.
+const KINDS: [u8; 3] = [tag::SECRET_KEY, tag::SECRET_SUBKEY, tag::PUBLIC_KEY];
+
+/// Keys that one file may hold.
+const MAX_KEYS: usize = 1000;
+
+/// What a file with OpenPGP keys holds.
+#[derive(Default)]
+pub(crate) struct KeyFile {
+    /// The keys that can decrypt, in the order of the file.
+    pub(crate) keys: Vec<PgpKey>,
+    /// What was refused, in words for a log.
+    pub(crate) refused: Vec<String>,
+    /// What stands beside armored blocks: other keys, perhaps.
+    pub(crate) rest: Zeroizing<Vec<u8>>,
+}
+
+impl KeyFile {
+    /// Reads a file; none if it does not look like OpenPGP. Keys are not unlocked here, but
+    /// remember the password.
+    pub(crate) fn parse(bytes: &[u8], password: Option<&[u8]>) -> Option<Self> {
+        let mut file = Self::default();
+        if is_binary(bytes) {
+            file.add(bytes, password);
+        } else if armor::is_armored(bytes) {
+            let armored = armor::parse(bytes);
+            for block in armored.blocks {
+                match block {
+                    Some(block) if is_binary(&block) => file.add(&block, password),
+                    Some(_) => file.refused.push("armored OpenPGP, but not a key".to_owned()),
+                    None => file.refused.push("damaged OpenPGP armor".to_owned()),
+                }
+            }
+            file.rest = armored.rest;
+        } else {
+            return None;
+        }
+        Some(file)
+    }
+
+    fn add(&mut self, bytes: &[u8], password: Option<&[u8]>) {
+        let before = (self.keys.len(), self.refused.len());
+        let (mut secret, mut public) = (false, false);
+        for packet in Packets::new(bytes) {
+            if self.keys.len() + self.refused.len() >= MAX_KEYS {
+                return;
+            }
+            let packet = match packet {
+                Ok(packet) => packet,
+                Err(_) => {
+                    self.refused.push("OpenPGP keys that are damaged or cut off".to_owned());
+                    continue;
+                }
+            };
+            match packet.tag {
+                tag::SECRET_KEY | tag::SECRET_SUBKEY => {
+                    secret = true;
+                    match PgpKey::parse(packet.tag, &packet.body, password) {
+                        Ok(Some(key)) => self.keys.push(key),
+                        Ok(None) => {}
+                        Err(error) => self.refused.push(refusal(&error)),
+                    }
+                }
+                tag::PUBLIC_KEY => public = true,
+                _ => {}
+            }
+        }
+        if (self.keys.len(), self.refused.len()) == before {
+            let reason = match (secret, public) {
+                (true, _) => "OpenPGP keys of which none can decrypt",
+                (false, true) => "an OpenPGP public key, not a secret one",
+                (false, false) => "OpenPGP without a key",
+            };
+            self.refused.push(reason.to_owned());
+        }
+    }
+}
+
+fn refusal(error: &PgpError) -> String {
+    format!("an OpenPGP key that cannot be used: {}", printable(&error.to_string()))
+}
+
+/// Whether the bytes begin with a key packet of a version that there is. Nothing else that holds
+/// keys begins with a byte above 0x7f.
+fn is_binary(bytes: &[u8]) -> bool {
+    let Some((header, rest)) = bytes.split_first() else {
+        return false;
+    };
+    let (tag, length) = match (header, rest.first()) {
+        (0xc0.., Some(0..192)) => (header & 0x3f, 1),
+        (0xc0.., Some(192..224)) => (header & 0x3f, 2),
+        (0xc0.., Some(255)) => (header & 0x3f, 5),
+        (0x80..0xc0, _) if header & 3 < 3 => (header >> 2 & 0xf, 1 << (header & 3)),
+        _ => return false,
+    };
+    KINDS.contains(&tag) && rest.get(length).is_some_and(|version| (2..=6).contains(version))
+}

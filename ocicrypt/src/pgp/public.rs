@@ -1,0 +1,162 @@
+//! Public keys (RFC 9580, section 5.5.5) of the kinds that can decrypt, and their secret numbers.
+
+use zeroize::Zeroizing;
+
+use super::PgpError;
+use super::cipher::Cipher;
+use super::reader::Reader;
+use super::s2k::Hash;
+use super::secret_key::{PgpKind, Unlocked};
+use crate::key::{EcKey, RsaKey};
+
+/// The public half.
+pub(super) enum PublicKey {
+    Rsa { n: Vec<u8>, e: Vec<u8> },
+    Ecdh { curve: Curve, kdf: Kdf },
+    X25519,
+}
+
+/// A curve of ECDH keys (section 9.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Curve {
+    P256,
+    P384,
+    P521,
+    Curve25519,
+}
+
+/// How the shared point of ECDH becomes a key that wraps (section 11.5).
+pub(super) struct Kdf {
+    pub(super) hash: Hash,
+    pub(super) cipher: Cipher,
+    /// Curve, algorithm and parameters, as they go into the derivation.
+    pub(super) parameters: Vec<u8>,
+}
+
+impl Curve {
+    /// The length of a point as the format writes it.
+    pub(super) fn point_length(self) -> usize {
+        match self {
+            Self::P256 => 65,
+            Self::P384 => 97,
+            Self::P521 => 133,
+            Self::Curve25519 => 33,
+        }
+    }
+
+    fn of_oid(oid: &[u8]) -> Option<Self> {
+        Some(match oid {
+            [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07] => Self::P256,
+            [0x2b, 0x81, 0x04, 0x00, 0x22] => Self::P384,
+            [0x2b, 0x81, 0x04, 0x00, 0x23] => Self::P521,
+            [0x2b, 0x06, 0x01, 0x04, 0x01, 0x97, 0x55, 0x01, 0x05, 0x01] => Self::Curve25519,
+            _ => return None,
+        })
+    }
+}
+
+/// Public-key algorithms (section 9.1).
+pub(super) const RSA: u8 = 1;
+pub(super) const RSA_ENCRYPT_ONLY: u8 = 2;
+pub(super) const ECDH: u8 = 18;
+pub(super) const X25519: u8 = 25;
+
+/// The name of an algorithm that decrypts, but is not supported.
+pub(super) fn unsupported(algorithm: u8) -> PgpError {
+    match algorithm {
+        16 | 20 => PgpError::unsupported("algorithm", "ElGamal"),
+        26 => PgpError::unsupported("algorithm", "X448"),
+        35 => PgpError::unsupported("algorithm", "ML-KEM-768+X25519"),
+        36 => PgpError::unsupported("algorithm", "ML-KEM-1024+X448"),
+        _ => PgpError::unsupported_number("algorithm", algorithm),
+    }
+}
+
+impl PublicKey {
+    /// Reads the numbers of a key of `algorithm`; none if it is for signatures only.
+    pub(super) fn parse(algorithm: u8, reader: &mut Reader<'_>) -> Result<Option<Self>, PgpError> {
+        let damaged = PgpError::Malformed("a public key is damaged or cut off");
+        Ok(Some(match algorithm {
+            RSA | RSA_ENCRYPT_ONLY => {
+                let (n, e) = (reader.mpi(), reader.mpi());
+                let (n, e) = n.zip(e).ok_or(damaged)?;
+                Self::Rsa { n: n.to_vec(), e: e.to_vec() }
+            }
+            ECDH => {
+                let start = *reader;
+                let oid = reader.prefixed().ok_or(damaged.clone())?;
+                let curve = Curve::of_oid(oid);
+                let curve = curve.ok_or(PgpError::unsupported("curve", &hex(oid)))?;
+                let oid = &start.rest()[..1 + oid.len()];
+                let _point = reader.mpi().ok_or(damaged.clone())?;
+                let [_reserved, hash, cipher] = match reader.prefixed() {
+                    Some(&[reserved, hash, cipher]) => [reserved, hash, cipher],
+                    _ => return Err(damaged),
+                };
+                let parameters = [oid, &[ECDH, 3, 1, hash, cipher]].concat();
+                let (hash, cipher) = (Hash::of_id(hash)?, Cipher::aes_of_id(cipher)?);
+                Self::Ecdh { curve, kdf: Kdf { hash, cipher, parameters } }
+            }
+            X25519 => {
+                reader.take(32).ok_or(damaged)?;
+                Self::X25519
+            }
+            // RSA for signatures, DSA, ECDSA, EdDSA, Ed25519, Ed448.
+            3 | 17 | 19 | 22 | 27 | 28 => return Ok(None),
+            other => return Err(unsupported(other)),
+        }))
+    }
+
+    pub(super) fn kind(&self) -> PgpKind {
+        match self {
+            Self::Rsa { n, .. } => {
+                let zeros = n.iter().take_while(|byte| **byte == 0).count();
+                let top = n.get(zeros).map_or(0, |byte| byte.leading_zeros());
+                PgpKind::Rsa { bits: (n.len() - zeros) as u32 * 8 - top }
+            }
+            Self::Ecdh { curve, .. } => PgpKind::of_curve(*curve),
+            Self::X25519 => PgpKind::X25519,
+        }
+    }
+
+    /// Reads the secret numbers (section 5.5.5) and puts the key together; none if they are
+    /// damaged, do not fit, or something follows them.
+    pub(super) fn with_secret(&self, reader: &mut Reader<'_>) -> Option<Unlocked> {
+        let unlocked = match self {
+            Self::Rsa { n, e } => {
+                let (d, p, q) = (reader.mpi()?, reader.mpi()?, reader.mpi()?);
+                let _inverse = reader.mpi()?;
+                Unlocked::Rsa(RsaKey::new(n, e, d, &[p, q]).ok()?)
+            }
+            Self::Ecdh { curve, .. } => {
+                let scalar = reader.mpi()?;
+                match curve {
+                    Curve::P256 => Unlocked::P256(EcKey::new(scalar).ok()?),
+                    Curve::P384 => Unlocked::P384(EcKey::new(scalar).ok()?),
+                    Curve::P521 => Unlocked::P521(EcKey::new(scalar).ok()?),
+                    Curve::Curve25519 => Unlocked::X25519((*little_endian(scalar)?).into()),
+                }
+            }
+            Self::X25519 => {
+                let scalar = Zeroizing::new(reader.array::<32>()?);
+                Unlocked::X25519((*scalar).into())
+            }
+        };
+        reader.is_empty().then_some(unlocked)
+    }
+}
+
+/// An object identifier, as far as it is fit to be shown.
+fn hex(oid: &[u8]) -> String {
+    oid.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The scalar of an ECDH key on Curve25519: a number like any other, where the curve's own form
+/// is the other way round (section 5.5.5.6.1.1).
+fn little_endian(number: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+    let mut scalar = Zeroizing::new([0; 32]);
+    let start = scalar.len().checked_sub(number.len())?;
+    scalar[start..].copy_from_slice(number);
+    scalar.reverse();
+    Some(scalar)
+}

@@ -1,0 +1,267 @@
+//! Public-Key Encrypted Session Keys (RFC 9580, section 5.1): one for each recipient.
+
+use rsa::rand_core::TryCryptoRng;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::PgpError;
+use super::aead;
+use super::cipher::Cipher;
+use super::public::{self, Kdf, PublicKey};
+use super::reader::Reader;
+use super::rsa::{self as pgp_rsa, FakeKey};
+use super::s2k::Hash;
+use super::secret_key::{PgpKey, Unlocked};
+use crate::jwe::unwrap_aes_key;
+use crate::key::RsaKey;
+
+/// A session key and, where it came with one, its cipher.
+pub(super) struct SessionKey {
+    pub(super) cipher: Option<Cipher>,
+    pub(super) key: Zeroizing<Vec<u8>>,
+}
+
+/// One recipient, checked as far as that goes without a key.
+pub(super) struct Recipient {
+    pub(super) version: Version,
+    pub(super) whom: Whom,
+    wrapped: Wrapped,
+    /// The SHA-256 of the packet, to recognize it.
+    pub(super) digest: [u8; 32],
+}
+
+/// Versions of the packet. Each goes with its own version of encrypted data (section 10.3.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    V3,
+    V6,
+}
+
+/// Who the recipient is.
+pub(super) enum Whom {
+    /// Any key: the sender does not tell.
+    Hidden,
+    KeyId([u8; 8]),
+    Fingerprint(Vec<u8>),
+}
+
+enum Wrapped {
+    Rsa { number: Vec<u8> },
+    Ecdh { point: Vec<u8>, wrapped: Vec<u8> },
+    X25519 { point: [u8; 32], cipher: Option<Cipher>, wrapped: Vec<u8> },
+}
+
+impl Recipient {
+    pub(super) fn parse(body: &[u8]) -> Result<Self, PgpError> {
+        let damaged = PgpError::Malformed("a wrapped session key is damaged or cut off");
+        let mut reader = Reader::new(body);
+        let (version, whom) = match reader.u8() {
+            Some(3) => {
+                let id = reader.array().ok_or(damaged.clone())?;
+                let whom = if id == [0; 8] { Whom::Hidden } else { Whom::KeyId(id) };
+                (Version::V3, whom)
+            }
+            Some(6) => (
+                Version::V6,
+                match reader.prefixed().ok_or(damaged.clone())? {
+                    [] => Whom::Hidden,
+                    [4 | 6, fingerprint @ ..] => Whom::Fingerprint(fingerprint.to_vec()),
+                    _ => return Err(damaged),
+                },
+            ),
+            Some(other) => {
+                return Err(PgpError::unsupported_number("session key version", other));
+            }
+            None => return Err(damaged),
+        };
+        let algorithm = reader.u8().ok_or(damaged.clone())?;
+        let wrapped = Wrapped::parse(version, algorithm, &mut reader)?;
+        let wrapped = wrapped.filter(|_| reader.is_empty()).ok_or(damaged)?;
+        Ok(Self { version, whom, wrapped, digest: Sha256::digest(body).into() })
+    }
+
+    /// Whether `key` can have been meant, by all that the packet tells.
+    pub(super) fn fits(&self, key: &PgpKey) -> bool {
+        let fingerprint = key.fingerprint();
+        let named = match &self.whom {
+            Whom::Hidden => true,
+            Whom::KeyId(id) => fingerprint.key_id() == *id,
+            Whom::Fingerprint(known) => fingerprint.as_bytes() == known,
+        };
+        named
+            && match (&self.wrapped, &key.public) {
+                (Wrapped::Rsa { number }, PublicKey::Rsa { n, .. }) => number.len() <= n.len(),
+                (Wrapped::Ecdh { point, .. }, PublicKey::Ecdh { curve, .. }) => {
+                    point.len() == curve.point_length()
+                }
+                (Wrapped::X25519 { .. }, PublicKey::X25519) => true,
+                _ => false,
+            }
+    }
+
+    /// Unwraps the session key.
+    ///
+    /// With RSA this does not tell whether it was for this key: a wrong one yields a random
+    /// session key, so that only the authentication of the data can fail.
+    ///
+    /// # Errors
+    /// [`PgpError::NotOpened`] if that is known here, and what the format does not have.
+    pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
+        &self,
+        key: &PgpKey,
+        unlocked: &Unlocked,
+        rng: &mut R,
+    ) -> Result<SessionKey, PgpError> {
+        match (&self.wrapped, unlocked, &key.public) {
+            (Wrapped::Rsa { number }, Unlocked::Rsa(rsa), _) => self.unwrap_rsa(rsa, number, rng),
+            (Wrapped::Ecdh { point, wrapped }, unlocked, PublicKey::Ecdh { kdf, .. }) => {
+                let shared = agree(unlocked, point)?;
+                let wrapping = kdf.derive(&shared, key.fingerprint().as_bytes());
+                let padded = unwrap_aes_key(&wrapping, wrapped).ok_or(PgpError::NotOpened)?;
+                let message = unpad(&padded).ok_or(PgpError::NotOpened)?;
+                self.session_key(message)
+            }
+            (Wrapped::X25519 { point, cipher, wrapped }, Unlocked::X25519(secret), _) => {
+                let shared = secret.diffie_hellman(&(*point).into());
+                let own = x25519_dalek::PublicKey::from(secret);
+                let secret = [&point[..], own.as_bytes(), shared.as_bytes()].concat();
+                let secret = Zeroizing::new(secret);
+                let wrapping = aead::hkdf(&secret, &[], b"OpenPGP X25519", 16);
+                let key = unwrap_aes_key(&wrapping, wrapped).ok_or(PgpError::NotOpened)?;
+                Ok(SessionKey { cipher: *cipher, key })
+            }
+            _ => Err(PgpError::NotOpened),
+        }
+    }
+
+    fn unwrap_rsa<R: TryCryptoRng + ?Sized>(
+        &self,
+        key: &RsaKey,
+        number: &[u8],
+        rng: &mut R,
+    ) -> Result<SessionKey, PgpError> {
+        // Made before anything is known, and used where the padding, the sum or the length is wrong.
+        // A cipher that is not supported is told: it takes a right sum, which no one meets by
+        // trying.
+        let fake = FakeKey::new(rng)?;
+        let session_key = pgp_rsa::decrypt(key, number, rng)?
+            .map_or(Err(PgpError::NotOpened), |message| self.session_key(&message));
+        match session_key {
+            Err(PgpError::NotOpened) => {
+                Ok(SessionKey { cipher: Some(Cipher::Aes256), key: fake.0 })
+            }
+            result => result,
+        }
+    }
+
+    /// Takes a session key apart (section 5.1.3): its cipher in version 3, the key, its sum.
+    fn session_key(&self, message: &[u8]) -> Result<SessionKey, PgpError> {
+        let (cipher, key) = match self.version {
+            Version::V3 => {
+                let (cipher, rest) = message.split_first().ok_or(PgpError::NotOpened)?;
+                (Some(*cipher), rest)
+            }
+            Version::V6 => (None, message),
+        };
+        let key = super::secret_key::split_sum(key).ok_or(PgpError::NotOpened)?;
+        let cipher = cipher.map(Cipher::of_id).transpose()?;
+        if cipher.is_some_and(|cipher| cipher.key_length() != key.len()) {
+            return Err(PgpError::NotOpened);
+        }
+        Ok(SessionKey { cipher, key: Zeroizing::new(key.to_vec()) })
+    }
+}
+
+impl Wrapped {
+    /// None if the fields are damaged.
+    fn parse(
+        version: Version,
+        algorithm: u8,
+        reader: &mut Reader<'_>,
+    ) -> Result<Option<Self>, PgpError> {
+        Ok(match algorithm {
+            public::RSA | public::RSA_ENCRYPT_ONLY => {
+                reader.mpi().map(|number| Self::Rsa { number: number.to_vec() })
+            }
+            public::ECDH => reader.mpi().zip(reader.prefixed()).map(|(point, wrapped)| {
+                Self::Ecdh { point: point.to_vec(), wrapped: wrapped.to_vec() }
+            }),
+            public::X25519 => {
+                let Some((point, wrapped)) = reader.array().zip(reader.prefixed()) else {
+                    return Ok(None);
+                };
+                let (cipher, wrapped) = match (version, wrapped) {
+                    (Version::V3, [cipher, wrapped @ ..]) => {
+                        (Some(Cipher::aes_of_id(*cipher)?), wrapped)
+                    }
+                    (Version::V3, []) => return Ok(None),
+                    (Version::V6, wrapped) => (None, wrapped),
+                };
+                Some(Self::X25519 { point, cipher, wrapped: wrapped.to_vec() })
+            }
+            other => return Err(public::unsupported(other)),
+        })
+    }
+}
+
+/// The shared secret of ECDH (section 11.4): the x coordinate of the shared point.
+fn agree(unlocked: &Unlocked, point: &[u8]) -> Result<Zeroizing<Vec<u8>>, PgpError> {
+    let damaged = PgpError::Malformed("an ephemeral key is not a point of its curve");
+    let (form, coordinates) = point.split_first().ok_or(damaged.clone())?;
+    let shared = match (unlocked, form) {
+        (Unlocked::X25519(secret), 0x40) => {
+            let point: [u8; 32] = coordinates.try_into().map_err(|_| damaged.clone())?;
+            let shared = secret.diffie_hellman(&point.into());
+            shared.was_contributory().then(|| Zeroizing::new(shared.as_bytes().to_vec()))
+        }
+        (unlocked, 4) => {
+            let (x, y) = coordinates.split_at(coordinates.len() / 2);
+            match unlocked {
+                Unlocked::P256(key) => key.agree(x, y),
+                Unlocked::P384(key) => key.agree(x, y),
+                Unlocked::P521(key) => key.agree(x, y),
+                Unlocked::Rsa(_) | Unlocked::X25519(_) => None,
+            }
+        }
+        _ => None,
+    };
+    shared.ok_or(damaged)
+}
+
+impl Kdf {
+    /// The key that wraps (section 11.5); one hash is at least as long as the key, as the kinds
+    /// of hash and cipher that are accepted together are, or the key does not unwrap.
+    fn derive(&self, shared: &[u8], fingerprint: &[u8]) -> Zeroizing<Vec<u8>> {
+        let parts = [
+            &1u32.to_be_bytes()[..],
+            shared,
+            &self.parameters,
+            b"Anonymous Sender    ",
+            fingerprint,
+        ];
+        let mut key = match self.hash {
+            Hash::Sha1 => hash::<sha1::Sha1>(&parts),
+            Hash::Sha224 => hash::<sha2::Sha224>(&parts),
+            Hash::Sha256 => hash::<Sha256>(&parts),
+            Hash::Sha384 => hash::<sha2::Sha384>(&parts),
+            Hash::Sha512 => hash::<sha2::Sha512>(&parts),
+        };
+        key.truncate(self.cipher.key_length());
+        key
+    }
+}
+
+fn hash<D: Digest>(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
+    let mut hash = D::new();
+    parts.iter().for_each(|part| hash.update(part));
+    Zeroizing::new(hash.finalize().to_vec())
+}
+
+/// Takes PKCS #5 padding off (section 11.5). What it pads was authenticated, so there is nothing
+/// to hide. Some writers pad to more than a block, to hide the length.
+fn unpad(padded: &[u8]) -> Option<&[u8]> {
+    let length = usize::from(*padded.last()?);
+    let (message, padding) = padded.split_at_checked(padded.len().checked_sub(length)?)?;
+    let sound = length > 0 && padding.iter().all(|byte| usize::from(*byte) == length);
+    sound.then_some(message)
+}

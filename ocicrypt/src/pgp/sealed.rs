@@ -1,0 +1,148 @@
+//! Encrypted data (RFC 9580, section 5.13), always with integrity protection.
+
+use sha1::{Digest, Sha1};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::PgpError;
+use super::aead::{self, Chunked, MAX_CHUNK, Mode, Nonce};
+use super::cipher::Cipher;
+use super::packet::{Packet, tag};
+use super::reader::Reader;
+use super::recipient::{SessionKey, Version};
+
+/// An encrypted packet whose form is known.
+pub(super) struct Sealed {
+    form: Form,
+    data: Vec<u8>,
+}
+
+enum Form {
+    /// SEIPD version 1: CFB, and SHA-1 over the plaintext (section 5.13.1).
+    Mdc,
+    /// SEIPD version 2 (section 5.13.2).
+    Aead { cipher: Cipher, mode: Mode, chunk: u8, salt: [u8; 32] },
+    /// GnuPG's own packet, of an older draft.
+    GnuPg { cipher: Cipher, mode: Mode, chunk: u8, nonce: Vec<u8> },
+}
+
+impl Sealed {
+    /// Reads a packet of one of the types for encrypted data.
+    pub(super) fn parse(packet: &Packet<'_>) -> Result<Self, PgpError> {
+        let cut = PgpError::Malformed("the encrypted data is damaged or cut off");
+        let mut reader = Reader::new(&packet.body);
+        let version = match packet.tag {
+            // Nothing would tell whether it was altered. Go refuses it too.
+            tag::ENCRYPTED => return Err(PgpError::NotProtected),
+            _ => reader.u8().ok_or(cut.clone())?,
+        };
+        let form = match (packet.tag, version) {
+            (tag::PROTECTED, 1) => Form::Mdc,
+            (tag::PROTECTED, 2) => {
+                let (cipher, mode, chunk) = Self::parse_mode(&mut reader)?;
+                let salt = reader.array().ok_or(cut)?;
+                Form::Aead { cipher, mode, chunk, salt }
+            }
+            (tag::GNUPG_AEAD, 1) => {
+                let (cipher, mode, chunk) = Self::parse_mode(&mut reader)?;
+                let nonce = reader.take(mode.nonce_length()).ok_or(cut)?.to_vec();
+                Form::GnuPg { cipher, mode, chunk, nonce }
+            }
+            _ => return Err(PgpError::unsupported_number("encrypted data version", version)),
+        };
+        Ok(Self { form, data: reader.rest().to_vec() })
+    }
+
+    fn parse_mode(reader: &mut Reader<'_>) -> Result<(Cipher, Mode, u8), PgpError> {
+        let [cipher, mode, chunk] =
+            reader.array().ok_or(PgpError::Malformed("the encrypted data is cut off"))?;
+        if chunk > MAX_CHUNK {
+            return Err(PgpError::Malformed("the chunks of the encrypted data are too large"));
+        }
+        Ok((Cipher::aes_of_id(cipher)?, Mode::of_id(mode)?, chunk))
+    }
+
+    /// The version of the session keys that go with this (section 10.3.2.1).
+    pub(super) fn version(&self) -> Version {
+        match self.form {
+            Form::Mdc | Form::GnuPg { .. } => Version::V3,
+            Form::Aead { .. } => Version::V6,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    /// How many times longer than with AES it takes to decrypt with `session`.
+    pub(super) fn slowness(&self, session: &SessionKey) -> usize {
+        match session.cipher {
+            Some(Cipher::TripleDes) => 8,
+            Some(Cipher::Cast5) => 2,
+            _ => 1,
+        }
+    }
+
+    /// Decrypts and verifies; whatever goes wrong is one error, [`PgpError::NotOpened`].
+    pub(super) fn open(&self, session: &SessionKey) -> Result<Zeroizing<Vec<u8>>, PgpError> {
+        self.try_open(session).ok_or(PgpError::NotOpened)
+    }
+
+    fn try_open(&self, session: &SessionKey) -> Option<Zeroizing<Vec<u8>>> {
+        match &self.form {
+            Form::Mdc => self.open_mdc(session),
+            Form::Aead { cipher, mode, chunk, salt } => {
+                let key_length = cipher.key_length();
+                if session.key.len() != key_length {
+                    return None;
+                }
+                let header = [0xc0 | tag::PROTECTED, 2, cipher.id(), mode.id(), *chunk];
+                // The number of the chunk fills the nonce up, with eight bytes.
+                let length = key_length + mode.nonce_length() - 8;
+                let derived = aead::hkdf(&session.key, salt, &header, length);
+                let (key, prefix) = derived.split_at_checked(key_length)?;
+                let chunked = Chunked {
+                    cipher: *cipher,
+                    mode: *mode,
+                    key,
+                    header: &header,
+                    numbered: false,
+                    nonce: Nonce::Prefix(prefix),
+                    chunk: *chunk,
+                };
+                chunked.open(&self.data)
+            }
+            Form::GnuPg { cipher, mode, chunk, nonce } => {
+                if session.cipher != Some(*cipher) {
+                    return None;
+                }
+                let chunked = Chunked {
+                    cipher: *cipher,
+                    mode: *mode,
+                    key: &session.key,
+                    header: &[0xc0 | tag::GNUPG_AEAD, 1, cipher.id(), mode.id(), *chunk],
+                    numbered: true,
+                    nonce: Nonce::Mixed(nonce),
+                    chunk: *chunk,
+                };
+                chunked.open(&self.data)
+            }
+        }
+    }
+
+    /// A block of random bytes and its last two again, the packets, and a packet with the SHA-1 of
+    /// all that. The two are not looked at: that would tell whoever alters them about the plaintext
+    /// (section 13.4).
+    fn open_mdc(&self, session: &SessionKey) -> Option<Zeroizing<Vec<u8>>> {
+        const MDC_HEADER: [u8; 2] = [0xd3, 20];
+        let cipher = session.cipher?;
+        let block = cipher.block_length();
+        let mut text = Zeroizing::new(self.data.clone());
+        cipher.decrypt_cfb(&session.key, &[0; 16][..block], &mut text)?;
+        let (hashed, mdc) = text.split_at_checked(text.len().checked_sub(20)?)?;
+        let (plain, header) = hashed.split_at_checked(hashed.len().checked_sub(2)?)?;
+        let valid = Sha1::digest(hashed)[..].ct_eq(mdc) & header.ct_eq(&MDC_HEADER);
+        let plain = plain.get(block + 2..)?;
+        bool::from(valid).then(|| Zeroizing::new(plain.to_vec()))
+    }
+}
