@@ -70,7 +70,7 @@ impl PrivateKey {
             parsed.add(Err(NotAKey::Unknown));
         }
         // Parameters of a curve by themselves, or a PEM label in the middle of a line.
-        if parsed.keys.is_empty() && parsed.refused.is_empty() {
+        if parsed.is_empty() {
             parsed.add(Err(NotAKey::Unknown));
         }
         parsed
@@ -184,6 +184,11 @@ impl Parsed {
             Some(certificate) => self.certificates.push(certificate),
             None => self.refused.push(NotAKey::Certificate),
         }
+    }
+
+    /// Whether nothing was found, good or bad.
+    fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.certificates.is_empty() && self.refused.is_empty()
     }
 
     fn is_full(&self) -> bool {
