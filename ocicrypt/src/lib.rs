@@ -62,6 +62,7 @@ pub mod options;
 pub mod payload;
 #[cfg(feature = "unwrap")]
 pub mod pgp;
+#[cfg(feature = "unwrap")]
 pub mod pkcs7;
 #[cfg(feature = "unwrap")]
 pub mod unwrap;
