@@ -35,13 +35,16 @@ impl Failure {
         if !ring.skipped().is_empty() {
             message += &format!("; passed over: {}", passed_over(ring.skipped()));
         }
-        if ring.is_empty() && ring.skipped().is_empty() {
+        let (certificates, pgp_keys) = (ring.certificates().len(), ring.pgp_keys().count());
+        if certificates + pgp_keys > 0 {
+            message += &format!("; certificates: {certificates}, OpenPGP keys: {pgp_keys}");
+        } else if ring.is_empty() && ring.skipped().is_empty() {
             message += ", and no file that could be one";
         }
         let outcomes = || failures.iter().map(|failure| &failure.outcome);
         let hint = if outcomes().all(|outcome| *outcome == Outcome::Unsupported) {
             OTHER_SCHEME
-        } else if ring.is_empty() {
+        } else if ring.is_empty() && pgp_keys == 0 {
             NO_KEYS
         } else if outcomes().any(wants_another_key) {
             WRONG_KEY
@@ -77,7 +80,7 @@ const DAMAGED: &str = "the keys are not the cause: the manifest was altered, or 
     encrypted the image; pull it again, and if that fails too have it encrypted again";
 
 const NO_KEYS: &str = "put the private key of one of the image's recipients into the directory \
-    that `--decryption-keys-path` names (PEM, DER or JWK), readable for the user that containerd \
+    that `--decryption-keys-path` names (PEM, DER, JWK or OpenPGP), readable for the user that containerd \
     runs as";
 
 const WRONG_KEY: &str = "the image was encrypted for other keys: put the private key of one of \
