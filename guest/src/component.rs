@@ -12,6 +12,7 @@ use bindings::keycell::decoder::cipher::{self, Refusal};
 use bindings::keycell::decoder::types::{Failure, LayerKey, Request};
 use bindings::wasi::io::streams::{InputStream, OutputStream, StreamError};
 
+use crate::brokered::Host;
 use crate::{failure, keys, steps};
 
 /// How much a splice moves at most: what the host releases at a time.
@@ -27,7 +28,7 @@ impl unwrapping::Guest for Decoder {
             file.content.zeroize();
         }
         keys::add_directory(&mut ring, Path::new("/keys"));
-        let key = steps::unwrap(&request.payload, request.media_type.as_deref(), ring);
+        let key = steps::unwrap(&request.payload, request.media_type.as_deref(), ring, &mut Host);
         request.payload.zeroize(); // it may carry private keys
         let key = key?;
         Ok(LayerKey {
@@ -130,7 +131,7 @@ impl From<failure::Failure> for Failure {
 }
 
 #[expect(unsafe_code, reason = "generated: the calls across the component's edge")]
-mod bindings {
+pub(crate) mod bindings {
     use super::Decoder;
 
     wit_bindgen::generate!({

@@ -1,5 +1,6 @@
 //! Why a step failed and what would mend it, in words for the person who runs the node.
 
+use ocicrypt::annotation::Scheme;
 use ocicrypt::jwe::JweError;
 use ocicrypt::keyring::KeyRing;
 use ocicrypt::layer::LayerError;
@@ -41,18 +42,34 @@ impl Failure {
         } else if ring.is_empty() && ring.skipped().is_empty() {
             message += ", and no file that could be one";
         }
-        let outcomes = || failures.iter().map(|failure| &failure.outcome);
-        let hint = if outcomes().all(|outcome| *outcome == Outcome::Unsupported) {
-            OTHER_SCHEME
-        } else if ring.is_empty() && pgp_keys == 0 {
-            NO_KEYS
-        } else if outcomes().any(wants_another_key) {
-            WRONG_KEY
-        } else {
-            DAMAGED
-        };
-        Self::new(message, hint)
+        let (brokered, local): (Vec<_>, Vec<_>) =
+            failures.iter().partition(|failure| is_brokered(&failure.scheme));
+        let mut hints = Vec::new();
+        if !local.is_empty() {
+            hints.push(if ring.is_empty() && pgp_keys == 0 {
+                NO_KEYS
+            } else if local.iter().any(|failure| wants_another_key(&failure.outcome)) {
+                WRONG_KEY
+            } else {
+                DAMAGED
+            });
+        }
+        if brokered.iter().any(|failure| failure.outcome == Outcome::NotConfigured) {
+            hints.push(NO_PROVIDER);
+        }
+        if brokered.iter().any(|failure| failure.outcome == Outcome::NoKeys) {
+            hints.push(NO_TOKEN);
+        }
+        if hints.is_empty() {
+            hints.push(NOT_BROKERED);
+        }
+        Self { message, hints: hints.into_iter().map(str::to_owned).collect() }
     }
+}
+
+/// Whether the host has to ask somebody else.
+fn is_brokered(scheme: &Scheme) -> bool {
+    matches!(scheme, Scheme::Pkcs11 | Scheme::Provider(_))
 }
 
 /// Whether another key could help: not where a wrapped key is damaged, or opens and holds nothing
@@ -73,8 +90,17 @@ const OTHER_TYPE: &str = "the media type of an encrypted layer ends in `+encrypt
 const NOT_ENCRYPTED: &str = "whoever copied this image dropped the annotations of its manifest, \
     and with them the wrapped keys: pull it from where it was encrypted";
 
-const OTHER_SCHEME: &str = "have the image encrypted for a key in PEM form as well, such as \
-    `skopeo copy --encryption-key jwe:PUBLIC.pem …`";
+const NO_PROVIDER: &str = "name the key provider in a file, for instance \
+    `{\"key-providers\":{\"NAME\":{\"cmd\":{\"path\":\"/usr/bin/PROGRAM\"}}}}`, and this file in \
+    `OCICRYPT_KEYPROVIDER_CONFIG` in the environment of containerd, or in the `env` of its stream \
+    processor";
+
+const NO_TOKEN: &str = "put a PKCS#11 key file into the keys directory, and allow its module in \
+    the file that `OCICRYPT_CONFIG` names (or `/etc/ocicrypt.conf`): `pkcs11: \
+    {module-directories: [/usr/lib/softhsm/], allowed-module-paths: [/usr/lib/softhsm/]}`";
+
+const NOT_BROKERED: &str = "it is the key provider or the token that failed: try it by hand, as \
+    the user that containerd runs as";
 
 const DAMAGED: &str = "the keys are not the cause: the manifest was altered, or a broken tool \
     encrypted the image; pull it again, and if that fails too have it encrypted again";

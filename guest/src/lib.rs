@@ -12,4 +12,6 @@ pub mod keys;
 pub mod steps;
 
 #[cfg(feature = "component")]
+mod brokered;
+#[cfg(feature = "component")]
 mod component;

@@ -18,6 +18,7 @@ use std::process::ExitCode;
 
 use keycell_guest::failure::Failure;
 use keycell_guest::{keys, steps};
+use ocicrypt::broker::NoBroker;
 use ocicrypt::keyring::KeyRing;
 use zeroize::Zeroizing;
 
@@ -100,7 +101,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     })?;
     let mut ring = KeyRing::new();
     keys::add_directory(&mut ring, &arguments.keys);
-    let key = steps::unwrap(&payload, None, ring)?;
+    let key = steps::unwrap(&payload, None, ring, &mut NoBroker)?;
     steps::decrypt(&key, stdin, io::stdout().lock())
 }
 

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 
 use getrandom::SysRng;
+use ocicrypt::broker::Broker;
 use ocicrypt::keyring::{KeyRing, Skipped};
 use ocicrypt::layer::{LayerKey, PlainReader};
 use ocicrypt::payload::Payload;
@@ -10,7 +11,8 @@ use ocicrypt::unwrap;
 
 use crate::failure::Failure;
 
-/// Finds the key of the layer: with the keys in `ring`, then with those in the payload itself.
+/// Finds the key of the layer: with the keys in `ring`, then with those in the payload itself, and
+/// with those that only `broker` reaches.
 ///
 /// `media_type` is what containerd says about the layer; it stands in where the payload says
 /// nothing.
@@ -21,6 +23,7 @@ pub fn unwrap(
     payload: &[u8],
     media_type: Option<&str>,
     mut ring: KeyRing,
+    broker: &mut dyn Broker,
 ) -> Result<LayerKey, Failure> {
     let mut payload = Payload::parse(payload)?;
     if payload.descriptor.media_type.is_empty() {
@@ -29,7 +32,8 @@ pub fn unwrap(
     ring.add_parameters(&payload.parameters);
     // One line each, on success too: the host writes them to its log.
     ring.skipped().iter().for_each(|skipped| eprintln!("passed over {skipped}"));
-    unwrap::unwrap(&payload, &ring, &mut SysRng).map_err(|error| Failure::no_key(&error, &ring))
+    unwrap::unwrap_with(&payload, &ring, broker, &mut SysRng)
+        .map_err(|error| Failure::no_key(&error, &ring))
 }
 
 /// How many files that are no keys a message names.

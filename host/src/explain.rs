@@ -3,29 +3,44 @@
 use std::path::Path;
 
 use crate::args::CipherSide;
+use crate::broker::Broker;
 use crate::contract::KeyFile;
 use crate::limits::{self, Limits};
 
+/// Where the guest finds private keys.
+pub struct Keys<'a> {
+    /// The directory that is granted.
+    pub directory: Option<&'a Path>,
+    /// Files that are handed over.
+    pub files: &'a [KeyFile],
+}
+
+/// Names of files, or of tokens, that are listed at most.
+const LISTED: usize = 8;
+
 /// The grants of the first instance.
 pub fn unwrap(
-    directory: Option<&Path>,
-    key_files: &[KeyFile],
+    keys: &Keys<'_>,
+    broker: &Broker,
+    tokens: &[String],
     payload: usize,
     limits: &Limits,
 ) -> String {
-    let keys = match (directory, key_files) {
+    let keys = match (keys.directory, keys.files) {
         (Some(path), _) => format!("`{}` as `/keys`, read-only", path.display()),
         (None, []) => "none".to_owned(),
-        (None, files) => {
-            let names = files.iter().map(|file| format!("`{}`", file.name));
-            names.collect::<Vec<_>>().join(", ") + ", as bytes"
-        }
+        (None, files) => list(files.iter().map(|file| file.name.as_str())) + ", as bytes",
+    };
+    let brokered = match tokens {
+        [] => "key providers that are configured, by name".to_owned(),
+        tokens => list(tokens.iter().map(String::as_str)) + " and key providers, by name",
     };
     table(
         "unwrap",
         &[
             ("payload", true, format!("{payload} bytes from descriptor 3")),
             ("private keys", keys != "none", keys),
+            ("key providers, tokens", broker.is_configured(), brokered),
             ("random numbers", true, "for blinding".to_owned()),
             ("memory", true, format!("{} MiB", limits::MEMORY >> 20)),
             ("time", true, format!("{} seconds", limits.unwrap_seconds)),
@@ -50,10 +65,18 @@ pub fn decrypt(cipher: CipherSide) -> String {
             ("memory", true, format!("{} MiB", limits::MEMORY >> 20)),
             ("payload", false, String::new()),
             ("private keys", false, String::new()),
+            ("key providers, tokens", false, String::new()),
             ("random numbers", false, String::new()),
             ("files, network, environment, clock, processes", false, String::new()),
         ],
     )
+}
+
+fn list<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = names.len().saturating_sub(LISTED);
+    let names = names.take(LISTED).map(|name| format!("`{name}`")).collect::<Vec<_>>();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    names.join(", ") + &more
 }
 
 fn table(step: &str, rows: &[(&str, bool, String)]) -> String {

@@ -10,8 +10,9 @@ use wasmtime_wasi::p2::DynPollable;
 use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, io, random};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 
+use crate::broker::Broker;
 use crate::cipher::Loan;
-use crate::contract::keycell::decoder::{cipher, types};
+use crate::contract::keycell::decoder::{broker, cipher, providers, tokens, types};
 use crate::limits;
 use crate::streams::{Closed, GuestLog};
 
@@ -23,6 +24,10 @@ pub struct Instance {
     limits: Limiter,
     /// The host's cipher.
     pub loan: Option<Loan>,
+    /// Key providers and tokens.
+    pub broker: Broker,
+    /// The keys in tokens, as they may be shown.
+    pub tokens: Vec<String>,
     /// Random numbers.
     entropy: bool,
 }
@@ -63,7 +68,15 @@ impl Instance {
             .table_elements(100_000)
             .build();
         let limits = Limiter { limits, memory: 0, exhausted: false };
-        Self { wasi: Self::context(log).build(), table, limits, loan: None, entropy: false }
+        Self {
+            wasi: Self::context(log).build(),
+            table,
+            limits,
+            loan: None,
+            broker: Broker::none(),
+            tokens: Vec::new(),
+            entropy: false,
+        }
     }
 
     /// No argument, no variable, no file, no stream but the log.
@@ -167,6 +180,9 @@ pub fn linker(engine: &Engine) -> Result<Linker<Instance>> {
 
     types::add_to_linker::<_, HasSelf<Instance>>(l, |instance| instance)?;
     cipher::add_to_linker::<_, HasSelf<Instance>>(l, |instance| instance)?;
+    broker::add_to_linker::<_, HasSelf<Instance>>(l, |instance| instance)?;
+    providers::add_to_linker::<_, HasSelf<Instance>>(l, |instance| instance)?;
+    tokens::add_to_linker::<_, HasSelf<Instance>>(l, |instance| instance)?;
     Ok(linker)
 }
 

@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use keycell_broker_protocol::Found;
+use zeroize::Zeroize;
 
+use crate::broker::Broker;
 use crate::contract::{Failure, KeyFile};
-use crate::failures::plain;
+use crate::failures::{plain, with_hint};
 use crate::limits;
 
 /// Passwords lie beside their key under its name and one of these.
@@ -23,6 +26,15 @@ pub enum Keys {
     Directory(PathBuf),
     /// One file and its password: the guest gets their bytes, not the directory that they lie in.
     Files(Vec<KeyFile>),
+    /// What the broker has sorted, where PKCS#11 modules are allowed.
+    Sorted {
+        /// Files that are no PKCS#11 key files, as bytes for the guest.
+        files: Vec<KeyFile>,
+        /// Keys in tokens, as they may be shown.
+        tokens: Vec<String>,
+        /// What was passed over, a line each for the log.
+        skipped: Vec<String>,
+    },
 }
 
 impl Keys {
@@ -47,6 +59,34 @@ impl Keys {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::Missing),
             Err(error) => Err(unreadable(path, &plain(&error))),
         }
+    }
+
+    /// Has the broker take PKCS#11 key files out, where modules are allowed: a PIN is not for the
+    /// guest. A broker that cannot tell is an error, because the directory may hold some.
+    ///
+    /// # Errors
+    /// Why the broker cannot tell.
+    pub fn without_tokens(self, path: Option<&Path>, broker: &mut Broker) -> Result<Self, Failure> {
+        let (Some(path), Self::Directory(_) | Self::Files(_)) = (path, &self) else {
+            return Ok(self);
+        };
+        let Some(all) = broker.keys(path).map_err(unsorted)? else { return Ok(self) };
+        let (mut files, mut tokens, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
+        for found in all {
+            match found {
+                Found::Token(shown) => tokens.push(shown),
+                Found::File { name, content } => {
+                    files.push(KeyFile { name, content: content.to_vec() });
+                }
+                Found::Skipped { name, reason } => {
+                    skipped.push(format!("passed over `{name}`: {reason}"));
+                }
+            }
+        }
+        if let Self::Files(mut files) = self {
+            files.iter_mut().for_each(|file| file.content.zeroize()); // read a second time
+        }
+        Ok(Self::Sorted { files, tokens, skipped })
     }
 }
 
@@ -112,6 +152,14 @@ fn read(file: std::fs::File) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("larger than 1 MiB, so no private key"));
     }
     Ok(content)
+}
+
+fn unsorted(why: String) -> Failure {
+    with_hint(
+        format!("cannot take the PKCS#11 key files out of the keys directory: {why}"),
+        "`keycell-broker` belongs beside `ctd-decoder`; where no PKCS#11 token is used, remove \
+         `OCICRYPT_CONFIG` and `/etc/ocicrypt.conf`",
+    )
 }
 
 fn unreadable(path: &Path, why: &str) -> Failure {

@@ -3,11 +3,14 @@
 //!
 //! It parses nothing that an image or a key file says: payload and keys pass through as bytes.
 //! The way of one layer: [`args`] and [`descriptors`] take what containerd gave, [`steps`] runs
-//! the guest's two steps with the grants of [`instance`], [`cipher`] decrypts, [`ledger`] keeps
+//! the guest's two steps with the grants of [`instance`], [`broker`] asks providers and tokens,
+//! [`cipher`] decrypts, [`ledger`] keeps
 //! the books that decide, and [`message`] is all that is ever said.
 
 pub mod args;
 pub mod artefact;
+pub mod broker;
+pub mod brokered;
 pub mod cipher;
 pub mod contract;
 pub mod deadline;

@@ -28,6 +28,17 @@ impl Default for Limits {
     }
 }
 
+/// Seconds that key providers and tokens may take for one layer, all together: two that do not
+/// answer, and then it is over.
+pub const BROKER_SECONDS: u64 = 60;
+
+/// Seconds that one of them may take: what Go's key providers have in other programs; Go
+/// ctd-decoder waits for ever.
+pub const BROKER_CALL_SECONDS: u64 = 30;
+
+/// How often they may be asked for one layer: a wrong PIN locks a token after a few.
+pub const BROKER_CALLS: u32 = 64;
+
 /// What a guest may say on its standard error, in bytes; the rest is dropped.
 pub const GUEST_STDERR: usize = 64 * 1024;
 

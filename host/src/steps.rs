@@ -8,6 +8,7 @@ use zeroize::Zeroize;
 
 use crate::args::{CipherSide, Job};
 use crate::artefact::Artefact;
+use crate::broker::Broker;
 use crate::cipher::{Loan, checked};
 use crate::contract::{DecoderPre, Failure, LayerKey, Request};
 use crate::descriptors::PayloadFault;
@@ -35,12 +36,14 @@ pub fn run(
     if !descriptors::stdout_was_open() {
         return Err(failures::no_stdout().into());
     }
-    let keys = Keys::find(job.keys.as_deref())?;
+    // Before the guest: what a broker starts must not inherit anything of it.
+    let mut broker = Broker::start();
+    let keys = Keys::find(job.keys.as_deref())?.without_tokens(job.keys.as_deref(), &mut broker)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.map_err(|error| broken_host(error.into()))?;
     runtime.block_on(async {
         let host = Host::start(guest, limits)?;
-        let key = host.unwrap(job, payload, keys, log).await?;
+        let key = host.unwrap(job, payload, keys, broker, log).await?;
         host.decrypt(job, key, log).await
     })
 }
@@ -68,30 +71,34 @@ impl Host {
         job: &Job,
         payload: Vec<u8>,
         keys: Keys,
+        broker: Broker,
         log: &Log,
     ) -> Result<layer::LayerKey, Failure> {
         let is_missing = matches!(keys, Keys::Missing);
-        let (directory, key_files) = match keys {
-            Keys::NotConfigured | Keys::Missing => (None, Vec::new()),
-            Keys::Directory(path) => (Some(path), Vec::new()),
-            Keys::Files(files) => (None, files),
+        let (directory, key_files, tokens) = match keys {
+            Keys::NotConfigured | Keys::Missing => (None, Vec::new(), Vec::new()),
+            Keys::Directory(path) => (Some(path), Vec::new(), Vec::new()),
+            Keys::Files(files) => (None, files, Vec::new()),
+            Keys::Sorted { files, tokens, skipped } => {
+                skipped.iter().for_each(|line| log.write(&message::cleaned(line)));
+                (None, files, tokens)
+            }
         };
         let of_keys = KeyPath { path: job.keys.as_deref(), is_missing };
         let said = GuestLog::default();
         let instance = Instance::for_unwrap(directory.as_deref(), &said);
-        let instance = instance.map_err(|error| of_keys.cannot_be_opened(&error))?;
+        let mut instance = instance.map_err(|error| of_keys.cannot_be_opened(&error))?;
         if job.explain {
-            message::say(&explain::unwrap(
-                directory.as_deref(),
-                &key_files,
-                payload.len(),
-                &self.limits,
-            ));
+            let keys = explain::Keys { directory: directory.as_deref(), files: &key_files };
+            message::say(&explain::unwrap(&keys, &broker, &tokens, payload.len(), &self.limits));
         }
+        let seconds = self.limits.unwrap_seconds;
+        let patience = if broker.is_configured() { limits::BROKER_SECONDS } else { 0 };
+        instance.broker = broker;
+        instance.tokens = tokens;
         let mut store = instance.into_store(&self.engine);
-        store.epoch_deadline_trap();
-        store.set_epoch_deadline(self.limits.unwrap_seconds);
-        deadline::arm(self.limits.unwrap_seconds);
+        trap_when_late(&mut store, seconds);
+        deadline::arm(seconds + patience);
 
         let media_type = std::env::var("STREAM_PROCESSOR_MEDIATYPE").ok();
         let mut request = Request { payload, media_type, key_files };
@@ -161,6 +168,21 @@ fn verdict(side: CipherSide, answer: Result<(), Failure>, ledger: &Ledger) -> Re
     }
     let _ = books.let_go(); // what goes wrong with it is in the books
     books.take_fault().map_or(Ok(()), |fault| Err(fault.into()))
+}
+
+/// The seconds that a broker takes are not the guest's.
+fn trap_when_late(store: &mut Store<Instance>, seconds: u64) {
+    let mut granted = 0;
+    store.set_epoch_deadline(seconds);
+    store.epoch_deadline_callback(move |store| {
+        let brokered = store.data().broker.seconds();
+        if brokered == granted {
+            return Err(Trap::Interrupt.into());
+        }
+        let more = brokered - granted;
+        granted = brokered;
+        Ok(UpdateDeadline::Continue(more))
+    });
 }
 
 /// A guest that computes without moving a byte is stopped; one that waits for a slow registry is

@@ -67,7 +67,9 @@ impl PrivateKey {
         } else if bytes.trim_ascii_start().starts_with(b"{") {
             jwk::parse(bytes, &mut parsed);
         } else {
-            parsed.add(Err(NotAKey::Unknown));
+            let is_token =
+                bytes.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"pkcs11:"));
+            parsed.add(Err(if is_token { NotAKey::Pkcs11 } else { NotAKey::Unknown }));
         }
         // Parameters of a curve by themselves, or a PEM label in the middle of a line.
         if parsed.is_empty() {
@@ -207,6 +209,9 @@ pub enum NotAKey {
     /// Neither PEM nor DER nor a JSON Web Key.
     #[error("not a key in PEM, DER or JWK form")]
     Unknown,
+    /// A PKCS#11 key file, which names a key in a token.
+    #[error("a PKCS#11 key file, and no PKCS#11 module is allowed (`OCICRYPT_CONFIG`)")]
+    Pkcs11,
     /// A public key.
     #[error("a public key, not a private one")]
     PublicKey,

@@ -3,7 +3,8 @@
 //! An encrypted layer is AES-256-CTR with an HMAC ([`layer`]). Its key is wrapped for each
 //! recipient and stands in the annotations of the layer, which containerd hands to a decoder
 //! together with private keys, as a [`payload`]. From there to the key of the layer it is
-//! [`unwrap`](mod@unwrap), with the private keys of a [`keyring`].
+//! [`unwrap`](mod@unwrap), with the private keys of a [`keyring`], and with those that a [`broker`]
+//! reaches.
 //!
 //! The crate reads nothing, writes nothing and has no clock: bytes come in as arguments, and random
 //! numbers, which blind private-key operations, from a generator that the caller passes.
@@ -49,6 +50,8 @@ pub mod layer;
 #[cfg(feature = "unwrap")]
 pub mod annotation;
 #[cfg(feature = "unwrap")]
+pub mod broker;
+#[cfg(feature = "unwrap")]
 pub mod jwe;
 #[cfg(feature = "unwrap")]
 pub mod key;
@@ -62,6 +65,8 @@ pub mod options;
 pub mod payload;
 #[cfg(feature = "unwrap")]
 pub mod pgp;
+#[cfg(feature = "unwrap")]
+pub mod pkcs11;
 #[cfg(feature = "unwrap")]
 pub mod pkcs7;
 #[cfg(feature = "unwrap")]

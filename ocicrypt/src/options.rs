@@ -130,6 +130,14 @@ pub fn layer_key(
     Ok(LayerKey::new(&public.cipher, &private.key, nonce, &public.hmac, digest)?)
 }
 
+/// [`layer_key`] from private options as they were wrapped.
+///
+/// # Errors
+/// Those of [`PrivateOptions::parse`] and [`layer_key`].
+pub fn layer_key_of(sealed: &[u8], public: &PublicOptions) -> Result<LayerKey, OptionsError> {
+    layer_key(&PrivateOptions::parse(sealed)?, public)
+}
+
 /// Reads members of one half as Go's `encoding/json` does.
 struct Reader<'a> {
     which: &'static str,

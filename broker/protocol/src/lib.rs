@@ -1,3 +1,260 @@
 //! What Keycell's host and its broker say to each other, over a pair of pipes.
+//!
+//! A message is a frame: its length in four bytes, big-endian, then that many bytes: a kind, and
+//! its fields, each behind its own length. The host asks, the broker answers, one after the other.
+//! The broker is the operator's program, but what it says passes through a library of somebody
+//! else (a PKCS#11 module, TLS), so both sides take the other's frames for hostile.
 
 #![forbid(unsafe_code)]
+
+mod fields;
+
+use std::io::{self, Read, Write};
+
+use zeroize::Zeroizing;
+
+use fields::{Reader, Writer};
+
+/// The longest frame, in bytes: a payload's parameters, or all files of a keys directory.
+pub const MAX_FRAME: usize = 64 * 1024 * 1024;
+
+/// What the host asks for.
+pub enum Request {
+    /// What lies in the keys directory, or key file, of this path. Answered with
+    /// [`Response::Keys`], or [`Response::NotConfigured`] where no PKCS#11 module may be loaded.
+    Keys {
+        /// The path, in the system's own bytes.
+        path: Vec<u8>,
+    },
+    /// RSA-OAEP in a PKCS#11 token, with an empty label.
+    Token {
+        /// With which key.
+        key: TokenKey,
+        /// The hash of OAEP and of its mask.
+        hash: OaepHash,
+        /// What to decrypt.
+        blob: Vec<u8>,
+        /// How long it may take.
+        milliseconds: u32,
+    },
+    /// A wrapped key for a key provider.
+    Provider {
+        /// The name of the provider.
+        name: String,
+        /// The wrapped key.
+        wrapped: Vec<u8>,
+        /// The parameters that the payload has for this provider.
+        parameters: Vec<Zeroizing<Vec<u8>>>,
+        /// How long it may take.
+        milliseconds: u32,
+    },
+}
+
+/// A key in a token.
+pub enum TokenKey {
+    /// A key file among the configured keys: its place among the [`Found::Token`] of the answer
+    /// to [`Request::Keys`], counted from 0.
+    Configured(u32),
+    /// A key file that came with the payload.
+    Given(Zeroizing<Vec<u8>>),
+}
+
+/// The hashes that the format knows for OAEP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OaepHash {
+    /// SHA-1.
+    Sha1,
+    /// SHA-256.
+    Sha256,
+}
+
+/// What the broker answers.
+pub enum Response {
+    /// The operator has not configured what was asked for.
+    NotConfigured,
+    /// It did not work. A line for the operator.
+    Failed(String),
+    /// What lies among the configured keys.
+    Keys(Vec<Found>),
+    /// What was wrapped.
+    Opened(Zeroizing<Vec<u8>>),
+}
+
+/// Something that lies among the configured keys.
+pub enum Found {
+    /// A PKCS#11 key file, as it may be shown: no PIN, no path of a module.
+    Token(String),
+    /// Another file: for the guest.
+    File {
+        /// Its path within the directory.
+        name: String,
+        /// Its bytes.
+        content: Zeroizing<Vec<u8>>,
+    },
+    /// Something that was passed over.
+    Skipped {
+        /// Its path within the directory.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A frame that is not what the other side should have sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed;
+
+impl Request {
+    /// The frame's bytes, without its length.
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let mut writer = Writer::default();
+        match self {
+            Self::Keys { path } => writer.number(0).bytes(path),
+            Self::Token { key, hash, blob, milliseconds } => {
+                writer.number(1);
+                match key {
+                    TokenKey::Configured(index) => writer.number(0).number(*index),
+                    TokenKey::Given(file) => writer.number(1).bytes(file),
+                };
+                writer.number(u32::from(*hash == OaepHash::Sha256));
+                writer.bytes(blob).number(*milliseconds)
+            }
+            Self::Provider { name, wrapped, parameters, milliseconds } => {
+                writer.number(2).bytes(name.as_bytes()).bytes(wrapped);
+                writer.number(parameters.len() as u32);
+                parameters.iter().for_each(|parameter| _ = writer.bytes(parameter));
+                writer.number(*milliseconds)
+            }
+        };
+        writer.finish()
+    }
+
+    /// Reads what [`Request::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    pub fn decode(frame: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader(frame);
+        let request = match reader.number()? {
+            0 => Self::Keys { path: reader.bytes()?.to_vec() },
+            1 => Self::Token {
+                key: match reader.number()? {
+                    0 => TokenKey::Configured(reader.number()?),
+                    1 => TokenKey::Given(Zeroizing::new(reader.bytes()?.to_vec())),
+                    _ => return Err(Malformed),
+                },
+                hash: match reader.number()? {
+                    0 => OaepHash::Sha1,
+                    1 => OaepHash::Sha256,
+                    _ => return Err(Malformed),
+                },
+                blob: reader.bytes()?.to_vec(),
+                milliseconds: reader.number()?,
+            },
+            2 => Self::Provider {
+                name: reader.text()?,
+                wrapped: reader.bytes()?.to_vec(),
+                parameters: reader.list(|reader| Ok(Zeroizing::new(reader.bytes()?.to_vec())))?,
+                milliseconds: reader.number()?,
+            },
+            _ => return Err(Malformed),
+        };
+        reader.end()?;
+        Ok(request)
+    }
+}
+
+impl Response {
+    /// The frame's bytes, without its length.
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let mut writer = Writer::default();
+        match self {
+            Self::NotConfigured => _ = writer.number(0),
+            Self::Failed(why) => _ = writer.number(1).bytes(why.as_bytes()),
+            Self::Opened(options) => _ = writer.number(2).bytes(options),
+            Self::Keys(found) => {
+                writer.number(3).number(found.len() as u32);
+                for found in found {
+                    match found {
+                        Found::Token(shown) => writer.number(0).bytes(shown.as_bytes()),
+                        Found::File { name, content } => {
+                            writer.number(1).bytes(name.as_bytes()).bytes(content)
+                        }
+                        Found::Skipped { name, reason } => {
+                            writer.number(2).bytes(name.as_bytes()).bytes(reason.as_bytes())
+                        }
+                    };
+                }
+            }
+        }
+        writer.finish()
+    }
+
+    /// Reads what [`Response::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    pub fn decode(frame: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader(frame);
+        let response = match reader.number()? {
+            0 => Self::NotConfigured,
+            1 => Self::Failed(reader.text()?),
+            2 => Self::Opened(Zeroizing::new(reader.bytes()?.to_vec())),
+            3 => Self::Keys(reader.list(|reader| {
+                Ok(match reader.number()? {
+                    0 => Found::Token(reader.text()?),
+                    1 => Found::File {
+                        name: reader.text()?,
+                        content: Zeroizing::new(reader.bytes()?.to_vec()),
+                    },
+                    2 => Found::Skipped { name: reader.text()?, reason: reader.text()? },
+                    _ => return Err(Malformed),
+                })
+            })?),
+            _ => return Err(Malformed),
+        };
+        reader.end()?;
+        Ok(response)
+    }
+}
+
+/// Writes `frame` behind its length.
+///
+/// # Errors
+/// Of the stream.
+pub fn write_frame(stream: &mut impl Write, frame: &[u8]) -> io::Result<()> {
+    let length = frame_length(frame)?;
+    stream.write_all(&length)?;
+    stream.write_all(frame)?;
+    stream.flush()
+}
+
+/// What stands before `frame`.
+///
+/// # Errors
+/// A frame longer than [`MAX_FRAME`].
+pub fn frame_length(frame: &[u8]) -> io::Result<[u8; 4]> {
+    match u32::try_from(frame.len()) {
+        Ok(length) if frame.len() <= MAX_FRAME => Ok(length.to_be_bytes()),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
+/// Reads the next frame. `None`: the other side is gone.
+///
+/// # Errors
+/// Of the stream; a frame longer than [`MAX_FRAME`], or cut off.
+pub fn read_frame(stream: &mut impl Read) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    let mut length = [0; 4];
+    match stream.read_exact(&mut length) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        read => read?,
+    }
+    let length = u32::from_be_bytes(length) as usize;
+    if length > MAX_FRAME {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut frame = Zeroizing::new(vec![0; length]);
+    stream.read_exact(&mut frame)?;
+    Ok(Some(frame))
+}

@@ -6,7 +6,7 @@ use super::{Outcome, Reasons, SchemeFailure};
 use crate::annotation::WrappedKeys;
 use crate::keyring::{KeyRing, describe};
 use crate::layer::LayerKey;
-use crate::options::{self, PrivateOptions, PublicOptions};
+use crate::options::{PublicOptions, layer_key_of};
 use crate::pkcs7::{Envelope, Search, Which};
 
 /// First tries the keys whose certificates are named, on all wrapped keys, because they are
@@ -20,10 +20,7 @@ pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
     if ring.is_empty() {
         return Err(SchemeFailure::new(keys, Outcome::NoKeys));
     }
-    let mut reasons = Reasons::default();
-    for item in &keys.not_base64 {
-        reasons.add(*item, "malformed: not base64".to_owned());
-    }
+    let mut reasons = Reasons::of(keys);
     let mut envelopes = Vec::new();
     for (item, bytes) in &keys.items {
         match Envelope::parse(bytes) {
@@ -31,11 +28,7 @@ pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
             Err(error) => reasons.add(*item, error.to_string()),
         }
     }
-    let accept = |content: &[u8]| {
-        let private = PrivateOptions::parse(content);
-        let key = private.and_then(|private| options::layer_key(&private, public));
-        key.map_err(|error| error.to_string())
-    };
+    let accept = |content: &[u8]| layer_key_of(content, public).map_err(|error| error.to_string());
     let mut search = Search::new(ring);
     for which in [Which::Named, Which::AnyKey] {
         for (_, envelope) in &mut envelopes {
@@ -63,5 +56,5 @@ fn tried(search: &Search<'_>, ring: &KeyRing, reasons: Reasons) -> Outcome {
         1 => "with 1 certificate".to_owned(),
         count => format!("with {count} certificates"),
     };
-    Outcome::Tried { tried, of, keys: format!("{keys}, {certificates}"), reasons: reasons.reasons }
+    reasons.tried(tried, of, format!("{keys}, {certificates}"))
 }

@@ -1,0 +1,260 @@
+//! The broker: a program beside this one that asks key providers and PKCS#11 tokens. It is started
+//! before the guest, only where the operator has configured one of them, and is gone before the
+//! layer flows. What it says passes to the guest or into a message; nothing here looks into it.
+
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use keycell_broker_protocol::{Found, MAX_FRAME, Request, Response, frame_length};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process_group};
+use zeroize::Zeroizing;
+
+use crate::failures::plain;
+use crate::limits;
+
+/// The program, beside this one.
+const PROGRAM: &str = "keycell-broker";
+
+/// What names the operator's key providers.
+const PROVIDERS: &str = "OCICRYPT_KEYPROVIDER_CONFIG";
+
+/// What names the PKCS#11 modules that may be loaded.
+const TOKENS: &str = "OCICRYPT_CONFIG";
+
+/// The file for [`TOKENS`] where that is not set, after the user's own.
+const TOKENS_FILE: &str = "/etc/ocicrypt.conf";
+
+/// Variables that the broker gets to see. It finds configuration and programs with them.
+const VARIABLES: [&str; 5] = [PROVIDERS, TOKENS, "XDG_CONFIG_HOME", "HOME", "PATH"];
+
+/// A broker, as far as one is configured.
+pub struct Broker {
+    state: State,
+    /// PKCS#11 modules may be configured.
+    has_tokens: bool,
+    /// What is left for all calls together.
+    left: Duration,
+    calls: u32,
+}
+
+enum State {
+    NotConfigured,
+    Running(Process),
+    /// It could not be started, or has broken down: why.
+    Broken(String),
+}
+
+impl Broker {
+    /// Starts the program, if a provider or a token is configured. If that fails, every call says
+    /// so: layers that need none of them must not suffer.
+    ///
+    /// # Ambient Authority
+    /// Runs `keycell-broker`, which lies beside this program, with the rights of this process.
+    pub fn start() -> Self {
+        let has_tokens = has_tokens();
+        if !has_tokens && !is_set(PROVIDERS) {
+            return Self::none();
+        }
+        let state = Process::start().map_or_else(State::Broken, State::Running);
+        Self { state, has_tokens, left: Duration::from_secs(limits::BROKER_SECONDS), calls: 0 }
+    }
+
+    /// A broker for which nothing is configured.
+    pub fn none() -> Self {
+        Self { state: State::NotConfigured, has_tokens: false, left: Duration::ZERO, calls: 0 }
+    }
+
+    /// Whether anything is configured.
+    pub fn is_configured(&self) -> bool {
+        !matches!(self.state, State::NotConfigured)
+    }
+
+    /// What lies in the keys directory, or key file, where PKCS#11 modules are allowed: PINs
+    /// stay in the broker. `None` where the guest may look itself.
+    ///
+    /// # Errors
+    /// Why the broker cannot tell.
+    pub fn keys(&mut self, path: &Path) -> Result<Option<Vec<Found>>, String> {
+        if !self.has_tokens {
+            return Ok(None);
+        }
+        let path = std::path::absolute(path).map_err(|error| plain(&error))?;
+        let path = path.as_os_str().as_bytes().to_vec();
+        match self.ask(|_| Request::Keys { path }) {
+            Response::NotConfigured => Ok(None),
+            Response::Keys(found) => Ok(Some(found)),
+            Response::Failed(why) => Err(why),
+            Response::Opened(_) => Err("the broker gave the wrong answer".to_owned()),
+        }
+    }
+
+    /// Asks the broker, and waits. `request` is made with the time that it may take, in
+    /// milliseconds.
+    pub fn ask(&mut self, request: impl FnOnce(u32) -> Request) -> Response {
+        let process = match &mut self.state {
+            State::NotConfigured => return Response::NotConfigured,
+            State::Broken(why) => return Response::Failed(why.clone()),
+            State::Running(process) => process,
+        };
+        self.calls += 1;
+        if self.calls > limits::BROKER_CALLS || self.left.is_zero() {
+            let why = "gave up after many keys that providers and tokens did not open";
+            return Response::Failed(why.to_owned());
+        }
+        let time = self.left.min(Duration::from_secs(limits::BROKER_CALL_SECONDS));
+        let frame = request(time.as_millis() as u32).encode();
+        let started = Instant::now();
+        let answer = process.exchange(&frame, started + time + GRACE);
+        self.left = self.left.saturating_sub(started.elapsed());
+        let answer = answer.and_then(|frame| {
+            Response::decode(&frame).map_err(|_| "it gave a malformed answer".to_owned())
+        });
+        answer.unwrap_or_else(|why| {
+            let why = format!("the broker failed: {why}");
+            self.state = State::Broken(why.clone());
+            Response::Failed(why)
+        })
+    }
+
+    /// Seconds that calls have taken so far, rounded up.
+    pub fn seconds(&self) -> u64 {
+        let spent = Duration::from_secs(limits::BROKER_SECONDS).saturating_sub(self.left);
+        if self.calls == 0 { 0 } else { spent.as_secs() + 1 }
+    }
+}
+
+/// The broker keeps time itself and has the better words; this much later it is killed.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Whether one of the variables is set, or one of the files there, in which Go's library looks for
+/// PKCS#11 modules. What they say is the broker's business.
+fn has_tokens() -> bool {
+    let below = |name, path| {
+        let home = std::env::var_os(name).unwrap_or_default();
+        !home.is_empty() && Path::new(&home).join(path).exists()
+    };
+    is_set(TOKENS)
+        || below("XDG_CONFIG_HOME", "ocicrypt.conf")
+        || below("HOME", ".config/ocicrypt.conf")
+        || Path::new(TOKENS_FILE).exists()
+}
+
+fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| !value.is_empty())
+}
+
+/// The running program. Killed when dropped, with all that it has started.
+struct Process {
+    child: Child,
+    requests: ChildStdin,
+    answers: ChildStdout,
+}
+
+impl Process {
+    fn start() -> Result<Self, String> {
+        let path = beside()?;
+        let shown = path.display().to_string();
+        let mut command = Command::new(path);
+        command.env_clear().current_dir("/").process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        for name in VARIABLES {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        let mut child = command.spawn().map_err(|error| {
+            let why = plain(&error);
+            format!("cannot start `{shown}`, which asks key providers and tokens: {why}")
+        })?;
+        let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err("the broker has no pipes".to_owned());
+        };
+        let process = Self { child, requests, answers };
+        // A broker that does not read, or not answer, must not make this process wait.
+        for pipe in [process.requests.as_fd(), process.answers.as_fd()] {
+            rustix::io::ioctl_fionbio(pipe, true).map_err(|error| error.to_string())?;
+        }
+        Ok(process)
+    }
+
+    fn exchange(&mut self, frame: &[u8], until: Instant) -> Result<Zeroizing<Vec<u8>>, String> {
+        let length = frame_length(frame).map_err(|_| "the request is too long".to_owned())?;
+        self.write(&length, until)?;
+        self.write(frame, until)?;
+        let mut length = [0; 4];
+        self.read(&mut length, until)?;
+        let length = u32::from_be_bytes(length) as usize;
+        if length > MAX_FRAME {
+            return Err("its answer is too long".to_owned());
+        }
+        let mut answer = Zeroizing::new(vec![0; length]);
+        self.read(&mut answer, until)?;
+        Ok(answer)
+    }
+
+    fn write(&mut self, mut bytes: &[u8], until: Instant) -> Result<(), String> {
+        while !bytes.is_empty() {
+            match self.requests.write(bytes) {
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) => again(&error, &self.requests, PollFlags::OUT, until)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, mut buffer: &mut [u8], until: Instant) -> Result<(), String> {
+        while !buffer.is_empty() {
+            match self.answers.read(buffer) {
+                Ok(0) => return Err("it has ended".to_owned()),
+                Ok(read) => buffer = &mut buffer[read..],
+                Err(error) => again(&error, &self.answers, PollFlags::IN, until)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process_group(group, Signal::KILL); // it may have ended by itself
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// The broker, beside this program: a path that nobody's environment leads elsewhere.
+fn beside() -> Result<PathBuf, String> {
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    Ok(own.with_file_name(PROGRAM))
+}
+
+/// Waits until `pipe` is ready, if that is all that `error` means.
+fn again(
+    error: &io::Error,
+    pipe: &impl AsFd,
+    flags: PollFlags,
+    until: Instant,
+) -> Result<(), String> {
+    match error.kind() {
+        io::ErrorKind::Interrupted => return Ok(()),
+        io::ErrorKind::WouldBlock => {}
+        io::ErrorKind::BrokenPipe => return Err("it has ended".to_owned()),
+        _ => return Err(plain(error)),
+    }
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err("it did not answer in time".to_owned());
+    }
+    let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+    match poll(&mut [PollFd::new(pipe, flags)], Some(&left)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(plain(&error.into())),
+    }
+}

@@ -1,0 +1,48 @@
+//! Wrapped keys in JWE.
+
+use rsa::rand_core::TryCryptoRng;
+
+use super::{Outcome, Reasons, SchemeFailure};
+use crate::annotation::WrappedKeys;
+use crate::jwe::{Jwe, Work};
+use crate::keyring::{KeyRing, NamedKey, describe};
+use crate::layer::LayerKey;
+use crate::options::PublicOptions;
+
+pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
+    keys: &WrappedKeys,
+    public: &PublicOptions,
+    ring: &KeyRing,
+    rng: &mut R,
+) -> Result<LayerKey, SchemeFailure> {
+    if ring.is_empty() {
+        return Err(SchemeFailure::new(keys, Outcome::NoKeys));
+    }
+    let mut work = Work::default();
+    let mut tried: Vec<&NamedKey> = Vec::new();
+    let mut reasons = Reasons::of(keys);
+    for (item, bytes) in &keys.items {
+        let opened = Jwe::parse(bytes).map_err(|error| vec![error]).and_then(|jwe| {
+            jwe.decrypt(ring.keys(), rng, &mut work, |key| {
+                if !tried.iter().any(|known| std::ptr::eq(*known, key)) {
+                    tried.push(key);
+                }
+            })
+        });
+        match opened {
+            Ok(opened) => {
+                if let Some(key) = reasons.accept(*item, &opened, public) {
+                    return Ok(key);
+                }
+            }
+            Err(errors) => {
+                errors.iter().for_each(|error| reasons.add(*item, error.to_string()));
+            }
+        }
+    }
+    let described = match tried.len() {
+        0 => format!("0 of {} keys were tried", ring.len()),
+        _ => describe(tried.iter().copied()),
+    };
+    Err(SchemeFailure::new(keys, reasons.tried(tried.len(), ring.len(), described)))
+}

@@ -1,0 +1,44 @@
+//! Wrapped keys in OpenPGP messages.
+
+use rsa::rand_core::TryCryptoRng;
+
+use super::{Outcome, Reasons, SchemeFailure};
+use crate::annotation::WrappedKeys;
+use crate::keyring::{KeyRing, describe_any};
+use crate::layer::LayerKey;
+use crate::options::PublicOptions;
+use crate::pgp::{PgpMessage, Work};
+
+pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
+    keys: &WrappedKeys,
+    public: &PublicOptions,
+    ring: &KeyRing,
+    rng: &mut R,
+) -> Result<LayerKey, SchemeFailure> {
+    let count = ring.pgp_keys().count();
+    if count == 0 {
+        return Err(SchemeFailure::new(keys, Outcome::NoKeys));
+    }
+    let mut work = Work::new(ring.pgp_keys());
+    let mut reasons = Reasons::of(keys);
+    for (item, bytes) in &keys.items {
+        let message = PgpMessage::parse(bytes).map_err(|error| vec![error]);
+        match message.and_then(|message| message.decrypt(&mut work, rng)) {
+            Ok(opened) => {
+                if let Some(key) = reasons.accept(*item, &opened, public) {
+                    return Ok(key);
+                }
+            }
+            Err(errors) => {
+                errors.iter().for_each(|error| reasons.add(*item, error.to_string()));
+            }
+        }
+    }
+    let tried: Vec<_> = work.tried().collect();
+    let tried_count = tried.len();
+    let described = match tried_count {
+        0 => format!("no key was tried: none of the {count} OpenPGP keys is meant"),
+        _ => describe_any(tried),
+    };
+    Err(SchemeFailure::new(keys, reasons.tried(tried_count, count, described)))
+}

@@ -1,0 +1,74 @@
+//! Keys that are wrapped for a PKCS#11 token.
+
+use super::{Outcome, Reasons, SchemeFailure};
+use crate::annotation::WrappedKeys;
+use crate::broker::{Broker, Refusal, TokenKey};
+use crate::keyring::describe_any;
+use crate::layer::LayerKey;
+use crate::options::PublicOptions;
+use crate::payload::Parameters;
+use crate::pkcs11;
+
+/// Operations that a token is asked for at most: it may take a second for each.
+const MAX_OPERATIONS: usize = 64;
+
+/// Tries the keys of the operator first, then those of the payload.
+pub(super) fn unwrap(
+    keys: &WrappedKeys,
+    public: &PublicOptions,
+    parameters: &Parameters,
+    broker: &mut dyn Broker,
+) -> Result<LayerKey, SchemeFailure> {
+    let names = broker.token_keys();
+    let mut tokens: Vec<_> = names
+        .iter()
+        .enumerate()
+        .map(|(index, name)| (TokenKey::Configured(index), format!("`{name}`")))
+        .collect();
+    for (index, file) in parameters.pkcs11_keys().iter().enumerate() {
+        if !file.is_empty() {
+            tokens.push((TokenKey::Given(file), format!("`pkcs11-yamls[{index}]`")));
+        }
+    }
+    if tokens.is_empty() {
+        return Err(SchemeFailure::new(keys, Outcome::NoKeys));
+    }
+    let mut operations = 0;
+    let mut reasons = Reasons::of(keys);
+    for (item, bytes) in &keys.items {
+        let blobs = match pkcs11::parse(bytes) {
+            Ok(blobs) => blobs,
+            Err(error) => {
+                reasons.add(*item, error.to_string());
+                continue;
+            }
+        };
+        for (blob, (token, name)) in
+            blobs.iter().flat_map(|blob| tokens.iter().map(move |token| (blob, token)))
+        {
+            if operations == MAX_OPERATIONS {
+                reasons.add(*item, format!("gave up after {MAX_OPERATIONS} operations"));
+                break;
+            }
+            operations += 1;
+            match broker.token_decrypt(*token, blob.hash, &blob.bytes) {
+                Ok(opened) => {
+                    if let Some(key) = reasons.accept(*item, &opened, public) {
+                        return Ok(key);
+                    }
+                }
+                Err(Refusal::Failed(why)) => reasons.add(*item, format!("{name}: {why}")),
+                Err(Refusal::NotConfigured) => {
+                    reasons.add(*item, format!("{name}: no PKCS#11 module may be loaded"));
+                }
+            }
+        }
+    }
+    let count = tokens.len();
+    let described = match operations {
+        0 => "no key was tried".to_owned(),
+        _ => describe_any(tokens.iter().map(|(_, name)| name)),
+    };
+    let tried = if operations == 0 { 0 } else { count };
+    Err(SchemeFailure::new(keys, reasons.tried(tried, count, described)))
+}
