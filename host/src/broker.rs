@@ -58,10 +58,16 @@ impl Broker {
     /// Runs `keycell-broker`, which lies beside this program, with the rights of this process.
     pub fn start() -> Self {
         let has_tokens = has_tokens();
-        if !has_tokens && !is_set(PROVIDERS) {
-            return Self::none();
-        }
-        let state = Process::start().map_or_else(State::Broken, State::Running);
+        let providers = std::env::var_os(PROVIDERS).filter(|path| !path.is_empty());
+        let state = match providers.as_ref().map(Path::new) {
+            None if !has_tokens => State::NotConfigured,
+            // containerd's default configuration names a file that most nodes do not have.
+            Some(path) if !has_tokens && !path.exists() => State::Broken(format!(
+                "there is no file `{}`, which `{PROVIDERS}` names",
+                path.display()
+            )),
+            _ => Process::start().map_or_else(State::Broken, State::Running),
+        };
         Self { state, has_tokens, left: Duration::from_secs(limits::BROKER_SECONDS), calls: 0 }
     }
 
@@ -70,9 +76,9 @@ impl Broker {
         Self { state: State::NotConfigured, has_tokens: false, left: Duration::ZERO, calls: 0 }
     }
 
-    /// Whether anything is configured.
+    /// Whether there is somebody to ask.
     pub fn is_configured(&self) -> bool {
-        !matches!(self.state, State::NotConfigured)
+        matches!(self.state, State::Running(_))
     }
 
     /// What lies in the keys directory, or key file, where PKCS#11 modules are allowed: PINs

@@ -40,10 +40,10 @@ pub fn unwrap(
         &[
             ("payload", true, format!("{payload} bytes from descriptor 3")),
             ("private keys", keys != "none", keys),
-            ("key providers, tokens", broker.is_configured(), brokered),
             ("random numbers", true, "for blinding".to_owned()),
             ("memory", true, format!("{} MiB", limits::MEMORY >> 20)),
             ("time", true, format!("{} seconds", limits.unwrap_seconds)),
+            ("key providers, tokens", broker.is_configured(), brokered),
             ("encrypted layer", false, String::new()),
             ("plain layer", false, String::new()),
             ("cipher", false, String::new()),

@@ -35,6 +35,7 @@ pub struct Attack {
     inside: bool,
     garbled: bool,
     pipe: bool,
+    provider: bool,
 }
 
 impl Attack {
@@ -51,6 +52,7 @@ impl Attack {
             inside: false,
             garbled: false,
             pipe: false,
+            provider: false,
         }
     }
 
@@ -99,6 +101,12 @@ impl Attack {
     /// With a pipe among the keys that nobody writes to.
     pub fn with_pipe(mut self) -> Self {
         self.pipe = true;
+        self
+    }
+
+    /// With a key provider that is configured, and fails.
+    pub fn with_provider(mut self) -> Self {
+        self.provider = true;
         self
     }
 
@@ -192,6 +200,12 @@ impl Attack {
             .payload(layer.payload(&self.note))
             .layer(layer.encrypted.clone())
             .deadline(Duration::from_secs(40));
+        if self.provider {
+            let config = keys.log().with_extension("json");
+            let providers = r#"{"key-providers":{"plain":{"cmd":{"path":"/bin/false"}}}}"#;
+            fs::write(&config, providers)?;
+            decoder = decoder.env("OCICRYPT_KEYPROVIDER_CONFIG", config);
+        }
         if self.inside {
             decoder = decoder.arg("--cipher").arg("guest");
         }

@@ -146,6 +146,26 @@ refused! {
     decrypt_asks_for_insecure_random: ["random numbers are not granted"];
     unwrap_asks_for_too_much_random: ["random numbers are not granted"];
     unwrap_remembers: ["remember: refused"];
+    unwrap_asks_the_broker: [
+        "provider: refused (Refusal::NotConfigured)", "nameless provider: refused", "list: refused",
+        "; token: refused (Refusal::NotConfigured)",
+        "given token: refused (Refusal::NotConfigured)",
+    ];
+}
+
+#[test]
+fn decrypt_asks_the_broker() -> Result<()> {
+    attack("decrypt_asks_the_broker").with_provider().is_refused(&[
+        "provider: refused (Refusal::NotConfigured)",
+        "list: refused",
+        "; token: refused (Refusal::NotConfigured)",
+        "given token: refused (Refusal::NotConfigured)",
+    ])
+}
+
+#[test]
+fn unwrap_asks_without_end() -> Result<()> {
+    attack("unwrap_asks_without_end").with_provider().is_refused(&["gave up after many keys"])
 }
 
 // Memory, time, handles, words.

@@ -10,6 +10,8 @@ use std::fmt::Debug;
 
 pub use bindings::exports::keycell::decoder::{decrypting, unwrapping};
 pub use bindings::keycell::decoder::cipher::{self, Refusal};
+pub use bindings::keycell::decoder::providers;
+pub use bindings::keycell::decoder::tokens::{self, OaepHash, TokenKey};
 pub use bindings::keycell::decoder::types::{Failure, LayerKey, Request};
 pub use bindings::wasi::io::streams::{InputStream, OutputStream, StreamError};
 

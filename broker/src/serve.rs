@@ -1,0 +1,109 @@
+//! Answers what the host asks, one request after the other, until the host is gone.
+
+use std::ffi::OsStr;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+use keycell_broker_protocol::{
+    OaepHash, Request, Response, TokenKey as Asked, read_frame, write_frame,
+};
+use zeroize::Zeroizing;
+
+use crate::Refusal;
+use crate::files::Sorted;
+use crate::providers::Providers;
+use crate::tokens::{self, Policy, TokenKey};
+
+/// Serves until `requests` ends.
+///
+/// # Errors
+/// Of the streams, and a frame that the host cannot have sent.
+pub fn serve(mut requests: impl Read, mut answers: impl Write) -> io::Result<()> {
+    let mut broker = Broker::default();
+    while let Some(frame) = read_frame(&mut requests)? {
+        let request = Request::decode(&frame).map_err(|_| io::ErrorKind::InvalidData)?;
+        let answer = broker.answer(request).unwrap_or_else(|refusal| match refusal {
+            Refusal::NotConfigured => Response::NotConfigured,
+            Refusal::Failed(why) => Response::Failed(why),
+        });
+        write_frame(&mut answers, &answer.encode())?;
+    }
+    Ok(())
+}
+
+/// What is known so far.
+#[derive(Default)]
+struct Broker {
+    tokens: Vec<TokenKey>,
+    /// Read at the first question for a token.
+    policy: Option<Policy>,
+    /// Read at the first question for a provider.
+    providers: Option<Providers>,
+}
+
+impl Broker {
+    fn answer(&mut self, request: Request) -> Result<Response, Refusal> {
+        match request {
+            Request::Keys { path } => self.keys(Path::new(OsStr::from_bytes(&path))),
+            Request::Token { key, hash, blob, milliseconds } => {
+                self.token(&key, hash, &blob, milliseconds).map(Response::Opened)
+            }
+            Request::Provider { name, wrapped, parameters, milliseconds } => {
+                let providers = match self.providers.take() {
+                    Some(providers) => providers,
+                    None => Providers::configured()?.ok_or(Refusal::NotConfigured)?,
+                };
+                let providers = self.providers.insert(providers);
+                let time = Duration::from_millis(milliseconds.into());
+                providers.unwrap(&name, &wrapped, &parameters, time).map(Response::Opened)
+            }
+        }
+    }
+
+    fn keys(&mut self, path: &Path) -> Result<Response, Refusal> {
+        self.policy()?;
+        let sorted = Sorted::read(path)
+            .map_err(|error| Refusal::Failed(format!("cannot read the keys: {}", error.kind())))?;
+        self.tokens = sorted.tokens;
+        Ok(Response::Keys(sorted.found))
+    }
+
+    fn token(
+        &mut self,
+        key: &Asked,
+        hash: OaepHash,
+        blob: &[u8],
+        milliseconds: u32,
+    ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+        self.policy()?;
+        let policy = self.policy.as_ref().ok_or(Refusal::NotConfigured)?;
+        let given;
+        let key = match key {
+            Asked::Configured(index) => {
+                self.tokens.get(*index as usize).ok_or(Refusal::NotConfigured)?
+            }
+            Asked::Given(file) => {
+                let parsed = TokenKey::parse(file).unwrap_or_else(|| {
+                    Err(Refusal::Failed("not a PKCS#11 key file".to_owned()))
+                });
+                given = parsed?.of_a_stranger();
+                &given
+            }
+        };
+        let hash = match hash {
+            OaepHash::Sha1 => tokens::OaepHash::Sha1,
+            OaepHash::Sha256 => tokens::OaepHash::Sha256,
+        };
+        key.decrypt(policy, hash, blob, Duration::from_millis(milliseconds.into()))
+    }
+
+    /// Finds the policy, if that has not happened yet.
+    fn policy(&mut self) -> Result<(), Refusal> {
+        if self.policy.is_none() {
+            self.policy = Policy::find(|name| std::env::var_os(name))?;
+        }
+        self.policy.as_ref().map(|_| ()).ok_or(Refusal::NotConfigured)
+    }
+}
