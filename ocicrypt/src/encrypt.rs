@@ -31,6 +31,7 @@
 mod aes_kw;
 mod ec;
 mod options;
+mod pkcs11;
 mod public_key;
 mod recipient;
 mod rsa;
@@ -50,6 +51,7 @@ use crate::options::{OptionsError, PublicOptions};
 pub(crate) use self::aes_kw::wrap_aes_key;
 pub(crate) use self::ec::EcPublicKey;
 pub use self::options::private_options;
+pub use self::pkcs11::Pkcs11Hash;
 pub(crate) use self::public_key::{NamedPublicKey, PublicKey};
 use self::recipient::Kind;
 pub use self::recipient::{Recipient, RecipientError};
@@ -110,10 +112,11 @@ fn append<R: TryCryptoRng + ?Sized>(
         return Err(EncryptError::NoRecipients);
     }
     let options = private_options(key);
-    let mut jwe = Vec::new();
+    let (mut jwe, mut pkcs11) = (Vec::new(), Vec::new());
     for recipient in recipients {
         match &recipient.0 {
             Kind::Jwe(recipient) => jwe.push(recipient),
+            Kind::Pkcs11(recipient) => pkcs11.push(recipient),
             Kind::Provider { name, wrapped } => {
                 annotation::append(annotations, &Scheme::Provider(name.clone()), wrapped);
             }
@@ -121,6 +124,10 @@ fn append<R: TryCryptoRng + ?Sized>(
     }
     if !jwe.is_empty() {
         annotation::append(annotations, &Scheme::Jwe, &jwe::encrypt(&jwe, &options, rng)?);
+    }
+    if !pkcs11.is_empty() {
+        let wrapped = pkcs11::encrypt(&pkcs11, &options, rng)?;
+        annotation::append(annotations, &Scheme::Pkcs11, &wrapped);
     }
     Ok(())
 }

@@ -99,13 +99,6 @@ impl PublicKey {
         let key = RsaPublicKey::new(key.modulus.as_bytes(), key.public_exponent.as_bytes());
         Some(key.map(Self::Rsa))
     }
-
-    pub(crate) fn kind(&self) -> KeyKind {
-        match self {
-            Self::Rsa(key) => KeyKind::Rsa { bits: key.bits() },
-            Self::Ec(key) => key.kind(),
-        }
-    }
 }
 
 /// RFC 7518, section 6. As in Go, a key with its private half is refused.

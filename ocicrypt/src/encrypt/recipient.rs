@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::PublicKey;
+use super::pkcs11::{Pkcs11Hash, Pkcs11Recipient};
 use crate::annotation::Scheme;
 use crate::jwe::JweRecipient;
 use crate::key::MAX_BITS;
@@ -15,6 +16,7 @@ pub struct Recipient(pub(super) Kind);
 #[derive(Clone)]
 pub(super) enum Kind {
     Jwe(JweRecipient),
+    Pkcs11(Pkcs11Recipient),
     Provider { name: String, wrapped: Vec<u8> },
 }
 
@@ -35,6 +37,19 @@ impl Recipient {
         JweRecipient::new(named).map(|recipient| Self(Kind::Jwe(recipient)))
     }
 
+    /// A recipient whose private key is in a PKCS#11 token: the content of a file with its public
+    /// key, in the forms of [`Recipient::jwe`] (skopeo's `pkcs11:FILE`). RSA only.
+    ///
+    /// The YAML file with the URI of a key, which Go takes too, is not read here: it takes the
+    /// token to get the public key from it.
+    ///
+    /// # Errors
+    /// [`RecipientError`].
+    pub fn pkcs11(public_key: &[u8], hash: Pkcs11Hash) -> Result<Self, RecipientError> {
+        let named = PublicKey::parse(public_key)?;
+        Pkcs11Recipient::new(named.key, hash).map(|recipient| Self(Kind::Pkcs11(recipient)))
+    }
+
     /// A recipient whose key provider has wrapped the key already: `name` is what the
     /// configuration calls the provider, `wrapped` what it answered when it was given the
     /// [`private_options`](super::private_options) (skopeo's `provider:NAME`).
@@ -52,6 +67,7 @@ impl Recipient {
     pub fn scheme(&self) -> Scheme {
         match &self.0 {
             Kind::Jwe(_) => Scheme::Jwe,
+            Kind::Pkcs11(_) => Scheme::Pkcs11,
             Kind::Provider { name, .. } => Scheme::Provider(name.clone()),
         }
     }
@@ -63,6 +79,7 @@ impl fmt::Display for Recipient {
         write!(f, "{}", self.scheme())?;
         match &self.0 {
             Kind::Jwe(recipient) => write!(f, " {}", recipient.kind()),
+            Kind::Pkcs11(recipient) => write!(f, " RSA-{}", recipient.key().bits()),
             Kind::Provider { .. } => Ok(()),
         }
     }
