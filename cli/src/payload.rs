@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use ocicrypt::payload::TYPE_URL;
-use prost::Message;
+use ocicrypt::payload;
 use serde_json::json;
 
 use crate::layout::Image;
@@ -17,18 +16,8 @@ pub fn write(name: &str, number: usize, output: &Path) -> Result<String> {
     let count = image.layers.len();
     let layer = layer.with_context(|| format!("layer {number} is not one of the {count}"))?;
     let value = json!({ "DecryptConfig": { "Parameters": null }, "Descriptor": layer });
-    let any = Any { type_url: TYPE_URL.to_owned(), value: serde_json::to_vec(&value)? };
+    let bytes = payload::encode(&serde_json::to_vec(&value)?);
     let shown = output.display();
-    std::fs::write(output, any.encode_to_vec())
-        .with_context(|| format!("cannot write `{shown}`"))?;
+    std::fs::write(output, bytes).with_context(|| format!("cannot write `{shown}`"))?;
     Ok(format!("{}\n", image.blob(layer)?.display()))
-}
-
-/// `google.protobuf.Any`.
-#[derive(Message)]
-struct Any {
-    #[prost(string, tag = "1")]
-    type_url: String,
-    #[prost(bytes = "vec", tag = "2")]
-    value: Vec<u8>,
 }

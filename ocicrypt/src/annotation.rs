@@ -47,6 +47,20 @@ impl Scheme {
     }
 }
 
+#[cfg(feature = "encrypt")]
+impl Scheme {
+    /// The name of the annotation that holds the wrapped keys of the scheme.
+    pub fn annotation(&self) -> String {
+        match self {
+            Self::Jwe => format!("{KEYS_PREFIX}jwe"),
+            Self::Pkcs7 => format!("{KEYS_PREFIX}pkcs7"),
+            Self::Pgp => format!("{KEYS_PREFIX}pgp"),
+            Self::Pkcs11 => format!("{KEYS_PREFIX}pkcs11"),
+            Self::Provider(name) => format!("{KEYS_PREFIX}provider.{name}"),
+        }
+    }
+}
+
 impl fmt::Display for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -107,6 +121,16 @@ pub fn wrapped_keys(annotations: &BTreeMap<String, String>) -> Vec<WrappedKeys> 
         .collect();
     found.sort_by(|a, b| a.scheme.cmp(&b.scheme));
     found
+}
+
+/// Adds a wrapped key to the list of its scheme, after those that are there.
+#[cfg(feature = "encrypt")]
+pub(crate) fn append(annotations: &mut BTreeMap<String, String>, scheme: &Scheme, wrapped: &[u8]) {
+    let list = annotations.entry(scheme.annotation()).or_default();
+    if !list.is_empty() {
+        list.push(',');
+    }
+    list.push_str(&base64::encode(wrapped));
 }
 
 #[cfg(test)]

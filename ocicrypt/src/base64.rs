@@ -19,8 +19,14 @@ pub(crate) fn url(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     Base64UrlUnpadded::decode_vec(text).ok().map(Zeroizing::new)
 }
 
-/// Base64url without padding, for tests.
-#[cfg(test)]
+/// Standard alphabet with padding.
+#[cfg(feature = "encrypt")]
+pub(crate) fn encode(bytes: &[u8]) -> String {
+    Base64::encode_string(bytes)
+}
+
+/// URL alphabet without padding.
+#[cfg(any(test, feature = "encrypt"))]
 pub(crate) fn encode_url(bytes: &[u8]) -> String {
     Base64UrlUnpadded::encode_string(bytes)
 }

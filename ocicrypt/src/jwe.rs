@@ -6,6 +6,8 @@
 
 mod agreement;
 mod content;
+#[cfg(feature = "encrypt")]
+mod encrypt;
 mod header;
 mod message;
 pub(crate) mod work;
@@ -19,6 +21,8 @@ use crate::keyring::NamedKey;
 use self::agreement::Agreement;
 pub use self::agreement::unwrap_aes_key;
 use self::content::Encryption;
+#[cfg(feature = "encrypt")]
+pub(crate) use self::encrypt::{JweRecipient, encrypt};
 use self::header::Header;
 use self::message::{Message, RawRecipient};
 pub use self::work::{BUDGET, Work};

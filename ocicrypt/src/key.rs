@@ -17,10 +17,14 @@ use sha2::{Digest as _, Sha256};
 
 use crate::pkcs7::Certificate;
 
+#[cfg(feature = "encrypt")]
+pub(crate) use self::der::{kind_of_curve, name_of_kind};
 pub use self::ec::EcKey;
 pub(crate) use self::encrypted::Budget;
 use self::encrypted::Opener;
 pub use self::oaep::OaepHash;
+#[cfg(feature = "encrypt")]
+pub(crate) use self::pem::{blocks, is_pem};
 pub use self::rsa::{MAX_BITS, MIN_BITS, OaepRefusal, RsaKey};
 
 /// A private key of a kind that can open a wrapped key. Wipes itself when dropped; has no `Debug`.

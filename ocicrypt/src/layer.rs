@@ -3,6 +3,9 @@
 //! One [`LayerKey`] opens one layer. [`PlainReader`] turns a reader of ciphertext into chunks of
 //! plaintext and holds back the tail until everything has verified.
 
+#[cfg(feature = "encrypt")]
+mod encryptor;
+
 use std::io::{self, Read};
 
 use aes::Aes256;
@@ -14,6 +17,9 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::text::printable;
+
+#[cfg(feature = "encrypt")]
+pub use self::encryptor::Encryptor;
 
 /// The only layer cipher that the format defines, as its `cipher` member names it.
 pub const AES_256_CTR_HMAC_SHA256: &str = "AES_256_CTR_HMAC_SHA256";

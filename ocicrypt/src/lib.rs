@@ -49,6 +49,8 @@ pub mod layer;
 
 #[cfg(feature = "unwrap")]
 pub mod annotation;
+#[cfg(feature = "encrypt")]
+pub mod encrypt;
 #[cfg(feature = "unwrap")]
 pub mod broker;
 #[cfg(feature = "unwrap")]

@@ -43,6 +43,13 @@ pub fn plain(encrypted: &str) -> Result<&'static str, UnsupportedMediaType> {
         .ok_or_else(|| UnsupportedMediaType { media_type: printable(encrypted) })
 }
 
+/// The media type of the encrypted form of a layer that has the media type `plain`: what
+/// [`plain()`] undoes. None if it is encrypted already, or no media type of a layer.
+#[cfg(feature = "encrypt")]
+pub fn encrypted(plain: &str) -> Option<String> {
+    PLAIN.contains(&plain).then(|| format!("{plain}{ENCRYPTED}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -104,6 +104,12 @@ impl PublicOptions {
             nonce: reader.nonce()?,
         })
     }
+
+    /// The HMAC of the ciphertext: 32 bytes, unless it is damaged.
+    #[cfg(feature = "encrypt")]
+    pub(crate) fn hmac(&self) -> &[u8] {
+        &self.hmac
+    }
 }
 
 /// Puts both halves together.

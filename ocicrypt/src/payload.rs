@@ -76,6 +76,22 @@ impl Payload {
     }
 }
 
+/// The bytes of a payload around `json`, which is what [`Payload`] describes: an object with the
+/// members `DecryptConfig` and `Descriptor`. This is what containerd writes to descriptor 3.
+///
+/// ```
+/// use ocicrypt::payload::{self, Payload};
+///
+/// let json = br#"{"DecryptConfig":null,"Descriptor":{"mediaType":"text/plain"}}"#;
+/// let payload = Payload::parse(&payload::encode(json))?;
+/// assert_eq!(payload.descriptor.media_type, "text/plain");
+/// # Ok::<(), ocicrypt::payload::PayloadError>(())
+/// ```
+#[must_use]
+pub fn encode(json: &[u8]) -> Vec<u8> {
+    Any { type_url: TYPE_URL.to_owned(), value: json.to_vec() }.encode_to_vec()
+}
+
 /// `google.protobuf.Any`.
 #[derive(prost::Message)]
 struct Any {

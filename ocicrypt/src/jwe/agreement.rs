@@ -23,19 +23,19 @@ pub(super) struct Agreement {
 }
 
 #[derive(Clone, Copy)]
-enum WrapAlgorithm {
+pub(super) enum WrapAlgorithm {
     Aes128,
     Aes192,
     Aes256,
 }
 
 impl WrapAlgorithm {
-    fn named(name: &str) -> Option<Self> {
+    pub(super) fn named(name: &str) -> Option<Self> {
         [Self::Aes128, Self::Aes192, Self::Aes256].into_iter().find(|alg| alg.name() == name)
     }
 
     /// The name of the whole algorithm, which goes into the key derivation.
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Aes128 => "ECDH-ES+A128KW",
             Self::Aes192 => "ECDH-ES+A192KW",
@@ -44,7 +44,7 @@ impl WrapAlgorithm {
     }
 
     /// The length of the wrapping key in bytes.
-    fn key_length(self) -> usize {
+    pub(super) fn key_length(self) -> usize {
         match self {
             Self::Aes128 => 16,
             Self::Aes192 => 24,
@@ -119,7 +119,13 @@ impl Agreement {
 
 /// Concat KDF with SHA-256 (SP 800-56A, section 5.8.2.1; RFC 7518, section 4.6.2). One round
 /// yields 32 bytes, of which a key of `length` bytes takes the first.
-fn derive(shared: &[u8], alg: &str, apu: &[u8], apv: &[u8], length: usize) -> Zeroizing<[u8; 32]> {
+pub(super) fn derive(
+    shared: &[u8],
+    alg: &str,
+    apu: &[u8],
+    apv: &[u8],
+    length: usize,
+) -> Zeroizing<[u8; 32]> {
     let prefixed = |part: &[u8]| [&(part.len() as u32).to_be_bytes(), part].concat();
     let mut hash = Sha256::new();
     hash.update(1u32.to_be_bytes());

@@ -7,6 +7,8 @@ use pkcs8::der::{AnyRef, Decode};
 use pkcs8::spki::ObjectIdentifier;
 use sec1::EcPrivateKey;
 
+#[cfg(feature = "encrypt")]
+use super::KeyKind;
 use super::{EcKey, NotAKey, Opener, PrivateKey, RsaKey};
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
@@ -83,11 +85,25 @@ fn parse_pkcs8(der: &[u8]) -> Result<PrivateKey, NotAKey> {
             let curve = info.algorithm.parameters.and_then(|any| curve_of(&any));
             parse_sec1(key, Some(curve.ok_or(NotAKey::OtherCurve)?))
         }
-        other => {
-            let oid = other.to_string();
-            let name = OTHER_KINDS.iter().find(|(known, _)| *known == oid);
-            Err(NotAKey::OtherKind(name.map_or(oid, |(_, name)| (*name).to_owned())))
-        }
+        other => Err(NotAKey::OtherKind(name_of_kind(&other))),
+    }
+}
+
+/// The name of the algorithm of a key that opens no layer; its number if it has no name here.
+pub(crate) fn name_of_kind(algorithm: &ObjectIdentifier) -> String {
+    let oid = algorithm.to_string();
+    let name = OTHER_KINDS.iter().find(|(known, _)| *known == oid);
+    name.map_or(oid, |(_, name)| (*name).to_owned())
+}
+
+/// The kind of the keys on a curve. None if the format does not have it.
+#[cfg(feature = "encrypt")]
+pub(crate) fn kind_of_curve(curve: &ObjectIdentifier) -> Option<KeyKind> {
+    match *curve {
+        P256 => Some(KeyKind::P256),
+        P384 => Some(KeyKind::P384),
+        P521 => Some(KeyKind::P521),
+        _ => None,
     }
 }
 

@@ -12,7 +12,7 @@ const END: &str = "-----END ";
 const DASHES: &str = "-----";
 
 /// Whether there is the beginning of a block.
-pub(super) fn is_pem(bytes: &[u8]) -> bool {
+pub(crate) fn is_pem(bytes: &[u8]) -> bool {
     bytes.windows(BEGIN.len()).any(|window| window == BEGIN.as_bytes())
 }
 
@@ -50,6 +50,21 @@ pub(super) fn parse(bytes: &[u8], opener: &mut Opener<'_>, parsed: &mut Parsed) 
             label => parsed.add(Err(NotAKey::OtherPem(printable(label)))),
         }
     }
+}
+
+/// The label and the content of each block; no content where it is damaged.
+#[cfg(feature = "encrypt")]
+pub(crate) fn blocks(bytes: &[u8]) -> impl Iterator<Item = (&str, Option<Zeroizing<Vec<u8>>>)> {
+    let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    std::iter::from_fn(move || {
+        let label = lines.find_map(|line| delimited(line, BEGIN))?;
+        let mut after = lines.clone();
+        let block = Block::read(label, &mut after);
+        if block.is_some() {
+            lines = after;
+        }
+        Some((label, block.map(|block| block.content)))
+    })
 }
 
 /// One block between its delimiters.

@@ -1,0 +1,178 @@
+//! From the key of a layer to the annotations that let its recipients decrypt it.
+//!
+//! A layer is encrypted once, with [`Encryptor`](crate::layer::Encryptor). Its key is then wrapped
+//! for each [`Recipient`]; the wrapped keys and the public options stand in the [`annotations`] of
+//! the layer. Who holds the key of an encrypted layer can [`add_recipients`] without touching the
+//! layer itself.
+//!
+//! What is written is what Go ocicrypt writes, and skopeo and every Go ctd-decoder read it; where
+//! Keycell differs, the functions say so.
+//!
+//! # Example
+//! ```
+//! use ocicrypt::encrypt::{self, Recipient};
+//! use ocicrypt::layer::Encryptor;
+//!
+//! # let pem = include_bytes!("../tests/data/keys/public.pem");
+//! // Parse the recipients first: a wrong one is found before any work is done.
+//! let recipients = [Recipient::jwe(pem)?];
+//!
+//! let mut encryptor = Encryptor::new(&mut getrandom::SysRng)?;
+//! let mut layer = b"the layer".to_vec();
+//! encryptor.update(&mut layer);
+//! let key = encryptor.finish();
+//!
+//! let annotations = encrypt::annotations(&key, &recipients, &mut getrandom::SysRng)?;
+//! assert!(annotations.contains_key("org.opencontainers.image.enc.keys.jwe"));
+//! assert!(annotations.contains_key("org.opencontainers.image.enc.pubopts"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod aes_kw;
+mod ec;
+mod options;
+mod pkcs11;
+mod public_key;
+mod recipient;
+mod rsa;
+
+use std::collections::BTreeMap;
+
+use ::rsa::rand_core::TryCryptoRng;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use crate::annotation::{self, PUBLIC_OPTIONS, Scheme};
+use crate::base64;
+use crate::jwe;
+use crate::layer::LayerKey;
+use crate::options::{OptionsError, PublicOptions};
+
+pub(crate) use self::aes_kw::wrap_aes_key;
+pub(crate) use self::ec::EcPublicKey;
+pub use self::options::private_options;
+pub use self::pkcs11::Pkcs11Hash;
+pub(crate) use self::public_key::{NamedPublicKey, PublicKey};
+use self::recipient::Kind;
+pub use self::recipient::{Recipient, RecipientError};
+pub(crate) use self::rsa::RsaPublicKey;
+
+/// The annotations of a layer that only `recipients` can decrypt: its key wrapped for each of
+/// them, and the public options.
+///
+/// As in Go, all recipients of a scheme share one wrapped key: one JWE, one CMS message, one
+/// OpenPGP message. Key providers have one each.
+///
+/// # Errors
+/// [`EncryptError::NoRecipients`], [`EncryptError::NoRandomness`], [`EncryptError::KeyTooShort`].
+pub fn annotations<R: TryCryptoRng + ?Sized>(
+    key: &LayerKey,
+    recipients: &[Recipient],
+    rng: &mut R,
+) -> Result<BTreeMap<String, String>, EncryptError> {
+    let public = base64::encode(&options::public_options(key));
+    let mut annotations = BTreeMap::from([(PUBLIC_OPTIONS.to_owned(), public)]);
+    append(&mut annotations, key, recipients, rng)?;
+    Ok(annotations)
+}
+
+/// The `existing` annotations of an encrypted layer, with its key wrapped for further
+/// `recipients`. The layer, its public options and the keys that are wrapped already stay as they
+/// are, and so do all other annotations.
+///
+/// `key` is what [`unwrap`](mod@crate::unwrap) opened with the key of one who is a recipient
+/// already.
+///
+/// # Errors
+/// [`EncryptError::Options`] and [`EncryptError::OtherLayer`] if `key` is not that of the layer;
+/// else as [`annotations`].
+pub fn add_recipients<R: TryCryptoRng + ?Sized>(
+    existing: &BTreeMap<String, String>,
+    key: &LayerKey,
+    recipients: &[Recipient],
+    rng: &mut R,
+) -> Result<BTreeMap<String, String>, EncryptError> {
+    let public = existing.get(PUBLIC_OPTIONS).ok_or(OptionsError::NoPublicOptions)?;
+    if !bool::from(PublicOptions::of_annotation(public)?.hmac().ct_eq(key.hmac())) {
+        return Err(EncryptError::OtherLayer);
+    }
+    let mut annotations = existing.clone();
+    append(&mut annotations, key, recipients, rng)?;
+    Ok(annotations)
+}
+
+/// Wraps the key for all recipients, scheme by scheme.
+fn append<R: TryCryptoRng + ?Sized>(
+    annotations: &mut BTreeMap<String, String>,
+    key: &LayerKey,
+    recipients: &[Recipient],
+    rng: &mut R,
+) -> Result<(), EncryptError> {
+    if recipients.is_empty() {
+        return Err(EncryptError::NoRecipients);
+    }
+    let options = private_options(key);
+    let (mut jwe, mut pkcs11) = (Vec::new(), Vec::new());
+    for recipient in recipients {
+        match &recipient.0 {
+            Kind::Jwe(recipient) => jwe.push(recipient),
+            Kind::Pkcs11(recipient) => pkcs11.push(recipient),
+            Kind::Provider { name, wrapped } => {
+                annotation::append(annotations, &Scheme::Provider(name.clone()), wrapped);
+            }
+        }
+    }
+    if !jwe.is_empty() {
+        annotation::append(annotations, &Scheme::Jwe, &jwe::encrypt(&jwe, &options, rng)?);
+    }
+    if !pkcs11.is_empty() {
+        let wrapped = pkcs11::encrypt(&pkcs11, &options, rng)?;
+        annotation::append(annotations, &Scheme::Pkcs11, &wrapped);
+    }
+    Ok(())
+}
+
+/// Why the key of a layer was not wrapped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncryptError {
+    /// Nobody could decrypt the layer.
+    #[error("there is no recipient")]
+    NoRecipients,
+    /// The key does not belong to the layer to which recipients should be added.
+    #[error("the key is not that of the layer: its HMAC is another one")]
+    OtherLayer,
+    /// The public options of the layer to which recipients should be added are of no use.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// The modulus of an RSA key is too short for what must be encrypted with it directly.
+    #[error(
+        "the RSA key of {bits} bits is too short for {needed} bytes with {padding}: \
+         take a longer key, or SHA-1"
+    )]
+    KeyTooShort {
+        /// The length of the modulus in bits.
+        bits: u32,
+        /// The length of what must be encrypted in bytes.
+        needed: usize,
+        /// The padding, or the hash function of it.
+        padding: &'static str,
+    },
+    /// The generator of random numbers failed.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
+/// The generator of random numbers failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no random numbers for a new key")]
+pub struct NoRandomness;
+
+/// As many random bytes as are asked for.
+pub(crate) fn random<const N: usize, R: TryCryptoRng + ?Sized>(
+    rng: &mut R,
+) -> Result<Zeroizing<[u8; N]>, NoRandomness> {
+    let mut bytes = Zeroizing::new([0; N]);
+    rng.try_fill_bytes(&mut *bytes).map_err(|_| NoRandomness)?;
+    Ok(bytes)
+}

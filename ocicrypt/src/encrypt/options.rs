@@ -1,0 +1,36 @@
+//! The two halves of what opens a layer, written as Go writes them.
+
+use zeroize::Zeroizing;
+
+use crate::base64;
+use crate::layer::{AES_256_CTR_HMAC_SHA256, LayerKey};
+
+/// What is wrapped for each recipient: the key, the digest and the nonce of the layer, as JSON.
+///
+/// A key provider is given this to wrap, and nothing else: what comes back makes a
+/// [`Recipient::provider`](super::Recipient::provider).
+pub fn private_options(key: &LayerKey) -> Zeroizing<Vec<u8>> {
+    let symkey = Zeroizing::new(base64::encode(key.key()));
+    let nonce = Zeroizing::new(base64::encode(key.nonce()));
+    let digest = key.digest().unwrap_or_default();
+    let parts: [&str; 7] = [
+        r#"{"symkey":""#,
+        &symkey,
+        r#"","digest":""#,
+        &digest,
+        r#"","cipheroptions":{"nonce":""#,
+        &nonce,
+        r#""}}"#,
+    ];
+    // The length first: a vector that grows leaves its old copy behind.
+    let mut json = Zeroizing::new(Vec::with_capacity(parts.iter().map(|part| part.len()).sum()));
+    parts.iter().for_each(|part| json.extend_from_slice(part.as_bytes()));
+    json
+}
+
+/// What stands in the annotation: the cipher and the HMAC of the layer, as JSON.
+pub(super) fn public_options(key: &LayerKey) -> Vec<u8> {
+    let hmac = base64::encode(key.hmac());
+    format!(r#"{{"cipher":"{AES_256_CTR_HMAC_SHA256}","hmac":"{hmac}","cipheroptions":{{}}}}"#)
+        .into_bytes()
+}

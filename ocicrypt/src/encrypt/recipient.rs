@@ -1,0 +1,134 @@
+//! Who will be able to decrypt a layer.
+
+use std::fmt;
+
+use super::PublicKey;
+use super::pkcs11::{Pkcs11Hash, Pkcs11Recipient};
+use crate::annotation::Scheme;
+use crate::jwe::JweRecipient;
+use crate::key::MAX_BITS;
+
+/// One who will be able to decrypt: a public key that was read and found fit, and the scheme that
+/// the key of the layer is wrapped in for it.
+#[derive(Clone)]
+pub struct Recipient(pub(super) Kind);
+
+#[derive(Clone)]
+pub(super) enum Kind {
+    Jwe(JweRecipient),
+    Pkcs11(Pkcs11Recipient),
+    Provider { name: String, wrapped: Vec<u8> },
+}
+
+impl Recipient {
+    /// A recipient by JSON Web Encryption (skopeo's `jwe:FILE`): the content of a file with one
+    /// public key in PEM or DER (`SubjectPublicKeyInfo`, or PKCS#1), or one JSON Web Key. RSA from
+    /// 2048 to 8192 bits, P-256, P-384 and P-521.
+    ///
+    /// The algorithm is the `alg` of a JSON Web Key, else `RSA-OAEP` or `ECDH-ES+A256KW`, the
+    /// content encryption `A256GCM`, as in Go.
+    ///
+    /// Go takes shorter RSA keys too, and the first of several keys; Keycell refuses both.
+    ///
+    /// # Errors
+    /// [`RecipientError`].
+    pub fn jwe(public_key: &[u8]) -> Result<Self, RecipientError> {
+        let named = PublicKey::parse(public_key)?;
+        JweRecipient::new(named).map(|recipient| Self(Kind::Jwe(recipient)))
+    }
+
+    /// A recipient whose private key is in a PKCS#11 token: the content of a file with its public
+    /// key, in the forms of [`Recipient::jwe`] (skopeo's `pkcs11:FILE`). RSA only.
+    ///
+    /// The YAML file with the URI of a key, which Go takes too, is not read here: it takes the
+    /// token to get the public key from it.
+    ///
+    /// # Errors
+    /// [`RecipientError`].
+    pub fn pkcs11(public_key: &[u8], hash: Pkcs11Hash) -> Result<Self, RecipientError> {
+        let named = PublicKey::parse(public_key)?;
+        Pkcs11Recipient::new(named.key, hash).map(|recipient| Self(Kind::Pkcs11(recipient)))
+    }
+
+    /// A recipient whose key provider has wrapped the key already: `name` is what the
+    /// configuration calls the provider, `wrapped` what it answered when it was given the
+    /// [`private_options`](super::private_options) (skopeo's `provider:NAME`).
+    ///
+    /// # Errors
+    /// [`RecipientError::Empty`] if either is empty.
+    pub fn provider(name: &str, wrapped: &[u8]) -> Result<Self, RecipientError> {
+        if name.is_empty() || wrapped.is_empty() {
+            return Err(RecipientError::Empty);
+        }
+        Ok(Self(Kind::Provider { name: name.to_owned(), wrapped: wrapped.to_vec() }))
+    }
+
+    /// How the key of the layer is wrapped for this recipient.
+    pub fn scheme(&self) -> Scheme {
+        match &self.0 {
+            Kind::Jwe(_) => Scheme::Jwe,
+            Kind::Pkcs11(_) => Scheme::Pkcs11,
+            Kind::Provider { name, .. } => Scheme::Provider(name.clone()),
+        }
+    }
+}
+
+/// For people: the scheme and the kind of the key, for example `jwe RSA-2048`.
+impl fmt::Display for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.scheme())?;
+        match &self.0 {
+            Kind::Jwe(recipient) => write!(f, " {}", recipient.kind()),
+            Kind::Pkcs11(recipient) => write!(f, " RSA-{}", recipient.key().bits()),
+            Kind::Provider { .. } => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Recipient({self})")
+    }
+}
+
+/// Why something is no recipient. The text completes "it is …", or stands alone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecipientError {
+    /// Nothing, or white space only.
+    #[error("empty")]
+    Empty,
+    /// None of the forms that are read.
+    #[error("not a public key in PEM, DER or JWK form")]
+    Unknown,
+    /// A private key.
+    #[error("a private key, not a public one: `openssl pkey -pubout` writes the public key of it")]
+    PrivateKey,
+    /// A certificate, where a public key is needed.
+    #[error(
+        "a certificate, which is for `pkcs7`: \
+         `openssl x509 -pubkey -noout` writes the public key of it"
+    )]
+    Certificate,
+    /// A PEM block of another kind.
+    #[error("a PEM block `{0}`, which is not a public key")]
+    OtherPem(String),
+    /// More than one key, where one recipient is named.
+    #[error("a file of several keys: give each its own file, and name them all")]
+    SeveralKeys,
+    /// A key that nothing can be wrapped for. Holds its algorithm.
+    #[error("a key of a kind that no layer key is wrapped for ({0})")]
+    OtherKind(String),
+    /// A key on an elliptic curve that the format does not have, or that is not named.
+    #[error("a key on an elliptic curve that no layer key is wrapped for")]
+    OtherCurve,
+    /// An RSA key of a size that is not accepted.
+    #[error("an RSA key of {0} bits: 2048 to {MAX_BITS} are accepted")]
+    RsaSize(u32),
+    /// The form, which is named, is broken.
+    #[error("a damaged key ({0})")]
+    Malformed(&'static str),
+    /// The algorithm that a JSON Web Key demands is unknown or does not fit its kind.
+    #[error("a key for the algorithm `{0}`, which is not one of the format or not for this key")]
+    Algorithm(String),
+}

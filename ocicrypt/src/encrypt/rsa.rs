@@ -1,0 +1,88 @@
+//! RSA public keys (RFC 8017, section 3.1), and both ways to encrypt with them.
+
+use ::rsa::rand_core::TryCryptoRng;
+use ::rsa::traits::PublicKeyParts;
+use ::rsa::{BoxedUint, Oaep, Pkcs1v15Encrypt};
+use sha1::Sha1;
+use sha2::{Sha224, Sha256, Sha384, Sha512};
+
+use super::{EncryptError, NoRandomness, RecipientError};
+use crate::key::{MAX_BITS, OaepHash};
+
+/// The shortest modulus that is accepted, in bits (SP 800-131A, section 6).
+pub(crate) const MIN_BITS: u32 = 2048;
+
+/// An RSA public key of [`MIN_BITS`] to [`MAX_BITS`] bits.
+#[derive(Clone)]
+pub(crate) struct RsaPublicKey(::rsa::PublicKey);
+
+impl RsaPublicKey {
+    /// Takes the modulus and the exponent, big-endian.
+    pub(crate) fn new(n: &[u8], e: &[u8]) -> Result<Self, RecipientError> {
+        // Before any computing: what is not read here may be of any length.
+        let zeros = n.iter().take_while(|byte| **byte == 0).count();
+        let bits =
+            (n.len() - zeros) * 8 - n.get(zeros).map_or(0, |byte| byte.leading_zeros() as usize);
+        let bits = u32::try_from(bits).unwrap_or(u32::MAX);
+        if !(MIN_BITS..=MAX_BITS).contains(&bits) {
+            return Err(RecipientError::RsaSize(bits));
+        }
+        let e = e.iter().position(|byte| *byte != 0).map_or(&[][..], |start| &e[start..]);
+        let malformed = || RecipientError::Malformed("RSA");
+        // The crate computes with exponents below 2³³.
+        if e.is_empty() || e.len() > 5 {
+            return Err(malformed());
+        }
+        let n = BoxedUint::from_be_slice_vartime(&n[zeros..]);
+        let key = ::rsa::PublicKey::new_with_size_limits(
+            n,
+            BoxedUint::from_be_slice_vartime(e),
+            MIN_BITS as usize..=MAX_BITS as usize,
+        );
+        key.map(Self).map_err(|_| malformed())
+    }
+
+    /// The length of the modulus in bits.
+    pub(crate) fn bits(&self) -> u32 {
+        self.0.n().bit_width_vartime()
+    }
+
+    /// RSAES-OAEP encryption (RFC 8017, section 7.1.1) with an empty label. The mask generation
+    /// has the same hash function.
+    pub(crate) fn encrypt_oaep<R: TryCryptoRng + ?Sized>(
+        &self,
+        hash: OaepHash,
+        plain: &[u8],
+        rng: &mut R,
+    ) -> Result<Vec<u8>, EncryptError> {
+        let key = &self.0;
+        let encrypted = match hash {
+            OaepHash::Sha1 => key.encrypt(rng, Oaep::<Sha1>::new(), plain),
+            OaepHash::Sha224 => key.encrypt(rng, Oaep::<Sha224>::new(), plain),
+            OaepHash::Sha256 => key.encrypt(rng, Oaep::<Sha256>::new(), plain),
+            OaepHash::Sha384 => key.encrypt(rng, Oaep::<Sha384>::new(), plain),
+            OaepHash::Sha512 => key.encrypt(rng, Oaep::<Sha512>::new(), plain),
+        };
+        encrypted.map_err(|error| self.refusal(error, plain.len(), hash.name()))
+    }
+
+    /// RSAES-PKCS1-v1_5 encryption (RFC 8017, section 7.2.1).
+    pub(crate) fn encrypt_pkcs1v15<R: TryCryptoRng + ?Sized>(
+        &self,
+        plain: &[u8],
+        rng: &mut R,
+    ) -> Result<Vec<u8>, EncryptError> {
+        let encrypted = self.0.encrypt(rng, Pkcs1v15Encrypt, plain);
+        encrypted.map_err(|error| self.refusal(error, plain.len(), "PKCS#1 v1.5"))
+    }
+
+    fn refusal(&self, error: ::rsa::Error, needed: usize, padding: &'static str) -> EncryptError {
+        match error {
+            ::rsa::Error::MessageTooLong => {
+                EncryptError::KeyTooShort { bits: self.bits(), needed, padding }
+            }
+            // The key was checked when it was made, so nothing else can have failed.
+            _ => NoRandomness.into(),
+        }
+    }
+}
