@@ -1,38 +1,106 @@
-//! `keycell inspect`: the layers of an image and how their keys are wrapped.
+//! `keycell inspect`: the layers of an image, how their keys are wrapped, and who can open them.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use anyhow::Result;
-use ocicrypt::annotation;
+use clap::Args;
+use ocicrypt::annotation::{self, Scheme, WrappedKeys};
+use ocicrypt::jwe::Jwe;
+use ocicrypt::pgp::PgpMessage;
+use ocicrypt::pkcs7::Envelope;
+use ocicrypt::pkcs11;
 use serde_json::Value;
 
-use crate::layout::Image;
+use crate::annotations;
+use crate::keys::Keys;
+use crate::layout::{Image, members};
 
-/// A line for each layer.
-pub fn print(name: &str) -> Result<String> {
-    let image = Image::open(name)?;
+/// What `keycell inspect` is told.
+#[derive(Args)]
+pub struct Arguments {
+    /// A directory with an OCI image layout; `oci:DIR` and `oci:DIR:TAG` as skopeo writes it
+    image: String,
+    /// Private keys, a directory such as `ctd-decoder` has or a file: tells which key opens which
+    /// layer. Nothing is decrypted but the keys of the layers
+    #[arg(long, value_name = "DIR|FILE")]
+    keys: Vec<PathBuf>,
+}
+
+/// Recipients of one layer that are listed at most.
+const LISTED: usize = 64;
+
+/// A line for each layer, and one for each of its recipients.
+pub fn run(arguments: &Arguments) -> Result<String> {
+    let image = Image::open(&arguments.image)?;
+    let mut keys = (!arguments.keys.is_empty()).then(|| Keys::read(&arguments.keys)).transpose()?;
+    let manifests = image.manifests()?;
     let mut text = String::new();
-    for (number, layer) in (1..).zip(&image.layers) {
-        let media_type = layer["mediaType"].as_str().unwrap_or("of no media type");
-        let size = layer["size"].as_u64().unwrap_or(0);
-        writeln!(text, "layer {number}: {media_type}, {size} bytes, {}", wrapping(layer))?;
+    for manifest in &manifests {
+        if manifests.len() > 1 {
+            writeln!(text, "{}", platform(&manifest.descriptor))?;
+        }
+        for (number, layer) in (1..).zip(members(&manifest.document, "layers")) {
+            text += &describe(number, layer, keys.as_mut())?;
+        }
     }
     Ok(text)
 }
 
-fn wrapping(layer: &Value) -> String {
-    let annotations = layer["annotations"].as_object().into_iter().flatten();
-    let annotations: BTreeMap<String, String> = annotations
-        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
-        .collect();
-    let schemes = annotation::wrapped_keys(&annotations);
-    let schemes = schemes.iter().map(|keys| {
-        let plural = if keys.len() == 1 { "recipient" } else { "recipients" };
+fn platform(descriptor: &Value) -> String {
+    let part = |name: &str| descriptor["platform"][name].as_str().unwrap_or("unknown");
+    format!("{}/{}:", part("os"), part("architecture")).escape_debug().to_string()
+}
+
+fn describe(number: usize, layer: &Value, keys: Option<&mut Keys>) -> Result<String> {
+    let media_type = layer["mediaType"].as_str().unwrap_or("of no media type").escape_debug();
+    let size = layer["size"].as_u64().unwrap_or(0);
+    let wrapped = annotation::wrapped_keys(&annotations::of(layer));
+    let mut text = format!("layer {number}: {media_type}, {size} bytes, ");
+    if wrapped.is_empty() {
+        text += "not encrypted\n";
+        return Ok(text);
+    }
+    let schemes = wrapped.iter().map(|keys| {
+        let plural = if keys.len() == 1 { "wrapped key" } else { "wrapped keys" };
         format!("{} {} {plural}", keys.len(), keys.scheme)
     });
-    match schemes.collect::<Vec<_>>() {
-        none if none.is_empty() => "not encrypted".to_owned(),
-        schemes => format!("encrypted for {}", schemes.join(", ")),
+    writeln!(text, "encrypted: {}", schemes.collect::<Vec<_>>().join(", "))?;
+    for keys in &wrapped {
+        let recipients = recipients(keys);
+        for recipient in recipients.iter().take(LISTED) {
+            writeln!(text, "  for {}: {recipient}", keys.scheme)?;
+        }
+        if recipients.len() > LISTED {
+            writeln!(text, "  for {}: and {} more", keys.scheme, recipients.len() - LISTED)?;
+        }
     }
+    if let Some(keys) = keys {
+        let names = keys.that_open(layer)?;
+        match names.is_empty() {
+            true => writeln!(text, "  no key of these opens it")?,
+            false => writeln!(text, "  opened by {}", names.join(", "))?,
+        }
+    }
+    Ok(text)
+}
+
+/// As far as the format names them.
+fn recipients(keys: &WrappedKeys) -> Vec<String> {
+    let malformed = |error: String| vec![error];
+    let of_item = |item: &[u8]| match keys.scheme {
+        Scheme::Jwe => Jwe::parse(item)
+            .map_or_else(|error| malformed(error.to_string()), |jwe| jwe.recipients()),
+        Scheme::Pkcs7 => Envelope::parse(item)
+            .map_or_else(|error| malformed(error.to_string()), |cms| cms.recipients()),
+        Scheme::Pgp => PgpMessage::parse(item)
+            .map_or_else(|error| malformed(error.to_string()), |message| message.recipients()),
+        Scheme::Pkcs11 => pkcs11::parse(item).map_or_else(
+            |error| malformed(error.to_string()),
+            |blobs| blobs.iter().map(|blob| format!("RSA-{}", blob.bytes.len() * 8)).collect(),
+        ),
+        _ => vec!["whoever may use the key provider".to_owned()],
+    };
+    let found = keys.items.iter().flat_map(|(_, item)| of_item(item));
+    found.chain(keys.not_base64.iter().map(|_| "malformed: not base64".to_owned())).collect()
 }

@@ -1,36 +1,132 @@
-//! `keycell keys`: which private keys lie in some files.
+//! Private keys: `keycell keys`, and the keys that decrypt.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use ocicrypt::keyring::{KeyRing, PASSWORD_SUFFIXES};
+use getrandom::SysRng;
+use ocicrypt::keyring::{KeyFile, KeyRing, PASSWORD_SUFFIXES};
+use ocicrypt::layer::LayerKey;
+use ocicrypt::payload::{self, Payload};
+use ocicrypt::unwrap;
+use serde_json::{Value, json};
+
+use crate::brokered::Brokered;
+use crate::failure::Advice;
+
+/// Private keys, as `ctd-decoder` would find them.
+pub struct Keys {
+    ring: KeyRing,
+    broker: Brokered,
+}
+
+impl Keys {
+    /// Reads directories, with all that lies in them, and files.
+    ///
+    /// # Errors
+    /// A path that cannot be read.
+    pub fn read(paths: &[PathBuf]) -> Result<Self> {
+        let mut ring = KeyRing::new();
+        for path in paths {
+            if path.is_dir() {
+                keycell_guest::keys::add_directory(&mut ring, path);
+            } else {
+                add_file(&mut ring, path)?;
+            }
+        }
+        let broker = Brokered::find(&ring)?;
+        Ok(Self { ring, broker })
+    }
+
+    /// The key of an encrypted layer.
+    ///
+    /// # Errors
+    /// Why no key opens it, as `ctd-decoder` says it.
+    pub fn open(&mut self, layer: &Value) -> Result<LayerKey> {
+        let payload = payload_of(layer)?;
+        let opened = unwrap::unwrap_with(&payload, &self.ring, &mut self.broker, &mut SysRng);
+        opened.map_err(|error| {
+            Advice::from(keycell_guest::failure::Failure::no_key(&error, &self.ring)).into()
+        })
+    }
+
+    /// The names of the key files that open an encrypted layer, each tried by itself, and what of
+    /// the host's brokers opens it.
+    ///
+    /// # Errors
+    /// A layer that is malformed.
+    pub fn that_open(&mut self, layer: &Value) -> Result<Vec<String>> {
+        let payload = payload_of(layer)?;
+        let mut names = Vec::new();
+        for ring in self.each() {
+            if unwrap::unwrap(&payload, &ring, &mut SysRng).is_ok() {
+                let keys = ring.keys().map(ToString::to_string);
+                let keys = keys.chain(ring.pgp_keys().map(ToString::to_string));
+                names.push(keys.collect::<Vec<_>>().join(" or "));
+            }
+        }
+        let none = KeyRing::new();
+        if unwrap::unwrap_with(&payload, &none, &mut self.broker, &mut SysRng).is_ok() {
+            names.push("a token or a key provider".to_owned());
+        }
+        Ok(names)
+    }
+
+    /// Each file with keys by itself, beside all files with certificates.
+    fn each(&self) -> impl Iterator<Item = KeyRing> {
+        let files: Vec<_> = self.ring.files().collect();
+        let alone = |wanted: &KeyFile<'_>| {
+            let mut ring = KeyRing::new();
+            ring.add_file(wanted.name, wanted.bytes);
+            if let Some(password) = wanted.password {
+                ring.add_file(&format!("{}{}", wanted.name, PASSWORD_SUFFIXES[0]), password);
+            }
+            ring
+        };
+        let rings: Vec<_> = files.iter().map(alone).collect();
+        rings.into_iter().filter(|ring| !ring.is_empty() || ring.pgp_keys().next().is_some())
+    }
+}
+
+fn payload_of(layer: &Value) -> Result<Payload> {
+    let value = json!({ "DecryptConfig": null, "Descriptor": layer });
+    Ok(Payload::parse(&payload::encode(&serde_json::to_vec(&value)?))?)
+}
 
 /// A line for each key, and one for each file that is none. Passwords that lie beside the files
 /// open those that are encrypted.
 pub fn list(files: &[PathBuf]) -> Result<String> {
     let mut ring = KeyRing::new();
     for path in files {
-        let shown = path.display().to_string();
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read `{shown}`"))?;
-        ring.add_file(&shown, &bytes);
-        for suffix in PASSWORD_SUFFIXES {
-            let mut beside = path.clone().into_os_string();
-            beside.push(suffix);
-            if let Ok(password) = std::fs::read(beside) {
-                ring.add_file(&format!("{shown}{suffix}"), &password);
-            }
-        }
+        add_file(&mut ring, path)?;
     }
     let mut text = String::new();
     for key in ring.keys() {
         writeln!(text, "{:<9} {} `{}`", key.key().kind(), key.key().fingerprint(), key.name())?;
     }
+    for key in ring.pgp_keys() {
+        let (kind, fingerprint) = (key.key().kind(), key.key().fingerprint());
+        writeln!(text, "{kind:<9} OpenPGP {fingerprint} `{}`", key.name())?;
+    }
     for skipped in ring.skipped() {
         writeln!(text, "no key    {skipped}")?;
     }
-    if ring.is_empty() {
+    if ring.is_empty() && ring.pgp_keys().next().is_none() {
         bail!("there is no private key in these files\n{}", text.trim_end());
     }
     Ok(text)
+}
+
+fn add_file(ring: &mut KeyRing, path: &Path) -> Result<()> {
+    let shown = path.display().to_string();
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read `{shown}`"))?;
+    ring.add_file(&shown, &bytes);
+    for suffix in PASSWORD_SUFFIXES {
+        let mut beside = path.to_path_buf().into_os_string();
+        beside.push(suffix);
+        if let Ok(password) = std::fs::read(beside) {
+            ring.add_file(&format!("{shown}{suffix}"), &password);
+        }
+    }
+    Ok(())
 }

@@ -1,77 +1,173 @@
 //! OCI image layouts on disk (OCI image specification, section "Image Layout").
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 /// The annotation that carries a tag in `index.json`.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// One image of a layout: its layers, for every platform.
+/// The longest index or manifest, in bytes: 16 MiB. Registries refuse those above 4.
+const MAX_DOCUMENT: u64 = 16 * 1024 * 1024;
+
+/// Indexes in indexes.
+const MAX_DEPTH: usize = 4;
+
+/// The name of an image: `DIR`, `oci:DIR` or `oci:DIR:TAG`.
+pub struct Name {
+    /// The directory of the layout.
+    pub root: PathBuf,
+    /// The tag, if one is named.
+    pub tag: Option<String>,
+    shown: String,
+}
+
+impl Name {
+    /// Parses a name as skopeo has it. A colon that belongs to a directory which exists does not
+    /// begin a tag.
+    pub fn parse(name: &str) -> Self {
+        let path = name.strip_prefix("oci:").unwrap_or(name);
+        let (root, tag) = match path.rsplit_once(':') {
+            Some((root, tag)) if !Path::new(path).exists() && !tag.contains('/') => {
+                (root, Some(tag.to_owned()))
+            }
+            _ => (path, None),
+        };
+        Self { root: root.into(), tag, shown: name.to_owned() }
+    }
+}
+
+/// One image of a layout.
 pub struct Image {
     root: PathBuf,
-    /// The descriptors of all layers, in order.
-    pub layers: Vec<Value>,
+    /// Its descriptor in `index.json`.
+    pub entry: Value,
+}
+
+/// A manifest, and where it stands in its image.
+pub struct Manifest {
+    /// Its descriptor.
+    pub descriptor: Value,
+    /// The document.
+    pub document: Value,
 }
 
 impl Image {
-    /// Opens `DIR`, `oci:DIR` or `oci:DIR:TAG`.
+    /// Opens the image of this name.
     ///
     /// # Errors
     /// Where that is no layout, has no such tag, or several images and none was named.
     pub fn open(name: &str) -> Result<Self> {
-        let path = name.strip_prefix("oci:").unwrap_or(name);
-        let (root, tag) = match path.rsplit_once(':') {
-            Some((root, tag)) if !Path::new(path).exists() => (root, Some(tag)),
-            _ => (path, None),
+        let Name { root, tag, shown } = Name::parse(name);
+        let index = parse(&root.join("index.json"), &read(&root.join("index.json"))?)?;
+        let tagged = |entry: &&Value| {
+            tag.as_deref().is_none_or(|tag| entry["annotations"][REF_NAME] == *tag)
         };
-        let root = PathBuf::from(root);
-        let index = read(&root.join("index.json"))?;
-        let tagged = |entry: &&Value| tag.is_none_or(|tag| entry["annotations"][REF_NAME] == *tag);
         let entries: Vec<_> = members(&index, "manifests").iter().filter(tagged).collect();
         let [entry] = entries[..] else {
-            bail!("`{name}` names {} images: name one as `oci:DIR:TAG`", entries.len());
+            let count = entries.len();
+            bail!("`{shown}` names {count} images: name one as `oci:DIR:TAG`");
         };
-        let mut image = Self { root, layers: Vec::new() };
-        image.collect(entry, 0)?;
-        Ok(image)
+        Ok(Self { root, entry: entry.clone() })
     }
 
-    /// Where the bytes of a layer lie.
+    /// The directory of the layout.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The descriptors of all layers, for every platform, in order.
     ///
     /// # Errors
-    /// A digest that is none.
-    pub fn blob(&self, descriptor: &Value) -> Result<PathBuf> {
-        let digest = descriptor["digest"].as_str().context("a descriptor has no digest")?;
-        let (kind, hex) = digest.split_once(':').context("a digest has no algorithm")?;
-        let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        if !is_plain(kind) || !is_plain(hex) {
-            bail!("`{digest}` is not a digest");
-        }
-        Ok(self.root.join("blobs").join(kind).join(hex))
+    /// A document that is missing, altered or nested too deeply.
+    pub fn layers(&self) -> Result<Vec<Value>> {
+        let manifests = self.manifests()?;
+        let layers =
+            manifests.iter().flat_map(|manifest| members(&manifest.document, "layers"));
+        Ok(layers.cloned().collect())
     }
 
-    /// Follows indexes to their manifests.
-    fn collect(&mut self, descriptor: &Value, depth: usize) -> Result<()> {
-        let document = read(&self.blob(descriptor)?)?;
-        if depth > 4 {
-            bail!("image indexes are nested too deeply");
+    /// All manifests, in order: an index is followed to those that it lists.
+    ///
+    /// # Errors
+    /// A document that is missing, altered or nested too deeply.
+    pub fn manifests(&self) -> Result<Vec<Manifest>> {
+        let mut manifests = Vec::new();
+        self.collect(&self.entry, 0, &mut manifests)?;
+        Ok(manifests)
+    }
+
+    fn collect(&self, descriptor: &Value, depth: usize, into: &mut Vec<Manifest>) -> Result<()> {
+        ensure!(depth <= MAX_DEPTH, "image indexes are nested too deeply");
+        let document = self.document(descriptor)?;
+        if document["manifests"].is_array() {
+            let listed = members(&document, "manifests").iter();
+            return listed.map(|entry| self.collect(entry, depth + 1, into)).collect();
         }
-        for manifest in members(&document, "manifests") {
-            self.collect(manifest, depth + 1)?;
-        }
-        self.layers.extend(members(&document, "layers").iter().cloned());
+        into.push(Manifest { descriptor: descriptor.clone(), document });
         Ok(())
+    }
+
+    /// The index or manifest that a descriptor names, which must be what its digest says.
+    ///
+    /// # Errors
+    /// A document that is missing, too long, altered, or not JSON.
+    pub fn document(&self, descriptor: &Value) -> Result<Value> {
+        let path = self.blob(descriptor)?;
+        let bytes = read(&path)?;
+        let found = sha256(&Sha256::digest(&bytes));
+        let wanted = descriptor["digest"].as_str().unwrap_or_default();
+        ensure!(found == wanted, "`{}` was altered: its digest is `{found}`", path.display());
+        parse(&path, &bytes)
+    }
+
+    /// Where the bytes of a blob lie.
+    ///
+    /// # Errors
+    /// A digest that is none, or of another algorithm than SHA-256.
+    pub fn blob(&self, descriptor: &Value) -> Result<PathBuf> {
+        Ok(self.root.join(blob_path(descriptor)?))
     }
 }
 
-fn members<'a>(document: &'a Value, name: &str) -> &'a [Value] {
+/// Where the bytes of a blob lie within a layout.
+///
+/// # Errors
+/// A digest that is none, or of another algorithm than SHA-256.
+pub fn blob_path(descriptor: &Value) -> Result<PathBuf> {
+    let digest = descriptor["digest"].as_str().context("a descriptor has no digest")?;
+    let hex = digest.strip_prefix("sha256:").filter(|hex| {
+        hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    });
+    let hex = hex.with_context(|| format!("`{}` is not a digest", digest.escape_debug()))?;
+    Ok(Path::new("blobs/sha256").join(hex))
+}
+
+/// The members of a list, or none.
+pub fn members<'a>(document: &'a Value, name: &str) -> &'a [Value] {
     document[name].as_array().map_or(&[], Vec::as_slice)
 }
 
-fn read(path: &Path) -> Result<Value> {
+/// A digest as it is written.
+pub fn sha256(digest: &[u8]) -> String {
+    digest.iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
     let shown = path.display();
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read `{shown}`"))?;
-    serde_json::from_slice(&bytes).with_context(|| format!("`{shown}` is not JSON"))
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes))
+        .with_context(|| format!("cannot read `{shown}`"))?;
+    ensure!(bytes.len() as u64 <= MAX_DOCUMENT, "`{shown}` is longer than 16 MiB");
+    Ok(bytes)
+}
+
+/// Parses the document that was read from `path`.
+pub fn parse(path: &Path, bytes: &[u8]) -> Result<Value> {
+    serde_json::from_slice(bytes).with_context(|| format!("`{}` is not JSON", path.display()))
 }

@@ -1,18 +1,30 @@
-//! `keycell`: the operator's tool. It looks at keys and images; it decrypts nothing.
+//! `keycell`: the operator's tool. It looks at keys and images, encrypts them, and decrypts them.
 
 #![forbid(unsafe_code)]
 
+mod annotations;
+mod brokered;
+mod decrypt;
+mod encrypt;
+mod failure;
 mod inspect;
 mod keys;
 mod layout;
 mod payload;
+mod progress;
+mod recipient;
+mod rewrite;
+mod selection;
+mod target;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Looks at the keys and the encrypted images of a node.
+use failure::Advice;
+
+/// Encrypts images, decrypts them, and looks at the keys of a node.
 #[derive(Parser)]
 #[command(name = "keycell", version, max_term_width = 100)]
 struct Arguments {
@@ -22,16 +34,17 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Encrypt the layers of an image for recipients, or add recipients to encrypted ones
+    Encrypt(encrypt::Arguments),
+    /// Decrypt the layers of an image
+    Decrypt(decrypt::Arguments),
+    /// List the layers of an image, and for whom the encrypted ones are
+    Inspect(inspect::Arguments),
     /// List the private keys in files, with the fingerprints that `ctd-decoder` prints
     Keys {
         /// Files such as those in the keys directory
         #[arg(required = true)]
         files: Vec<PathBuf>,
-    },
-    /// List the layers of an image, and how the keys of the encrypted ones are wrapped
-    Inspect {
-        /// A directory with an OCI image layout; `oci:DIR` and `oci:DIR:TAG` as skopeo writes it
-        image: String,
     },
     /// Write what containerd would pass to `ctd-decoder` on descriptor 3 for a layer, and print
     /// the path of the layer's blob
@@ -49,8 +62,10 @@ enum Verb {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().verb {
+        Verb::Encrypt(arguments) => encrypt::run(arguments),
+        Verb::Decrypt(arguments) => decrypt::run(arguments),
+        Verb::Inspect(arguments) => inspect::run(&arguments),
         Verb::Keys { files } => keys::list(&files),
-        Verb::Inspect { image } => inspect::print(&image),
         Verb::Payload { image, layer, output } => payload::write(&image, layer, &output),
     };
     match done {
@@ -60,6 +75,9 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             eprintln!("keycell: error: {error:#}");
+            for hint in error.downcast_ref::<Advice>().iter().flat_map(|advice| &advice.hints) {
+                eprintln!("hint: {hint}");
+            }
             ExitCode::FAILURE
         }
     }

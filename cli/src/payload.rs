@@ -12,8 +12,9 @@ use crate::layout::Image;
 /// of the encrypted layer.
 pub fn write(name: &str, number: usize, output: &Path) -> Result<String> {
     let image = Image::open(name)?;
-    let layer = number.checked_sub(1).and_then(|index| image.layers.get(index));
-    let count = image.layers.len();
+    let layers = image.layers()?;
+    let layer = number.checked_sub(1).and_then(|index| layers.get(index));
+    let count = layers.len();
     let layer = layer.with_context(|| format!("layer {number} is not one of the {count}"))?;
     let value = json!({ "DecryptConfig": { "Parameters": null }, "Descriptor": layer });
     let bytes = payload::encode(&serde_json::to_vec(&value)?);

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::key::{KeyKind, OaepHash, OaepRefusal, PrivateKey};
 use crate::keyring::NamedKey;
+use crate::text::printable;
 
 use self::agreement::Agreement;
 pub use self::agreement::unwrap_aes_key;
@@ -120,6 +121,17 @@ impl Jwe {
     pub fn parse(bytes: &[u8]) -> Result<Self, JweError> {
         let (message, recipients) = Message::parse(bytes)?;
         Ok(Self { message, recipients })
+    }
+
+    /// The recipients as far as the message tells them: for each the kind of its key and the
+    /// algorithm, such as `RSA-2048 (RSA-OAEP)`, or why it is of no use.
+    pub fn recipients(&self) -> Vec<String> {
+        let shown = self.recipients.iter().map(|recipient| {
+            let (header, key) = recipient.as_ref().map_err(JweError::clone)?;
+            let recipient = Recipient::new(header, key, &self.message)?;
+            Ok(format!("{} ({})", recipient.wanted(), printable(header.alg()?)))
+        });
+        shown.map(|shown| shown.unwrap_or_else(|error: JweError| error.to_string())).collect()
     }
 
     /// Decrypts with the first key that fits: every key whose kind fits is tried for every

@@ -139,6 +139,15 @@ impl PgpMessage {
         Err(PgpError::Malformed("there is no encrypted data"))
     }
 
+    /// The recipients as far as the message tells them: for each its key ID or fingerprint.
+    pub fn recipients(&self) -> Vec<String> {
+        let shown = self.recipients.iter().map(|recipient| match recipient {
+            Ok(recipient) => recipient.whom.to_string(),
+            Err(error) => error.to_string(),
+        });
+        shown.collect()
+    }
+
     /// Decrypts with the first key that fits, and returns the data of the literal packet.
     ///
     /// A key is tried if the message names it, by key ID or fingerprint; if it hides its recipient,

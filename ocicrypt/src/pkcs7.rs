@@ -128,6 +128,16 @@ impl Envelope {
         Ok(Self { recipients, content, attempted: HashSet::new(), failures })
     }
 
+    /// The recipients as far as the message tells them: for each the size of its RSA key and the
+    /// serial number, or the key identifier, of its certificate.
+    pub fn recipients(&self) -> Vec<String> {
+        let shown = self.recipients.iter().map(|recipient| {
+            let bits = recipient.encrypted_key.len() * 8;
+            format!("RSA-{bits} (certificate {})", recipient.name)
+        });
+        shown.collect()
+    }
+
     /// Tries keys on the recipients, each combination once however often it is asked for, until
     /// `accept` takes what came out; none if it never does. Why is told by [`Envelope::failures`].
     ///

@@ -45,6 +45,18 @@ pub(super) enum Whom {
     Fingerprint(Vec<u8>),
 }
 
+impl fmt::Display for Whom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, bytes) = match self {
+            Self::Hidden => return f.write_str("hidden"),
+            Self::KeyId(id) => ("key", id.as_slice()),
+            Self::Fingerprint(fingerprint) => ("key", fingerprint.as_slice()),
+        };
+        write!(f, "{what} ")?;
+        bytes.iter().try_for_each(|byte| write!(f, "{byte:02X}"))
+    }
+}
+
 enum Wrapped {
     Rsa { number: Vec<u8> },
     Ecdh { point: Vec<u8>, wrapped: Vec<u8> },

@@ -1,5 +1,7 @@
 //! Recipients (RFC 5652, section 6.2), of which those with key transport are read.
 
+use std::fmt;
+
 use super::Pkcs7Error;
 use super::ber::{
     CONSTRUCTED, Element, INTEGER, OCTET_STRING, Reader, SEQUENCE, context, trim_integer,
@@ -32,6 +34,18 @@ pub(super) enum Transport {
     Pkcs1v15,
     /// RSAES-OAEP, with an empty label.
     Oaep { hash: OaepHash, mask: OaepHash },
+}
+
+/// As `openssl x509 -serial` writes it, cut short.
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, bytes) = match self {
+            Self::Issuer(_, serial) => ("serial", serial),
+            Self::SubjectKey(identifier) => ("key identifier", identifier),
+        };
+        write!(f, "{what} ")?;
+        bytes.iter().take(20).try_for_each(|byte| write!(f, "{byte:02X}"))
+    }
 }
 
 impl Recipient {

@@ -1,0 +1,67 @@
+//! `keycell decrypt`: the plain image, for whoever holds a key.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use ocicrypt::layer::PlainReader;
+use ocicrypt::media_type;
+use serde_json::Value;
+
+use crate::annotations;
+use crate::keys::Keys;
+use crate::layout::{Image, Name};
+use crate::rewrite::{Exchange, Source, rewrite};
+use crate::selection::Selection;
+use crate::target::Target;
+
+/// What `keycell decrypt` is told.
+#[derive(Args)]
+pub struct Arguments {
+    /// A directory with an OCI image layout; `oci:DIR` and `oci:DIR:TAG` as skopeo writes it
+    source: String,
+    /// Where the plain image goes, named likewise; a layout that is there keeps its other images
+    destination: String,
+    /// Private keys: a directory such as `ctd-decoder` has, or a file
+    #[arg(long, value_name = "DIR|FILE", required = true)]
+    keys: Vec<PathBuf>,
+    #[command(flatten)]
+    selection: Selection,
+}
+
+/// Decrypts the chosen layers of an image. Layers that are not encrypted are copied.
+pub fn run(arguments: Arguments) -> Result<String> {
+    let mut decryption = Decryption { keys: Keys::read(&arguments.keys)? };
+    let image = Image::open(&arguments.source)?;
+    let destination = Name::parse(&arguments.destination);
+    let target = Target::open(&destination.root)?;
+    let (entry, count) = rewrite(&image, &target, &arguments.selection, &mut decryption)?;
+    ensure!(count > 0, "no layer of this image is encrypted: `keycell inspect` lists them");
+    target.publish(entry, destination.tag.as_deref())?;
+    let plural = if count == 1 { "layer" } else { "layers" };
+    Ok(format!("decrypted {count} {plural}\n"))
+}
+
+struct Decryption {
+    keys: Keys,
+}
+
+impl Exchange for Decryption {
+    fn layer(&mut self, layer: &Value, source: Source<'_>) -> Result<Option<Value>> {
+        let encrypted = layer["mediaType"].as_str().unwrap_or_default();
+        let Ok(plain) = media_type::plain(encrypted) else { return Ok(None) };
+        let key = self.keys.open(layer)?;
+        let mut blob = source.target.blob()?;
+        let mut reader = PlainReader::new(source.read(layer)?, &key);
+        while let Some(chunk) = reader.next_chunk()? {
+            blob.write_all(&chunk)?;
+        }
+        let (digest, size) = blob.keep().context("the plain layer")?;
+        let mut layer = annotations::without_encryption(layer);
+        layer["mediaType"] = plain.into();
+        layer["digest"] = digest.into();
+        layer["size"] = size.into();
+        Ok(Some(layer))
+    }
+}

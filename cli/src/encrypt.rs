@@ -1,0 +1,130 @@
+//! `keycell encrypt`: layers for recipients, and recipients for layers.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use getrandom::SysRng;
+use ocicrypt::encrypt;
+use ocicrypt::layer::{Encryptor, LayerKey};
+use ocicrypt::media_type;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use crate::annotations;
+use crate::keys::Keys;
+use crate::layout::{Image, Name};
+use crate::recipient::{Options, Wanted};
+use crate::rewrite::{CHUNK, Exchange, Source, rewrite};
+use crate::selection::Selection;
+use crate::target::Target;
+
+/// What `keycell encrypt` is told.
+#[derive(Args)]
+pub struct Arguments {
+    /// A directory with an OCI image layout; `oci:DIR` and `oci:DIR:TAG` as skopeo writes it
+    source: String,
+    /// Where the encrypted image goes, named likewise; a layout that is there keeps its other
+    /// images
+    destination: String,
+    /// Who will be able to decrypt: `jwe:PUBLIC.pem`, `pkcs7:CERTIFICATE.pem`, `pgp:ADDRESS` (or a
+    /// key ID, or a file), `pkcs11:PUBLIC.pem` (or a PKCS#11 key file), `provider:NAME[:PARAMETER]`
+    #[arg(long = "recipient", short, value_name = "RECIPIENT", required = true)]
+    recipients: Vec<String>,
+    /// Private keys, a directory or a file: layers that are encrypted already get the recipients
+    /// added, and their bytes stay as they are
+    #[arg(long, value_name = "DIR|FILE")]
+    keys: Vec<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+    #[command(flatten)]
+    selection: Selection,
+}
+
+/// Encrypts the chosen layers of an image.
+pub fn run(arguments: Arguments) -> Result<String> {
+    let wanted = arguments.recipients.iter();
+    let wanted: Result<Vec<_>> =
+        wanted.map(|name| Wanted::parse(name, &arguments.options)).collect();
+    let image = Image::open(&arguments.source)?;
+    let destination = Name::parse(&arguments.destination);
+    let target = Target::open(&destination.root)?;
+    let keys = (!arguments.keys.is_empty()).then(|| Keys::read(&arguments.keys)).transpose()?;
+    let mut encryption = Encryption { wanted: wanted?, keys, passed_over: Vec::new() };
+    let (entry, count) = rewrite(&image, &target, &arguments.selection, &mut encryption)?;
+    if count == 0 {
+        let types = encryption.passed_over.join("`, `");
+        bail!("there is no layer that could be encrypted: the media types are `{types}`");
+    }
+    target.publish(entry, destination.tag.as_deref())?;
+    let plural = if count == 1 { "layer" } else { "layers" };
+    Ok(format!("encrypted {count} {plural} for {}\n", encryption.shown()))
+}
+
+struct Encryption {
+    wanted: Vec<Wanted>,
+    keys: Option<Keys>,
+    /// Media types of what is no layer, such as an attestation.
+    passed_over: Vec<String>,
+}
+
+impl Encryption {
+    fn shown(&self) -> String {
+        self.wanted.iter().map(Wanted::to_string).collect::<Vec<_>>().join(", ")
+    }
+
+    fn recipients(&self, key: &LayerKey) -> Result<Vec<encrypt::Recipient>> {
+        self.wanted.iter().map(|wanted| wanted.recipient(key)).collect()
+    }
+
+    fn add_recipients(&mut self, layer: &Value) -> Result<Value> {
+        let hint = "this layer is encrypted already: with `--keys` and a key that opens it, the \
+                    recipients are added";
+        let keys = self.keys.as_mut().context(hint)?;
+        let key = keys.open(layer)?;
+        let existing = annotations::of(layer);
+        let all =
+            encrypt::add_recipients(&existing, &key, &self.recipients(&key)?, &mut SysRng)?;
+        Ok(annotations::with(layer, all))
+    }
+}
+
+impl Exchange for Encryption {
+    fn layer(&mut self, layer: &Value, source: Source<'_>) -> Result<Option<Value>> {
+        let media_type = layer["mediaType"].as_str().unwrap_or_default();
+        if media_type::plain(media_type).is_ok() {
+            let layer = self.add_recipients(layer)?;
+            source.copy(&layer)?;
+            return Ok(Some(layer));
+        }
+        let Some(encrypted) = media_type::encrypted(media_type) else {
+            self.passed_over.push(media_type.escape_debug().to_string());
+            return Ok(None);
+        };
+        let mut plain = source.read(layer)?;
+        let mut blob = source.target.blob()?;
+        let mut encryptor = Encryptor::new(&mut SysRng)?;
+        let mut buffer = Zeroizing::new(vec![0; CHUNK]);
+        loop {
+            let length = plain.read(&mut buffer)?;
+            if length == 0 {
+                break;
+            }
+            encryptor.update(&mut buffer[..length]);
+            blob.write_all(&buffer[..length])?;
+        }
+        let key = encryptor.finish();
+        let digest = key.digest().unwrap_or_default();
+        ensure!(layer["digest"] == *digest, "the layer changed while it was read");
+        let wrapped = encrypt::annotations(&key, &self.recipients(&key)?, &mut SysRng)?;
+        let all: BTreeMap<_, _> = annotations::of(layer).into_iter().chain(wrapped).collect();
+        let mut layer = annotations::with(layer, all);
+        let (digest, size) = blob.keep()?;
+        layer["mediaType"] = encrypted.into();
+        layer["digest"] = digest.into();
+        layer["size"] = size.into();
+        Ok(Some(layer))
+    }
+}

@@ -1,0 +1,30 @@
+//! A progress bar for work that takes long, on a terminal.
+
+use std::io::IsTerminal;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// How far the work is. Says nothing where nobody looks.
+#[derive(Clone)]
+pub struct Progress(ProgressBar);
+
+impl Progress {
+    /// For so many bytes.
+    pub fn new(bytes: u64) -> Self {
+        let bar = ProgressBar::new(bytes);
+        if std::io::stderr().is_terminal() {
+            let style = ProgressStyle::with_template(
+                "[{bar:40}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
+            );
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        } else {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        Self(bar)
+    }
+
+    /// So many more are done.
+    pub fn add(&self, bytes: u64) {
+        self.0.inc(bytes);
+    }
+}

@@ -1,0 +1,136 @@
+//! Recipients, named as skopeo names them.
+
+use std::fmt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use keycell_broker::providers::{self, Providers};
+use keycell_broker::tokens::{Policy, TokenKey};
+use ocicrypt::encrypt::{self, Pkcs11Hash, Recipient, RecipientError};
+use ocicrypt::layer::LayerKey;
+
+/// How to wrap, where the name of a recipient does not say it.
+#[derive(Args)]
+pub struct Options {
+    /// The hash for RSA-OAEP with PKCS#11 recipients: SoftHSM knows `sha1` only
+    #[arg(long, value_name = "HASH", env = "OCICRYPT_OAEP_HASHALG", default_value = "sha256")]
+    #[arg(value_parser = ["sha1", "sha256"])]
+    oaep_hash: String,
+}
+
+/// A recipient that was named on the command line.
+pub enum Wanted {
+    /// With a public key that was read.
+    Key {
+        /// As it was named.
+        name: String,
+        /// What came of it.
+        recipient: Recipient,
+    },
+    /// A key provider, which wraps each layer's key itself.
+    Provider {
+        /// The name of the provider.
+        name: String,
+        /// What is passed on to it.
+        parameters: Vec<Vec<u8>>,
+        /// All that are configured.
+        providers: Providers,
+    },
+}
+
+impl Wanted {
+    /// Reads what `name` names.
+    ///
+    /// # Errors
+    /// A form that is none of skopeo's, or a file that is no public key.
+    pub fn parse(name: &str, options: &Options) -> Result<Self> {
+        let forms = "`jwe:FILE`, `pkcs7:FILE`, `pgp:ADDRESS`, `pkcs11:FILE` or `provider:NAME`";
+        let (scheme, rest) = name
+            .split_once(':')
+            .with_context(|| format!("`{name}` is not a recipient: it is named as {forms}"))?;
+        let recipient = match scheme {
+            "jwe" => Recipient::jwe(&read(rest)?),
+            "pkcs7" => Recipient::pkcs7(&read(rest)?),
+            "pgp" => pgp(rest)?,
+            "pkcs11" => pkcs11(rest, options)?,
+            "provider" => return Self::provider(rest),
+            _ => bail!("`{scheme}` is not a scheme: a recipient is named as {forms}"),
+        };
+        let recipient = recipient.map_err(|error| anyhow::anyhow!("`{rest}` is {error}"))?;
+        Ok(Self::Key { name: name.to_owned(), recipient })
+    }
+
+    /// `NAME` or `NAME:PARAMETER`.
+    fn provider(rest: &str) -> Result<Self> {
+        let (name, parameter) = rest.split_once(':').map_or((rest, None), |(a, b)| (a, Some(b)));
+        let providers = Providers::configured().map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
+        let providers = providers.filter(|all| all.names().any(|known| known == name));
+        let providers = providers.with_context(|| {
+            format!("no key provider `{name}` in the file that `OCICRYPT_KEYPROVIDER_CONFIG` names")
+        })?;
+        let parameters = parameter.into_iter().map(|text| text.as_bytes().to_vec()).collect();
+        Ok(Self::Provider { name: name.to_owned(), parameters, providers })
+    }
+
+    /// The recipient for the key of one layer.
+    ///
+    /// # Errors
+    /// Of a key provider.
+    pub fn recipient(&self, key: &LayerKey) -> Result<Recipient> {
+        match self {
+            Self::Key { recipient, .. } => Ok(recipient.clone()),
+            Self::Provider { name, parameters, providers } => {
+                let options = encrypt::private_options(key);
+                let wrapped = providers.wrap(name, &options, parameters, providers::TIMEOUT);
+                let wrapped = wrapped.map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
+                Ok(Recipient::provider(name, &wrapped)?)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key { name, recipient } => write!(f, "`{name}` ({recipient})"),
+            Self::Provider { name, .. } => write!(f, "`provider:{name}`"),
+        }
+    }
+}
+
+/// A file with a public key ring, or what GnuPG knows under this address.
+fn pgp(name: &str) -> Result<Result<Recipient, RecipientError>> {
+    if Path::new(name).is_file() {
+        return Ok(Recipient::pgp(&read(name)?, None));
+    }
+    let exported = Command::new("gpg").args(["--batch", "--export", "--", name]).output();
+    let exported = exported.context("cannot run `gpg`, which knows the keys of addresses")?;
+    ensure!(
+        exported.status.success() && !exported.stdout.is_empty(),
+        "`{name}` is neither a file nor known to `gpg`: `gpg --list-keys` lists who is"
+    );
+    Ok(Recipient::pgp(&exported.stdout, Some(name)))
+}
+
+/// A public key, or a PKCS#11 key file, whose token knows the public key.
+fn pkcs11(name: &str, options: &Options) -> Result<Result<Recipient, RecipientError>> {
+    let hash = match options.oaep_hash.as_str() {
+        "sha1" => Pkcs11Hash::Sha1,
+        _ => Pkcs11Hash::Sha256,
+    };
+    let bytes = read(name)?;
+    let Some(key) = TokenKey::parse(&bytes) else { return Ok(Recipient::pkcs11(&bytes, hash)) };
+    let refused = |refusal| anyhow::anyhow!("`{name}`: {refusal}");
+    let policy = Policy::find(|name| std::env::var_os(name)).map_err(refused)?;
+    let policy = policy.context(
+        "no PKCS#11 module is allowed: `OCICRYPT_CONFIG` names the file that allows some",
+    )?;
+    let public = key.and_then(|key| key.public_key(&policy)).map_err(refused)?;
+    Ok(Recipient::pkcs11(&public, hash))
+}
+
+fn read(path: &str) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read `{path}`"))
+}

@@ -1,0 +1,195 @@
+//! An image with some of its layers exchanged: new blobs, manifests, indexes and digests; all else
+//! is copied as it is.
+
+use std::fs::File;
+use std::io::{Read, Write};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::layout::{Image, members, sha256};
+use crate::progress::Progress;
+use crate::selection::Selection;
+use crate::target::Target;
+
+/// How much is read at a time, in bytes.
+pub const CHUNK: usize = 256 * 1024;
+
+/// What happens to the chosen layers.
+pub trait Exchange {
+    /// The descriptor of what `layer` becomes, and its blob in `target`; or none to leave it.
+    ///
+    /// # Errors
+    /// Why it cannot be exchanged.
+    fn layer(&mut self, layer: &Value, source: Source<'_>) -> Result<Option<Value>>;
+}
+
+/// Where a layer comes from and goes to.
+pub struct Source<'a> {
+    image: &'a Image,
+    /// The layout that is written.
+    pub target: &'a Target,
+    /// How far it is.
+    pub progress: &'a Progress,
+}
+
+impl Source<'_> {
+    /// Copies the bytes of a layer as they are.
+    ///
+    /// # Errors
+    /// A blob that is not there, or altered.
+    pub fn copy(&self, layer: &Value) -> Result<()> {
+        copy(self.image, self.target, layer)
+    }
+
+    /// The bytes of a layer, whose digest and length are checked when they end.
+    ///
+    /// # Errors
+    /// A blob that is not there.
+    pub fn read(&self, layer: &Value) -> Result<Blob> {
+        let path = self.image.blob(layer)?;
+        let file =
+            File::open(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let wanted = layer["digest"].as_str().unwrap_or_default().to_owned();
+        Ok(Blob { file, hash: Sha256::new(), wanted, progress: self.progress.clone() })
+    }
+}
+
+/// A blob that is read.
+pub struct Blob {
+    file: File,
+    hash: Sha256,
+    wanted: String,
+    progress: Progress,
+}
+
+impl Blob {
+    /// Reads as much as there is room, or nothing at the end.
+    ///
+    /// # Errors
+    /// Of the file; at the end, a digest that is another.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let length = self.file.read(buffer)?;
+        self.hash.update(&buffer[..length]);
+        self.progress.add(length as u64);
+        if length == 0 {
+            let found = sha256(&std::mem::take(&mut self.hash).finalize());
+            ensure!(found == self.wanted, "a blob was altered: `{}` is `{found}`", self.wanted);
+        }
+        Ok(length)
+    }
+}
+
+impl Read for Blob {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        Self::read(self, buffer).map_err(std::io::Error::other)
+    }
+}
+
+/// Writes `image` into `target` with the chosen layers exchanged; answers with its new entry for
+/// `index.json` and the number of layers that were.
+///
+/// # Errors
+/// Why that cannot be done. The source is only read.
+pub fn rewrite(
+    image: &Image,
+    target: &Target,
+    selection: &Selection,
+    exchange: &mut dyn Exchange,
+) -> Result<(Value, usize)> {
+    let chosen = selection.bytes(image)?;
+    let progress = Progress::new(chosen);
+    let mut rewriting = Rewriting { image, target, selection, exchange, progress, exchanged: 0 };
+    let entry = rewriting.descriptor(&image.entry, 0)?;
+    Ok((entry, rewriting.exchanged))
+}
+
+struct Rewriting<'a> {
+    image: &'a Image,
+    target: &'a Target,
+    selection: &'a Selection,
+    exchange: &'a mut dyn Exchange,
+    progress: Progress,
+    exchanged: usize,
+}
+
+impl Rewriting<'_> {
+    /// An index or a manifest, and all that it names.
+    fn descriptor(&mut self, descriptor: &Value, depth: usize) -> Result<Value> {
+        ensure!(depth <= 4, "image indexes are nested too deeply");
+        let mut document = self.image.document(descriptor)?;
+        if let Some(manifests) = document["manifests"].as_array() {
+            let manifests: Result<Vec<_>> =
+                manifests.iter().map(|manifest| self.descriptor(manifest, depth + 1)).collect();
+            document["manifests"] = manifests?.into();
+        } else {
+            self.manifest(descriptor, &mut document)?;
+        }
+        let unchanged = self.image.document(descriptor)? == document;
+        let mut descriptor = descriptor.clone();
+        if unchanged {
+            copy(self.image, self.target, &descriptor)?; // its very bytes: signatures are about them
+        } else {
+            let (digest, size) = self.target.document(&document)?;
+            descriptor["digest"] = digest.into();
+            descriptor["size"] = size.into();
+        }
+        Ok(descriptor)
+    }
+
+    fn manifest(&mut self, descriptor: &Value, document: &mut Value) -> Result<()> {
+        if document["config"].is_object() {
+            copy(self.image, self.target, &document["config"])?;
+        }
+        let is_chosen = self.selection.has_platform(self.image, descriptor, document)?;
+        let mut layers = members(document, "layers").to_vec();
+        for (number, layer) in (1..).zip(&mut layers) {
+            let source =
+                Source { image: self.image, target: self.target, progress: &self.progress };
+            let exchanged = if is_chosen && self.selection.has_layer(number) {
+                let exchanged = self.exchange.layer(layer, source);
+                exchanged.with_context(|| format!("layer {number}"))?
+            } else {
+                None
+            };
+            match exchanged {
+                Some(new) => {
+                    *layer = new;
+                    self.exchanged += 1;
+                }
+                None => copy(self.image, self.target, layer)?,
+            }
+        }
+        if !layers.is_empty() {
+            document["layers"] = layers.into();
+        }
+        Ok(())
+    }
+}
+
+/// Copies a blob, if it is not there already.
+fn copy(image: &Image, target: &Target, descriptor: &Value) -> Result<()> {
+    if target.holds(descriptor)? {
+        return Ok(());
+    }
+    let path = image.blob(descriptor)?;
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        // A foreign layer is fetched from elsewhere.
+        Err(_) if descriptor["urls"].is_array() => return Ok(()),
+        Err(error) => bail!("cannot read `{}`: {error}", path.display()),
+    };
+    let mut blob = target.blob()?;
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            length => blob.write_all(&buffer[..length])?,
+        }
+    }
+    let (found, _) = blob.keep()?;
+    let wanted = descriptor["digest"].as_str().unwrap_or_default();
+    ensure!(found == wanted, "a blob was altered: `{wanted}` is `{found}`");
+    Ok(())
+}
