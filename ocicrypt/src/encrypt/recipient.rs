@@ -7,6 +7,7 @@ use super::pkcs11::{Pkcs11Hash, Pkcs11Recipient};
 use crate::annotation::Scheme;
 use crate::jwe::JweRecipient;
 use crate::key::MAX_BITS;
+use crate::pkcs7::Pkcs7Recipient;
 
 /// One who will be able to decrypt: a public key that was read and found fit, and the scheme that
 /// the key of the layer is wrapped in for it.
@@ -16,6 +17,7 @@ pub struct Recipient(pub(super) Kind);
 #[derive(Clone)]
 pub(super) enum Kind {
     Jwe(JweRecipient),
+    Pkcs7(Pkcs7Recipient),
     Pkcs11(Pkcs11Recipient),
     Provider { name: String, wrapped: Vec<u8> },
 }
@@ -35,6 +37,19 @@ impl Recipient {
     pub fn jwe(public_key: &[u8]) -> Result<Self, RecipientError> {
         let named = PublicKey::parse(public_key)?;
         JweRecipient::new(named).map(|recipient| Self(Kind::Jwe(recipient)))
+    }
+
+    /// A recipient by PKCS#7 (skopeo's `pkcs7:FILE`): the content of a file with an X.509
+    /// certificate in PEM or DER, for RSA from 2048 to 8192 bits. As in Go, it is the first one of
+    /// several, which in a chain is its owner's, and neither its signature nor its validity is
+    /// checked: this crate has no clock.
+    ///
+    /// Whoever decrypts needs the certificate beside the private key.
+    ///
+    /// # Errors
+    /// [`RecipientError`].
+    pub fn pkcs7(certificate: &[u8]) -> Result<Self, RecipientError> {
+        Pkcs7Recipient::parse(certificate).map(|recipient| Self(Kind::Pkcs7(recipient)))
     }
 
     /// A recipient whose private key is in a PKCS#11 token: the content of a file with its public
@@ -67,6 +82,7 @@ impl Recipient {
     pub fn scheme(&self) -> Scheme {
         match &self.0 {
             Kind::Jwe(_) => Scheme::Jwe,
+            Kind::Pkcs7(_) => Scheme::Pkcs7,
             Kind::Pkcs11(_) => Scheme::Pkcs11,
             Kind::Provider { name, .. } => Scheme::Provider(name.clone()),
         }
@@ -79,6 +95,9 @@ impl fmt::Display for Recipient {
         write!(f, "{}", self.scheme())?;
         match &self.0 {
             Kind::Jwe(recipient) => write!(f, " {}", recipient.kind()),
+            Kind::Pkcs7(recipient) => {
+                write!(f, " RSA-{} {}", recipient.key().bits(), recipient.certificate())
+            }
             Kind::Pkcs11(recipient) => write!(f, " RSA-{}", recipient.key().bits()),
             Kind::Provider { .. } => Ok(()),
         }
@@ -110,6 +129,9 @@ pub enum RecipientError {
          `openssl x509 -pubkey -noout` writes the public key of it"
     )]
     Certificate,
+    /// Something other than a certificate, where one is needed; the label if it is PEM.
+    #[error("not a certificate{}", .0.as_ref().map_or(String::new(), |label| format!(", but `{label}`")))]
+    NoCertificate(Option<String>),
     /// A PEM block of another kind.
     #[error("a PEM block `{0}`, which is not a public key")]
     OtherPem(String),
