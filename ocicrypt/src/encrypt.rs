@@ -47,6 +47,7 @@ use crate::base64;
 use crate::jwe;
 use crate::layer::LayerKey;
 use crate::options::{OptionsError, PublicOptions};
+use crate::{pgp, pkcs7};
 
 pub(crate) use self::aes_kw::wrap_aes_key;
 pub(crate) use self::ec::EcPublicKey;
@@ -112,10 +113,12 @@ fn append<R: TryCryptoRng + ?Sized>(
         return Err(EncryptError::NoRecipients);
     }
     let options = private_options(key);
-    let (mut jwe, mut pkcs11) = (Vec::new(), Vec::new());
+    let (mut jwe, mut pkcs7, mut pgp, mut pkcs11) = (vec![], vec![], vec![], vec![]);
     for recipient in recipients {
         match &recipient.0 {
             Kind::Jwe(recipient) => jwe.push(recipient),
+            Kind::Pkcs7(recipient) => pkcs7.push(recipient),
+            Kind::Pgp(recipient) => pgp.push(recipient),
             Kind::Pkcs11(recipient) => pkcs11.push(recipient),
             Kind::Provider { name, wrapped } => {
                 annotation::append(annotations, &Scheme::Provider(name.clone()), wrapped);
@@ -124,6 +127,12 @@ fn append<R: TryCryptoRng + ?Sized>(
     }
     if !jwe.is_empty() {
         annotation::append(annotations, &Scheme::Jwe, &jwe::encrypt(&jwe, &options, rng)?);
+    }
+    if !pkcs7.is_empty() {
+        annotation::append(annotations, &Scheme::Pkcs7, &pkcs7::encrypt(&pkcs7, &options, rng)?);
+    }
+    if !pgp.is_empty() {
+        annotation::append(annotations, &Scheme::Pgp, &pgp::encrypt(&pgp, &options, rng)?);
     }
     if !pkcs11.is_empty() {
         let wrapped = pkcs11::encrypt(&pkcs11, &options, rng)?;

@@ -10,8 +10,12 @@
 
 mod aead;
 mod armor;
+#[cfg(feature = "encrypt")]
+mod certificate;
 mod cipher;
 mod content;
+#[cfg(feature = "encrypt")]
+mod encrypt;
 mod key_file;
 mod packet;
 mod public;
@@ -21,12 +25,18 @@ mod rsa;
 mod s2k;
 mod sealed;
 mod secret_key;
+#[cfg(feature = "encrypt")]
+mod signature;
 mod work;
 
 use ::rsa::rand_core::TryCryptoRng;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+#[cfg(feature = "encrypt")]
+pub(crate) use self::encrypt::{PgpRecipient, encrypt};
+#[cfg(feature = "encrypt")]
+pub use self::encrypt::{PgpSelector, Unusable};
 pub(crate) use self::key_file::KeyFile;
 use self::packet::{Packets, tag};
 use self::recipient::{Recipient, Whom};

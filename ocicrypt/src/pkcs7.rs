@@ -18,6 +18,8 @@
 mod ber;
 mod certificate;
 mod content;
+#[cfg(feature = "encrypt")]
+mod encrypt;
 mod oid;
 mod recipient;
 mod search;
@@ -29,6 +31,8 @@ use rsa::rand_core::TryCryptoRng;
 use self::ber::{CONSTRUCTED, INTEGER, Reader, SEQUENCE, SET, context};
 pub use self::certificate::Certificate;
 use self::content::Content;
+#[cfg(feature = "encrypt")]
+pub(crate) use self::encrypt::{Pkcs7Recipient, encrypt};
 use self::recipient::Recipient;
 pub use self::search::{Search, Which};
 

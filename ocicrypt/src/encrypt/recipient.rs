@@ -1,12 +1,15 @@
 //! Who will be able to decrypt a layer.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use super::PublicKey;
 use super::pkcs11::{Pkcs11Hash, Pkcs11Recipient};
 use crate::annotation::Scheme;
 use crate::jwe::JweRecipient;
 use crate::key::MAX_BITS;
+use crate::pgp::{PgpFingerprint, PgpRecipient, PgpSelector, Unusable};
+use crate::pkcs7::Pkcs7Recipient;
 
 /// One who will be able to decrypt: a public key that was read and found fit, and the scheme that
 /// the key of the layer is wrapped in for it.
@@ -16,6 +19,8 @@ pub struct Recipient(pub(super) Kind);
 #[derive(Clone)]
 pub(super) enum Kind {
     Jwe(JweRecipient),
+    Pkcs7(Pkcs7Recipient),
+    Pgp(PgpRecipient),
     Pkcs11(Pkcs11Recipient),
     Provider { name: String, wrapped: Vec<u8> },
 }
@@ -35,6 +40,42 @@ impl Recipient {
     pub fn jwe(public_key: &[u8]) -> Result<Self, RecipientError> {
         let named = PublicKey::parse(public_key)?;
         JweRecipient::new(named).map(|recipient| Self(Kind::Jwe(recipient)))
+    }
+
+    /// A recipient by PKCS#7 (skopeo's `pkcs7:FILE`): the content of a file with an X.509
+    /// certificate in PEM or DER, for RSA from 2048 to 8192 bits. As in Go, it is the first one of
+    /// several, which in a chain is its owner's, and neither its signature nor its validity is
+    /// checked: this crate has no clock.
+    ///
+    /// Whoever decrypts needs the certificate beside the private key.
+    ///
+    /// # Errors
+    /// [`RecipientError`].
+    pub fn pkcs7(certificate: &[u8]) -> Result<Self, RecipientError> {
+        Pkcs7Recipient::parse(certificate).map(|recipient| Self(Kind::Pkcs7(recipient)))
+    }
+
+    /// The recipients by OpenPGP that `whom` means (skopeo's `pgp:ADDRESS`) in a ring of public
+    /// keys, binary or armored: of each key that fits, the newest valid subkey for encryption.
+    /// There is at least one. RSA, ECDH (Curve25519, P-256, P-384, P-521) and X25519, of version 4.
+    ///
+    /// A subkey is valid if the key has signed that it is its own, and neither is revoked or
+    /// expired; the crate has no clock, so that `now` must tell the time. Names count if the key
+    /// has signed them. The signatures of others are not looked at: whether a key belongs to
+    /// whom it names is for the caller to know, best by its fingerprint.
+    ///
+    /// Go takes the first of a user's keys that fits without looking at revocations, in old
+    /// versions, and accepts signatures with SHA-1.
+    ///
+    /// # Errors
+    /// [`RecipientError`]: of the last key that was refused, if none is left.
+    pub fn pgp(
+        keyring: &[u8],
+        whom: &PgpSelector,
+        now: SystemTime,
+    ) -> Result<Vec<Self>, RecipientError> {
+        let found = PgpRecipient::find(keyring, whom, now)?;
+        Ok(found.into_iter().map(|recipient| Self(Kind::Pgp(recipient))).collect())
     }
 
     /// A recipient whose private key is in a PKCS#11 token: the content of a file with its public
@@ -67,6 +108,8 @@ impl Recipient {
     pub fn scheme(&self) -> Scheme {
         match &self.0 {
             Kind::Jwe(_) => Scheme::Jwe,
+            Kind::Pkcs7(_) => Scheme::Pkcs7,
+            Kind::Pgp(_) => Scheme::Pgp,
             Kind::Pkcs11(_) => Scheme::Pkcs11,
             Kind::Provider { name, .. } => Scheme::Provider(name.clone()),
         }
@@ -79,6 +122,12 @@ impl fmt::Display for Recipient {
         write!(f, "{}", self.scheme())?;
         match &self.0 {
             Kind::Jwe(recipient) => write!(f, " {}", recipient.kind()),
+            Kind::Pkcs7(recipient) => {
+                write!(f, " RSA-{} {}", recipient.key().bits(), recipient.certificate())
+            }
+            Kind::Pgp(recipient) => {
+                write!(f, " {} {}", recipient.kind(), recipient.fingerprint())
+            }
             Kind::Pkcs11(recipient) => write!(f, " RSA-{}", recipient.key().bits()),
             Kind::Provider { .. } => Ok(()),
         }
@@ -110,6 +159,9 @@ pub enum RecipientError {
          `openssl x509 -pubkey -noout` writes the public key of it"
     )]
     Certificate,
+    /// Something other than a certificate, where one is needed; the label if it is PEM.
+    #[error("not a certificate{}", .0.as_ref().map_or(String::new(), |label| format!(", but `{label}`")))]
+    NoCertificate(Option<String>),
     /// A PEM block of another kind.
     #[error("a PEM block `{0}`, which is not a public key")]
     OtherPem(String),
@@ -125,6 +177,17 @@ pub enum RecipientError {
     /// An RSA key of a size that is not accepted.
     #[error("an RSA key of {0} bits: 2048 to {MAX_BITS} are accepted")]
     RsaSize(u32),
+    /// No key of the OpenPGP key ring is that of the one who was named.
+    #[error("not in the OpenPGP key ring")]
+    NotInKeyRing,
+    /// An OpenPGP key was found, but cannot be used.
+    #[error("the OpenPGP key {key}, which {reason}")]
+    PgpKey {
+        /// The fingerprint of the primary key.
+        key: PgpFingerprint,
+        /// Why not.
+        reason: Unusable,
+    },
     /// The form, which is named, is broken.
     #[error("a damaged key ({0})")]
     Malformed(&'static str),

@@ -2,7 +2,7 @@
 
 use ::rsa::rand_core::TryCryptoRng;
 use ::rsa::traits::PublicKeyParts;
-use ::rsa::{BoxedUint, Oaep, Pkcs1v15Encrypt};
+use ::rsa::{BoxedUint, Oaep, Pkcs1v15Encrypt, Pkcs1v15Sign};
 use sha1::Sha1;
 use sha2::{Sha224, Sha256, Sha384, Sha512};
 
@@ -74,6 +74,14 @@ impl RsaPublicKey {
     ) -> Result<Vec<u8>, EncryptError> {
         let encrypted = self.0.encrypt(rng, Pkcs1v15Encrypt, plain);
         encrypted.map_err(|error| self.refusal(error, plain.len(), "PKCS#1 v1.5"))
+    }
+
+    /// RSASSA-PKCS1-v1_5 verification (RFC 8017, section 8.2.2). The signature may have lost its
+    /// leading zeros.
+    pub(crate) fn verifies(&self, scheme: Pkcs1v15Sign, digest: &[u8], signature: &[u8]) -> bool {
+        let mut padded = vec![0; self.0.size().saturating_sub(signature.len())];
+        padded.extend_from_slice(signature);
+        self.0.verify(scheme, digest, &padded).is_ok()
     }
 
     fn refusal(&self, error: ::rsa::Error, needed: usize, padding: &'static str) -> EncryptError {

@@ -20,6 +20,12 @@ pub(super) mod tag {
     pub(crate) const ENCRYPTED: u8 = 9;
     pub(crate) const MARKER: u8 = 10;
     pub(crate) const LITERAL: u8 = 11;
+    #[cfg(feature = "encrypt")]
+    pub(crate) const TRUST: u8 = 12;
+    #[cfg(feature = "encrypt")]
+    pub(crate) const USER_ID: u8 = 13;
+    #[cfg(feature = "encrypt")]
+    pub(crate) const PUBLIC_SUBKEY: u8 = 14;
     pub(crate) const PROTECTED: u8 = 18;
     pub(crate) const GNUPG_AEAD: u8 = 20;
     pub(crate) const PADDING: u8 = 21;

@@ -26,6 +26,7 @@ pub(super) enum Curve {
 }
 
 /// How the shared point of ECDH becomes a key that wraps (section 11.5).
+#[derive(Clone)]
 pub(super) struct Kdf {
     pub(super) hash: Hash,
     pub(super) cipher: Cipher,
@@ -44,7 +45,7 @@ impl Curve {
         }
     }
 
-    fn of_oid(oid: &[u8]) -> Option<Self> {
+    pub(super) fn of_oid(oid: &[u8]) -> Option<Self> {
         Some(match oid {
             [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07] => Self::P256,
             [0x2b, 0x81, 0x04, 0x00, 0x22] => Self::P384,

@@ -243,7 +243,7 @@ fn agree(unlocked: &Unlocked, point: &[u8]) -> Result<Zeroizing<Vec<u8>>, PgpErr
 impl Kdf {
     /// The key that wraps (section 11.5); one hash is at least as long as the key, as the kinds
     /// of hash and cipher that are accepted together are, or the key does not unwrap.
-    fn derive(&self, shared: &[u8], fingerprint: &[u8]) -> Zeroizing<Vec<u8>> {
+    pub(super) fn derive(&self, shared: &[u8], fingerprint: &[u8]) -> Zeroizing<Vec<u8>> {
         let parts = [
             &1u32.to_be_bytes()[..],
             shared,

@@ -64,7 +64,7 @@ pub struct PgpFingerprint(Vec<u8>);
 
 impl PgpFingerprint {
     /// Of the public half of a key packet.
-    fn of(version: u8, public: &[u8]) -> Self {
+    pub(super) fn of(version: u8, public: &[u8]) -> Self {
         // A packet of this crate's input is far below 2^32 bytes; version 4 has 16 bits.
         let length = (public.len() as u32).to_be_bytes();
         Self(match version {

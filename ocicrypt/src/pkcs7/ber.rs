@@ -161,10 +161,15 @@ fn write_length(length: usize, output: &mut Vec<u8>) {
 
 /// A SEQUENCE of these elements.
 pub(super) fn sequence(elements: &[&[u8]]) -> Vec<u8> {
-    let size: usize = elements.iter().map(|element| element.len()).sum();
-    let mut output = vec![SEQUENCE];
+    element(SEQUENCE, elements)
+}
+
+/// An element with the tag `tag` and this content, which may come in parts.
+pub(super) fn element(tag: u8, content: &[&[u8]]) -> Vec<u8> {
+    let size: usize = content.iter().map(|part| part.len()).sum();
+    let mut output = vec![tag];
     write_length(size, &mut output);
-    elements.iter().for_each(|element| output.extend_from_slice(element));
+    content.iter().for_each(|part| output.extend_from_slice(part));
     output
 }
 

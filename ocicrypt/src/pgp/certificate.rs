@@ -1,0 +1,307 @@
+//! Transferable public keys (RFC 9580, section 10.1), and which of their keys to encrypt for.
+
+use super::PgpFingerprint;
+use super::encrypt::{PgpRecipient, PgpSelector, Unusable};
+use super::packet::{Packets, tag};
+use super::reader::Reader;
+use super::signature::{Signature, Signer, kind};
+
+/// Flags of a key (section 5.2.3.29): for communications, for storage.
+const ENCRYPTS: u8 = 0x04 | 0x08;
+
+/// A key packet's body, and what is in front of its numbers.
+struct Key {
+    body: Vec<u8>,
+    version: u8,
+    created: u32,
+    algorithm: u8,
+    fingerprint: PgpFingerprint,
+    /// Where the numbers begin.
+    numbers: usize,
+}
+
+/// A name or a subkey, or the key as such, and the signatures that follow it.
+struct Signed<T> {
+    what: T,
+    signatures: Vec<Signature>,
+}
+
+/// A key with its names and subkeys.
+pub(super) struct Certificate {
+    primary: Signed<Key>,
+    names: Vec<Signed<Vec<u8>>>,
+    subkeys: Vec<Signed<Key>>,
+}
+
+impl Certificate {
+    /// Reads all keys of a key ring. None if a packet is damaged or cut off.
+    pub(super) fn read_all(bytes: &[u8]) -> Option<Vec<Self>> {
+        let mut certificates: Vec<Self> = Vec::new();
+        // What signatures that come next are about.
+        let mut last = tag::MARKER;
+        for packet in Packets::new(bytes) {
+            let packet = packet.ok()?;
+            let current = certificates.last_mut();
+            match (packet.tag, current) {
+                (tag::PUBLIC_KEY, _) => {
+                    let key = Key::parse(&packet.body)?;
+                    let primary = Signed::new(key);
+                    certificates.push(Self { primary, names: Vec::new(), subkeys: Vec::new() });
+                }
+                (tag::PUBLIC_SUBKEY, Some(current)) => {
+                    current.subkeys.push(Signed::new(Key::parse(&packet.body)?));
+                }
+                (tag::USER_ID, Some(current)) => {
+                    current.names.push(Signed::new(packet.body.to_vec()));
+                }
+                (tag::SIGNATURE, Some(current)) => {
+                    let signatures = match last {
+                        tag::PUBLIC_KEY => Some(&mut current.primary.signatures),
+                        tag::USER_ID => current.names.last_mut().map(|name| &mut name.signatures),
+                        tag::PUBLIC_SUBKEY => {
+                            current.subkeys.last_mut().map(|key| &mut key.signatures)
+                        }
+                        _ => None,
+                    };
+                    if let Some(signatures) = signatures {
+                        signatures.extend(Signature::parse(&packet.body));
+                    }
+                    continue;
+                }
+                // GnuPG's notes on trust stand between signatures.
+                (tag::TRUST, _) => continue,
+                // Pictures, and what is not known.
+                _ => {}
+            }
+            last = packet.tag;
+        }
+        Some(certificates)
+    }
+
+    /// Whether `whom` is this key: by the fingerprint or ID of the key or of a subkey, or by a
+    /// name that the key has signed itself.
+    pub(super) fn is(&self, whom: &PgpSelector) -> bool {
+        let mut keys = std::iter::once(&self.primary).chain(&self.subkeys);
+        match whom {
+            PgpSelector::Name(wanted) => {
+                let mut named =
+                    self.names.iter().filter(|name| is_name(&name.what, wanted)).peekable();
+                // Only now, because it costs: the signatures of every key would be too many.
+                named.peek().is_some()
+                    && self.signer().is_none_or(|signer| {
+                        named.any(|name| self.self_signature(&signer, name, u64::MAX).is_some())
+                    })
+            }
+            PgpSelector::Fingerprint(_) | PgpSelector::KeyId(_) => {
+                keys.any(|key| key.what.is(whom))
+            }
+        }
+    }
+
+    pub(super) fn fingerprint(&self) -> &PgpFingerprint {
+        &self.primary.what.fingerprint
+    }
+
+    /// The key to encrypt for: the subkey that `whom` means, else the newest that is valid, else
+    /// the primary key.
+    pub(super) fn recipient(&self, whom: &PgpSelector, now: u64) -> Result<PgpRecipient, Unusable> {
+        if self.primary.what.version != 4 {
+            return Err(Unusable::Version(self.primary.what.version));
+        }
+        let signer = self.signer().ok_or(Unusable::Signer)?;
+        let flags = self.check(&signer, now)?;
+        let mut subkeys: Vec<_> =
+            self.subkeys.iter().filter(|key| key.what.can_encrypt()).collect();
+        if let Some(meant) = subkeys.iter().position(|key| key.what.is(whom)) {
+            return self.subkey(&signer, subkeys[meant], now);
+        }
+        subkeys.sort_by_key(|key| std::cmp::Reverse(key.what.created));
+        let mut refusal = Unusable::NoEncryption;
+        for key in subkeys {
+            match self.subkey(&signer, key, now) {
+                Ok(recipient) => return Ok(recipient),
+                Err(error) => refusal = error,
+            }
+        }
+        let primary = &self.primary.what;
+        if primary.can_encrypt() && flags.is_none_or(|flags| flags & ENCRYPTS != 0) {
+            return PgpRecipient::new(
+                primary.fingerprint.clone(),
+                primary.algorithm,
+                primary.numbers(),
+            );
+        }
+        Err(refusal)
+    }
+
+    fn signer(&self) -> Option<Signer> {
+        let key = &self.primary.what;
+        Signer::parse(key.algorithm, key.numbers())
+    }
+
+    /// Whether the key as a whole is valid, and what the primary key may be used for.
+    fn check(&self, signer: &Signer, now: u64) -> Result<Option<u8>, Unusable> {
+        let primary = &self.primary.what;
+        let about = primary.hashed();
+        let own = self.primary.signatures.iter();
+        let mut direct: Option<&Signature> = None;
+        for signature in own.filter(|signature| signature.is_by(signer, &[&about])) {
+            match signature.kind {
+                kind::REVOKES_KEY => return Err(Unusable::Revoked),
+                kind::DIRECT if signature.is_current(now) => {
+                    direct = newer(direct, signature);
+                }
+                _ => {}
+            }
+        }
+        let names = self.names.iter().filter_map(|name| self.self_signature(signer, name, now));
+        let named = names.fold(None, newer);
+        let found = [direct, named];
+        let ends = found.iter().flatten().filter_map(|signature| signature.key_expires);
+        if found.iter().all(Option::is_none) {
+            return Err(Unusable::NotSigned);
+        }
+        if u64::from(primary.created) > now {
+            return Err(Unusable::NotYet);
+        }
+        if ends.into_iter().any(|seconds| primary.is_over(seconds, now)) {
+            return Err(Unusable::Expired);
+        }
+        Ok(named.or(direct).and_then(|signature| signature.flags))
+    }
+
+    /// The key's newest signature on one of its names; none if it revoked it.
+    fn self_signature<'a>(
+        &self,
+        signer: &Signer,
+        name: &'a Signed<Vec<u8>>,
+        now: u64,
+    ) -> Option<&'a Signature> {
+        let key = self.primary.what.hashed();
+        // Names of more than 4 GiB do not fit into a packet.
+        let length = (name.what.len() as u32).to_be_bytes();
+        let parts: [&[u8]; 4] = [&key, &[0xb4], &length, &name.what];
+        let mut newest = None;
+        for signature in name.signatures.iter().filter(|found| found.is_by(signer, &parts)) {
+            match signature.kind {
+                kind::REVOKES_NAME => return None,
+                found if kind::NAMES.contains(&found) && signature.is_current(now) => {
+                    newest = newer(newest, signature);
+                }
+                _ => {}
+            }
+        }
+        newest
+    }
+
+    /// Whether a subkey is valid: bound to the primary key, neither revoked nor expired, and for
+    /// encryption.
+    fn subkey(
+        &self,
+        signer: &Signer,
+        subkey: &Signed<Key>,
+        now: u64,
+    ) -> Result<PgpRecipient, Unusable> {
+        let key = &subkey.what;
+        let about = [self.primary.what.hashed(), key.hashed()].concat();
+        let mut binding: Option<&Signature> = None;
+        for signature in subkey.signatures.iter().filter(|found| found.is_by(signer, &[&about])) {
+            match signature.kind {
+                kind::REVOKES_SUBKEY => return Err(Unusable::Revoked),
+                kind::SUBKEY if signature.is_current(now) => binding = newer(binding, signature),
+                _ => {}
+            }
+        }
+        let binding = binding.ok_or(Unusable::NotSigned)?;
+        if binding.flags.is_some_and(|flags| flags & ENCRYPTS == 0) {
+            return Err(Unusable::NoEncryption);
+        }
+        if u64::from(key.created) > now {
+            return Err(Unusable::NotYet);
+        }
+        if binding.key_expires.is_some_and(|seconds| key.is_over(seconds, now)) {
+            return Err(Unusable::Expired);
+        }
+        if key.version != 4 {
+            return Err(Unusable::Version(key.version));
+        }
+        PgpRecipient::new(key.fingerprint.clone(), key.algorithm, key.numbers())
+    }
+}
+
+fn newer<'a>(known: Option<&'a Signature>, found: &'a Signature) -> Option<&'a Signature> {
+    known.filter(|known| known.created > found.created).or(Some(found))
+}
+
+impl<T> Signed<T> {
+    fn new(what: T) -> Self {
+        Self { what, signatures: Vec::new() }
+    }
+}
+
+impl Key {
+    /// Reads the body of a Public-Key or Public-Subkey packet (section 5.5.2).
+    fn parse(body: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(body);
+        let version = reader.u8()?;
+        let created = reader.u32()?;
+        if version == 3 {
+            reader.take(2)?;
+        }
+        let algorithm = reader.u8()?;
+        if version == 6 {
+            reader.u32()?;
+        }
+        Some(Self {
+            body: body.to_vec(),
+            version,
+            created,
+            algorithm,
+            fingerprint: PgpFingerprint::of(version, body),
+            numbers: body.len() - reader.rest().len(),
+        })
+    }
+
+    fn numbers(&self) -> Reader<'_> {
+        Reader::new(&self.body[self.numbers..])
+    }
+
+    fn can_encrypt(&self) -> bool {
+        !matches!(self.algorithm, 3 | 17 | 19 | 22 | 27 | 28)
+    }
+
+    fn is(&self, whom: &PgpSelector) -> bool {
+        match whom {
+            PgpSelector::Fingerprint(wanted) => self.fingerprint.as_bytes() == wanted,
+            PgpSelector::KeyId(wanted) => self.fingerprint.key_id() == *wanted,
+            PgpSelector::Name(_) => false,
+        }
+    }
+
+    fn is_over(&self, seconds: u32, now: u64) -> bool {
+        u64::from(self.created) + u64::from(seconds) <= now
+    }
+
+    /// What signatures about a key hash (section 5.2.4).
+    fn hashed(&self) -> Vec<u8> {
+        // Only keys of version 4 are verified, whose length has 16 bits; a longer one does not
+        // verify.
+        [&[0x99][..], &(self.body.len() as u16).to_be_bytes(), &self.body].concat()
+    }
+}
+
+/// Whether a user ID, by convention `Name (Comment) <address>`, is `wanted`: as a whole, its name
+/// with or without the comment, or its address.
+fn is_name(user_id: &[u8], wanted: &str) -> bool {
+    let user_id = String::from_utf8_lossy(user_id);
+    let user_id = user_id.trim();
+    let (name, address) = match user_id.rsplit_once('<') {
+        Some((name, address)) => (name.trim(), address.trim_end_matches('>').trim()),
+        None => (user_id, user_id),
+    };
+    let without_comment = match name.strip_suffix(')').and_then(|name| name.rsplit_once('(')) {
+        Some((name, _comment)) => name.trim(),
+        None => name,
+    };
+    [user_id, name, without_comment].contains(&wanted) || address.eq_ignore_ascii_case(wanted)
+}

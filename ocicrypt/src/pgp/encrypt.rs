@@ -1,0 +1,317 @@
+//! Writing a message as Go writes it: session keys of version 3, encrypted data of version 1 with
+//! AES-256, and in it a literal that is not compressed.
+//!
+//! Not the newer version 2: neither GnuPG 2.2 nor older Go ocicrypt, such as in skopeo 1.9, reads
+//! it. Keys of version 6 demand it, and are refused.
+
+use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aes::Aes256;
+use aes::cipher::KeyIvInit;
+use cfb_mode::BufEncryptor;
+use rsa::rand_core::TryCryptoRng;
+use sha1::{Digest, Sha1};
+use zeroize::Zeroizing;
+
+use super::certificate::Certificate;
+use super::cipher::Cipher;
+use super::packet::tag;
+use super::public::{self, Curve, Kdf, PublicKey};
+use super::reader::Reader;
+use super::{PgpFingerprint, PgpKind, aead, armor, sum};
+use crate::encrypt::{
+    EcPublicKey, EncryptError, NoRandomness, RecipientError, RsaPublicKey, random, wrap_aes_key,
+};
+use crate::key::KeyKind;
+
+/// Whom a key ring is searched for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PgpSelector {
+    /// The fingerprint of a key or of one of its subkeys.
+    Fingerprint(Vec<u8>),
+    /// The key ID of a key or of one of its subkeys: the last eight bytes of its fingerprint.
+    KeyId([u8; 8]),
+    /// The name, the address, or both, of a user ID such as `Name (Comment) <address>`.
+    Name(String),
+}
+
+/// Sixteen, 40 or 64 hexadecimal digits, with or without `0x`, are a key ID or a fingerprint;
+/// everything else is a name or an address.
+///
+/// Go takes names and addresses only.
+impl FromStr for PgpSelector {
+    type Err = RecipientError;
+
+    /// # Errors
+    /// [`RecipientError::Empty`].
+    fn from_str(text: &str) -> Result<Self, RecipientError> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(RecipientError::Empty);
+        }
+        let digits = text.strip_prefix("0x").unwrap_or(text);
+        let digits: String = digits.chars().filter(|c| *c != ' ').collect();
+        let bytes = digits.as_bytes().chunks(2).map(|pair| {
+            let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
+            u8::from_str_radix(pair, 16).ok()
+        });
+        let bytes: Option<Vec<u8>> = bytes.collect();
+        Ok(match bytes {
+            Some(bytes) if [20, 32].contains(&bytes.len()) => Self::Fingerprint(bytes),
+            Some(bytes) if bytes.len() == 8 => {
+                Self::KeyId(bytes.try_into().expect("its length is eight"))
+            }
+            _ => Self::Name(text.to_owned()),
+        })
+    }
+}
+
+/// Why an OpenPGP key that was found is of no use. The text goes on from "the OpenPGP key …".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unusable {
+    /// It has no subkey for encryption, or none that is known.
+    #[error("has no key for encryption that is supported")]
+    NoEncryption,
+    /// It, or its subkey for encryption, was revoked.
+    #[error("is revoked")]
+    Revoked,
+    /// It, or its subkey for encryption, is past its end.
+    #[error("is expired")]
+    Expired,
+    /// It, or its subkey for encryption, was made later than now.
+    #[error("was made later than now: is the clock wrong?")]
+    NotYet,
+    /// Nothing says that the names and subkeys are its own. SHA-1 does not count.
+    #[error("has no valid signature of its own on its names and subkeys (SHA-1 does not count)")]
+    NotSigned,
+    /// The algorithm of the primary key is not verified, or the key is too short.
+    #[error("is of a kind or length whose own signatures are not verified")]
+    Signer,
+    /// Its version, which is held, is not 4.
+    #[error("is of version {0}, and only version 4 is supported")]
+    Version(u8),
+    /// Its numbers are no key.
+    #[error("is damaged, or not supported")]
+    Damaged,
+}
+
+/// An OpenPGP key or subkey for encryption.
+#[derive(Clone)]
+pub(crate) struct PgpRecipient {
+    fingerprint: PgpFingerprint,
+    key: EncryptionKey,
+}
+
+#[derive(Clone)]
+enum EncryptionKey {
+    Rsa(RsaPublicKey),
+    Ecdh(EcPublicKey, Kdf),
+    Curve25519([u8; 32], Kdf),
+    X25519([u8; 32]),
+}
+
+impl PgpRecipient {
+    /// Finds all keys of a key ring, binary or armored, that `whom` means and that are valid.
+    pub(crate) fn find(
+        keyring: &[u8],
+        whom: &PgpSelector,
+        now: SystemTime,
+    ) -> Result<Vec<Self>, RecipientError> {
+        let damaged = || RecipientError::Malformed("OpenPGP");
+        let mut certificates = Vec::new();
+        if keyring.trim_ascii().is_empty() {
+            return Err(RecipientError::Empty);
+        } else if armor::is_armored(keyring) {
+            for block in armor::parse(keyring).blocks {
+                let block = block.ok_or_else(damaged)?;
+                certificates.extend(Certificate::read_all(&block).ok_or_else(damaged)?);
+            }
+        } else {
+            certificates = Certificate::read_all(keyring).ok_or_else(damaged)?;
+        }
+        let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let mut found = Vec::new();
+        let mut refusal = RecipientError::NotInKeyRing;
+        for certificate in certificates.iter().filter(|certificate| certificate.is(whom)) {
+            match certificate.recipient(whom, now) {
+                Ok(recipient) => found.push(recipient),
+                Err(reason) => {
+                    let key = certificate.fingerprint().clone();
+                    refusal = RecipientError::PgpKey { key, reason };
+                }
+            }
+        }
+        if found.is_empty() { Err(refusal) } else { Ok(found) }
+    }
+
+    /// Reads the numbers of a key of `algorithm`.
+    pub(super) fn new(
+        fingerprint: PgpFingerprint,
+        algorithm: u8,
+        numbers: Reader<'_>,
+    ) -> Result<Self, Unusable> {
+        let kinds = PublicKey::parse(algorithm, &mut numbers.clone());
+        let kinds = kinds.map_err(|_| Unusable::NoEncryption)?.ok_or(Unusable::NoEncryption)?;
+        let key = EncryptionKey::read(kinds, numbers).ok_or(Unusable::Damaged)?;
+        Ok(Self { fingerprint, key })
+    }
+
+    pub(crate) fn fingerprint(&self) -> &PgpFingerprint {
+        &self.fingerprint
+    }
+
+    pub(crate) fn kind(&self) -> PgpKind {
+        match &self.key {
+            EncryptionKey::Rsa(key) => PgpKind::Rsa { bits: key.bits() },
+            EncryptionKey::Ecdh(EcPublicKey::P256(_), _) => PgpKind::of_curve(Curve::P256),
+            EncryptionKey::Ecdh(EcPublicKey::P384(_), _) => PgpKind::of_curve(Curve::P384),
+            EncryptionKey::Ecdh(EcPublicKey::P521(_), _) => PgpKind::of_curve(Curve::P521),
+            EncryptionKey::Curve25519(..) => PgpKind::of_curve(Curve::Curve25519),
+            EncryptionKey::X25519(_) => PgpKind::X25519,
+        }
+    }
+
+    /// The body of a Public-Key Encrypted Session Key packet (section 5.1.1).
+    fn wrap<R: TryCryptoRng + ?Sized>(
+        &self,
+        session_key: &[u8; 32],
+        rng: &mut R,
+    ) -> Result<Vec<u8>, EncryptError> {
+        let mut body = vec![3];
+        body.extend_from_slice(&self.fingerprint.key_id());
+        match &self.key {
+            EncryptionKey::Rsa(key) => {
+                body.push(public::RSA);
+                let encrypted = key.encrypt_pkcs1v15(&with_cipher_and_sum(session_key), rng)?;
+                body.extend(mpi(&encrypted));
+            }
+            EncryptionKey::Ecdh(key, kdf) => {
+                let agreed = key.agree(rng)?;
+                body.extend(self.wrap_ecdh(kdf, &agreed.point, &agreed.shared, session_key));
+            }
+            EncryptionKey::Curve25519(key, kdf) => {
+                let (point, shared) = agree_25519(key, rng)?;
+                let point = [&[0x40], &point[..]].concat();
+                body.extend(self.wrap_ecdh(kdf, &point, &*shared, session_key));
+            }
+            EncryptionKey::X25519(key) => {
+                let (point, shared) = agree_25519(key, rng)?;
+                let secret = Zeroizing::new([&point[..], key, &*shared].concat());
+                let wrapping = aead::hkdf(&secret, &[], b"OpenPGP X25519", 16);
+                let wrapped = wrapped(&wrapping, session_key);
+                body.push(public::X25519);
+                body.extend_from_slice(&point);
+                body.extend_from_slice(&[wrapped.len() as u8 + 1, Cipher::Aes256.id()]);
+                body.extend(wrapped);
+            }
+        }
+        Ok(body)
+    }
+
+    /// Section 11.5.
+    fn wrap_ecdh(&self, kdf: &Kdf, point: &[u8], shared: &[u8], session_key: &[u8; 32]) -> Vec<u8> {
+        let wrapping = kdf.derive(shared, self.fingerprint.as_bytes());
+        let mut padded = with_cipher_and_sum(session_key);
+        let (length, padding) = (padded.len(), 8 - padded.len() % 8);
+        padded.resize(length + padding, padding as u8);
+        let wrapped = wrapped(&wrapping, &padded);
+        [&[public::ECDH][..], &mpi(point), &[wrapped.len() as u8], &wrapped].concat()
+    }
+}
+
+impl EncryptionKey {
+    fn read(key: PublicKey, mut numbers: Reader<'_>) -> Option<Self> {
+        Some(match key {
+            PublicKey::Rsa { n, e } => Self::Rsa(RsaPublicKey::new(&n, &e).ok()?),
+            PublicKey::Ecdh { curve, kdf } => {
+                let _oid = numbers.prefixed()?;
+                let point = numbers.mpi()?;
+                let kind = match curve {
+                    Curve::P256 => KeyKind::P256,
+                    Curve::P384 => KeyKind::P384,
+                    Curve::P521 => KeyKind::P521,
+                    Curve::Curve25519 => {
+                        let point = point.strip_prefix(&[0x40])?.try_into().ok()?;
+                        return Some(Self::Curve25519(point, kdf));
+                    }
+                };
+                Self::Ecdh(EcPublicKey::new(kind, point).ok()?, kdf)
+            }
+            PublicKey::X25519 => Self::X25519(numbers.array()?),
+        })
+    }
+}
+
+/// Encrypts `plain` for all recipients: a message in binary form (section 10.3).
+pub(crate) fn encrypt<R: TryCryptoRng + ?Sized>(
+    recipients: &[&PgpRecipient],
+    plain: &[u8],
+    rng: &mut R,
+) -> Result<Vec<u8>, EncryptError> {
+    let session_key = random::<32, R>(rng)?;
+    let mut message = Vec::new();
+    for recipient in recipients {
+        let body = recipient.wrap(&session_key, rng)?;
+        push_packet(&mut message, tag::PUBLIC_KEY_SESSION_KEY, &[&body]);
+    }
+    // Binary data without a name and a date (section 5.9).
+    const LITERAL_HEADER: [u8; 6] = [b'b', 0, 0, 0, 0, 0];
+    const MDC_HEADER: [u8; 2] = [0xd3, 20];
+    let prefix = random::<16, R>(rng)?;
+    // With room for all of it: a vector that grows leaves copies behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(plain.len() + 64));
+    text.extend_from_slice(&*prefix);
+    text.extend_from_slice(&prefix[14..]);
+    push_packet(&mut text, tag::LITERAL, &[&LITERAL_HEADER, plain]);
+    text.extend_from_slice(&MDC_HEADER);
+    let digest = Sha1::digest(&text[..]);
+    text.extend_from_slice(&digest);
+    BufEncryptor::<Aes256>::new((&*session_key).into(), &[0; 16].into()).encrypt(&mut text);
+    push_packet(&mut message, tag::PROTECTED, &[&[1], &text]);
+    Ok(message)
+}
+
+/// A session key as RSA and ECDH wrap it (section 5.1.3).
+fn with_cipher_and_sum(session_key: &[u8; 32]) -> Zeroizing<Vec<u8>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(48));
+    bytes.push(Cipher::Aes256.id());
+    bytes.extend_from_slice(session_key);
+    bytes.extend_from_slice(&sum(session_key));
+    bytes
+}
+
+fn wrapped(wrapping: &[u8], plain: &[u8]) -> Vec<u8> {
+    wrap_aes_key(wrapping, plain).expect("derived keys have a length of AES")
+}
+
+/// X25519 (RFC 7748, section 5) with a new key: its public half, and what was agreed upon.
+fn agree_25519<R: TryCryptoRng + ?Sized>(
+    key: &[u8; 32],
+    rng: &mut R,
+) -> Result<([u8; 32], Zeroizing<[u8; 32]>), NoRandomness> {
+    let secret = x25519_dalek::StaticSecret::from(*random::<32, R>(rng)?);
+    let point = x25519_dalek::PublicKey::from(&secret).to_bytes();
+    let shared = secret.diffie_hellman(&(*key).into());
+    Ok((point, Zeroizing::new(shared.to_bytes())))
+}
+
+/// A multiprecision integer (section 3.2).
+fn mpi(number: &[u8]) -> Vec<u8> {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    let number = &number[zeros..];
+    let unused = number.first().map_or(0, |first| first.leading_zeros() as usize);
+    // The longest is that of RSA with 8192 bits.
+    let bits = (number.len() * 8 - unused) as u16;
+    [&bits.to_be_bytes(), number].concat()
+}
+
+/// A packet with a length of five bytes (section 4.2.1).
+fn push_packet(output: &mut Vec<u8>, tag: u8, body: &[&[u8]]) {
+    let length: usize = body.iter().map(|part| part.len()).sum();
+    output.extend_from_slice(&[0xc0 | tag, 0xff]);
+    output.extend_from_slice(&(length as u32).to_be_bytes());
+    body.iter().for_each(|part| output.extend_from_slice(part));
+}
