@@ -1,1 +1,275 @@
-//! PKCS#11 tokens: keys that never leave a device.
+//! PKCS #11 tokens: keys that never leave a device.
+//!
+//! A [`TokenKey`] is what a key file says: which key, in which token, behind which module, with
+//! which PIN. A [`Policy`] is what the operator allows to be loaded. Modules are loaded into a
+//! process of their own, which [`child`] is; a program that uses this module must begin with it.
+//!
+//! The key files and the policy are the operator's. Key files that came with a payload are not, and
+//! go through [`TokenKey::of_a_stranger`]; wrapped blobs are hostile.
+
+pub mod child;
+
+mod module;
+mod pin;
+mod policy;
+mod process;
+mod text;
+mod uri;
+mod wire;
+mod yaml;
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+pub use policy::Policy;
+pub use wire::OaepHash;
+
+use crate::Refusal;
+use pin::{Pin, PinSource};
+use policy::NoModule;
+use text::printable;
+use uri::Uri;
+use wire::{Answer, Operation, Question, Selection};
+use yaml::Node;
+
+/// Bytes of a wrapped blob at most: a modulus of 16384 bits.
+const BLOB: usize = 2048;
+
+/// PINs that a token has refused, as digests of everything that decides where they are tried, with
+/// what the token said. A PIN is tried once in the life of this process: a layer may have many
+/// wrapped keys, and a token locks itself after a few wrong PINs.
+static REFUSED: Mutex<Vec<([u8; 32], String)>> = Mutex::new(Vec::new());
+
+/// A private key in a token: a PKCS #11 key file.
+///
+/// ```yaml
+/// pkcs11:
+///   uri: pkcs11:token=node;object=images?module-name=softhsm2&pin-source=/etc/keys/pin
+/// module:
+///   env:
+///     SOFTHSM2_CONF: /etc/keys/softhsm2.conf
+/// ```
+///
+/// It cannot be printed, because it may hold a PIN.
+pub struct TokenKey {
+    uri: Uri,
+    pin: Option<PinSource>,
+    module_path: Option<Vec<u8>>,
+    variables: Vec<(String, Zeroizing<String>)>,
+    stranger: bool,
+}
+
+impl TokenKey {
+    /// Reads a key file. `None`: the bytes are none, whatever else they are. An error: they are
+    /// one, but of no use.
+    ///
+    /// A key file is YAML, at most 1 MiB, with `pkcs11` at the top. What Go ctd-decoder takes,
+    /// Keycell takes, but for aliases, and for variables that the dynamic loader reads (`LD_*`): Go
+    /// sets them too late to have an effect, here they would load what the policy forbids.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong without quoting it: a PIN may stand anywhere.
+    pub fn parse(bytes: &[u8]) -> Option<Result<Self, Refusal>> {
+        let text = std::str::from_utf8(bytes).ok().filter(|text| text.contains("pkcs11"))?;
+        let result = match Node::parse(text) {
+            Ok(root) => Self::from_node(&root, root.get("pkcs11")?),
+            // It cannot be told from other files, but for the line that it must have.
+            Err(why) if has_line(text) => Err(format!("the key file {why}")),
+            Err(_) => return None,
+        };
+        Some(result.map_err(Refusal::Failed))
+    }
+
+    fn from_node(root: &Node, pkcs11: &Node) -> Result<Self, String> {
+        let uri = pkcs11.get("uri").and_then(Node::text).filter(|uri| !uri.is_empty());
+        let uri = Uri::parse(uri.ok_or("the key file has no `uri` below `pkcs11`")?)?;
+        let pin = match (uri.query("pin-value"), uri.query("pin-source")) {
+            (Some(value), _) => Some(PinSource::Value(Pin::new(value)?)),
+            (None, Some(source)) => Some(PinSource::file(source)?),
+            (None, None) => None,
+        };
+        let module = root.get("module").unwrap_or(&Node::Null);
+        let variables = match module.get("env") {
+            Some(variables) => variables.values(),
+            None if module.values().is_some() => Node::Null.values(),
+            None => None,
+        };
+        let variables = variables.ok_or("`module` or its `env` is not a mapping")?;
+        let variables = variables.map(|(name, value)| variable(name, value));
+        Ok(Self {
+            pin,
+            module_path: uri.query("module-path").map(<[u8]>::to_vec),
+            variables: variables.collect::<Result<_, _>>()?,
+            uri,
+            stranger: false,
+        })
+    }
+
+    /// The URI with its path attributes alone (RFC 7512, section 2.3), at most 200 characters:
+    /// nothing in it is secret, and nothing in it is unfit for a message.
+    pub fn shown(&self) -> String {
+        self.uri.shown()
+    }
+
+    /// What remains of a key file that came with a payload, from whoever asks for the image: the
+    /// URI with `pin-value` and `module-name`.
+    ///
+    /// Without `module.env`, because variables make modules read files, load others and write logs;
+    /// without `pin-source`, because it makes the node read a file; without `module-path`, because
+    /// modules that a stranger may use are found in the operator's directories. And where one more
+    /// wrong PIN would lock a token, the stranger's is not tried. Go ctd-decoder takes all of it.
+    pub fn of_a_stranger(self) -> Self {
+        let pin = self.pin.filter(|pin| matches!(pin, PinSource::Value(_)));
+        Self { pin, module_path: None, variables: Vec::new(), stranger: true, ..self }
+    }
+
+    /// Opens a blob with the private key, by RSA-OAEP with an empty label and the same hash function
+    /// for its mask.
+    ///
+    /// Starts the program that calls it again, see [`child`].
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotConfigured`] when the policy allows no module at all, and for a stranger's key
+    /// also when it allows not this one: what is installed on the node is not his to know.
+    /// Otherwise the reason, which never has the PIN in it. There must be a PIN, an empty one for a
+    /// token without login.
+    pub fn decrypt(
+        &self,
+        policy: &Policy,
+        hash: OaepHash,
+        blob: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+        if blob.is_empty() || blob.len() > BLOB {
+            return self.fail(&format!("{} bytes are not what RSA encrypts", blob.len()));
+        }
+        if self.pin.is_none() {
+            return self
+                .fail("there is no PIN: add `pin-value` or `pin-source` to the URI's query");
+        }
+        self.perform(policy, Operation::Decrypt(hash, blob.to_vec()))
+    }
+
+    /// The public key of the same URI as SubjectPublicKeyInfo in DER (RFC 5280, section 4.1.2.7), to
+    /// encrypt for it. A PIN is used when there is one.
+    ///
+    /// Starts the program that calls it again, see [`child`].
+    ///
+    /// # Errors
+    ///
+    /// As [`TokenKey::decrypt`].
+    pub fn public_key(&self, policy: &Policy) -> Result<Vec<u8>, Refusal> {
+        self.perform(policy, Operation::PublicKey).map(|key| key.to_vec())
+    }
+
+    fn perform(
+        &self,
+        policy: &Policy,
+        operation: Operation,
+    ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+        let module = self.module(policy)?;
+        let pin = self.pin.as_ref().map(PinSource::read).transpose();
+        let pin = pin.or_else(|why| self.fail(&why))?.filter(|pin| !pin.expose().is_empty());
+        let selection = self.selection();
+        let trial = pin.as_ref().map(|pin| self.trial(&module, &selection, pin));
+        if let Some(why) = trial.as_ref().and_then(refused) {
+            return self.fail(&why);
+        }
+        let spare_last_try = self.stranger;
+        let question = Question { operation, module, selection, pin, spare_last_try };
+        match process::ask(question, &self.variables, policy.timeout()) {
+            Ok(Answer::Done(bytes)) => Ok(bytes),
+            Ok(Answer::Failed(why)) => self.fail(&why),
+            Ok(Answer::PinRefused(why)) => {
+                if let Some(trial) = trial {
+                    refusals().push((trial, why.clone()));
+                }
+                self.fail(&why)
+            }
+            Err(why) => self.fail(&why),
+        }
+    }
+
+    fn module(&self, policy: &Policy) -> Result<PathBuf, Refusal> {
+        policy.module(self.module_path.as_deref(), self.uri.query("module-name")).or_else(|no| {
+            match no {
+                NoModule::NotThisOne(why) if !self.stranger => self.fail(&why),
+                NoModule::NotThisOne(_) | NoModule::NoneAllowed => Err(Refusal::NotConfigured),
+            }
+        })
+    }
+
+    fn selection(&self) -> Selection {
+        let path = |name| self.uri.path(name).map(<[u8]>::to_vec);
+        Selection {
+            slot: self.uri.slot(),
+            token: path("token"),
+            manufacturer: path("manufacturer"),
+            model: path("model"),
+            serial: path("serial"),
+            id: path("id"),
+            object: path("object"),
+        }
+    }
+
+    /// What decides where a PIN is tried, and the PIN.
+    fn trial(&self, module: &std::path::Path, selection: &Selection, pin: &Pin) -> [u8; 32] {
+        let slot = selection.slot.map(u32::to_be_bytes);
+        let mut hash = Sha256::new();
+        let mut add = |part: Option<&[u8]>| {
+            hash.update(part.map_or(0, |part| part.len() as u64 + 1).to_be_bytes());
+            hash.update(part.unwrap_or_default());
+        };
+        add(Some(module.as_os_str().as_encoded_bytes()));
+        add(slot.as_ref().map(|slot| &slot[..]));
+        add(selection.token.as_deref());
+        add(selection.manufacturer.as_deref());
+        add(selection.model.as_deref());
+        add(selection.serial.as_deref());
+        add(Some(pin.expose()));
+        for (name, value) in &self.variables {
+            add(Some(name.as_bytes()));
+            add(Some(value.as_bytes()));
+        }
+        hash.finalize().into()
+    }
+
+    fn fail<T>(&self, why: &str) -> Result<T, Refusal> {
+        Err(Refusal::Failed(format!("`{}`: {why}", self.shown())))
+    }
+}
+
+fn refusals() -> std::sync::MutexGuard<'static, Vec<([u8; 32], String)>> {
+    // A list that is only ever added to is whole, whoever panicked.
+    REFUSED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn refused(trial: &[u8; 32]) -> Option<String> {
+    refusals().iter().find(|(refused, _)| refused == trial).map(|(_, why)| why.clone())
+}
+
+/// Whether a line is `pkcs11:` with nothing but a mapping or a comment after it, as no URI is.
+fn has_line(text: &str) -> bool {
+    text.lines()
+        .filter_map(|line| line.strip_prefix("pkcs11:"))
+        .any(|rest| rest.trim().is_empty() || rest.starts_with([' ', '\t']))
+}
+
+/// A variable for a module's environment.
+fn variable(name: &str, value: &Node) -> Result<(String, Zeroizing<String>), String> {
+    let value = value.text().ok_or("`env` has a value that is not plain text")?;
+    if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+        return Err("`env` has a variable that cannot be set".to_owned());
+    }
+    if name.starts_with("LD_") || name == "GLIBC_TUNABLES" {
+        return Err(format!(
+            "`env` sets `{}`, which would get past the modules that are allowed: remove it",
+            printable(name)
+        ));
+    }
+    Ok((name.to_owned(), Zeroizing::new(value.to_owned())))
+}

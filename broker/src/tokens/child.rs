@@ -1,0 +1,65 @@
+//! The process that a module is loaded into, seen from inside.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::process::ExitCode;
+
+use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
+
+use super::module;
+use super::wire::Question;
+
+/// The one argument that this process is started with.
+pub const ARGUMENT: &str = "pkcs11-token";
+
+/// Whether this process was started to hold a module, and must call [`main`] and nothing else.
+///
+/// It must be the very first that a program does which calls [`super::TokenKey::decrypt`] or
+/// [`super::TokenKey::public_key`], because these start that program again:
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// use keycell_broker::tokens::child;
+///
+/// fn main() -> ExitCode {
+///     if child::is_asked() {
+///         return child::main();
+///     }
+///     // …
+///     ExitCode::SUCCESS
+/// }
+/// ```
+pub fn is_asked() -> bool {
+    let mut arguments = std::env::args_os().skip(1);
+    arguments.next().is_some_and(|first| first == ARGUMENT) && arguments.next().is_none()
+}
+
+/// Reads a question from stdin, has a module answer it, and writes the answer to stdout.
+pub fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        // Nobody reads stderr: the broker sees that there is no answer.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn run() -> io::Result<()> {
+    // No core dump may hold the PIN, and nobody may be left waiting for a dead broker. The dump's
+    // limit does not count where the kernel pipes dumps to a program; not being dumpable does.
+    let nothing = Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = rustix::process::setrlimit(Resource::Core, nothing);
+    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+
+    let question = Question::read(io::stdin().by_ref())?;
+    // What a module prints must not get into the answer, and it has nothing to read.
+    let answers = File::from(rustix::io::fcntl_dupfd_cloexec(io::stdout(), 3)?);
+    let nothing = File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&nothing)?;
+    rustix::stdio::dup2_stdout(&nothing)?;
+
+    let mut outcome = Ok(());
+    module::perform(&question, |answer| outcome = answer.write(&answers));
+    outcome
+}

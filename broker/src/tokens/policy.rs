@@ -1,0 +1,271 @@
+//! Which PKCS #11 modules may be loaded: `ocicrypt.conf`.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::text::printable;
+use super::yaml::{Node, SIZE};
+use crate::Refusal;
+
+/// The name of the file, wherever it is looked for.
+const FILE: &str = "ocicrypt.conf";
+/// The variable that names another one.
+const VARIABLE: &str = "OCICRYPT_CONFIG";
+/// How long a module may take, unless [`Policy::within`] says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Which PKCS #11 modules may be loaded, and how long they may take. The default is none.
+///
+/// It is the operator's alone. Go ctd-decoder applies the parameter `pkcs11-config` of the payload,
+/// with which whoever asks for an image decides what the node loads; Keycell never reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    directories: Vec<String>,
+    allowed: Vec<String>,
+    timeout: Duration,
+}
+
+/// Why no module is used.
+pub(super) enum NoModule {
+    /// Nothing is allowed at all.
+    NoneAllowed,
+    /// The one that is asked for is not there, or not allowed. The fix is in the text.
+    NotThisOne(String),
+}
+
+impl Policy {
+    /// Looks for the operator's policy as Go ocicrypt does: the file that `OCICRYPT_CONFIG` names
+    /// (or what is built in, when it is `internal`), else `$XDG_CONFIG_HOME/ocicrypt.conf`,
+    /// `$HOME/.config/ocicrypt.conf` and `/etc/ocicrypt.conf`: the first that exists. `variable`
+    /// looks up a variable of the environment. `None` when there is none of them.
+    ///
+    /// `internal` allows what lies in the directories where Linux distributions keep modules.
+    ///
+    /// Go ctd-decoder reads `etc/ocicrypt.conf` below the working directory, a slip; Keycell reads
+    /// `/etc/ocicrypt.conf`. Where `XDG_CONFIG_HOME` and `HOME` are relative, Go looks there;
+    /// Keycell does not, as the XDG base directory specification wants it.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read or parsed, and an `OCICRYPT_CONFIG` that names no file when there
+    /// is none in the other places either.
+    pub fn find(variable: impl Fn(&str) -> Option<OsString>) -> Result<Option<Self>, Refusal> {
+        Self::find_from(variable, Path::new("/etc"))
+    }
+
+    fn find_from(
+        variable: impl Fn(&str) -> Option<OsString>,
+        etc: &Path,
+    ) -> Result<Option<Self>, Refusal> {
+        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let named = variable(VARIABLE);
+        if named.as_deref() == Some(OsStr::new("internal")) {
+            return Ok(Some(Self::internal()));
+        }
+        let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|p| p.is_absolute());
+        let places = [
+            named.as_ref().map(PathBuf::from),
+            absolute("XDG_CONFIG_HOME").map(|home| home.join(FILE)),
+            absolute("HOME").map(|home| home.join(".config").join(FILE)),
+            Some(etc.join(FILE)),
+        ];
+        for file in places.into_iter().flatten() {
+            if let Some(bytes) = read(&file)? {
+                return Self::parse(&bytes).map(Some).map_err(|refusal| at(&file, refusal));
+            }
+        }
+        match named {
+            None => Ok(None),
+            Some(file) => Err(Refusal::Failed(format!(
+                "there is no file `{}`, which {VARIABLE} names: create it, or correct {VARIABLE}",
+                printable(&file.to_string_lossy())
+            ))),
+        }
+    }
+
+    /// Reads a configuration file: `module-directories` and `allowed-module-paths`, two lists of
+    /// absolute paths, below `pkcs11`.
+    ///
+    /// # Errors
+    ///
+    /// What is not YAML, is of another shape, is larger than 1 MiB, or has a path that is not
+    /// absolute.
+    pub fn parse(yaml: &[u8]) -> Result<Self, Refusal> {
+        let text = std::str::from_utf8(yaml)
+            .map_err(|_| Refusal::Failed("the configuration is not UTF-8".to_owned()))?;
+        let root =
+            Node::parse(text).map_err(|why| Refusal::Failed(format!("the configuration {why}")))?;
+        if root.values().is_none() {
+            return Err(Refusal::Failed("the configuration is not a mapping".to_owned()));
+        }
+        let pkcs11 = root.get("pkcs11").unwrap_or(&Node::Null);
+        if pkcs11.values().is_none() {
+            return Err(Refusal::Failed("`pkcs11` is not a mapping".to_owned()));
+        }
+        Ok(Self {
+            directories: paths(pkcs11, "module-directories")?,
+            allowed: paths(pkcs11, "allowed-module-paths")?,
+            timeout: TIMEOUT,
+        })
+    }
+
+    /// The same modules, each operation of which is ended after `timeout` instead of 30 seconds.
+    pub fn within(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Finds a module. `path` (`module-path`) is a module, or a directory to look into instead of
+    /// the policy's; `name` (`module-name`) is what a module's file is called, without `lib` and
+    /// without what follows a dot.
+    ///
+    /// As in Go, a module is allowed by the text of its path: an entry of the policy is that very
+    /// text, or a directory with `/` at its end in which the module lies, and not below. A path with
+    /// a `..` is therefore allowed only where the policy spells it so. Links are followed afterwards,
+    /// as Debian's SoftHSM needs it: an entry answers for what the links in its directory lead to.
+    pub(super) fn module(
+        &self,
+        path: Option<&[u8]>,
+        name: Option<&[u8]>,
+    ) -> Result<PathBuf, NoModule> {
+        if self.allowed.is_empty() {
+            return Err(NoModule::NoneAllowed);
+        }
+        let refuse = |why: String| Err(NoModule::NotThisOne(why));
+        let path = path.map(|path| Path::new(OsStr::from_bytes(path)));
+        if let Some(path) = path
+            && !path.is_dir()
+        {
+            return match path.is_file() {
+                true => self.check(path.to_owned()),
+                false => refuse(format!("there is no module `{}` (`module-path`)", show(path))),
+            };
+        }
+        let Some(name) = name.filter(|name| !name.is_empty()) else {
+            return refuse("the URI names no module: add `module-name` to its query".to_owned());
+        };
+        let name = String::from_utf8_lossy(name).to_lowercase();
+        let below = self.directories.iter().map(Path::new);
+        let directories = path.map_or_else(|| below.collect(), |path| vec![path]);
+        match directories.iter().find_map(|directory| lookup(directory, &name)) {
+            Some(module) => self.check(module),
+            None => {
+                let searched: Vec<_> =
+                    directories.iter().map(|d| format!("`{}`", show(d))).collect();
+                refuse(format!(
+                    "there is no module called `{}` in {}: install it, or add its directory to \
+                     `module-directories`",
+                    printable(&name),
+                    if searched.is_empty() {
+                        "no directory".to_owned()
+                    } else {
+                        searched.join(", ")
+                    },
+                ))
+            }
+        }
+    }
+
+    fn check(&self, module: PathBuf) -> Result<PathBuf, NoModule> {
+        // As text: `Path` would take `a//b` and `a/./b` for `a/b`.
+        let path = module.as_os_str().as_bytes();
+        let allows = |entry: &String| {
+            let entry = entry.as_bytes();
+            entry == path
+                || entry.ends_with(b"/")
+                    && path.strip_prefix(entry).is_some_and(|file| !file.contains(&b'/'))
+        };
+        if self.allowed.iter().any(allows) {
+            return Ok(module);
+        }
+        Err(NoModule::NotThisOne(format!(
+            "the module `{}` is not allowed: add it to `allowed-module-paths`",
+            show(&module)
+        )))
+    }
+
+    /// Go's list, with the names that Debian gives its directories on ARM and POWER.
+    fn internal() -> Self {
+        let triplet = match std::env::consts::ARCH {
+            "arm" => "arm-linux-gnueabihf".to_owned(),
+            "powerpc64" => "powerpc64le-linux-gnu".to_owned(),
+            arch => format!("{arch}-linux-gnu"),
+        };
+        let directories = vec![
+            "/usr/lib64/pkcs11/".to_owned(),
+            "/usr/lib/pkcs11/".to_owned(),
+            "/usr/local/lib/pkcs11/".to_owned(),
+            "/usr/lib/softhsm/".to_owned(),
+            format!("/usr/lib/{triplet}/"),
+        ];
+        Self { allowed: directories.clone(), directories, timeout: TIMEOUT }
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { directories: Vec::new(), allowed: Vec::new(), timeout: TIMEOUT }
+    }
+}
+
+/// The first file in a directory, by name, that is called so. As in Go, `softhsm2` finds
+/// `libsofthsm2.so` and `softhsm` does not; unlike Go, what a linker leaves beside a module
+/// (`.a`, `.la`) is passed over.
+fn lookup(directory: &Path, name: &str) -> Option<PathBuf> {
+    let is_called = |file: &str| {
+        let file = file.to_lowercase();
+        let rest = file.find(name).and_then(|at| file.get(at + name.len()..));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            && !file.ends_with(".a")
+            && !file.ends_with(".la")
+    };
+    // Without doubled slashes, which a policy's text would not have.
+    let directory: PathBuf = directory.components().collect();
+    let entries = std::fs::read_dir(&directory).ok()?.flatten().map(|entry| entry.file_name());
+    let files = entries.filter(|file| is_called(&file.to_string_lossy()));
+    files.map(|file| directory.join(file)).filter(|file| file.is_file()).min()
+}
+
+fn paths(pkcs11: &Node, name: &str) -> Result<Vec<String>, Refusal> {
+    let items = pkcs11.get(name).unwrap_or(&Node::Null).items();
+    let items = items.ok_or_else(|| Refusal::Failed(format!("`{name}` is not a list")))?;
+    let path = |item: &Node| match item.text() {
+        Some(path) if path.starts_with('/') => Ok(path.to_owned()),
+        _ => Err(Refusal::Failed(format!("`{name}` has an entry that is not an absolute path"))),
+    };
+    items.iter().map(path).collect()
+}
+
+/// What a file holds, `None` when it does not exist.
+fn read(file: &Path) -> Result<Option<Vec<u8>>, Refusal> {
+    let mut bytes = Vec::new();
+    let content = File::open(file).and_then(|f| f.take(SIZE as u64 + 1).read_to_end(&mut bytes));
+    match content {
+        Ok(_) => Ok(Some(bytes)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => {
+            let refusal = Refusal::Failed(format!("cannot be read: {}", error.kind()));
+            Err(at(file, refusal))
+        }
+    }
+}
+
+fn at(file: &Path, refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::Failed(why) => Refusal::Failed(format!("`{}`: {why}", show(file))),
+        other => other,
+    }
+}
+
+fn show(path: &Path) -> String {
+    printable(&path.to_string_lossy())
+}

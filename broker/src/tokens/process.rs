@@ -1,0 +1,139 @@
+//! The process that a module is loaded into, seen from outside.
+//!
+//! A module is native code that somebody else wrote: it may crash, hang, print, or want variables in
+//! its environment that nothing else should see. So each operation is a process of its own, the
+//! program started again, which loads the module, answers one question and ends. That is also how
+//! the variables of a key file get into the environment without `unsafe`: they are there when the
+//! process starts.
+
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use zeroize::Zeroizing;
+
+use super::child::ARGUMENT;
+use super::wire::{Answer, Question};
+
+/// This very file, even when the one at its path has been replaced in the meantime.
+const PROGRAM: &str = "/proc/self/exe";
+/// How long a module may take to end its sessions when it has answered.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Has a process with `variables` in its environment answer a question.
+///
+/// # Errors
+///
+/// What became of the process, when it gave no answer in time.
+pub(super) fn ask(
+    question: Question,
+    variables: &[(String, Zeroizing<String>)],
+    timeout: Duration,
+) -> Result<Answer, String> {
+    let deadline = Instant::now() + timeout;
+    let mut command = Command::new(PROGRAM);
+    command
+        .arg0("keycell-broker")
+        .arg(ARGUMENT)
+        .envs(variables.iter().map(|(name, value)| (name, value.as_str())))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        // What a module prints is in nobody's hand, and may be the PIN.
+        .stderr(Stdio::null())
+        // A group of its own, to end whatever the module starts with it.
+        .process_group(0);
+    let child = command
+        .spawn()
+        .map_err(|error| format!("no process could be started for the module: {error}"))?;
+    let mut process = Process { child, reaped: false };
+    let answers = process.converse(question);
+    match answers.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        Ok(Ok(answer)) => {
+            // Until the process has closed its end, or for as long as that may take.
+            let _ = answers.recv_timeout(FAREWELL);
+            Ok(answer)
+        }
+        Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => Err(match process.outcome() {
+            Some(status) => format!("the module gave no answer: {}", describe(status)),
+            None => "the module gave no answer".to_owned(),
+        }),
+        Err(RecvTimeoutError::Timeout) => Err(format!(
+            "the module gave no answer within {} seconds and was ended",
+            timeout.as_secs_f32()
+        )),
+    }
+}
+
+/// A process that does not outlive this value.
+struct Process {
+    child: Child,
+    reaped: bool,
+}
+
+impl Process {
+    /// Asks, in a thread of its own: the answer comes through the channel, which closes when the
+    /// process is done with everything.
+    fn converse(&mut self, question: Question) -> Receiver<io::Result<Answer>> {
+        let (sender, receiver) = channel();
+        let pipes = (self.child.stdin.take(), self.child.stdout.take());
+        std::thread::spawn(move || {
+            let (Some(stdin), Some(mut stdout)) = pipes else {
+                return;
+            };
+            // Fails when the process has ended already; then there is no answer either.
+            let _ = question.write(stdin);
+            drop(question);
+            if sender.send(Answer::read(&mut stdout)).is_ok() {
+                let _ = io::copy(&mut stdout, &mut io::sink());
+            }
+        });
+        receiver
+    }
+
+    /// How it ended, when it has ended by itself: it has closed its pipes, and has a moment.
+    fn outcome(&mut self) -> Option<ExitStatus> {
+        let pid = self.pid()?;
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        for _ in 0..20 {
+            match waitid(WaitId::Pid(pid), options) {
+                Ok(None) => std::thread::sleep(Duration::from_millis(5)),
+                Ok(Some(_)) => return self.end(),
+                Err(_) => break,
+            }
+        }
+        None
+    }
+
+    /// Ends it and whatever it started.
+    fn end(&mut self) -> Option<ExitStatus> {
+        // Before it is waited for: until then its number is nobody else's.
+        if let Some(pid) = self.pid() {
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+        self.reaped = true;
+        self.child.wait().ok()
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).filter(|_| !self.reaped)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !self.reaped {
+            self.end();
+        }
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => format!("it crashed (signal {signal})"),
+        (None, Some(code)) => format!("it ended the process (exit code {code})"),
+        (None, None) => "it ended the process".to_owned(),
+    }
+}

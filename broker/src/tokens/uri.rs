@@ -1,0 +1,255 @@
+//! The PKCS #11 URI scheme (RFC 7512), as Go's `go-pkcs11uri` reads it.
+
+use zeroize::Zeroizing;
+
+use super::text::printable;
+
+/// Bytes of a URI at most.
+const SIZE: usize = 8192;
+
+/// The path attributes of RFC 7512, section 2.3. No other is ever shown: whoever writes a PIN into
+/// the wrong half of the URI shall not find it in a log.
+const PATH_ATTRIBUTES: [&str; 13] = [
+    "id",
+    "library-description",
+    "library-manufacturer",
+    "library-version",
+    "manufacturer",
+    "model",
+    "object",
+    "serial",
+    "slot-description",
+    "slot-id",
+    "slot-manufacturer",
+    "token",
+    "type",
+];
+
+/// A URI: its attributes without their percent-encoding. All of them wipe themselves, because one
+/// may be a PIN.
+pub(super) struct Uri {
+    path: Vec<Attribute>,
+    query: Vec<Attribute>,
+}
+
+type Attribute = (String, Zeroizing<Vec<u8>>);
+
+impl Uri {
+    /// Reads a URI.
+    ///
+    /// # Errors
+    ///
+    /// Says which part of RFC 7512 it breaks, without quoting it.
+    pub(super) fn parse(uri: &str) -> Result<Self, String> {
+        if uri.len() > SIZE {
+            return Err("the URI is longer than 8 KiB".to_owned());
+        }
+        let Some(rest) = uri.strip_prefix("pkcs11:") else {
+            return Err("the URI does not begin with `pkcs11:`".to_owned());
+        };
+        let (path, query) = match rest.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (rest, None),
+        };
+        let path = if path.is_empty() { Vec::new() } else { attributes(path, ';', "path")? };
+        let query = query.map(|query| attributes(query, '&', "query")).transpose()?;
+        let uri = Self { path, query: query.unwrap_or_default() };
+        uri.check()?;
+        Ok(uri)
+    }
+
+    /// The path attribute called `name`.
+    pub(super) fn path(&self, name: &str) -> Option<&[u8]> {
+        find(&self.path, name)
+    }
+
+    /// The query attribute called `name`.
+    pub(super) fn query(&self, name: &str) -> Option<&[u8]> {
+        find(&self.query, name)
+    }
+
+    /// `slot-id`.
+    pub(super) fn slot(&self) -> Option<u32> {
+        self.path("slot-id").and_then(slot)
+    }
+
+    /// The path attributes of RFC 7512 in their order, percent-encoded and cut where they are long.
+    pub(super) fn shown(&self) -> String {
+        let mut shown = "pkcs11:".to_owned();
+        let known = self.path.iter().filter(|(name, _)| PATH_ATTRIBUTES.contains(&name.as_str()));
+        for (index, (name, value)) in known.enumerate() {
+            if index > 0 {
+                shown.push(';');
+            }
+            shown.push_str(name);
+            shown.push('=');
+            value.iter().for_each(|byte| encode(*byte, &mut shown));
+        }
+        printable(&shown)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if let Some(value) = self.path("slot-id")
+            && slot(value).is_none()
+        {
+            return Err("`slot-id` is not a number from 0 to 4294967295".to_owned());
+        }
+        // Go's expression for the two last ones has a slip and never matches them.
+        let kinds: [&[u8]; 6] = [b"public", b"private", b"cert", b"secret-key", b"data", b""];
+        if self.path("type").is_some_and(|kind| !kinds.contains(&kind)) {
+            return Err("`type` is none of RFC 7512".to_owned());
+        }
+        if self.path("library-version").is_some_and(|version| !is_version(version)) {
+            return Err("`library-version` is not a version".to_owned());
+        }
+        if self.query("pin-source").is_some() && self.query("pin-value").is_some() {
+            return Err("there are both `pin-source` and `pin-value`: remove one".to_owned());
+        }
+        if self.query("module-path").is_some_and(|path| !path.starts_with(b"/")) {
+            return Err("`module-path` is not absolute".to_owned());
+        }
+        Ok(())
+    }
+}
+
+fn find<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a [u8]> {
+    attributes.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_slice())
+}
+
+fn attributes(text: &str, separator: char, half: &str) -> Result<Vec<Attribute>, String> {
+    let mut attributes: Vec<Attribute> = Vec::new();
+    for part in text.split(separator) {
+        let Some((name, value)) = part.split_once('=') else {
+            return Err(format!("an attribute in the URI's {half} has no `=`"));
+        };
+        let Some(value) = decode(value) else {
+            return Err(format!(
+                "an attribute in the URI's {half} is not percent-encoded: write a `%` as `%25`"
+            ));
+        };
+        if attributes.iter().any(|(n, _)| n == name) {
+            return Err(format!("an attribute is twice in the URI's {half}"));
+        }
+        attributes.push((name.to_owned(), value));
+    }
+    Ok(attributes)
+}
+
+/// Takes percent-encoding away. Also that of the URI in `pin-source`.
+pub(super) fn decode(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let mut decoded = Zeroizing::new(Vec::with_capacity(text.len()));
+    let mut rest = text.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        if *byte != b'%' {
+            decoded.push(*byte);
+            continue;
+        }
+        let (high, low) = (hex(*rest.first()?)?, hex(*rest.get(1)?)?);
+        decoded.push(high << 4 | low);
+        rest = rest.get(2..)?;
+    }
+    Some(decoded)
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+fn encode(byte: u8, to: &mut String) {
+    if byte.is_ascii_alphanumeric() || b"-._~:[]@!$'()*+,=&".contains(&byte) {
+        to.push(char::from(byte));
+    } else {
+        to.push_str(&format!("%{byte:02X}"));
+    }
+}
+
+fn slot(value: &[u8]) -> Option<u32> {
+    // `parse` would take a sign.
+    let digits = value.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(value).ok().filter(|_| digits)?.parse().ok()
+}
+
+fn is_version(value: &[u8]) -> bool {
+    let mut parts = value.split(|byte| *byte == b'.');
+    let is_number = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    parts.next().is_some_and(is_number)
+        && parts.next().is_none_or(is_number)
+        && parts.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // From ocicrypt's documentation of its key files.
+    const DOCUMENTED: &str = "pkcs11:model=SoftHSM%20v2;manufacturer=SoftHSM%20project;\
+        serial=f21985c5bec65cff;token=ocicrypt-test;id=%2B%74%4C%87%C6;object=mykey;\
+        type=public?pin-value=1234&module-name=softhsm2";
+
+    #[test]
+    fn attributes_are_decoded() {
+        let uri = Uri::parse(DOCUMENTED).ok().expect("a URI");
+        assert_eq!(uri.path("model"), Some(&b"SoftHSM v2"[..]));
+        assert_eq!(uri.path("id"), Some(&b"\x2b\x74\x4c\x87\xc6"[..]));
+        assert_eq!(uri.query("module-name"), Some(&b"softhsm2"[..]));
+        assert_eq!((uri.path("pin-value"), uri.query("token")), (None, None));
+    }
+
+    #[test]
+    fn only_path_attributes_of_the_standard_are_shown() {
+        let uri = Uri::parse(DOCUMENTED).ok().expect("a URI");
+        assert_eq!(
+            uri.shown(),
+            "pkcs11:model=SoftHSM%20v2;manufacturer=SoftHSM%20project;serial=f21985c5bec65cff;\
+             token=ocicrypt-test;id=+tL%87%C6;object=mykey;type=public"
+        );
+        let misplaced = "pkcs11:pin-value=1234;object=a%60%0A%1B;x=1234?pin-value=1234";
+        let uri = Uri::parse(misplaced).ok().expect("a URI");
+        assert_eq!(uri.shown(), "pkcs11:object=a%60%0A%1B");
+    }
+
+    #[test]
+    fn what_breaks_the_standard_is_refused_without_being_quoted() {
+        for uri in [
+            "",
+            "foobar",
+            "pkcs12:object=1234",
+            "pkcs11:1234",
+            "pkcs11:object=1234;",
+            "pkcs11:object=1234?",
+            "pkcs11:object=1234?pin-value",
+            "pkcs11:object=1234;object=5",
+            "pkcs11:object=1234?pin-value=1234&pin-value=1234",
+            "pkcs11:object=%1",
+            "pkcs11:object=%",
+            "pkcs11:object=%+1",
+            "pkcs11:object=%é234",
+            "pkcs11:slot-id=-1234",
+            "pkcs11:slot-id=+1234",
+            "pkcs11:slot-id=",
+            "pkcs11:slot-id=4294967296",
+            "pkcs11:type=1234",
+            "pkcs11:library-version=1234.",
+            "pkcs11:library-version=1.2.3",
+            "pkcs11:object=a?pin-value=1234&pin-source=/1234",
+            "pkcs11:object=a?module-path=1234",
+        ] {
+            let error = Uri::parse(uri).err().unwrap_or_else(|| panic!("`{uri}` is taken"));
+            assert!(!error.is_empty() && !error.contains("1234"), "`{uri}`: {error}");
+        }
+        assert!(Uri::parse(&format!("pkcs11:object={}", "a".repeat(SIZE))).is_err());
+    }
+
+    #[test]
+    fn what_go_accepts_is_accepted() {
+        for uri in [
+            "pkcs11:",
+            "pkcs11:slot-id=2053753261?module-name=softhsm2&pin-value=1234",
+            "pkcs11:slot-id=4294967295;library-version=3;type=",
+            "pkcs11:library-version=3.0;x-vendor=1?x-other=a=b&pin-value=",
+        ] {
+            assert!(Uri::parse(uri).is_ok(), "`{uri}`");
+        }
+    }
+}

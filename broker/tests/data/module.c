@@ -1,0 +1,150 @@
+/* A PKCS #11 module (version 2.40) with one token, to misbehave on demand. KEYCELL_TEST_MODULE says
+   how. Each login is a line in the file that KEYCELL_TEST_LOG names. Without a header: each function
+   has its place in the list, and what is not needed stays empty. */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef unsigned long ulong_t;
+
+enum { OK = 0, GENERAL_ERROR = 5, PIN_INCORRECT = 0xa0 };
+enum { LOGIN_REQUIRED = 0x4, PIN_SET = 0x8, INITIALIZED = 0x400, FINAL_TRY = 0x20000, LOCKED = 0x40000 };
+
+struct token_info {
+    unsigned char label[32], manufacturer[32], model[16], serial[16];
+    ulong_t flags, counts[10];
+    unsigned char hardware[2], firmware[2], time[16];
+};
+
+static int is(const char *mode) {
+#ifdef BEHAVIOUR
+    const char *set = BEHAVIOUR;
+#else
+    const char *set = getenv("KEYCELL_TEST_MODULE");
+#endif
+    return set && strcmp(set, mode) == 0;
+}
+
+static void note(const char *text, ulong_t length) {
+    const char *path = getenv("KEYCELL_TEST_LOG");
+    FILE *log = path ? fopen(path, "a") : NULL;
+    if (log) {
+        fprintf(log, "%.*s\n", (int)length, text);
+        fclose(log);
+    }
+}
+
+static ulong_t initialize(void *arguments) {
+    (void)arguments;
+    if (is("hang"))
+        for (;;) pause();
+    if (is("hang with a child")) {
+        fork();
+        for (;;) pause();
+    }
+    if (is("crash")) abort();
+    if (is("end")) _exit(0);
+    if (is("close")) {
+        for (int fd = 0; fd < 64; fd++) close(fd);
+        for (;;) pause();
+    }
+    if (is("print")) {
+        for (int i = 0; i < 100000; i++) puts("noise"), fputs("noise\n", stderr);
+        fflush(stdout);
+    }
+    return is("fail") ? GENERAL_ERROR : OK;
+}
+
+static ulong_t finalize(void *reserved) {
+    (void)reserved;
+    if (is("crash late")) abort();
+    if (is("hang late"))
+        for (;;) pause();
+    return OK;
+}
+
+static ulong_t get_slots(unsigned char present, ulong_t *slots, ulong_t *count) {
+    (void)present;
+    if (slots) slots[0] = 7, slots[1] = 8;
+    *count = is("two") ? 2 : 1;
+    return OK;
+}
+
+static ulong_t get_token(ulong_t slot, struct token_info *info) {
+    memset(info, ' ', sizeof *info);
+    memset(info->counts, 0, sizeof info->counts);
+    memcpy(info->label, "fake", 4);
+    memcpy(info->serial, slot == 7 ? "seven" : "eight", 5);
+    info->flags = LOGIN_REQUIRED | PIN_SET | INITIALIZED;
+    if (is("locked")) info->flags |= LOCKED;
+    if (is("final try")) info->flags |= FINAL_TRY;
+    return OK;
+}
+
+static ulong_t open_session(ulong_t slot, ulong_t flags, void *a, void *b, ulong_t *session) {
+    (void)flags, (void)a, (void)b;
+    *session = slot;
+    return OK;
+}
+
+static ulong_t close_session(ulong_t session) { (void)session; return OK; }
+
+static ulong_t login(ulong_t session, ulong_t user, char *pin, ulong_t length) {
+    char line[64];
+    (void)user;
+    snprintf(line, sizeof line, "%lu %.*s", session, (int)length, pin);
+    note(line, strlen(line));
+    printf("the PIN is %.*s\n", (int)length, pin);
+    fprintf(stderr, "the PIN is %.*s\n", (int)length, pin);
+    return length == 5 && memcmp(pin, "right", 5) == 0 ? OK : PIN_INCORRECT;
+}
+
+static ulong_t find_init(ulong_t session, void *template, ulong_t count) {
+    (void)session, (void)template, (void)count;
+    return OK;
+}
+
+static ulong_t find(ulong_t session, ulong_t *objects, ulong_t most, ulong_t *count) {
+    (void)session, (void)most;
+    static int found;
+    objects[0] = 1;
+    *count = found++ ? 0 : 1;
+    return OK;
+}
+
+static ulong_t decrypt_init(ulong_t session, void *mechanism, ulong_t key) {
+    (void)session, (void)mechanism, (void)key;
+    return OK;
+}
+
+/* "Decrypts" to the serial number of its slot. Or claims that there is more than there can be. */
+static ulong_t decrypt(ulong_t session, char *in, ulong_t length, char *out, ulong_t *size) {
+    (void)in, (void)length;
+    *size = is("flood") ? (ulong_t)1 << 60 : 5;
+    if (out) memcpy(out, session == 7 ? "seven" : "eight", 5);
+    return OK;
+}
+
+static struct {
+    unsigned char version[2];
+    void *functions[68];
+} list = { { 2, 40 }, { 0 } };
+
+ulong_t C_GetFunctionList(void **result) {
+    list.functions[0] = initialize;
+    list.functions[1] = finalize;
+    list.functions[4] = get_slots;
+    list.functions[6] = get_token;
+    list.functions[12] = open_session;
+    list.functions[13] = close_session;
+    list.functions[18] = login;
+    list.functions[26] = find_init;
+    list.functions[27] = find;
+    list.functions[28] = close_session;
+    list.functions[33] = decrypt_init;
+    list.functions[34] = decrypt;
+    *result = &list;
+    return OK;
+}
