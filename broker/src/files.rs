@@ -97,8 +97,7 @@ impl Walk {
                 let reason = format!("beyond the {MAX_ENTRIES} files that are looked at");
                 return self.skip(shown, &reason);
             }
-            let shown =
-                if shown.is_empty() { text.to_string() } else { format!("{shown}/{text}") };
+            let shown = if shown.is_empty() { text.to_string() } else { format!("{shown}/{text}") };
             self.entry(directory, &path.join(&name), &shown, depth);
         }
     }
@@ -140,8 +139,7 @@ impl Walk {
                 return self.skip(name, &refusal.to_string());
             }
             None if self.bytes.saturating_add(content.len()) > MAX_FILES => {
-                let reason =
-                    format!("the files are larger than {} MiB together", MAX_FILES >> 20);
+                let reason = format!("the files are larger than {} MiB together", MAX_FILES >> 20);
                 return self.skip(name, &reason);
             }
             None => {

@@ -7,8 +7,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod files;
 pub mod providers;
+pub mod serve;
 pub mod tokens;
+
+use std::fmt;
 
 /// Why a key provider or a token did not do what it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,3 +23,14 @@ pub enum Refusal {
     /// no full stop, values in backticks, never a PIN or a key.
     Failed(String),
 }
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotConfigured => f.write_str("it is not configured"),
+            Self::Failed(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}

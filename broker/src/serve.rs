@@ -33,6 +33,15 @@ pub fn serve(mut requests: impl Read, mut answers: impl Write) -> io::Result<()>
     Ok(())
 }
 
+/// The key providers that `OCICRYPT_KEYPROVIDER_CONFIG` configures. None if it is not set.
+///
+/// # Errors
+/// A configuration that is of no use.
+pub fn configured_providers() -> Result<Option<Providers>, Refusal> {
+    let path = std::env::var_os("OCICRYPT_KEYPROVIDER_CONFIG").filter(|path| !path.is_empty());
+    path.map(|path| Providers::open(Path::new(&path))).transpose()
+}
+
 /// What is known so far.
 #[derive(Default)]
 struct Broker {
@@ -48,12 +57,14 @@ impl Broker {
         match request {
             Request::Keys { path } => self.keys(Path::new(OsStr::from_bytes(&path))),
             Request::Token { key, hash, blob, milliseconds } => {
-                self.token(&key, hash, &blob, milliseconds).map(Response::Opened)
+                // A token's process has a timeout of its own, no longer than this one.
+                let _ = milliseconds;
+                self.token(&key, hash, &blob).map(Response::Opened)
             }
             Request::Provider { name, wrapped, parameters, milliseconds } => {
                 let providers = match self.providers.take() {
                     Some(providers) => providers,
-                    None => Providers::configured()?.ok_or(Refusal::NotConfigured)?,
+                    None => configured_providers()?.ok_or(Refusal::NotConfigured)?,
                 };
                 let providers = self.providers.insert(providers);
                 let time = Duration::from_millis(milliseconds.into());
@@ -75,7 +86,6 @@ impl Broker {
         key: &Asked,
         hash: OaepHash,
         blob: &[u8],
-        milliseconds: u32,
     ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
         self.policy()?;
         let policy = self.policy.as_ref().ok_or(Refusal::NotConfigured)?;
@@ -85,9 +95,8 @@ impl Broker {
                 self.tokens.get(*index as usize).ok_or(Refusal::NotConfigured)?
             }
             Asked::Given(file) => {
-                let parsed = TokenKey::parse(file).unwrap_or_else(|| {
-                    Err(Refusal::Failed("not a PKCS#11 key file".to_owned()))
-                });
+                let parsed = TokenKey::parse(file)
+                    .unwrap_or_else(|| Err(Refusal::Failed("not a PKCS#11 key file".to_owned())));
                 given = parsed?.of_a_stranger();
                 &given
             }
@@ -96,7 +105,7 @@ impl Broker {
             OaepHash::Sha1 => tokens::OaepHash::Sha1,
             OaepHash::Sha256 => tokens::OaepHash::Sha256,
         };
-        key.decrypt(policy, hash, blob, Duration::from_millis(milliseconds.into()))
+        key.decrypt(policy, hash, blob)
     }
 
     /// Finds the policy, if that has not happened yet.

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use keycell_broker::Refusal as Refused;
 use keycell_broker::providers::{self, Providers};
+use keycell_broker::serve::configured_providers;
 use keycell_broker::tokens::{self, Policy, TokenKey as Token};
 use ocicrypt::broker::{Broker, Refusal, TokenKey};
 use ocicrypt::keyring::KeyRing;
@@ -25,7 +26,7 @@ impl Brokered {
         let failed = |refusal: Refused| anyhow::anyhow!("{refusal}");
         let policy = Policy::find(|name| std::env::var_os(name)).map_err(failed)?;
         let tokens = ring.files().filter_map(|file| Token::parse(file.bytes)?.ok()).collect();
-        let providers = Providers::configured().map_err(failed)?;
+        let providers = configured_providers().map_err(failed)?;
         Ok(Self { policy, tokens, providers })
     }
 }
@@ -51,7 +52,7 @@ impl Broker for Brokered {
             OaepHash::Sha1 => tokens::OaepHash::Sha1,
             OaepHash::Sha256 => tokens::OaepHash::Sha256,
         };
-        token.decrypt(policy, hash, blob, providers::TIMEOUT).map_err(refusal)
+        token.decrypt(policy, hash, blob).map_err(refusal)
     }
 
     fn provider_unwrap(

@@ -30,7 +30,7 @@ pub struct Arguments {
     /// images
     destination: String,
     /// Who will be able to decrypt: `jwe:PUBLIC.pem`, `pkcs7:CERTIFICATE.pem`, `pgp:ADDRESS` (or a
-    /// key ID, or a file), `pkcs11:PUBLIC.pem` (or a PKCS#11 key file), `provider:NAME[:PARAMETER]`
+    /// key ID, or a fingerprint), `pkcs11:PUBLIC.pem` (or a PKCS#11 key file), `provider:NAME[:PARAMETER]`
     #[arg(long = "recipient", short, value_name = "RECIPIENT", required = true)]
     recipients: Vec<String>,
     /// Private keys, a directory or a file: layers that are encrypted already get the recipients
@@ -52,20 +52,30 @@ pub fn run(arguments: Arguments) -> Result<String> {
     let destination = Name::parse(&arguments.destination);
     let target = Target::open(&destination.root)?;
     let keys = (!arguments.keys.is_empty()).then(|| Keys::read(&arguments.keys)).transpose()?;
-    let mut encryption = Encryption { wanted: wanted?, keys, passed_over: Vec::new() };
+    let mut encryption = Encryption { wanted: wanted?, keys, added: 0, passed_over: Vec::new() };
     let (entry, count) = rewrite(&image, &target, &arguments.selection, &mut encryption)?;
     if count == 0 {
         let types = encryption.passed_over.join("`, `");
         bail!("there is no layer that could be encrypted: the media types are `{types}`");
     }
     target.publish(entry, destination.tag.as_deref())?;
-    let plural = if count == 1 { "layer" } else { "layers" };
-    Ok(format!("encrypted {count} {plural} for {}\n", encryption.shown()))
+    let layers = |count| if count == 1 { "1 layer".to_owned() } else { format!("{count} layers") };
+    let (added, encrypted) = (encryption.added, count - encryption.added);
+    let mut text = String::new();
+    if encrypted > 0 {
+        text += &format!("encrypted {} for {}\n", layers(encrypted), encryption.shown());
+    }
+    if added > 0 {
+        text += &format!("added to {}: {}\n", layers(added), encryption.shown());
+    }
+    Ok(text)
 }
 
 struct Encryption {
     wanted: Vec<Wanted>,
     keys: Option<Keys>,
+    /// Layers that were encrypted before.
+    added: usize,
     /// Media types of what is no layer, such as an attestation.
     passed_over: Vec<String>,
 }
@@ -76,7 +86,8 @@ impl Encryption {
     }
 
     fn recipients(&self, key: &LayerKey) -> Result<Vec<encrypt::Recipient>> {
-        self.wanted.iter().map(|wanted| wanted.recipient(key)).collect()
+        let each = self.wanted.iter().map(|wanted| wanted.recipients(key));
+        Ok(each.collect::<Result<Vec<_>>>()?.concat())
     }
 
     fn add_recipients(&mut self, layer: &Value) -> Result<Value> {
@@ -85,8 +96,7 @@ impl Encryption {
         let keys = self.keys.as_mut().context(hint)?;
         let key = keys.open(layer)?;
         let existing = annotations::of(layer);
-        let all =
-            encrypt::add_recipients(&existing, &key, &self.recipients(&key)?, &mut SysRng)?;
+        let all = encrypt::add_recipients(&existing, &key, &self.recipients(&key)?, &mut SysRng)?;
         Ok(annotations::with(layer, all))
     }
 }
@@ -97,6 +107,7 @@ impl Exchange for Encryption {
         if media_type::plain(media_type).is_ok() {
             let layer = self.add_recipients(layer)?;
             source.copy(&layer)?;
+            self.added += 1;
             return Ok(Some(layer));
         }
         let Some(encrypted) = media_type::encrypted(media_type) else {

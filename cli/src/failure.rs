@@ -12,9 +12,14 @@ pub struct Advice {
     pub hints: Vec<String>,
 }
 
+/// The guest speaks of `ctd-decoder`.
 impl From<Failure> for Advice {
     fn from(failure: Failure) -> Self {
-        Self { message: failure.message, hints: failure.hints }
+        let ours = |hint: String| {
+            hint.replace("`--decryption-keys-path`", "`--keys`")
+                .replace("for the user that containerd runs as", "for you")
+        };
+        Self { message: failure.message, hints: failure.hints.into_iter().map(ours).collect() }
     }
 }
 

@@ -86,8 +86,7 @@ impl Image {
     /// A document that is missing, altered or nested too deeply.
     pub fn layers(&self) -> Result<Vec<Value>> {
         let manifests = self.manifests()?;
-        let layers =
-            manifests.iter().flat_map(|manifest| members(&manifest.document, "layers"));
+        let layers = manifests.iter().flat_map(|manifest| members(&manifest.document, "layers"));
         Ok(layers.cloned().collect())
     }
 

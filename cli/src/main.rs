@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use keycell_broker::tokens::child;
 
 use failure::Advice;
 
@@ -61,6 +62,10 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
+    // A PKCS#11 module is loaded into a process of its own: this program once more.
+    if child::is_asked() {
+        return child::main();
+    }
     let done = match Arguments::parse().verb {
         Verb::Encrypt(arguments) => encrypt::run(arguments),
         Verb::Decrypt(arguments) => decrypt::run(arguments),

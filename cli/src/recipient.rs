@@ -1,12 +1,13 @@
 //! Recipients, named as skopeo names them.
 
 use std::fmt;
-use std::path::Path;
 use std::process::Command;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use keycell_broker::providers::{self, Providers};
+use keycell_broker::serve::configured_providers;
 use keycell_broker::tokens::{Policy, TokenKey};
 use ocicrypt::encrypt::{self, Pkcs11Hash, Recipient, RecipientError};
 use ocicrypt::layer::LayerKey;
@@ -18,16 +19,19 @@ pub struct Options {
     #[arg(long, value_name = "HASH", env = "OCICRYPT_OAEP_HASHALG", default_value = "sha256")]
     #[arg(value_parser = ["sha1", "sha256"])]
     oaep_hash: String,
+    /// Public OpenPGP keys, binary or armored, in the place of those that `gpg` knows
+    #[arg(long, value_name = "FILE")]
+    pgp_keyring: Option<String>,
 }
 
 /// A recipient that was named on the command line.
 pub enum Wanted {
-    /// With a public key that was read.
-    Key {
+    /// With public keys that were read: an OpenPGP address may have several.
+    Keys {
         /// As it was named.
         name: String,
-        /// What came of it.
-        recipient: Recipient,
+        /// What came of them.
+        recipients: Vec<Recipient>,
     },
     /// A key provider, which wraps each layer's key itself.
     Provider {
@@ -50,22 +54,23 @@ impl Wanted {
         let (scheme, rest) = name
             .split_once(':')
             .with_context(|| format!("`{name}` is not a recipient: it is named as {forms}"))?;
-        let recipient = match scheme {
-            "jwe" => Recipient::jwe(&read(rest)?),
-            "pkcs7" => Recipient::pkcs7(&read(rest)?),
-            "pgp" => pgp(rest)?,
-            "pkcs11" => pkcs11(rest, options)?,
+        let one = |recipient: Result<Recipient, RecipientError>| recipient.map(|one| vec![one]);
+        let recipients = match scheme {
+            "jwe" => one(Recipient::jwe(&read(rest)?)),
+            "pkcs7" => one(Recipient::pkcs7(&read(rest)?)),
+            "pgp" => pgp(rest, options)?,
+            "pkcs11" => one(pkcs11(rest, options)?),
             "provider" => return Self::provider(rest),
             _ => bail!("`{scheme}` is not a scheme: a recipient is named as {forms}"),
         };
-        let recipient = recipient.map_err(|error| anyhow::anyhow!("`{rest}` is {error}"))?;
-        Ok(Self::Key { name: name.to_owned(), recipient })
+        let recipients = recipients.map_err(|error| anyhow::anyhow!("`{rest}` is {error}"))?;
+        Ok(Self::Keys { name: name.to_owned(), recipients })
     }
 
     /// `NAME` or `NAME:PARAMETER`.
     fn provider(rest: &str) -> Result<Self> {
         let (name, parameter) = rest.split_once(':').map_or((rest, None), |(a, b)| (a, Some(b)));
-        let providers = Providers::configured().map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
+        let providers = configured_providers()?;
         let providers = providers.filter(|all| all.names().any(|known| known == name));
         let providers = providers.with_context(|| {
             format!("no key provider `{name}` in the file that `OCICRYPT_KEYPROVIDER_CONFIG` names")
@@ -74,18 +79,18 @@ impl Wanted {
         Ok(Self::Provider { name: name.to_owned(), parameters, providers })
     }
 
-    /// The recipient for the key of one layer.
+    /// The recipients for the key of one layer.
     ///
     /// # Errors
     /// Of a key provider.
-    pub fn recipient(&self, key: &LayerKey) -> Result<Recipient> {
+    pub fn recipients(&self, key: &LayerKey) -> Result<Vec<Recipient>> {
         match self {
-            Self::Key { recipient, .. } => Ok(recipient.clone()),
+            Self::Keys { recipients, .. } => Ok(recipients.clone()),
             Self::Provider { name, parameters, providers } => {
                 let options = encrypt::private_options(key);
                 let wrapped = providers.wrap(name, &options, parameters, providers::TIMEOUT);
-                let wrapped = wrapped.map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
-                Ok(Recipient::provider(name, &wrapped)?)
+                let wrapped = wrapped?;
+                Ok(vec![Recipient::provider(name, &wrapped)?])
             }
         }
     }
@@ -94,24 +99,28 @@ impl Wanted {
 impl fmt::Display for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Key { name, recipient } => write!(f, "`{name}` ({recipient})"),
+            Self::Keys { name, recipients } => {
+                let kinds: Vec<_> = recipients.iter().map(Recipient::to_string).collect();
+                write!(f, "`{name}` ({})", kinds.join(", "))
+            }
             Self::Provider { name, .. } => write!(f, "`provider:{name}`"),
         }
     }
 }
 
-/// A file with a public key ring, or what GnuPG knows under this address.
-fn pgp(name: &str) -> Result<Result<Recipient, RecipientError>> {
-    if Path::new(name).is_file() {
-        return Ok(Recipient::pgp(&read(name)?, None));
-    }
-    let exported = Command::new("gpg").args(["--batch", "--export", "--", name]).output();
-    let exported = exported.context("cannot run `gpg`, which knows the keys of addresses")?;
-    ensure!(
-        exported.status.success() && !exported.stdout.is_empty(),
-        "`{name}` is neither a file nor known to `gpg`: `gpg --list-keys` lists who is"
-    );
-    Ok(Recipient::pgp(&exported.stdout, Some(name)))
+/// Who the key ring, or GnuPG, knows under this address, key ID or fingerprint.
+fn pgp(name: &str, options: &Options) -> Result<Result<Vec<Recipient>, RecipientError>> {
+    let ring = match &options.pgp_keyring {
+        Some(path) => read(path)?,
+        None => {
+            let exported = Command::new("gpg").args(["--batch", "--export", "--", name]).output();
+            let exported =
+                exported.context("cannot run `gpg`; `--pgp-keyring` names a file in its place")?;
+            exported.stdout
+        }
+    };
+    ensure!(!ring.is_empty(), "`gpg` knows no `{name}`: `gpg --list-keys` lists whom it knows");
+    Ok(name.parse().and_then(|whom| Recipient::pgp(&ring, &whom, SystemTime::now())))
 }
 
 /// A public key, or a PKCS#11 key file, whose token knows the public key.

@@ -53,8 +53,7 @@ impl Target {
     pub fn blob(&self) -> Result<NewBlob> {
         let blobs = self.directory().join("blobs/sha256");
         let file = NamedTempFile::with_prefix_in(".keycell-", &blobs);
-        let file =
-            file.with_context(|| format!("cannot write to `{}`", self.root.display()))?;
+        let file = file.with_context(|| format!("cannot write to `{}`", self.root.display()))?;
         Ok(NewBlob { file, hash: Sha256::new(), length: 0, blobs })
     }
 

@@ -49,10 +49,10 @@ pub mod layer;
 
 #[cfg(feature = "unwrap")]
 pub mod annotation;
-#[cfg(feature = "encrypt")]
-pub mod encrypt;
 #[cfg(feature = "unwrap")]
 pub mod broker;
+#[cfg(feature = "encrypt")]
+pub mod encrypt;
 #[cfg(feature = "unwrap")]
 pub mod jwe;
 #[cfg(feature = "unwrap")]

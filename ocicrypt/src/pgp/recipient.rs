@@ -1,5 +1,7 @@
 //! Public-Key Encrypted Session Keys (RFC 9580, section 5.1): one for each recipient.
 
+use std::fmt;
+
 use rsa::rand_core::TryCryptoRng;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
