@@ -20,6 +20,9 @@ need docker-registry docker-registry
 need openssl openssl
 need gpg gpg
 need busybox-static busybox
+need softhsm2 softhsm2-util
+need opensc pkcs11-tool
+need gcc cc
 need util-linux unshare nsenter mount setpriv
 # The tests put busybox into images by itself: the dynamically linked one does not run there.
 if [ -e "$(command -v busybox)" ] && ldd "$(command -v busybox)" >/dev/null 2>&1; then

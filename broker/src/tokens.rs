@@ -183,7 +183,7 @@ impl TokenKey {
         let question = Question { operation, module, selection, pin, spare_last_try };
         match process::ask(question, &self.variables, policy.timeout()) {
             Ok(Answer::Done(bytes)) => Ok(bytes),
-            Ok(Answer::Failed(why)) => self.fail(&why),
+            Ok(Answer::Failed(why) | Answer::Absent(why)) => self.fail(&why),
             Ok(Answer::PinRefused(why)) => {
                 if let Some(trial) = trial {
                     refusals().push((trial, why.clone()));

@@ -44,6 +44,7 @@ pub(super) fn perform(question: &Question, reply: impl FnOnce(Answer)) {
 
 enum Failure {
     Pin(String),
+    Absent(String),
     Other(String),
 }
 
@@ -51,6 +52,7 @@ impl From<Failure> for Answer {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Pin(why) => Self::PinRefused(why),
+            Failure::Absent(why) => Self::Absent(why),
             Failure::Other(why) => Self::Failed(why),
         }
     }
@@ -119,11 +121,11 @@ fn tokens(context: &Pkcs11, selection: &Selection) -> Result<Vec<Slot>, Failure>
             .filter(|(_, info)| info.token_initialized())
             .map(|(_, info)| format!("`{}`", printable(info.label())))
             .collect();
-        return other(format!(
+        return Err(Failure::Absent(format!(
             "no token is called `{}`; the module has {}",
             printable(&String::from_utf8_lossy(label)),
             if known.is_empty() { "none".to_owned() } else { known.join(", ") },
-        ));
+        )));
     }
     let is_meant = |info: &TokenInfo| {
         let same = |wanted: &Option<Vec<u8>>, is: &str| {
@@ -155,7 +157,7 @@ fn log_in(context: &Pkcs11, slot: Slot, question: &Question) -> Result<Session, 
     }
     let session = context.open_ro_session(slot).map_err(|error| match error {
         Error::Pkcs11(RvError::SlotIdInvalid | RvError::TokenNotPresent, _) => {
-            Failure::Other(format!("slot {} holds no token", slot.id()))
+            Failure::Absent(format!("slot {} holds no token", slot.id()))
         }
         error => failed("the token opens no session")(error),
     })?;
@@ -185,6 +187,10 @@ fn refused_login(error: &Error) -> Failure {
         RvError::PinLocked => "the token's PIN is locked: have it unlocked",
         RvError::PinExpired => "the token's PIN has expired: set a new one",
         RvError::UserPinNotInitialized => "the token has no PIN yet: set one",
+        // What SoftHSM says while another process logs in.
+        RvError::GeneralError | RvError::FunctionFailed => {
+            return Failure::Absent(format!("the token does not take a login: {}", named(error)));
+        }
         _ => return failed("the token does not take a login")(error),
     };
     Failure::Pin(why.to_owned())

@@ -9,8 +9,9 @@
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use zeroize::Zeroizing;
@@ -23,7 +24,15 @@ const PROGRAM: &str = "/proc/self/exe";
 /// How long a module may take to end its sessions when it has answered.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Has a process with `variables` in its environment answer a question.
+/// Pauses, in milliseconds, after which a token that was not there is looked for again.
+///
+/// SoftHSM writes a token's file anew at each login, and another process that reads it in that moment
+/// does not see the token (softhsm/SoftHSMv2 issue 757). containerd starts a decoder for each layer,
+/// many at a time. Go ctd-decoder fails then.
+const PAUSES: [u64; 5] = [20, 50, 100, 200, 400];
+
+/// Has a process with `variables` in its environment answer a question. All in all it may take as
+/// long as `timeout`.
 ///
 /// # Errors
 ///
@@ -33,7 +42,42 @@ pub(super) fn ask(
     variables: &[(String, Zeroizing<String>)],
     timeout: Duration,
 ) -> Result<Answer, String> {
+    let question = Arc::new(question);
     let deadline = Instant::now() + timeout;
+    let mut pauses = PAUSES.into_iter();
+    loop {
+        let answer =
+            ask_once(question.clone(), variables, deadline).map_err(|gone| match gone {
+                Gone::Silent(why) => why,
+                Gone::Late => format!(
+                    "the module gave no answer within {} seconds and was ended",
+                    timeout.as_secs_f32()
+                ),
+            })?;
+        match (&answer, pauses.next()) {
+            (Answer::Absent(_), Some(pause)) => std::thread::sleep(jitter(pause)),
+            _ => return Ok(answer),
+        }
+    }
+}
+
+/// Between half of it and one and a half, so that those who collided do not do so again.
+fn jitter(pause: u64) -> Duration {
+    let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Duration::from_micros(pause * (500 + u64::from(clock.subsec_micros()) % 1000))
+}
+
+/// How a process gave no answer.
+enum Gone {
+    Silent(String),
+    Late,
+}
+
+fn ask_once(
+    question: Arc<Question>,
+    variables: &[(String, Zeroizing<String>)],
+    deadline: Instant,
+) -> Result<Answer, Gone> {
     let mut command = Command::new(PROGRAM);
     command
         .arg0("keycell-broker")
@@ -45,9 +89,9 @@ pub(super) fn ask(
         .stderr(Stdio::null())
         // A group of its own, to end whatever the module starts with it.
         .process_group(0);
-    let child = command
-        .spawn()
-        .map_err(|error| format!("no process could be started for the module: {error}"))?;
+    let child = command.spawn().map_err(|error| {
+        Gone::Silent(format!("no process could be started for the module: {error}"))
+    })?;
     let mut process = Process { child, reaped: false };
     let answers = process.converse(question);
     match answers.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -56,14 +100,13 @@ pub(super) fn ask(
             let _ = answers.recv_timeout(FAREWELL);
             Ok(answer)
         }
-        Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => Err(match process.outcome() {
-            Some(status) => format!("the module gave no answer: {}", describe(status)),
-            None => "the module gave no answer".to_owned(),
-        }),
-        Err(RecvTimeoutError::Timeout) => Err(format!(
-            "the module gave no answer within {} seconds and was ended",
-            timeout.as_secs_f32()
-        )),
+        Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => {
+            Err(Gone::Silent(match process.outcome() {
+                Some(status) => format!("the module gave no answer: {}", describe(status)),
+                None => "the module gave no answer".to_owned(),
+            }))
+        }
+        Err(RecvTimeoutError::Timeout) => Err(Gone::Late),
     }
 }
 
@@ -76,7 +119,7 @@ struct Process {
 impl Process {
     /// Asks, in a thread of its own: the answer comes through the channel, which closes when the
     /// process is done with everything.
-    fn converse(&mut self, question: Question) -> Receiver<io::Result<Answer>> {
+    fn converse(&mut self, question: Arc<Question>) -> Receiver<io::Result<Answer>> {
         let (sender, receiver) = channel();
         let pipes = (self.child.stdin.take(), self.child.stdout.take());
         std::thread::spawn(move || {

@@ -187,26 +187,30 @@ mod tests {
         serial=f21985c5bec65cff;token=ocicrypt-test;id=%2B%74%4C%87%C6;object=mykey;\
         type=public?pin-value=1234&module-name=softhsm2";
 
+    fn uri(text: &str) -> Uri {
+        Uri::parse(text).unwrap_or_else(|why| panic!("`{text}`: {why}"))
+    }
+
     #[test]
     fn attributes_are_decoded() {
-        let uri = Uri::parse(DOCUMENTED).ok().expect("a URI");
-        assert_eq!(uri.path("model"), Some(&b"SoftHSM v2"[..]));
-        assert_eq!(uri.path("id"), Some(&b"\x2b\x74\x4c\x87\xc6"[..]));
-        assert_eq!(uri.query("module-name"), Some(&b"softhsm2"[..]));
-        assert_eq!((uri.path("pin-value"), uri.query("token")), (None, None));
+        let read = uri(DOCUMENTED);
+        assert_eq!(read.path("model"), Some(&b"SoftHSM v2"[..]));
+        assert_eq!(read.path("id"), Some(&b"\x2b\x74\x4c\x87\xc6"[..]));
+        assert_eq!(read.query("module-name"), Some(&b"softhsm2"[..]));
+        assert_eq!((read.path("pin-value"), read.query("token")), (None, None));
     }
 
     #[test]
     fn only_path_attributes_of_the_standard_are_shown() {
-        let uri = Uri::parse(DOCUMENTED).ok().expect("a URI");
+        let read = uri(DOCUMENTED);
         assert_eq!(
-            uri.shown(),
+            read.shown(),
             "pkcs11:model=SoftHSM%20v2;manufacturer=SoftHSM%20project;serial=f21985c5bec65cff;\
              token=ocicrypt-test;id=+tL%87%C6;object=mykey;type=public"
         );
         let misplaced = "pkcs11:pin-value=1234;object=a%60%0A%1B;x=1234?pin-value=1234";
-        let uri = Uri::parse(misplaced).ok().expect("a URI");
-        assert_eq!(uri.shown(), "pkcs11:object=a%60%0A%1B");
+        let read = uri(misplaced);
+        assert_eq!(read.shown(), "pkcs11:object=a%60%0A%1B");
     }
 
     #[test]

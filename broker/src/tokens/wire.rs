@@ -61,6 +61,8 @@ pub(super) enum Answer {
     Failed(String),
     /// It failed because the token refused the PIN.
     PinRefused(String),
+    /// It failed because the token was not there, or not in a state to log in.
+    Absent(String),
 }
 
 impl Question {
@@ -164,6 +166,7 @@ impl Answer {
             Self::Done(bytes) => (0, bytes),
             Self::Failed(why) => (1, why.as_bytes()),
             Self::PinRefused(why) => (2, why.as_bytes()),
+            Self::Absent(why) => (3, why.as_bytes()),
         };
         let length = u32::try_from(content.len()).map_err(io::Error::other)?;
         to.write_all(&[kind])?;
@@ -188,6 +191,7 @@ impl Answer {
             0 => Ok(Self::Done(content)),
             1 => Ok(Self::Failed(text(&content))),
             2 => Ok(Self::PinRefused(text(&content))),
+            3 => Ok(Self::Absent(text(&content))),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
     }
@@ -236,6 +240,6 @@ mod tests {
         Answer::Failed("why".to_owned()).write(&mut bytes).expect("written");
         (0..bytes.len()).for_each(|end| assert!(Answer::read(&bytes[..end]).is_err(), "{end}"));
         assert!(Answer::read(&b"\x00\xff\xff\xff\xff"[..]).is_err());
-        assert!(Answer::read(&b"\x03\0\0\0\0"[..]).is_err());
+        assert!(Answer::read(&b"\x04\0\0\0\0"[..]).is_err());
     }
 }

@@ -6,39 +6,42 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::LazyLock;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use keycell_broker::Refusal;
-use keycell_broker::tokens::{Policy, TokenKey};
+use keycell_broker::tokens::{OaepHash, Policy, TokenKey};
 use libtest_mimic::{Arguments, Trial};
 use tempfile::TempDir;
 
 /// No message may have it.
-pub const PIN: &str = "Pin-31415-secret";
+pub(crate) const PIN: &str = "Pin-31415-secret";
 /// Where Debian puts SoftHSM's module: a link into another directory.
-pub const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
+pub(crate) const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
 
 const TOKEN_TOOLS: [&str; 3] = ["softhsm2-util", "pkcs11-tool", "openssl"];
 
+/// What is wrapped.
+pub(crate) const SECRET: &[u8] = br#"{"symkey":"a layer key","digest":"sha256:0123"}"#;
+
 /// Cases, and those of them that cannot run here.
-pub struct Suite {
+pub(crate) struct Suite {
     arguments: Arguments,
     trials: Vec<Trial>,
     skipped: BTreeMap<String, usize>,
 }
 
 impl Suite {
-    pub fn from_args() -> Self {
+    pub(crate) fn from_args() -> Self {
         let arguments = Arguments::from_args();
         Self { arguments, trials: Vec::new(), skipped: BTreeMap::new() }
     }
 
     /// A case without tools.
-    pub fn case(&mut self, name: &str, run: impl FnOnce() -> Result<()> + Send + 'static) {
+    pub(crate) fn case(&mut self, name: &str, run: impl FnOnce() -> Result<()> + Send + 'static) {
         self.needs(name, &[], |()| run());
     }
 
     /// A case with SoftHSM.
-    pub fn softhsm(
+    pub(crate) fn softhsm(
         &mut self,
         name: &str,
         run: impl FnOnce(&'static SoftHsm) -> Result<()> + Send + 'static,
@@ -50,7 +53,7 @@ impl Suite {
     }
 
     /// A case with the module that misbehaves.
-    pub fn module(
+    pub(crate) fn module(
         &mut self,
         name: &str,
         run: impl FnOnce(&'static Module) -> Result<()> + Send + 'static,
@@ -83,7 +86,7 @@ impl Suite {
         });
     }
 
-    pub fn run(self) -> ExitCode {
+    pub(crate) fn run(self) -> ExitCode {
         for (why, cases) in &self.skipped {
             eprintln!("skipping {cases} of {} cases: {why}", self.trials.len());
         }
@@ -97,7 +100,7 @@ fn find(tool: &str) -> Option<PathBuf> {
 }
 
 /// Runs a command, with `input` on its stdin, and returns its stdout.
-pub fn output(command: &mut Command, input: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn output(command: &mut Command, input: &[u8]) -> Result<Vec<u8>> {
     use std::io::Write;
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("{command:?}"))?;
@@ -110,7 +113,7 @@ pub fn output(command: &mut Command, input: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// SoftHSM with a configuration and tokens of its own, which only [`SoftHsm::key`] knows of.
-pub struct SoftHsm {
+pub(crate) struct SoftHsm {
     pub dir: TempDir,
     /// The slot of the token `keycell`.
     pub slot: String,
@@ -147,6 +150,9 @@ impl SoftHsm {
         for (label, id, kind) in [("made", "06", "rsa:2048"), ("curve", "07", "EC:prime256v1")] {
             this.tool(&["--keypairgen", "--key-type", kind, "--label", label, "--id", id])?;
         }
+        // Read here, where nothing else runs: SoftHSM hides a token while a process logs in.
+        let made = this.tool(&["--read-object", "--type", "pubkey", "--id", "06"])?;
+        fs::write(this.path("made.der"), made)?;
         // Only the private half of a key.
         let lonely = this.path("two-0102.pem");
         this.tool(&[
@@ -162,7 +168,7 @@ impl SoftHsm {
         Ok(this)
     }
 
-    pub fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.dir.path().join(name).display().to_string()
     }
 
@@ -174,7 +180,7 @@ impl SoftHsm {
     }
 
     /// Runs OpenSC's `pkcs11-tool` on the token.
-    pub fn tool(&self, arguments: &[&str]) -> Result<Vec<u8>> {
+    fn tool(&self, arguments: &[&str]) -> Result<Vec<u8>> {
         let mut tool = Command::new("pkcs11-tool");
         tool.args(["--module", SOFTHSM, "--token-label", "keycell", "--login", "--pin", PIN]);
         tool.args(arguments).env("SOFTHSM2_CONF", self.path("softhsm2.conf"));
@@ -182,7 +188,7 @@ impl SoftHsm {
     }
 
     /// The public key of a private key that openssl made, in DER.
-    pub fn public_key(&self, file: &str) -> Result<Vec<u8>> {
+    pub(crate) fn public_key(&self, file: &str) -> Result<Vec<u8>> {
         let mut openssl = Command::new("openssl");
         openssl.args(["pkey", "-in", &self.path(file), "-pubout", "-outform", "DER"]);
         output(&mut openssl, b"")
@@ -190,24 +196,24 @@ impl SoftHsm {
 
     /// A key file for the path attributes `path`, with SoftHSM's module and PIN, and with its
     /// configuration in `module.env` only.
-    pub fn file(&self, path: &str) -> String {
+    pub(crate) fn file(&self, path: &str) -> String {
         self.file_with(&format!("{path}?module-name=softhsm2&pin-value={PIN}"))
     }
 
     /// A key file for the URI `pkcs11:{uri}`.
-    pub fn file_with(&self, uri: &str) -> String {
+    pub(crate) fn file_with(&self, uri: &str) -> String {
         let conf = self.path("softhsm2.conf");
         format!("pkcs11:\n  uri: pkcs11:{uri}\nmodule:\n  env:\n    SOFTHSM2_CONF: {conf}\n")
     }
 
     /// As [`SoftHsm::file`], parsed.
-    pub fn key(&self, path: &str) -> Result<TokenKey> {
+    pub(crate) fn key(&self, path: &str) -> Result<TokenKey> {
         parse(&self.file(path))
     }
 }
 
 /// Wraps with openssl, RSA-OAEP.
-pub fn wrap(public_key: &[u8], hash: &str, plain: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn wrap(public_key: &[u8], hash: &str, plain: &[u8]) -> Result<Vec<u8>> {
     let file = tempfile::NamedTempFile::new()?;
     fs::write(file.path(), public_key)?;
     let mut openssl = Command::new("openssl");
@@ -222,8 +228,8 @@ pub fn wrap(public_key: &[u8], hash: &str, plain: &[u8]) -> Result<Vec<u8>> {
     output(&mut openssl, plain)
 }
 
-/// The module of `tests/data/module.c`.
-pub struct Module {
+/// The module of `tests/tokens/module.c`.
+pub(crate) struct Module {
     dir: TempDir,
 }
 
@@ -234,8 +240,8 @@ static MODULE: LazyLock<Result<Module>> = LazyLock::new(|| {
 });
 
 /// Builds `libfake.so`, which behaves as its environment says, or as `behaviour` does.
-pub fn build(dir: &Path, behaviour: Option<&str>) -> Result<()> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/module.c");
+pub(crate) fn build(dir: &Path, behaviour: Option<&str>) -> Result<()> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tokens/module.c");
     let mut cc = Command::new("cc");
     cc.args(["-shared", "-fPIC", "-Wall", "-o"]).arg(dir.join("libfake.so")).arg(source);
     cc.args(behaviour.map(|behaviour| format!("-DBEHAVIOUR=\"{behaviour}\"")));
@@ -244,16 +250,20 @@ pub fn build(dir: &Path, behaviour: Option<&str>) -> Result<()> {
 }
 
 impl Module {
-    pub fn dir(&self) -> String {
+    pub(crate) fn dir(&self) -> String {
         format!("{}/", self.dir.path().display())
     }
 
-    pub fn policy(&self) -> Result<Policy> {
+    pub(crate) fn policy(&self) -> Result<Policy> {
         policy(&[&self.dir()], &[&self.dir()])
     }
 
     /// A key that makes the module behave so, and the file in which it writes its logins down.
-    pub fn key(&self, behaviour: &str, pin: &str) -> Result<(TokenKey, tempfile::NamedTempFile)> {
+    pub(crate) fn key(
+        &self,
+        behaviour: &str,
+        pin: &str,
+    ) -> Result<(TokenKey, tempfile::NamedTempFile)> {
         let log = tempfile::NamedTempFile::new()?;
         let path = log.path().display();
         let key = parse(&format!(
@@ -264,7 +274,7 @@ impl Module {
     }
 }
 
-pub fn parse(file: &str) -> Result<TokenKey> {
+pub(crate) fn parse(file: &str) -> Result<TokenKey> {
     match TokenKey::parse(file.as_bytes()) {
         Some(Ok(key)) => Ok(key),
         Some(Err(refusal)) => bail!("{refusal:?}: {file}"),
@@ -273,7 +283,7 @@ pub fn parse(file: &str) -> Result<TokenKey> {
 }
 
 /// A policy with these lists.
-pub fn policy(directories: &[&str], allowed: &[&str]) -> Result<Policy> {
+pub(crate) fn policy(directories: &[&str], allowed: &[&str]) -> Result<Policy> {
     let list = |entries: &[&str]| -> String {
         entries.iter().map(|entry| format!("\n    - {entry}")).collect()
     };
@@ -282,22 +292,32 @@ pub fn policy(directories: &[&str], allowed: &[&str]) -> Result<Policy> {
         list(directories),
         list(allowed)
     );
-    Policy::parse(yaml.as_bytes()).map_err(|refusal| anyhow::anyhow!("{refusal:?}: {yaml}"))
+    Policy::parse(yaml.as_bytes()).map_err(|refusal| anyhow!("{refusal:?}: {yaml}"))
 }
 
 /// SoftHSM and nothing else.
-pub fn softhsm_policy() -> Result<Policy> {
+pub(crate) fn softhsm_policy() -> Result<Policy> {
     policy(&["/usr/lib/softhsm/"], &[SOFTHSM])
 }
 
 /// The reason of a refusal. Whatever it is, the PIN is not in it.
-pub fn reason<T>(result: Result<T, Refusal>) -> Result<String> {
+pub(crate) fn reason<T>(result: Result<T, Refusal>) -> Result<String> {
     match result {
         Ok(_) => bail!("it was not refused"),
         Err(Refusal::NotConfigured) => Ok("not configured".to_owned()),
         Err(Refusal::Failed(why)) => {
-            anyhow::ensure!(!why.is_empty() && !why.contains(PIN) && !why.contains('\n'), "{why}");
+            ensure!(!why.is_empty() && !why.contains(PIN) && !why.contains('\n'), "{why}");
             Ok(why)
         }
     }
+}
+
+pub(crate) fn opens(key: &TokenKey, policy: &Policy, blob: &[u8]) -> Result<()> {
+    let plain = key.decrypt(policy, OaepHash::Sha1, blob).map_err(refused)?;
+    ensure!(plain[..] == *SECRET, "another plaintext");
+    Ok(())
+}
+
+pub(crate) fn refused(refusal: Refusal) -> anyhow::Error {
+    anyhow!("{refusal:?}")
 }

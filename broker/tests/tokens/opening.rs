@@ -1,0 +1,96 @@
+//! Blobs that openssl wrapped.
+
+use std::fs;
+
+use anyhow::ensure;
+use keycell_broker::tokens::OaepHash;
+
+use crate::setup::{PIN, SECRET, Suite, opens, parse, reason, refused, softhsm_policy, wrap};
+
+pub(crate) fn cases(suite: &mut Suite) {
+    for (name, file, path) in [
+        ("rsa_2048_by_object", "two-0102.pem", "token=keycell;object=two"),
+        ("rsa_2048_by_id", "two-0102.pem", "token=keycell;id=%01%02"),
+        ("rsa_4096_by_object", "four-a0ff.pem", "token=keycell;object=four"),
+        ("rsa_4096_by_id_and_object", "four-a0ff.pem", "token=keycell;id=%A0%ff;object=four"),
+        (
+            "type_public_names_the_private_key_too",
+            "two-0102.pem",
+            "token=keycell;object=two;type=public",
+        ),
+        ("twin_by_id_and_object", "twin-04.pem", "token=keycell;id=%04;object=twin"),
+        ("private_half_alone", "two-0102.pem", "token=keycell;object=lonely"),
+    ] {
+        suite.softhsm(&format!("opens_{name}"), move |tokens| {
+            let blob = wrap(&tokens.public_key(file)?, "sha1", SECRET)?;
+            opens(&tokens.key(path)?, &softhsm_policy()?, &blob)?;
+            // The same URI leads to the public key that openssl knows.
+            let public = tokens.key(path)?.public_key(&softhsm_policy()?).map_err(refused)?;
+            ensure!(public == tokens.public_key(file)?, "another public key");
+            Ok(())
+        });
+    }
+    suite.softhsm("opens_by_slot", |tokens| {
+        let blob = wrap(&tokens.public_key("two-0102.pem")?, "sha1", SECRET)?;
+        let key = tokens.key(&format!("slot-id={};object=two", tokens.slot))?;
+        opens(&key, &softhsm_policy()?, &blob)
+    });
+    suite.softhsm("opens_with_a_key_that_the_token_made", |tokens| {
+        let key = tokens.key("token=keycell;object=made")?;
+        let public = key.public_key(&softhsm_policy()?).map_err(refused)?;
+        let theirs = fs::read(tokens.path("made.der"))?;
+        ensure!(public == theirs, "pkcs11-tool exports another public key");
+        opens(&key, &softhsm_policy()?, &wrap(&public, "sha1", SECRET)?)
+    });
+    suite.softhsm("the_environment_reaches_the_module_alone", |tokens| {
+        let blob = wrap(&tokens.public_key("two-0102.pem")?, "sha1", SECRET)?;
+        let uri = format!("token=keycell;object=two?module-name=softhsm2&pin-value={PIN}");
+        let without = parse(&format!("pkcs11: {{uri: '{}'}}", format_args!("pkcs11:{uri}")))?;
+        let why = reason(without.decrypt(&softhsm_policy()?, OaepHash::Sha1, &blob))?;
+        ensure!(why.contains("no token is called `keycell`"), "{why}");
+        opens(&parse(&tokens.file_with(&uri))?, &softhsm_policy()?, &blob)?;
+        ensure!(std::env::var_os("SOFTHSM2_CONF").is_none(), "it is in this process");
+        Ok(())
+    });
+    suite.softhsm("opens_in_many_processes_at_once", |tokens| {
+        // SoftHSM hides a token while another process logs in.
+        let blob = wrap(&tokens.public_key("two-0102.pem")?, "sha1", SECRET)?;
+        let open = || opens(&tokens.key("token=keycell;object=two")?, &softhsm_policy()?, &blob);
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+            threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
+        })
+    });
+    suite.softhsm("a_blob_for_another_key_is_not_opened", |tokens| {
+        let key = tokens.key("token=keycell;object=two")?;
+        let four = wrap(&tokens.public_key("four-a0ff.pem")?, "sha1", SECRET)?;
+        let mut altered = wrap(&tokens.public_key("two-0102.pem")?, "sha1", SECRET)?;
+        altered[100] ^= 1;
+        let made = tokens.key("token=keycell;object=made")?.public_key(&softhsm_policy()?);
+        let made = wrap(&made.map_err(refused)?, "sha1", SECRET)?;
+        for blob in [&altered[..], &made, &four, &[1], &[0; 256], &[255; 256], &altered[..255]] {
+            let why = reason(key.decrypt(&softhsm_policy()?, OaepHash::Sha1, blob))?;
+            ensure!(why.ends_with("does not open it: it was wrapped for another key"), "{why}");
+        }
+        for blob in [vec![], vec![1; 2049], vec![1; 10_000_000]] {
+            let why = reason(key.decrypt(&softhsm_policy()?, OaepHash::Sha1, &blob))?;
+            ensure!(why.ends_with("bytes are not what RSA encrypts"), "{why}");
+        }
+        Ok(())
+    });
+    suite.softhsm("sha_256_which_softhsm_cannot", |tokens| {
+        let blob = wrap(&tokens.public_key("four-a0ff.pem")?, "sha256", SECRET)?;
+        let key = tokens.key("token=keycell;object=four")?;
+        match key.decrypt(&softhsm_policy()?, OaepHash::Sha256, &blob) {
+            // A later SoftHSM.
+            Ok(plain) => ensure!(plain[..] == *SECRET, "another plaintext"),
+            refusal => {
+                let why = reason(refusal)?;
+                let fix = "does not do RSA-OAEP with SHA-256; have the image encrypted with \
+                           OCICRYPT_OAEP_HASHALG=sha1";
+                ensure!(why.ends_with(fix), "{why}");
+            }
+        }
+        Ok(())
+    });
+}

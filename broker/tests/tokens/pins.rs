@@ -1,0 +1,89 @@
+//! PINs, and where they come from.
+
+use std::fs;
+
+use anyhow::ensure;
+use keycell_broker::tokens::OaepHash;
+
+use crate::setup::{
+    PIN, SECRET, Suite, build, opens, parse, policy, reason, refused, softhsm_policy, wrap,
+};
+
+pub(crate) fn cases(suite: &mut Suite) {
+    suite.softhsm("a_wrong_pin_is_told_and_not_shown", |tokens| {
+        let wrong = format!("{PIN}-");
+        let uri = format!("token=keycell;object=two?module-name=softhsm2&pin-value={wrong}");
+        let key = parse(&tokens.file_with(&uri))?;
+        let why = reason(key.decrypt(&softhsm_policy()?, OaepHash::Sha1, &[1; 256]))?;
+        ensure!(why.ends_with("the PIN is wrong: correct `pin-value` or `pin-source`"), "{why}");
+        // SoftHSM's shortest PIN has four characters.
+        let uri = "token=keycell;object=two?module-name=softhsm2&pin-value=1";
+        let why = reason(parse(&tokens.file_with(uri))?.public_key(&softhsm_policy()?))?;
+        ensure!(why.contains("the PIN is wrong"), "{why}");
+        Ok(())
+    });
+    suite.softhsm("a_pin_from_a_file", |tokens| {
+        let blob = wrap(&tokens.public_key("two-0102.pem")?, "sha1", SECRET)?;
+        let file = tokens.path("pin file");
+        fs::write(&file, format!("{PIN}\n"))?;
+        for source in [file.replace(' ', "%20"), format!("file://{}", file.replace(' ', "%2520"))] {
+            let uri = format!("token=keycell;object=two?module-name=softhsm2&pin-source={source}");
+            opens(&parse(&tokens.file_with(&uri))?, &softhsm_policy()?, &blob)?;
+        }
+        let uri = format!("token=keycell;object=two?module-name=softhsm2&pin-source={file}.none");
+        let key = parse(&tokens.file_with(&uri))?;
+        let why = reason(key.decrypt(&softhsm_policy()?, OaepHash::Sha1, &blob))?;
+        ensure!(why.contains("pin file.none` (`pin-source`): entity not found"), "{why}");
+        Ok(())
+    });
+    suite.softhsm("no_pin", |tokens| {
+        let key = parse(&tokens.file_with("token=keycell;object=two?module-name=softhsm2"))?;
+        let why = reason(key.decrypt(&softhsm_policy()?, OaepHash::Sha1, &[1; 256]))?;
+        ensure!(why.ends_with("add `pin-value` or `pin-source` to the URI's query"), "{why}");
+        // A public key is public.
+        let public = key.public_key(&softhsm_policy()?).map_err(refused)?;
+        ensure!(public == tokens.public_key("two-0102.pem")?, "another public key");
+        Ok(())
+    });
+    suite.module("a_wrong_pin_is_tried_once_in_a_run", |module| {
+        let (key, log) = module.key("two", PIN)?;
+        let first = reason(key.decrypt(&module.policy()?, OaepHash::Sha1, b"x"))?;
+        let second = reason(key.decrypt(&module.policy()?, OaepHash::Sha256, b"y"))?;
+        let third = reason(key.public_key(&module.policy()?))?;
+        ensure!(first.contains("the PIN is wrong"), "{first}");
+        ensure!(first == second && first == third, "{second}; {third}");
+        // At one of the two tokens, once.
+        ensure!(fs::read_to_string(log.path())? == format!("7 {PIN}\n"), "tried again");
+        Ok(())
+    });
+    suite.module("a_right_pin_after_a_wrong_one", |module| {
+        let (wrong, _log) = module.key("", "wrong")?;
+        reason(wrong.decrypt(&module.policy()?, OaepHash::Sha1, b"x"))?;
+        let (right, _log) = module.key("", "right")?;
+        let plain = right.decrypt(&module.policy()?, OaepHash::Sha1, b"x").map_err(refused)?;
+        ensure!(plain[..] == *b"seven", "{plain:?}");
+        Ok(())
+    });
+    suite.module("a_locked_token_is_not_tried", |module| {
+        let (key, log) = module.key("locked", PIN)?;
+        let why = reason(key.decrypt(&module.policy()?, OaepHash::Sha1, b"x"))?;
+        ensure!(why.contains("the token's PIN is locked"), "{why}");
+        ensure!(fs::read(log.path())?.is_empty(), "it was tried");
+        Ok(())
+    });
+    suite.module("the_last_try_is_not_a_strangers", |module| {
+        let (key, log) = module.key("final try", PIN)?;
+        let why = reason(key.decrypt(&module.policy()?, OaepHash::Sha1, b"x"))?;
+        ensure!(why.contains("the PIN is wrong"), "{why}");
+        ensure!(!fs::read(log.path())?.is_empty(), "the operator's is not tried");
+        // A stranger has no variables, so that the behaviour comes with a module of its own.
+        let dir = tempfile::tempdir()?;
+        build(dir.path(), Some("final try"))?;
+        let here = format!("{}/", dir.path().display());
+        let policy = policy(&[&here], &[&here])?;
+        let key = module.key("", "another")?.0.of_a_stranger();
+        let why = reason(key.decrypt(&policy, OaepHash::Sha1, b"x"))?;
+        ensure!(why.contains("one more wrong PIN would lock the token"), "{why}");
+        Ok(())
+    });
+}
