@@ -20,6 +20,7 @@ need docker-registry docker-registry
 need openssl openssl
 need gpg gpg
 need busybox-static busybox
+python3 -c 'import jwcrypto' 2>/dev/null || missing="$missing python3-jwcrypto"
 need util-linux unshare nsenter mount setpriv
 # The tests put busybox into images by itself: the dynamically linked one does not run there.
 if [ -e "$(command -v busybox)" ] && ldd "$(command -v busybox)" >/dev/null 2>&1; then
