@@ -20,11 +20,12 @@ PORTABLE := RUSTFLAGS="$(REMAP)" $(BUILD) --package keycell-guest --bin decoder-
 
 all: targets
 	$(BUILD) --package ctd-decoder
+	$(BUILD) --package keycell-broker
 	$(BUILD) --package keycell
 	$(PORTABLE) --target wasm32-wasip2
 	$(PORTABLE) --target wasm32-wasip1
 	mkdir -p $(DIST)
-	cp target/release/ctd-decoder target/release/keycell $(DIST)/
+	cp target/release/ctd-decoder target/release/keycell-broker target/release/keycell $(DIST)/
 	cp target/guest/wasm32-wasip2/release/keycell_guest.wasm $(DIST)/decoder.wasm
 	cp target/portable/wasm32-wasip2/release/decoder-portable.wasm $(DIST)/decoder-portable.wasm
 	cp target/portable/wasm32-wasip1/release/decoder-portable.wasm $(DIST)/decoder-portable-core.wasm
@@ -66,11 +67,13 @@ lint: targets
 	$(CARGO) clippy --release --locked --package keycell --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-hostile --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-tests --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked --package keycell-broker-protocol --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-guest --target wasm32-wasip2 -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --package ocicrypt
 
 install: all
 	install -D -m 0755 $(DIST)/ctd-decoder $(DESTDIR)$(PREFIX)/bin/ctd-decoder
+	install -D -m 0755 $(DIST)/keycell-broker $(DESTDIR)$(PREFIX)/bin/keycell-broker
 	install -D -m 0755 $(DIST)/keycell $(DESTDIR)$(PREFIX)/bin/keycell
 
 clean:

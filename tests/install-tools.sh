@@ -23,6 +23,7 @@ need busybox-static busybox
 need softhsm2 softhsm2-util
 need opensc pkcs11-tool
 need gcc cc
+python3 -c 'import jwcrypto' 2>/dev/null || missing="$missing python3-jwcrypto"
 need util-linux unshare nsenter mount setpriv
 # The tests put busybox into images by itself: the dynamically linked one does not run there.
 if [ -e "$(command -v busybox)" ] && ldd "$(command -v busybox)" >/dev/null 2>&1; then

@@ -6,12 +6,14 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::tools::Tool;
+use crate::tools::{Tool, output};
 
 /// The tag that every image of the tests has in its own layout.
 const TAG: &str = "test";
@@ -160,6 +162,50 @@ impl Image {
             ensure!(encrypted.media_type == format!("{}+encrypted", plain.media_type));
             ensure!(encrypted.digest != plain.digest, "skopeo left a layer as it was");
         }
+        Ok(image)
+    }
+
+    /// The same image, with other layers in the place of its own: descriptors without digest and
+    /// size, which are computed, and blobs.
+    pub fn with_layers(&self, dir: &Path, layers: Vec<(Descriptor, Vec<u8>)>) -> Result<Self> {
+        let image = Self { dir: dir.to_path_buf() };
+        let blobs = dir.join("blobs/sha256");
+        fs::create_dir_all(&blobs)?;
+        let write = |bytes: &[u8]| -> Result<(String, usize)> {
+            let digest = hex(&Sha256::digest(bytes));
+            fs::write(blobs.join(&digest), bytes)?;
+            Ok((format!("sha256:{digest}"), bytes.len()))
+        };
+        let read = |path: &Path| -> Result<Value> { Ok(serde_json::from_slice(&fs::read(path)?)?) };
+        let mut index = read(&self.dir.join("index.json"))?;
+        let name = |value: &Value| value.as_str().unwrap_or_default().replace(':', "/");
+        let blob = |value: &Value| self.dir.join("blobs").join(name(value));
+        let mut manifest = read(&blob(&index["manifests"][0]["digest"]))?;
+        write(&fs::read(blob(&manifest["config"]["digest"]))?)?;
+        let mut descriptors = Vec::new();
+        for (descriptor, bytes) in layers {
+            let (digest, size) = write(&bytes)?;
+            descriptors.push(Descriptor { digest, size: size as u64, ..descriptor });
+        }
+        manifest["layers"] = serde_json::to_value(descriptors)?;
+        let (digest, size) = write(&serde_json::to_vec(&manifest)?)?;
+        index["manifests"][0]["digest"] = digest.into();
+        index["manifests"][0]["size"] = size.into();
+        fs::write(dir.join("index.json"), serde_json::to_vec(&index)?)?;
+        fs::copy(self.dir.join("oci-layout"), dir.join("oci-layout"))?;
+        Ok(image)
+    }
+
+    /// Decrypts it with skopeo, which is given these keys and this environment.
+    pub fn decrypted(&self, dir: &Path, keys: &[&Path], env: &[(&str, &Path)]) -> Result<Self> {
+        let image = Self { dir: dir.to_path_buf() };
+        let mut command = Command::new(Tool::Skopeo.find()?);
+        command.args(["--insecure-policy", "copy", "--quiet"]);
+        for key in keys {
+            command.arg("--decryption-key").arg(key);
+        }
+        command.args([self.reference(), image.reference()]);
+        output(command.envs(env.iter().copied()))?;
         Ok(image)
     }
 

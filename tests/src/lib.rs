@@ -9,6 +9,7 @@
 //! | [`sealed`], [`jwe`] | a writer of encrypted layers, with every part open to be spoilt |
 //! | [`node`] | a directory with one key, and what is expected of a decoder with it |
 //! | [`keys`] | private keys from openssl, in every file form |
+//! | [`gpg`] | OpenPGP keys from GnuPG |
 //! | [`containerd`], [`cri`], [`registry`] | a containerd of the test's own, a client and a registry |
 //! | [`suite`], [`tools`] | cases with names, the programs that they need, and skips with reasons |
 //!
@@ -19,6 +20,7 @@ pub mod containerd;
 pub mod cri;
 pub mod decoder;
 mod descriptors;
+pub mod gpg;
 pub mod image;
 pub mod jwe;
 pub mod keys;

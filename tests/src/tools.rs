@@ -17,8 +17,10 @@ pub enum Tool {
     Openssl,
     /// The content of images: a whole userland in one static file.
     Busybox,
-    /// Makes OpenPGP keys.
+    /// Makes OpenPGP keys, and reads messages.
     Gpg,
+    /// Python with the module `jwcrypto`, which reads JWE.
+    Jwcrypto,
     /// Calls the decoder.
     Containerd,
     /// containerd's own client.
@@ -65,6 +67,7 @@ impl Tool {
             Self::Openssl => "openssl",
             Self::Busybox => "busybox",
             Self::Gpg => "gpg",
+            Self::Jwcrypto => "python3",
             Self::Containerd => "containerd",
             Self::Ctr => "ctr",
             Self::Runc => "runc",
@@ -93,13 +96,19 @@ impl Tool {
         let path = std::env::var_os("PATH").unwrap_or_default();
         // Debian keeps runc where an ordinary user's PATH does not look.
         std::env::split_paths(&path)
-            .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+            .chain(["/usr/bin", "/usr/sbin", "/sbin"].map(PathBuf::from))
             .chain([crate::workspace().join("target/tools/bin")])
             .map(|dir| dir.join(self.name()))
-            .find(|file| file.is_file())
+            .find(|file| file.is_file() && self.is_complete(file))
             .with_context(|| {
                 format!("`{}` is not installed; `make tools wasmtime` installs it", self.name())
             })
+    }
+
+    /// Whether the program has what the tests need of it. There may be several Pythons.
+    fn is_complete(self, program: &Path) -> bool {
+        self != Self::Jwcrypto
+            || output(Command::new(program).args(["-c", "import jwcrypto.jwe"])).is_ok()
     }
 
     /// Runs it and returns its stdout.
