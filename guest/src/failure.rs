@@ -5,7 +5,7 @@ use ocicrypt::jwe::JweError;
 use ocicrypt::keyring::KeyRing;
 use ocicrypt::layer::LayerError;
 use ocicrypt::payload::PayloadError;
-use ocicrypt::unwrap::{Outcome, UnwrapError};
+use ocicrypt::unwrap::{NO_MODULE, Outcome, UnwrapError};
 
 use crate::steps::passed_over;
 
@@ -36,14 +36,14 @@ impl Failure {
         if !ring.skipped().is_empty() {
             message += &format!("; passed over: {}", passed_over(ring.skipped()));
         }
+        let (brokered, local): (Vec<_>, Vec<_>) =
+            failures.iter().partition(|failure| is_brokered(&failure.scheme));
         let (certificates, pgp_keys) = (ring.certificates().len(), ring.pgp_keys().count());
         if certificates + pgp_keys > 0 {
             message += &format!("; certificates: {certificates}, OpenPGP keys: {pgp_keys}");
-        } else if ring.is_empty() && ring.skipped().is_empty() {
+        } else if ring.is_empty() && ring.skipped().is_empty() && !local.is_empty() {
             message += ", and no file that could be one";
         }
-        let (brokered, local): (Vec<_>, Vec<_>) =
-            failures.iter().partition(|failure| is_brokered(&failure.scheme));
         let mut hints = Vec::new();
         if !local.is_empty() {
             hints.push(if ring.is_empty() && pgp_keys == 0 {
@@ -57,7 +57,7 @@ impl Failure {
         if brokered.iter().any(|failure| failure.outcome == Outcome::NotConfigured) {
             hints.push(NO_PROVIDER);
         }
-        if brokered.iter().any(|failure| failure.outcome == Outcome::NoKeys) {
+        if brokered.iter().any(|failure| wants_a_token(&failure.outcome)) {
             hints.push(NO_TOKEN);
         }
         if hints.is_empty() {
@@ -70,6 +70,16 @@ impl Failure {
 /// Whether the host has to ask somebody else.
 fn is_brokered(scheme: &Scheme) -> bool {
     matches!(scheme, Scheme::Pkcs11 | Scheme::Provider(_))
+}
+
+/// Whether it is the operator's policy that keeps a token out.
+fn wants_a_token(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Tried { reasons, .. } => {
+            reasons.iter().any(|(reason, _)| reason.ends_with(NO_MODULE))
+        }
+        outcome => *outcome == Outcome::NoKeys,
+    }
 }
 
 /// Whether another key could help: not where a wrapped key is damaged, or opens and holds nothing

@@ -19,6 +19,7 @@ use crate::payload::Payload;
 
 use failure::{Joined, Reasons};
 pub use failure::{Outcome, SchemeFailure};
+pub use pkcs11::NO_MODULE;
 
 /// [`unwrap_with`] without a token or a key provider.
 ///

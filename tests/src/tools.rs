@@ -21,6 +21,10 @@ pub enum Tool {
     Gpg,
     /// Python with the module `jwcrypto`, which reads JWE.
     Jwcrypto,
+    /// Runs a key provider of the tests.
+    Python,
+    /// Keeps keys in a token.
+    SoftHsm,
     /// Calls the decoder.
     Containerd,
     /// containerd's own client.
@@ -67,7 +71,8 @@ impl Tool {
             Self::Openssl => "openssl",
             Self::Busybox => "busybox",
             Self::Gpg => "gpg",
-            Self::Jwcrypto => "python3",
+            Self::Jwcrypto | Self::Python => "python3",
+            Self::SoftHsm => "softhsm2-util",
             Self::Containerd => "containerd",
             Self::Ctr => "ctr",
             Self::Runc => "runc",

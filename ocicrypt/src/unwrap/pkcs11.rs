@@ -12,6 +12,9 @@ use crate::pkcs11;
 /// Operations that a token is asked for at most: it may take a second for each.
 const MAX_OPERATIONS: usize = 64;
 
+/// The reason where the operator's policy has no module for a key.
+pub const NO_MODULE: &str = "no PKCS#11 module may be loaded";
+
 /// Tries the keys of the operator first, then those of the payload.
 pub(super) fn unwrap(
     keys: &WrappedKeys,
@@ -59,7 +62,7 @@ pub(super) fn unwrap(
                 }
                 Err(Refusal::Failed(why)) => reasons.add(*item, format!("{name}: {why}")),
                 Err(Refusal::NotConfigured) => {
-                    reasons.add(*item, format!("{name}: no PKCS#11 module may be loaded"));
+                    reasons.add(*item, format!("{name}: {NO_MODULE}"));
                 }
             }
         }
