@@ -1,53 +1,178 @@
 //! Key providers: programs and services that wrap and unwrap the keys of layers.
 //!
-//! Not written yet: every question is answered as if none were configured.
+//! The protocol is ocicrypt's (`docs/keyprovider.md` there). What differs, and why:
+//!
+//! - Go ctd-decoder sends every key and password of the node to every provider; Keycell sends a
+//!   provider its own parameters and nothing else.
+//! - Go ctd-decoder waits for ever; Keycell has a time limit, after which a command is killed
+//!   together with its process group.
+//! - Go ctd-decoder gives a command its whole environment; Keycell gives it `PATH` and what the
+//!   operator names, see [`Providers::open`].
+//! - Go ctd-decoder reads answers of any size; Keycell reads up to 1 MiB.
+//! - gRPC in Go goes through the proxy that `HTTPS_PROXY` names; Keycell's does not, because the
+//!   broker reads no environment.
+//! - `ttrpc` is the Rust ocicrypt's; Go ctd-decoder does not have it.
 
+mod command;
+mod config;
+mod grpc;
+mod message;
+mod text;
+mod tls;
+mod ttrpc;
+
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use crate::Refusal;
+use config::Entry;
+use message::Operation;
 
-/// How long a provider may take.
+/// How long a provider may take where nothing else is said.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The operator's key providers.
-pub struct Providers;
+/// The longest answer in bytes, in whichever way it comes. What it holds is two hundred bytes
+/// of private options, or those wrapped.
+const MAX_ANSWER: usize = 1 << 20;
+
+/// The operator's key providers, from the file that `OCICRYPT_KEYPROVIDER_CONFIG` names.
+#[derive(Debug)]
+pub struct Providers {
+    entries: BTreeMap<String, Entry>,
+}
 
 impl Providers {
-    /// Reads the file that `OCICRYPT_KEYPROVIDER_CONFIG` names.
+    /// Reads the operator's file, of at most 1 MiB:
+    ///
+    /// ```json
+    /// {"key-providers": {
+    ///   "kms":   {"cmd": {"path": "/usr/lib/kms", "args": ["--eu"], "env": ["HTTPS_PROXY"]}},
+    ///   "vault": {"grpc": "vault.example:50051", "grpc-tls": {"root-ca-file": "/etc/vault.pem"}},
+    ///   "agent": {"ttrpc": "unix:///run/agent.sock"}
+    /// }}
+    /// ```
+    ///
+    /// Where a provider has several, `cmd` wins over `grpc`, and `grpc` over `ttrpc`. Members that
+    /// are not known are ignored, and names of members match in any case. `env` is Keycell's own:
+    /// the variables that a command gets from the broker's environment beside `PATH`. A Go
+    /// ctd-decoder that reads the same file ignores `env` and passes everything.
+    ///
+    /// A provider with a faulty entry fails when it is used. It does not spoil the others, as it
+    /// does with Go.
     ///
     /// # Errors
-    /// None yet.
-    pub fn open(_: &Path) -> Result<Self, Refusal> {
-        Ok(Self)
+    /// [`Refusal::Failed`] where the file is missing, which Go ctd-decoder passes over, is not a
+    /// regular file, is too large, or is not such JSON.
+    pub fn open(path: &Path) -> Result<Self, Refusal> {
+        Ok(Self { entries: config::read(path).map_err(Refusal::Failed)? })
     }
 
-    /// Their names.
+    /// The names of the providers, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        [].into_iter()
+        self.entries.keys().map(String::as_str)
     }
 
-    /// Unwraps a wrapped key.
+    /// Asks the provider `name` to unwrap `wrapped`, one item of its annotation, decoded.
+    /// `parameters` are the provider's own from the payload, and all that it is told besides.
+    /// Returns the private options.
+    ///
+    /// Not to be called inside an asynchronous runtime: it starts one of its own.
     ///
     /// # Errors
-    /// Always.
+    /// [`Refusal::NotConfigured`] where there is no such provider, and [`Refusal::Failed`] where
+    /// it gives no usable answer within `timeout`. The message does not repeat `name`.
     pub fn unwrap(
         &self,
-        _: &str,
-        _: &[u8],
-        _: &[Zeroizing<Vec<u8>>],
-        _: Duration,
+        name: &str,
+        wrapped: &[u8],
+        parameters: &[Zeroizing<Vec<u8>>],
+        timeout: Duration,
     ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-        Err(Refusal::NotConfigured)
+        let way = self.way(name)?;
+        let request = message::to_unwrap(name, wrapped, parameters);
+        self::ask(way, Operation::Unwrap, &request, timeout).map_err(Refusal::Failed)
     }
 
-    /// Wraps private options.
+    /// Asks the provider `name` to wrap `options`, the private options of a layer, for the
+    /// recipient that `parameters` describe. Returns what goes into the annotation.
+    ///
+    /// Go calls a provider only for parameters; a recipient without any (`provider:NAME`) gets
+    /// the single parameter `Enabled` there.
+    ///
+    /// Not to be called inside an asynchronous runtime: it starts one of its own.
     ///
     /// # Errors
-    /// Always.
-    pub fn wrap(&self, _: &str, _: &[u8], _: &[Vec<u8>], _: Duration) -> Result<Vec<u8>, Refusal> {
-        Err(Refusal::NotConfigured)
+    /// As [`Providers::unwrap`].
+    pub fn wrap(
+        &self,
+        name: &str,
+        options: &[u8],
+        parameters: &[Vec<u8>],
+        timeout: Duration,
+    ) -> Result<Vec<u8>, Refusal> {
+        let way = self.way(name)?;
+        let request = message::to_wrap(name, options, parameters);
+        let wrapped = self::ask(way, Operation::Wrap, &request, timeout);
+        wrapped.map(|mut wrapped| std::mem::take(&mut *wrapped)).map_err(Refusal::Failed)
     }
+
+    fn way(&self, name: &str) -> Result<&Way, Refusal> {
+        match self.entries.get(name) {
+            Some(Ok(way)) => Ok(way),
+            Some(Err(fault)) => Err(Refusal::Failed(fault.clone())),
+            None => Err(Refusal::NotConfigured),
+        }
+    }
+}
+
+/// How a provider is reached.
+#[derive(Debug, Clone)]
+enum Way {
+    Command(config::Command),
+    Grpc(String, Option<config::Tls>),
+    Ttrpc(String),
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Command(config::Command { path: name, .. })
+        | Self::Grpc(name, _)
+        | Self::Ttrpc(name)) = self;
+        write!(f, "`{}`", text::name(name))
+    }
+}
+
+/// The whole exchange. All errors begin with, or name, the program or address.
+fn ask(
+    way: &Way,
+    operation: Operation,
+    request: &[u8],
+    limit: Duration,
+) -> Result<Zeroizing<Vec<u8>>, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot talk to {way}: {}", text::plain(&error)))?;
+    let answer = runtime.block_on(async {
+        let late = || format!("{way} did not answer within {}", text::seconds(limit));
+        match way {
+            // It must know of the end of time, for it has a process to kill.
+            Way::Command(command) => command::run(command, request, limit).await,
+            Way::Grpc(target, tls) => {
+                let call = grpc::call(target, tls.as_ref(), operation, request);
+                tokio::time::timeout(limit, call).await.map_err(|_| late())?
+            }
+            Way::Ttrpc(address) => {
+                let call = ttrpc::call(address, operation, request, limit);
+                tokio::time::timeout(limit, call).await.map_err(|_| late())?
+            }
+        }
+    });
+    // A name server that does not answer would hold up a runtime that is dropped.
+    runtime.shutdown_background();
+    message::result(operation, &answer?).map_err(|fault| format!("{way} {fault}"))
 }

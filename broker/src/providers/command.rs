@@ -1,0 +1,151 @@
+//! A provider that is a program: the request on its standard input, the answer on its output.
+
+use std::cell::RefCell;
+use std::env;
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use super::text::{self, Said};
+use super::{MAX_ANSWER, config};
+
+/// How long a process that was killed may take to end. One that hangs in the kernel is left.
+const LAST_BREATH: Duration = Duration::from_secs(1);
+
+/// Where programs are searched when the broker has no `PATH`: what execvp(3) does then.
+const USUAL_PATH: &str = "/bin:/usr/bin";
+
+/// Runs `command` once.
+///
+/// It gets `PATH`, because without one a script finds no program, and those variables that the
+/// operator names in `env`. Go ctd-decoder passes on its whole environment, which is containerd's
+/// and may hold credentials of registries and proxies.
+pub(super) async fn run(
+    command: &config::Command,
+    request: &[u8],
+    limit: Duration,
+) -> Result<Zeroizing<Vec<u8>>, String> {
+    let name = text::name(&command.path);
+    let mut child = start(command).map_err(|error| {
+        format!("cannot start `{name}`: {}; correct `path` in its `cmd`", text::plain(&error))
+    })?;
+    let stderr = RefCell::new(Said::default());
+    let ended = match timeout(limit, talk(&mut child, request, &stderr)).await {
+        Ok(Ok((answer, status))) if status.success() => return Ok(answer),
+        Ok(Ok((_, status))) => format!("`{name}` {}", ending(status)),
+        Ok(Err(Fault::Flood)) => {
+            format!("`{name}` answered more than {} MiB and was killed", MAX_ANSWER >> 20)
+        }
+        Ok(Err(Fault::Io(error))) => {
+            format!("`{name}` cannot be listened to and was killed: {}", text::plain(&error))
+        }
+        Err(_) => {
+            format!("`{name}` did not answer within {} and was killed", text::seconds(limit))
+        }
+    };
+    kill(&mut child).await;
+    Err(match stderr.into_inner().shown() {
+        Some(said) => format!("{ended}: {said}"),
+        None => format!("{ended}; it said nothing on standard error"),
+    })
+}
+
+fn start(command: &config::Command) -> io::Result<Child> {
+    let path = env::var_os("PATH").unwrap_or_else(|| OsString::from(USUAL_PATH));
+    let passed = command.env().iter().filter_map(|name| Some((name, env::var_os(name)?)));
+    let mut process = std::process::Command::new(&command.path);
+    process
+        .args(command.args())
+        .env_clear()
+        .env("PATH", path)
+        .envs(passed)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // A group of its own, so that what it starts can be killed with it.
+        .process_group(0);
+    tokio::process::Command::from(process).kill_on_drop(true).spawn()
+}
+
+/// Why there is no answer.
+enum Fault {
+    Flood,
+    Io(io::Error),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Writes the request and reads both outputs to their ends, all at once: a provider may answer
+/// before it has read everything, and must not be stopped by a full pipe. Only then is it waited
+/// for: until then its process identifier is its own, whatever becomes of it.
+async fn talk(
+    child: &mut Child,
+    request: &[u8],
+    stderr: &RefCell<Said>,
+) -> Result<(Zeroizing<Vec<u8>>, ExitStatus), Fault> {
+    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    let said = listen(child.stderr.take(), stderr);
+    let (_, answer, _) = tokio::try_join!(write(stdin, request), read(stdout), said)?;
+    Ok((answer, child.wait().await?))
+}
+
+async fn write(stdin: Option<ChildStdin>, request: &[u8]) -> Result<(), Fault> {
+    if let Some(mut stdin) = stdin {
+        // One that does not want to read it all is judged by its answer, as with Go.
+        let _ = stdin.write_all(request).await;
+    }
+    Ok(())
+}
+
+async fn read(stdout: Option<ChildStdout>) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    // As large as it may become: growing would leave copies of a secret behind.
+    let mut answer = Zeroizing::new(Vec::with_capacity(MAX_ANSWER + 1));
+    if let Some(stdout) = stdout {
+        stdout.take(MAX_ANSWER as u64 + 1).read_to_end(&mut answer).await?;
+    }
+    if answer.len() > MAX_ANSWER { Err(Fault::Flood) } else { Ok(answer) }
+}
+
+/// Keeps a little, and reads the rest only so that the provider can go on.
+async fn listen(stderr: Option<ChildStderr>, said: &RefCell<Said>) -> Result<(), Fault> {
+    let Some(mut stderr) = stderr else { return Ok(()) };
+    let mut buffer = [0; 4096];
+    loop {
+        let count = stderr.read(&mut buffer).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        said.borrow_mut().push(&buffer[..count]);
+    }
+}
+
+/// Kills what has not ended, with everything that it has started and that has not left its
+/// process group, and waits for it.
+async fn kill(child: &mut Child) {
+    let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    if let Some(group) = id {
+        // There is nobody to tell if it has just ended by itself.
+        let _ = kill_process_group(group, Signal::KILL);
+        let _ = timeout(LAST_BREATH, child.wait()).await;
+    }
+}
+
+fn ending(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("failed with exit code {code}"),
+        (None, Some(signal)) => format!("was ended by signal {signal}"),
+        (None, None) => "failed".to_owned(),
+    }
+}

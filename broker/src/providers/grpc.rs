@@ -1,0 +1,205 @@
+//! A provider behind gRPC, in plain or in TLS.
+
+use std::io;
+
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tonic::Code;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::Endpoint;
+use tonic_prost::ProstCodec;
+use tower::service_fn;
+use zeroize::Zeroizing;
+
+use super::config::Tls;
+use super::message::{Envelope, Operation, SERVICE};
+use super::{MAX_ANSWER, text, tls};
+
+/// The most bytes of headers and trailers, which hold the status and its message.
+const MAX_HEADERS: u32 = 16 << 10;
+
+/// Calls the service at `target`, and speaks TLS if `tls` is there, be it empty, as Go does.
+pub(super) async fn call(
+    target: &str,
+    tls: Option<&Tls>,
+    operation: Operation,
+    request: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, String> {
+    let name = text::name(target);
+    let target = Target::parse(target).ok_or_else(|| {
+        format!("`{name}` is not a gRPC address that Keycell knows; write `HOST:PORT` or `unix:///PATH/OF/SOCKET`")
+    })?;
+    let stream = target.connect().await.map_err(|error| {
+        format!("cannot connect to `{name}`: {}; is the key provider running?", text::plain(&error))
+    })?;
+    let Some(tls) = tls else {
+        return over(stream, &format!("http://{}", target.authority()), &name, operation, request)
+            .await;
+    };
+    let server = tls.server_name().unwrap_or(target.host());
+    let stream = tls::connect(stream, server, tls).await.map_err(|fault| match fault {
+        tls::Fault::Configured(fault) => format!("cannot use `grpc-tls` for `{name}`: {fault}"),
+        tls::Fault::Handshake(fault) => format!("no TLS with `{name}`: {fault}"),
+    })?;
+    // Go puts the name in the certificate where the address would stand.
+    let authority = tls.server_name().map_or_else(|| target.authority(), bracketed);
+    over(stream, &format!("https://{authority}"), &name, operation, request).await
+}
+
+/// What a status other than OK says. The message comes from the provider, or from this end of the
+/// connection.
+pub(super) fn refusal(name: &str, code: Code, message: &str) -> String {
+    let message = text::said(message);
+    match (code, message.as_str()) {
+        (code, "") => format!("`{name}` failed with {code:?}, and said nothing more"),
+        (code, message) => format!("`{name}` failed with {code:?}: {message}"),
+    }
+}
+
+/// One call over a connection that is there. What goes through the buffers of HTTP/2 and TLS is
+/// not wiped: it is gone with the process, which lives for one layer.
+async fn over<S>(
+    stream: S,
+    origin: &str,
+    name: &str,
+    operation: Operation,
+    request: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut stream = Some(stream);
+    // Asked for once more when the connection is lost: then that is the answer.
+    let connector = service_fn(move |_| {
+        let stream = stream.take().map(TokioIo::new);
+        async { stream.ok_or_else(|| io::Error::other("the connection was closed")) }
+    });
+    let broken = |error: tonic::transport::Error| {
+        format!("`{name}` does not speak gRPC: {}", text::root(&error))
+    };
+    let endpoint = Endpoint::from_shared(origin.to_owned()).map_err(broken)?;
+    let endpoint = endpoint.http2_max_header_list_size(MAX_HEADERS);
+    let channel = endpoint.connect_with_connector(connector).await.map_err(broken)?;
+    let mut client = tonic::client::Grpc::new(channel).max_decoding_message_size(MAX_ANSWER + 64);
+    client.ready().await.map_err(broken)?;
+    let method = PathAndQuery::try_from(format!("/{SERVICE}/{}", operation.method()))
+        .map_err(|_| "the method has no name".to_owned())?;
+    let request = tonic::Request::new(Envelope { json: request.to_vec() });
+    let codec = ProstCodec::<Envelope, Envelope>::default();
+    match client.unary(request, method, codec).await {
+        Ok(answer) => Ok(Zeroizing::new(std::mem::take(&mut answer.into_inner().json))),
+        Err(status) => Err(failed(name, &status)),
+    }
+}
+
+fn failed(name: &str, status: &tonic::Status) -> String {
+    use std::error::Error as _;
+    match status.source() {
+        // Not what the provider said, but what became of the connection.
+        Some(source) => format!("`{name}` broke the call off: {}", text::root(source)),
+        None => refusal(name, status.code(), status.message()),
+    }
+}
+
+/// Where a service listens.
+#[derive(Debug, PartialEq, Eq)]
+enum Target {
+    Tcp(String, u16),
+    /// The path, or a zero byte and the name of an abstract socket.
+    Unix(String),
+}
+
+impl Target {
+    /// The forms of Go's gRPC, and the two that the Rust ocicrypt adds: `http://` and `tcp://`.
+    fn parse(target: &str) -> Option<Self> {
+        if let Some(name) = target.strip_prefix("unix-abstract:") {
+            return Some(Self::Unix(format!("\0{name}")));
+        }
+        if let Some(path) = target.strip_prefix("unix:") {
+            let path = match path.strip_prefix("//") {
+                Some(path) => Some(path).filter(|path| path.starts_with('/'))?,
+                None => path,
+            };
+            return Some(path).filter(|path| !path.is_empty()).map(|path| Self::Unix(path.into()));
+        }
+        let prefixes = ["dns:///", "dns:", "passthrough:///", "http://", "tcp://"];
+        let address = prefixes.iter().find_map(|prefix| target.strip_prefix(prefix));
+        let address = address.unwrap_or(target);
+        let (host, port) = address.strip_suffix('/').unwrap_or(address).rsplit_once(':')?;
+        let port = port.parse().ok()?;
+        let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            Some(host) => host,
+            None if host.contains([':', '/']) => return None,
+            None => host,
+        };
+        // As with Go, an address without a host is this machine's.
+        let host = if host.is_empty() { "localhost" } else { host };
+        Some(Self::Tcp(host.to_owned(), port))
+    }
+
+    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Self::Tcp(host, port) => Box::new(TcpStream::connect((host.as_str(), *port)).await?),
+            Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
+        })
+    }
+
+    /// The name that a certificate must have if nothing else is said.
+    fn host(&self) -> &str {
+        match self {
+            Self::Tcp(host, _) => host,
+            Self::Unix(_) => "localhost",
+        }
+    }
+
+    fn authority(&self) -> String {
+        match self {
+            Self::Tcp(host, port) => format!("{}:{port}", bracketed(host)),
+            Self::Unix(_) => "localhost".to_owned(),
+        }
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_as_go_and_rust_read_them() {
+        let tcp = |host: &str, port| Some(Target::Tcp(host.into(), port));
+        let unix = |path: &str| Some(Target::Unix(path.into()));
+        for (target, wanted) in [
+            ("localhost:50051", tcp("localhost", 50051)),
+            ("127.0.0.1:1", tcp("127.0.0.1", 1)),
+            ("[::1]:50051", tcp("::1", 50051)),
+            (":50051", tcp("localhost", 50051)),
+            ("dns:///kms.example:443", tcp("kms.example", 443)),
+            ("passthrough:///kms.example:443", tcp("kms.example", 443)),
+            ("http://127.0.0.1:50000/", tcp("127.0.0.1", 50000)),
+            ("tcp://127.0.0.1:50000", tcp("127.0.0.1", 50000)),
+            ("unix:///run/kms.sock", unix("/run/kms.sock")),
+            ("unix:kms.sock", unix("kms.sock")),
+            ("unix-abstract:kms", unix("\0kms")),
+            ("unix://run/kms.sock", None),
+            ("unix:", None),
+            ("https://kms.example:443", None),
+            ("vsock:1:2", None),
+            ("localhost", None),
+            ("localhost:http", None),
+            ("localhost:65536", None),
+            ("::1:50051", None),
+            ("", None),
+        ] {
+            assert_eq!(Target::parse(target), wanted, "{target}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What providers say, and what the operator wrote, made fit for a message.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+/// Characters shown of what a provider says, from its beginning and as many from its end: a
+/// script's last line tells what went wrong, and a Go program's first.
+const SHOWN: usize = 300;
+
+/// Characters shown of a path or an address.
+const NAME: usize = 256;
+
+/// The shortest run of base64 or hexadecimal that is taken for a secret: 32 bytes have 44
+/// characters in base64.
+const SECRET_RUN: usize = 44;
+
+/// Bytes kept of what a provider says: its beginning and its end.
+#[derive(Default)]
+pub(super) struct Said {
+    head: Vec<u8>,
+    tail: Vec<u8>,
+    left_out: bool,
+}
+
+impl Said {
+    const KEPT: usize = 2048;
+
+    /// Adds the next bytes, and forgets those in the middle.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        let (head, rest) = bytes.split_at(bytes.len().min(Self::KEPT - self.head.len()));
+        self.head.extend_from_slice(head);
+        self.tail.extend_from_slice(rest);
+        let excess = self.tail.len().saturating_sub(Self::KEPT);
+        self.left_out |= excess > 0;
+        self.tail.drain(..excess);
+    }
+
+    /// One line, or nothing.
+    pub(super) fn shown(&self) -> Option<String> {
+        // Separated, so that no character comes into being where bytes are left out.
+        let gap: &[u8] = if self.left_out { b" ... " } else { b"" };
+        let line = said(&String::from_utf8_lossy(&[&*self.head, gap, &self.tail].concat()));
+        (!line.is_empty()).then_some(line)
+    }
+}
+
+/// One line of what a provider says: no control characters, nothing that cannot be seen or turns
+/// text around, no run that looks like key material, and not too much.
+pub(super) fn said(text: &str) -> String {
+    let spaced: String = text
+        .chars()
+        .filter(|c| !is_format(*c))
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    let words: Vec<_> = spaced.split_whitespace().map(without_secrets).collect();
+    let line = words.join(" ").replace('`', "'");
+    let characters = line.chars().count();
+    if characters <= 2 * SHOWN {
+        return line;
+    }
+    let head: String = line.chars().take(SHOWN).collect();
+    let tail: String = line.chars().skip(characters - SHOWN).collect();
+    format!("{head} … {tail}")
+}
+
+/// A path or an address of the operator's.
+pub(super) fn name(name: &str) -> String {
+    let mut shown: String =
+        name.chars().filter(|c| !c.is_control() && !is_format(*c) && *c != '`').collect();
+    if let Some((cut, _)) = shown.char_indices().nth(NAME) {
+        shown.truncate(cut);
+        shown.push('…');
+    }
+    shown
+}
+
+/// An operating system's error in lower case, without its number.
+pub(super) fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = said(text.split(" (os error").next().unwrap_or_default());
+    let mut characters = text.chars();
+    characters.next().map_or_else(
+        || "unknown error".to_owned(),
+        |first| first.to_lowercase().chain(characters).collect(),
+    )
+}
+
+/// What is at the bottom of an error of many layers.
+pub(super) fn root(error: &(dyn Error + 'static)) -> String {
+    let mut root = error;
+    while let Some(source) = root.source() {
+        root = source;
+    }
+    match root.downcast_ref::<io::Error>() {
+        Some(error) => plain(error),
+        None => said(&root.to_string()),
+    }
+}
+
+/// A time limit in words.
+pub(super) fn seconds(limit: Duration) -> String {
+    match limit.as_secs_f64() {
+        1.0 => "1 second".to_owned(),
+        seconds => format!("{seconds} seconds"),
+    }
+}
+
+fn without_secrets(word: &str) -> String {
+    let of_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '_' | '-');
+    let mut out = String::with_capacity(word.len());
+    let mut rest = word;
+    while !rest.is_empty() {
+        let run = rest.find(|c| !of_base64(c)).unwrap_or(rest.len());
+        out.push_str(if is_secret(&rest[..run]) { "…" } else { &rest[..run] });
+        let next = rest[run..].chars().next().map_or(0, char::len_utf8);
+        out.push_str(&rest[run..run + next]);
+        rest = &rest[run + next..];
+    }
+    out
+}
+
+/// Names and paths are long too, but have more slashes, or do not mix cases and digits.
+fn is_secret(run: &str) -> bool {
+    let has = |kind: fn(&u8) -> bool| run.as_bytes().iter().any(kind);
+    let mixed =
+        has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit);
+    let path = run.matches('/').count() * 16 > run.len();
+    run.len() >= SECRET_RUN && (mixed && !path || run.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// What turns text around, breaks a line or cannot be seen, without being a control character.
+fn is_format(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}')
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        || matches!(c, '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_moves_the_cursor_is_dropped() {
+        assert_eq!(said("a\u{1b}[2Jb\r\n\t`c`\u{202e}d\u{200b}"), "a [2Jb 'c'd");
+    }
+
+    #[test]
+    fn the_beginning_and_the_end_are_kept() {
+        let mut heard = Said::default();
+        for part in ["first ", &"x".repeat(5000), " last"] {
+            heard.push(part.as_bytes());
+        }
+        let line = heard.shown().unwrap();
+        assert!(line.starts_with("first xx") && line.ends_with("xx last"), "{line}");
+        assert!(line.chars().count() <= 2 * SHOWN + 3);
+        assert_eq!(Said::default().shown(), None);
+    }
+
+    #[test]
+    fn what_looks_like_a_key_is_taken_out() {
+        let key = "c3ltbWV0cmljIGtleSBvZiAzMiBieXRlcyBmb3IgYSB0ZXN0";
+        assert_eq!(said(&format!("optsdata={key}")), "…");
+        assert_eq!(said(&format!("key: \"{key}\"")), "key: \"…\"");
+        assert_eq!(said(&"0f".repeat(32)), "…");
+        let path = "/usr/lib/x86_64-linux-gnu/Keyprovider/bin/wrap-and-unwrap-key";
+        assert_eq!(said(path), path);
+    }
+}

@@ -1,0 +1,171 @@
+//! TLS to a gRPC provider, as `grpc-tls` describes it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use tokio_rustls::rustls::crypto::{
+    CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature,
+};
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+use zeroize::Zeroizing;
+
+use super::config::{self, Tls};
+use super::text;
+
+/// Why there is no TLS.
+pub(super) enum Fault {
+    /// A file or a name in `grpc-tls`.
+    Configured(String),
+    /// What came of the handshake.
+    Handshake(String),
+}
+
+impl From<String> for Fault {
+    fn from(fault: String) -> Self {
+        Self::Configured(fault)
+    }
+}
+
+/// Performs the handshake with `server` over `stream`.
+pub(super) async fn connect<S>(stream: S, server: &str, tls: &Tls) -> Result<TlsStream<S>, Fault>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let name = ServerName::try_from(server.to_owned()).map_err(|_| {
+        let server = text::name(server);
+        format!("`{server}` cannot be in a certificate; set `server-name` to what is")
+    })?;
+    let connector = TlsConnector::from(Arc::new(configuration(tls)?));
+    connector.connect(name, stream).await.map_err(|error| Fault::Handshake(explained(&error)))
+}
+
+fn configuration(tls: &Tls) -> Result<ClientConfig, String> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| text::root(&error))?;
+    let builder = if tls.insecure_skip_verify() {
+        let anyone = Arc::new(Anyone(provider));
+        builder.dangerous().with_custom_certificate_verifier(anyone)
+    } else {
+        builder.with_root_certificates(roots(tls.root_ca_file())?)
+    };
+    let mut configuration = match tls.client() {
+        None => builder.with_no_client_auth(),
+        Some((certificates, key)) => {
+            let chain = read_certificates(certificates)?;
+            let shown = text::name(&key.display().to_string());
+            let pem = Zeroizing::new(config::read_file(key)?);
+            let key = PrivateKeyDer::from_pem_slice(&pem)
+                .map_err(|_| format!("`{shown}` holds no unencrypted private key in PEM"))?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| {
+                format!("the key in `{shown}` cannot be used: {}", text::root(&error))
+            })?
+        }
+    };
+    configuration.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(configuration)
+}
+
+/// The authorities in a file, or else those of the system.
+fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
+    let certificates = match file {
+        Some(file) => read_certificates(file)?,
+        None => rustls_native_certs::load_native_certs().certs,
+    };
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(certificates);
+    match (added, file) {
+        (0, Some(file)) => {
+            let shown = text::name(&file.display().to_string());
+            Err(format!("`{shown}` holds no certificate that can be read"))
+        }
+        (0, None) => Err("this system has no list of certification authorities; install \
+                          `ca-certificates` or set `root-ca-file`"
+            .into()),
+        _ => Ok(roots),
+    }
+}
+
+fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = config::read_file(file)?;
+    let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    certificates.ok().filter(|certificates| !certificates.is_empty()).ok_or_else(|| {
+        let shown = text::name(&file.display().to_string());
+        format!("`{shown}` holds no certificate in PEM, or a damaged one")
+    })
+}
+
+/// The error and what mends it, where that is known.
+fn explained(error: &std::io::Error) -> String {
+    let tls = error.get_ref().and_then(|error| error.downcast_ref::<Error>());
+    let hint = match tls {
+        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            "; put the certificate of its authority into `root-ca-file`"
+        }
+        Some(Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        )) => "; set `server-name` to a name in its certificate",
+        // Go takes an authority's certificate for a server's.
+        Some(Error::InvalidCertificate(CertificateError::Other(other)))
+            if other.to_string().contains("CaUsedAsEndEntity") =>
+        {
+            "; make one for it with `CA:FALSE`"
+        }
+        Some(Error::AlertReceived(_)) => "; are `cert-file` and `key-file` those it asks for?",
+        _ => "",
+    };
+    format!("{}{hint}", text::root(error))
+}
+
+/// `insecure-skip-verify`: any certificate of anybody will do, for tests. The server must still
+/// have the key to it, as with Go.
+#[derive(Debug)]
+struct Anyone(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,117 @@
+//! A provider behind ttrpc, as the Rust ocicrypt has it.
+//!
+//! A client of our own: the protocol is a header of ten bytes and two messages. The crate `ttrpc`
+//! 0.10 would add 55 crates to the broker's tree, among them a second generation of protobuf,
+//! `nix`, `rustix` and `thiserror` each, for a call that this file makes in a hundred lines. The
+//! tests run against that crate.
+
+use std::time::Duration;
+
+use prost::Message as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use zeroize::Zeroizing;
+
+use super::message::{Envelope, Operation, SERVICE};
+use super::{MAX_ANSWER, grpc, text};
+
+/// The longest response in bytes: an answer, and what is around it.
+const MAX_RESPONSE: u32 = MAX_ANSWER as u32 + 4096;
+
+/// The first stream that a client may open: theirs are the odd ones.
+const STREAM: u32 = 1;
+
+/// Message types.
+const REQUEST: u8 = 1;
+const RESPONSE: u8 = 2;
+
+/// `ttrpc.Request`.
+#[derive(prost::Message)]
+struct Request {
+    #[prost(string, tag = "1")]
+    service: String,
+    #[prost(string, tag = "2")]
+    method: String,
+    #[prost(bytes = "vec", tag = "3")]
+    payload: Vec<u8>,
+    #[prost(int64, tag = "4")]
+    timeout_nano: i64,
+}
+
+/// `ttrpc.Response`.
+#[derive(prost::Message)]
+struct Response {
+    #[prost(message, optional, tag = "1")]
+    status: Option<Status>,
+    #[prost(bytes = "vec", tag = "2")]
+    payload: Vec<u8>,
+}
+
+/// `google.rpc.Status`.
+#[derive(Clone, prost::Message)]
+struct Status {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+}
+
+/// Calls the service at `address`, `unix://PATH` or `unix://@NAME` for an abstract socket.
+pub(super) async fn call(
+    address: &str,
+    operation: Operation,
+    request: &[u8],
+    limit: Duration,
+) -> Result<Zeroizing<Vec<u8>>, String> {
+    let name = text::name(address);
+    let path =
+        address.strip_prefix("unix://").filter(|path| !path.is_empty()).ok_or_else(|| {
+            format!(
+                "`{name}` is not a ttrpc address that Keycell knows; write `unix:///PATH/OF/SOCKET`"
+            )
+        })?;
+    let path = path.strip_prefix('@').map_or_else(|| path.to_owned(), |name| format!("\0{name}"));
+    let mut socket = UnixStream::connect(path).await.map_err(|error| {
+        format!("cannot connect to `{name}`: {}; is the key provider running?", text::plain(&error))
+    })?;
+    let payload = Zeroizing::new(Envelope { json: request.to_vec() }.encode_to_vec());
+    let mut request = Request {
+        service: SERVICE.to_owned(),
+        method: operation.method().to_owned(),
+        payload: payload.to_vec(),
+        timeout_nano: i64::try_from(limit.as_nanos()).unwrap_or(i64::MAX),
+    };
+    let message = Zeroizing::new(request.encode_to_vec());
+    zeroize::Zeroize::zeroize(&mut request.payload);
+    let broken = |error| format!("`{name}` closed the connection: {}", text::plain(&error));
+    socket.write_all(&header(message.len())).await.map_err(broken)?;
+    socket.write_all(&message).await.map_err(broken)?;
+
+    let mut header = [0; 10];
+    socket.read_exact(&mut header).await.map_err(broken)?;
+    let [l0, l1, l2, l3, s0, s1, s2, s3, kind, _flags] = header;
+    let length = u32::from_be_bytes([l0, l1, l2, l3]);
+    if u32::from_be_bytes([s0, s1, s2, s3]) != STREAM || kind != RESPONSE {
+        return Err(format!("`{name}` answered something that is not ttrpc"));
+    }
+    if length > MAX_RESPONSE {
+        return Err(format!("`{name}` answered more than {} MiB", MAX_ANSWER >> 20));
+    }
+    let mut response = Zeroizing::new(vec![0; length as usize]);
+    socket.read_exact(&mut response).await.map_err(broken)?;
+    let garbled = |_| format!("`{name}` answered something that is not protobuf");
+    let response = Response::decode(&response[..]).map_err(garbled)?;
+    let payload = Zeroizing::new(response.payload);
+    if let Some(Status { code, message }) = response.status.filter(|status| status.code != 0) {
+        return Err(grpc::refusal(&name, code.into(), &message));
+    }
+    let mut answer = Envelope::decode(&payload[..]).map_err(garbled)?;
+    Ok(Zeroizing::new(std::mem::take(&mut answer.json)))
+}
+
+fn header(length: usize) -> [u8; 10] {
+    // A request is a payload's annotation at most, which is far below 4 GiB.
+    let [l0, l1, l2, l3] = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
+    let [s0, s1, s2, s3] = STREAM.to_be_bytes();
+    [l0, l1, l2, l3, s0, s1, s2, s3, REQUEST, 0]
+}
