@@ -32,9 +32,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    // PINs and keys pass through: no core dump, and no life after the decoder's.
+    // PINs and keys pass through: no core dump, and no life after the decoder's. A signal that can
+    // be caught, so that a provider that runs is ended first.
     let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
     match keycell_broker::serve::serve(std::io::stdin().lock(), std::io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE, // the host sees that there is no answer

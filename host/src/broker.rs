@@ -30,9 +30,6 @@ const TOKENS: &str = "OCICRYPT_CONFIG";
 /// The file for [`TOKENS`] where that is not set, after the user's own.
 const TOKENS_FILE: &str = "/etc/ocicrypt.conf";
 
-/// Variables that the broker gets to see. It finds configuration and programs with them.
-const VARIABLES: [&str; 5] = [PROVIDERS, TOKENS, "XDG_CONFIG_HOME", "HOME", "PATH"];
-
 /// A broker, as far as one is configured.
 pub struct Broker {
     state: State,
@@ -155,10 +152,11 @@ fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
-/// The running program. Killed when dropped, with all that it has started.
+/// The running program. Ended when dropped, with all that it has started.
 struct Process {
     child: Child,
-    requests: ChildStdin,
+    /// None once it is about to end.
+    requests: Option<ChildStdin>,
     answers: ChildStdout,
 }
 
@@ -167,13 +165,10 @@ impl Process {
         let path = beside()?;
         let shown = path.display().to_string();
         let mut command = Command::new(path);
-        command.env_clear().current_dir("/").process_group(0);
+        // With the environment of this process: the operator's configuration may name variables
+        // that a provider needs, and the broker passes on those alone.
+        command.current_dir("/").process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        for name in VARIABLES {
-            if let Some(value) = std::env::var_os(name) {
-                command.env(name, value);
-            }
-        }
         let mut child = command.spawn().map_err(|error| {
             let why = plain(&error);
             format!("cannot start `{shown}`, which asks key providers and tokens: {why}")
@@ -181,9 +176,10 @@ impl Process {
         let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("the broker has no pipes".to_owned());
         };
-        let process = Self { child, requests, answers };
+        let process = Self { child, requests: Some(requests), answers };
         // A broker that does not read, or not answer, must not make this process wait.
-        for pipe in [process.requests.as_fd(), process.answers.as_fd()] {
+        let pipes = [process.requests.as_ref().map(AsFd::as_fd), Some(process.answers.as_fd())];
+        for pipe in pipes.into_iter().flatten() {
             rustix::io::ioctl_fionbio(pipe, true).map_err(|error| error.to_string())?;
         }
         Ok(process)
@@ -205,10 +201,11 @@ impl Process {
     }
 
     fn write(&mut self, mut bytes: &[u8], until: Instant) -> Result<(), String> {
+        let Some(requests) = &mut self.requests else { return Err("it has ended".to_owned()) };
         while !bytes.is_empty() {
-            match self.requests.write(bytes) {
+            match requests.write(bytes) {
                 Ok(written) => bytes = &bytes[written..],
-                Err(error) => again(&error, &self.requests, PollFlags::OUT, until)?,
+                Err(error) => again(&error, requests, PollFlags::OUT, until)?,
             }
         }
         Ok(())
@@ -227,13 +224,28 @@ impl Process {
 }
 
 impl Drop for Process {
+    /// It ends by itself when nobody can ask any more, or when it is told to, because what it
+    /// has started must end before it; or it is killed.
     fn drop(&mut self) {
-        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process_group(group, Signal::KILL); // it may have ended by itself
+        drop(self.requests.take());
+        let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        for (moments, signal) in [(50, Signal::TERM), (100, Signal::KILL)] {
+            for _ in 0..moments {
+                if !matches!(self.child.try_wait(), Ok(None)) {
+                    return;
+                }
+                std::thread::sleep(MOMENT);
+            }
+            if let Some(group) = group {
+                let _ = kill_process_group(group, signal); // it may have ended by itself
+            }
         }
         let _ = self.child.wait();
     }
 }
+
+/// How long to wait before looking again whether the broker has ended.
+const MOMENT: Duration = Duration::from_millis(2);
 
 /// The broker, beside this program: a path that nobody's environment leads elsewhere.
 fn beside() -> Result<PathBuf, String> {

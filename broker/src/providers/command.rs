@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::env;
 use std::ffi::OsString;
+use std::future::pending;
 use std::io;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{ExitStatus, Stdio};
@@ -11,6 +12,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -38,7 +40,14 @@ pub(super) async fn run(
         format!("cannot start `{name}`: {}; correct `path` in its `cmd`", text::plain(&error))
     })?;
     let stderr = RefCell::new(Said::default());
-    let ended = match timeout(limit, talk(&mut child, request, &stderr)).await {
+    let talked = tokio::select! {
+        talked = timeout(limit, talk(&mut child, request, &stderr)) => talked,
+        () = asked_to_end() => {
+            kill(&mut child).await;
+            std::process::exit(1);
+        }
+    };
+    let ended = match talked {
         Ok(Ok((answer, status))) if status.success() => return Ok(answer),
         Ok(Ok((_, status))) => format!("`{name}` {}", ending(status)),
         Ok(Err(Fault::Flood)) => {
@@ -84,6 +93,21 @@ enum Fault {
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
+    }
+}
+
+/// Nobody waits for the answer any more: the decoder was killed (see `main.rs` of the broker), or
+/// whoever called `keycell` has changed their mind. The provider is in a group of its own, so it
+/// does not hear of it.
+async fn asked_to_end() {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
 }
 

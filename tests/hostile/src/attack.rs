@@ -20,6 +20,10 @@ const MODEST: u64 = 48 * 1024;
 /// The longest message, in bytes, with some room for the mark that it was cut.
 const MAX_MESSAGE: usize = 4096 + 16;
 
+/// A PKCS#11 key file. No guest may see what stands behind the question mark.
+const TOKEN: &str = "pkcs11:\n  uri: pkcs11:token=node;object=images?pin-value=Pin-1234&\
+    module-path=/usr/lib/softhsm/libsofthsm2.so\nmodule:\n  env:\n    SOFTHSM2_CONF: /conf\n";
+
 /// The most that one run may add to a log, in bytes and in lines.
 const MAX_LOG: (usize, usize) = (128 * 1024, 300);
 
@@ -36,6 +40,7 @@ pub struct Attack {
     garbled: bool,
     pipe: bool,
     provider: bool,
+    token: bool,
 }
 
 impl Attack {
@@ -53,6 +58,7 @@ impl Attack {
             garbled: false,
             pipe: false,
             provider: false,
+            token: false,
         }
     }
 
@@ -107,6 +113,12 @@ impl Attack {
     /// With a key provider that is configured, and fails.
     pub fn with_provider(mut self) -> Self {
         self.provider = true;
+        self
+    }
+
+    /// With a PKCS#11 key file among the keys, and a module that is allowed.
+    pub fn with_token(mut self) -> Self {
+        self.token = true;
         self
     }
 
@@ -189,6 +201,9 @@ impl Attack {
         if self.pipe {
             keys.add_pipe()?;
         }
+        if self.token {
+            fs::write(keys.path().join("token.yaml"), TOKEN)?;
+        }
         let before = keys.state()?;
         let mut decoder = Decoder::at(&self.decoder)
             .env(guest::GUEST, *artefact)
@@ -200,6 +215,11 @@ impl Attack {
             .payload(layer.payload(&self.note))
             .layer(layer.encrypted.clone())
             .deadline(Duration::from_secs(40));
+        if self.token {
+            let policy = keys.log().with_extension("conf");
+            fs::write(&policy, "pkcs11: {allowed-module-paths: [/usr/lib/softhsm/]}\n")?;
+            decoder = decoder.env("OCICRYPT_CONFIG", policy);
+        }
         if self.provider {
             let config = keys.log().with_extension("json");
             let providers = r#"{"key-providers":{"plain":{"cmd":{"path":"/bin/false"}}}}"#;

@@ -168,6 +168,15 @@ fn unwrap_asks_without_end() -> Result<()> {
     attack("unwrap_asks_without_end").with_provider().is_refused(&["gave up after many keys"])
 }
 
+#[test]
+fn unwrap_looks_for_pins() -> Result<()> {
+    attack("unwrap_looks_for_pins").with_token().is_refused(&[
+        "tokens: refused (\"pkcs11:token=node;object=images\")",
+        "key.pem sub/nested.pem",
+        "a PIN: refused",
+    ])
+}
+
 // Memory, time, handles, words.
 
 /// 256 MiB for the guest and something for the host.
