@@ -53,6 +53,7 @@ demo: all tools
 test: all tools wasmtime lint
 	$(CARGO) test --release --locked --package ocicrypt
 	$(CARGO) test --release --locked --package ctd-decoder
+	$(CARGO) test --release --locked --package keycell-broker
 	$(CARGO) test --release --locked --package keycell-hostile
 	$(CARGO) test --release --locked --package keycell-tests
 
@@ -61,6 +62,7 @@ lint: targets
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --package ocicrypt --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package ctd-decoder --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked --package keycell-broker --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-hostile --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-tests --all-targets -- -D warnings

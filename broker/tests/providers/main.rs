@@ -1,5 +1,7 @@
 //! Key providers of every kind, started by the cases themselves.
 
+#![allow(clippy::unwrap_used)]
+
 mod command;
 mod configuration;
 mod go;

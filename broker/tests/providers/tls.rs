@@ -38,12 +38,12 @@ pub const CASES: &[Case] = &[
     ("a client without a certificate", NEEDS, || {
         let world = World::new();
         let text = world.refused(json!({"cert-file": null, "key-file": null}));
-        assert!(text.starts_with("`ADDRESS` ") || text.starts_with("no TLS with"), "{text}");
+        not_accepted(&text);
     }),
     ("a certificate without its key is none, as with Go", NEEDS, || {
         let world = World::new();
         let text = world.refused(json!({"key-file": ""}));
-        assert!(text.starts_with("`ADDRESS` ") || text.starts_with("no TLS with"), "{text}");
+        not_accepted(&text);
     }),
     ("a client's certificate of another authority", NEEDS, || {
         let (world, other) = (World::new(), World::new());
@@ -51,12 +51,13 @@ pub const CASES: &[Case] = &[
             "cert-file": other.place.path("client.pem"), "key-file": other.place.path("client.key"),
         });
         let text = world.refused(files);
-        assert!(text.starts_with("`ADDRESS` ") || text.starts_with("no TLS with"), "{text}");
+        not_accepted(&text);
     }),
     ("a client's certificate with another key", NEEDS, || {
         let world = World::new();
         let text = world.refused(json!({"key-file": world.place.path("server.key")}));
         assert!(text.starts_with("cannot use `grpc-tls` for `ADDRESS`: the key in `"), "{text}");
+        assert!(text.ends_with("` does not belong to the certificate in `cert-file`"), "{text}");
     }),
     ("a server of another authority", NEEDS, || {
         let (world, other) = (World::new(), World::new());
@@ -89,6 +90,17 @@ pub const CASES: &[Case] = &[
             "root-ca-file": other.place.path("authority.pem"),
         }));
         opens(&world.place.provider(&entry));
+    }),
+    ("a server with the certificate of its authority", NEEDS, || {
+        let world = World::new();
+        let files =
+            ["authority.pem", "authority.key", "authority.pem"].map(|it| world.place.path(it));
+        let files = [files[0].as_path(), &files[1], &files[2]];
+        let server = world.place.serve("normal", "127.0.0.1:0", &files);
+        let mut entry = world.entry(json!({}));
+        entry["grpc"] = json!(format!("127.0.0.1:{}", server.port));
+        let text = refused(&world.place.provider(&entry), TIMEOUT);
+        assert!(text.ends_with("; make one for it with `CA:FALSE`"), "{text}");
     }),
     ("TLS 1.2", NEEDS, || {
         // Python's server has no switch: OpenSSL's, which then says nothing of gRPC.
@@ -233,4 +245,10 @@ fn issue(place: &Place, name: &str, algorithm: &str, extension: &str) -> (PathBu
 fn openssl(arguments: &[&str]) {
     let output = Command::new("openssl").args(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// TLS 1.3 tells a client late that its certificate is not wanted, if at all.
+fn not_accepted(text: &str) {
+    assert!(text.starts_with("`ADDRESS` broke the call off: "), "{text}");
+    assert!(text.ends_with("; does it accept the client certificate in `cert-file`?"), "{text}");
 }
