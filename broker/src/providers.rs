@@ -94,7 +94,7 @@ impl Providers {
     ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
         let way = self.way(name)?;
         let request = message::to_unwrap(name, wrapped, parameters);
-        self::ask(way, Operation::Unwrap, &request, timeout).map_err(Refusal::Failed)
+        ask(way, Operation::Unwrap, &request, timeout).map_err(Refusal::Failed)
     }
 
     /// Asks the provider `name` to wrap `options`, the private options of a layer, for the
@@ -116,7 +116,7 @@ impl Providers {
     ) -> Result<Vec<u8>, Refusal> {
         let way = self.way(name)?;
         let request = message::to_wrap(name, options, parameters);
-        let wrapped = self::ask(way, Operation::Wrap, &request, timeout);
+        let wrapped = ask(way, Operation::Wrap, &request, timeout);
         wrapped.map(|mut wrapped| std::mem::take(&mut *wrapped)).map_err(Refusal::Failed)
     }
 

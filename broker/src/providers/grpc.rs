@@ -89,17 +89,28 @@ where
     let codec = ProstCodec::<Envelope, Envelope>::default();
     match client.unary(request, method, codec).await {
         Ok(answer) => Ok(Zeroizing::new(std::mem::take(&mut answer.into_inner().json))),
-        Err(status) => Err(failed(name, &status)),
+        Err(status) => Err(failed(origin, name, &status)),
     }
 }
 
-fn failed(name: &str, status: &tonic::Status) -> String {
+fn failed(origin: &str, name: &str, status: &tonic::Status) -> String {
     use std::error::Error as _;
-    match status.source() {
-        // Not what the provider said, but what became of the connection.
-        Some(source) => format!("`{name}` broke the call off: {}", text::root(source)),
-        None => refusal(name, status.code(), status.message()),
-    }
+    let Some(source) = status.source() else {
+        // The limit is ours, and this is how tonic tells of it.
+        let large = status.message().contains("decoded message length too large");
+        if status.code() == Code::OutOfRange && large {
+            return format!("`{name}` answered more than {} MiB", MAX_ANSWER >> 20);
+        }
+        return refusal(name, status.code(), status.message());
+    };
+    // Not what the provider said, but what became of the connection. A server that does not like
+    // a client's certificate often just closes.
+    let hint = if origin.starts_with("https:") {
+        "does it accept the client certificate in `cert-file`?"
+    } else {
+        "does it speak gRPC, and without TLS?"
+    };
+    format!("`{name}` broke the call off: {}; {hint}", text::root(source))
 }
 
 /// Where a service listens.

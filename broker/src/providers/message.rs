@@ -200,6 +200,7 @@ impl<'de> Visitor<'de> for Find<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -61,7 +61,7 @@ pub(super) fn said(text: &str) -> String {
     }
     let head: String = line.chars().take(SHOWN).collect();
     let tail: String = line.chars().skip(characters - SHOWN).collect();
-    format!("{head} … {tail}")
+    format!("{} … {}", head.trim_end(), tail.trim_start())
 }
 
 /// A path or an address of the operator's.
@@ -93,6 +93,10 @@ pub(super) fn root(error: &(dyn Error + 'static)) -> String {
         root = source;
     }
     match root.downcast_ref::<io::Error>() {
+        // What rustls says of it is an address on the web.
+        Some(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "the connection was closed".to_owned()
+        }
         Some(error) => plain(error),
         None => said(&root.to_string()),
     }
@@ -137,6 +141,7 @@ fn is_format(c: char) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -1,4 +1,7 @@
 //! TLS to a gRPC provider, as `grpc-tls` describes it.
+//!
+//! Go accepts an authority's certificate (`CA:TRUE`) from a server, if it is in `root-ca-file`;
+//! rustls does not, and the message says what to do. Client keys on P-521 are not supported.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -68,8 +71,13 @@ fn configuration(tls: &Tls) -> Result<ClientConfig, String> {
             let pem = Zeroizing::new(config::read_file(key)?);
             let key = PrivateKeyDer::from_pem_slice(&pem)
                 .map_err(|_| format!("`{shown}` holds no unencrypted private key in PEM"))?;
-            builder.with_client_auth_cert(chain, key).map_err(|error| {
-                format!("the key in `{shown}` cannot be used: {}", text::root(&error))
+            builder.with_client_auth_cert(chain, key).map_err(|error| match error {
+                Error::InconsistentKeys(_) => {
+                    format!(
+                        "the key in `{shown}` does not belong to the certificate in `cert-file`"
+                    )
+                }
+                error => format!("the key in `{shown}` cannot be used: {}", text::root(&error)),
             })?
         }
     };
