@@ -1,9 +1,11 @@
-//! Blobs that openssl wrapped.
+//! Blobs that openssl and Go wrapped.
 
 use std::fs;
 
-use anyhow::ensure;
+use anyhow::{Context, anyhow, ensure};
+use base64ct::{Base64, Encoding};
 use keycell_broker::tokens::OaepHash;
+use serde_json::Value;
 
 use crate::setup::{PIN, SECRET, Suite, opens, parse, reason, refused, softhsm_policy, wrap};
 
@@ -42,6 +44,20 @@ pub(crate) fn cases(suite: &mut Suite) {
         ensure!(public == theirs, "pkcs11-tool exports another public key");
         opens(&key, &softhsm_policy()?, &wrap(&public, "sha1", SECRET)?)
     });
+    for writer in ["public key", "token"] {
+        let name = format!("opens_what_go_wrapped_with_the_{}", writer.replace(' ', "_"));
+        suite.softhsm(&name, move |tokens| {
+            let file: Value = serde_json::from_str(include_str!("go.json"))?;
+            let recipient = &file[writer]["recipients"][0];
+            ensure!(recipient["hash"] == "sha1", "another hash");
+            let blob = recipient["blob"].as_str().context("no blob")?;
+            let blob = Base64::decode_vec(blob).map_err(|error| anyhow!("{error}"))?;
+            let key = tokens.key("token=keycell;object=go")?;
+            let plain = key.decrypt(&softhsm_policy()?, OaepHash::Sha1, &blob).map_err(refused)?;
+            ensure!(file["plain"].as_str().map(str::as_bytes) == Some(&plain[..]), "another text");
+            Ok(())
+        });
+    }
     suite.softhsm("the_environment_reaches_the_module_alone", |tokens| {
         let blob = wrap(&tokens.public_key("two-0102.pem")?, "sha1", SECRET)?;
         let uri = format!("token=keycell;object=two?module-name=softhsm2&pin-value={PIN}");
