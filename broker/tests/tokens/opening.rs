@@ -109,4 +109,28 @@ pub(crate) fn cases(suite: &mut Suite) {
         }
         Ok(())
     });
+    suite.module("asks_for_oaep_with_either_hash", |module| {
+        // CKM_RSA_PKCS_OAEP with CKM_SHA_1 and CKG_MGF1_SHA1, or CKM_SHA256 and CKG_MGF1_SHA256.
+        for (hash, expected) in
+            [(OaepHash::Sha1, "hash 220 mask 1"), (OaepHash::Sha256, "hash 250 mask 2")]
+        {
+            let (key, log) = module.key("", "right")?;
+            key.decrypt(&module.policy()?, hash, b"x").map_err(refused)?;
+            let log = fs::read_to_string(log.path())?;
+            let expected = format!("mechanism 9 {expected} source 1 label 0\n");
+            ensure!(log.ends_with(&expected), "{log}");
+        }
+        let (key, _log) = module.key("parameters", "right")?;
+        let why = reason(key.decrypt(&module.policy()?, OaepHash::Sha1, b"x"))?;
+        ensure!(
+            why.ends_with("with SHA-1; have the image encrypted with OCICRYPT_OAEP_HASHALG=sha256"),
+            "{why}"
+        );
+        let why = reason(key.decrypt(&module.policy()?, OaepHash::Sha256, b"x"))?;
+        ensure!(
+            why.ends_with("with SHA-256; have the image encrypted with OCICRYPT_OAEP_HASHALG=sha1"),
+            "{why}"
+        );
+        Ok(())
+    });
 }
