@@ -179,8 +179,8 @@ impl TokenKey {
         if let Some(why) = trial.as_ref().and_then(refused) {
             return self.fail(&why);
         }
-        let spare_last_try = self.stranger;
-        let question = Question { operation, module, selection, pin, spare_last_try };
+        let stranger = self.stranger;
+        let question = Question { operation, module, selection, pin, stranger };
         match process::ask(question, &self.variables, policy.timeout()) {
             Ok(Answer::Done(bytes)) => Ok(bytes),
             Ok(Answer::Failed(why) | Answer::Absent(why)) => self.fail(&why),

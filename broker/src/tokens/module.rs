@@ -91,7 +91,7 @@ fn open(context: &Pkcs11, question: &Question) -> Result<Session, Failure> {
     let selection = &question.selection;
     let candidates = match selection.slot {
         Some(slot) => vec![Slot::try_from(u64::from(slot)).map_err(failed("`slot-id`"))?],
-        None => tokens(context, selection)?,
+        None => tokens(context, selection, question.stranger)?,
     };
     let mut first = None;
     for slot in candidates {
@@ -104,7 +104,7 @@ fn open(context: &Pkcs11, question: &Question) -> Result<Session, Failure> {
     Err(first.unwrap_or_else(|| Failure::Other("there is no such token".to_owned())))
 }
 
-fn tokens(context: &Pkcs11, selection: &Selection) -> Result<Vec<Slot>, Failure> {
+fn tokens(context: &Pkcs11, selection: &Selection, stranger: bool) -> Result<Vec<Slot>, Failure> {
     let Some(label) = &selection.token else {
         return other("the URI names no token: add `token` or `slot-id` to it");
     };
@@ -121,11 +121,13 @@ fn tokens(context: &Pkcs11, selection: &Selection) -> Result<Vec<Slot>, Failure>
             .filter(|(_, info)| info.token_initialized())
             .map(|(_, info)| format!("`{}`", printable(info.label())))
             .collect();
-        return Err(Failure::Absent(format!(
-            "no token is called `{}`; the module has {}",
-            printable(&String::from_utf8_lossy(label)),
-            if known.is_empty() { "none".to_owned() } else { known.join(", ") },
-        )));
+        let known = match (stranger, known.is_empty()) {
+            (true, _) => String::new(),
+            (false, true) => "; the module has none".to_owned(),
+            (false, false) => format!("; the module has {}", known.join(", ")),
+        };
+        let label = printable(&String::from_utf8_lossy(label));
+        return Err(Failure::Absent(format!("no token is called `{label}`{known}")));
     }
     let is_meant = |info: &TokenInfo| {
         let same = |wanted: &Option<Vec<u8>>, is: &str| {
@@ -145,14 +147,13 @@ fn log_in(context: &Pkcs11, slot: Slot, question: &Question) -> Result<Session, 
     let info = context.get_token_info(slot).ok();
     if let (Some(info), Some(_)) = (&info, &question.pin) {
         if info.user_pin_locked() {
-            return Err(Failure::Pin("the token's PIN is locked: have it unlocked".to_owned()));
+            return other("the token's PIN is locked: have it unlocked");
         }
-        if question.spare_last_try && info.user_pin_final_try() {
-            return Err(Failure::Pin(
+        if question.stranger && info.user_pin_final_try() {
+            return other(
                 "one more wrong PIN would lock the token, and this key came with the image: log \
-                 in once with the right PIN"
-                    .to_owned(),
-            ));
+                 in once with the right PIN",
+            );
         }
     }
     let session = context.open_ro_session(slot).map_err(|error| match error {

@@ -269,3 +269,30 @@ fn at(file: &Path, refusal: Refusal) -> Refusal {
 fn show(path: &Path) -> String {
     printable(&path.to_string_lossy())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The other places are tested from outside; `/etc` cannot be.
+    #[test]
+    fn etc_is_the_last_place() -> std::io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let none = |_: &str| None;
+        assert_eq!(Policy::find_from(none, dir.path()), Ok(None));
+        std::fs::write(dir.path().join(FILE), "pkcs11: {allowed-module-paths: [/etc/]}")?;
+        let allowed = |policy: Result<Option<Policy>, Refusal>| {
+            policy.ok().flatten().map(|policy| policy.allowed)
+        };
+        assert_eq!(allowed(Policy::find_from(none, dir.path())), Some(vec!["/etc/".to_owned()]));
+        let home = tempfile::tempdir()?;
+        std::fs::write(home.path().join(FILE), "pkcs11: {allowed-module-paths: [/home/]}")?;
+        let xdg = |name: &str| (name == "XDG_CONFIG_HOME").then(|| home.path().into());
+        assert_eq!(allowed(Policy::find_from(xdg, dir.path())), Some(vec!["/home/".to_owned()]));
+        // A file that cannot be read is not passed over.
+        std::fs::remove_file(dir.path().join(FILE))?;
+        std::fs::create_dir(dir.path().join(FILE))?;
+        assert!(matches!(Policy::find_from(none, dir.path()), Err(Refusal::Failed(_))));
+        Ok(())
+    }
+}

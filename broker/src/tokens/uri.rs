@@ -208,6 +208,9 @@ mod tests {
             "pkcs11:model=SoftHSM%20v2;manufacturer=SoftHSM%20project;serial=f21985c5bec65cff;\
              token=ocicrypt-test;id=+tL%87%C6;object=mykey;type=public"
         );
+        // What go-pkcs11uri makes of it.
+        let read = uri("pkcs11:token=%3a%5b%5d%40%21%24%27%28%29%2a%2b%2c%26%3d-%60%20%3c%3e%7b");
+        assert_eq!(read.shown(), "pkcs11:token=:[]@!$'()*+,&=-%60%20%3C%3E%7B");
         let misplaced = "pkcs11:pin-value=1234;object=a%60%0A%1B;x=1234?pin-value=1234";
         let read = uri(misplaced);
         assert_eq!(read.shown(), "pkcs11:object=a%60%0A%1B");
@@ -252,6 +255,28 @@ mod tests {
             "pkcs11:slot-id=2053753261?module-name=softhsm2&pin-value=1234",
             "pkcs11:slot-id=4294967295;library-version=3;type=",
             "pkcs11:library-version=3.0;x-vendor=1?x-other=a=b&pin-value=",
+            // The examples of RFC 7512, section 3, as go-pkcs11uri's tests have them, and its own.
+            "pkcs11:object=my-pubkey;type=public",
+            "pkcs11:object=my-key;type=private?pin-source=file:/etc/token",
+            "pkcs11:token=The%20Software%20PKCS%2311%20Softtoken;manufacturer=Snake%20Oil,%20Inc.;\
+             model=1.0;object=my-certificate;type=cert;id=%69%95%3E%5C%F4%BD%EC%91;serial=\
+             ?pin-source=file:/etc/token_pin",
+            "pkcs11:object=my-sign-key;type=private?module-name=mypkcs11",
+            "pkcs11:object=my-sign-key;type=private?module-path=/mnt/libmypkcs11.so.1",
+            "pkcs11:token=Software%20PKCS%2311%20softtoken;manufacturer=Snake%20Oil,%20Inc.\
+             ?pin-value=the-pin",
+            "pkcs11:slot-description=Sun%20Metaslot",
+            "pkcs11:library-manufacturer=Snake%20Oil,%20Inc.;\
+             library-description=Soft%20Token%20Library;library-version=1.23",
+            "pkcs11:token=My%20token%25%20created%20by%20Joe;library-version=3;\
+             id=%01%02%03%Ba%dd%Ca%fe%04%05%06",
+            "pkcs11:token=A%20name%20with%20a%20substring%20%25%3B;object=my-certificate;type=cert",
+            "pkcs11:token=Name%20with%20a%20small%20A%20with%20acute:%20%C3%A1;\
+             object=my-certificate;type=cert",
+            "pkcs11:token=my-token;object=my-certificate;type=cert;vendor-aaa=value-a\
+             ?pin-source=file:/etc/token_pin&vendor-bbb=value-b",
+            "pkcs11:token=:[]@!$'()*+,=&?attr=:[]@!$'()*+,=/?",
+            "pkcs11:token=%00%01%02Hello%FF%FE",
         ] {
             assert!(Uri::parse(uri).is_ok(), "`{uri}`");
         }

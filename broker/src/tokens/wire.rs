@@ -49,8 +49,9 @@ pub(super) struct Question {
     pub(super) selection: Selection,
     /// `None`: without logging in.
     pub(super) pin: Option<Pin>,
-    /// Does not log in when one more wrong PIN would lock the token.
-    pub(super) spare_last_try: bool,
+    /// For a key that came with a payload: does not log in when one more wrong PIN would lock the
+    /// token, and does not tell which tokens there are.
+    pub(super) stranger: bool,
 }
 
 /// One answer.
@@ -89,7 +90,7 @@ impl Question {
             selection.id.as_deref(),
             selection.object.as_deref(),
             self.pin.as_ref().map(Pin::expose),
-            Some(&[u8::from(self.spare_last_try)]),
+            Some(&[u8::from(self.stranger)]),
         ] {
             // A field is its length plus one, and its bytes; zero is no field.
             let length = field.map_or(0, |field| field.len() + 1);
@@ -134,8 +135,8 @@ impl Question {
             object: optional()?,
         };
         let pin = fields.next()?.map(Pin::new).transpose().map_err(io::Error::other)?;
-        let spare_last_try = fields.required()? == [1];
-        Ok(Self { operation, module, selection, pin, spare_last_try })
+        let stranger = fields.required()? == [1];
+        Ok(Self { operation, module, selection, pin, stranger })
     }
 }
 
@@ -212,7 +213,7 @@ mod tests {
                 ..Selection::default()
             },
             pin: Pin::new(b"1234").ok(),
-            spare_last_try: true,
+            stranger: true,
         }
     }
 
@@ -228,7 +229,7 @@ mod tests {
         assert_eq!(read.selection.token.as_deref(), Some(&b"token"[..]));
         assert_eq!((read.selection.model, read.selection.id), (None, Some(Vec::new())));
         assert_eq!(read.pin.as_ref().map(Pin::expose), Some(&b"1234"[..]));
-        assert!(read.spare_last_try);
+        assert!(read.stranger);
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     for behaviour in ["hang", "hang with a child"] {
         let name = format!("a_module_that_does_{}", behaviour.replace(' ', "_"));
         suite.module(&name, move |module| {
-            let (key, _log) = module.key(behaviour, "right")?;
+            let (key, log) = module.key(behaviour, "right")?;
             let policy = module.policy()?.within(Duration::from_millis(1500));
             let started = Instant::now();
             let why = reason(key.decrypt(&policy, OaepHash::Sha1, b"x"))?;
@@ -62,7 +62,7 @@ pub(crate) fn cases(suite: &mut Suite) {
                 elapsed > Duration::from_secs(1) && elapsed < Duration::from_secs(10),
                 "{elapsed:?}"
             );
-            let left = processes_with(&format!("KEYCELL_TEST_MODULE={behaviour}"))?;
+            let left = processes_with(&format!("KEYCELL_TEST_LOG={}", log.path().display()))?;
             ensure!(left == 0, "{left} processes are left");
             Ok(())
         });
@@ -70,12 +70,12 @@ pub(crate) fn cases(suite: &mut Suite) {
     for behaviour in ["print", "crash late", "hang late"] {
         let name = format!("a_module_that_does_{}_is_heard", behaviour.replace(' ', "_"));
         suite.module(&name, move |module| {
-            let (key, _log) = module.key(behaviour, "right")?;
+            let (key, log) = module.key(behaviour, "right")?;
             let started = Instant::now();
             let plain = key.decrypt(&module.policy()?, OaepHash::Sha1, b"x").map_err(refused)?;
             ensure!(plain[..] == *b"seven", "{plain:?}");
             ensure!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
-            let left = processes_with(&format!("KEYCELL_TEST_MODULE={behaviour}"))?;
+            let left = processes_with(&format!("KEYCELL_TEST_LOG={}", log.path().display()))?;
             ensure!(left == 0, "{left} processes are left");
             Ok(())
         });

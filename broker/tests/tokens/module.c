@@ -9,7 +9,7 @@
 
 typedef unsigned long ulong_t;
 
-enum { OK = 0, GENERAL_ERROR = 5, PIN_INCORRECT = 0xa0 };
+enum { OK = 0, GENERAL_ERROR = 5, MECHANISM_PARAM_INVALID = 0x71, PIN_INCORRECT = 0xa0 };
 enum { LOGIN_REQUIRED = 0x4, PIN_SET = 0x8, INITIALIZED = 0x400, FINAL_TRY = 0x20000, LOCKED = 0x40000 };
 
 struct token_info {
@@ -114,9 +114,17 @@ static ulong_t find(ulong_t session, ulong_t *objects, ulong_t most, ulong_t *co
     return OK;
 }
 
-static ulong_t decrypt_init(ulong_t session, void *mechanism, ulong_t key) {
-    (void)session, (void)mechanism, (void)key;
-    return OK;
+struct oaep { ulong_t hash, mask, source; void *label; ulong_t label_length; };
+struct mechanism { ulong_t kind; struct oaep *oaep; ulong_t length; };
+
+static ulong_t decrypt_init(ulong_t session, struct mechanism *mechanism, ulong_t key) {
+    char line[128];
+    struct oaep *oaep = mechanism->oaep;
+    (void)session, (void)key;
+    snprintf(line, sizeof line, "mechanism %lx hash %lx mask %lx source %lx label %lu",
+             mechanism->kind, oaep->hash, oaep->mask, oaep->source, oaep->label_length);
+    note(line, strlen(line));
+    return is("parameters") ? MECHANISM_PARAM_INVALID : OK;
 }
 
 /* "Decrypts" to the serial number of its slot. Or claims that there is more than there can be. */

@@ -1,9 +1,11 @@
-//! Blobs that openssl wrapped.
+//! Blobs that openssl and Go wrapped.
 
 use std::fs;
 
-use anyhow::ensure;
+use anyhow::{Context, anyhow, ensure};
+use base64ct::{Base64, Encoding};
 use keycell_broker::tokens::OaepHash;
+use serde_json::Value;
 
 use crate::setup::{PIN, SECRET, Suite, opens, parse, reason, refused, softhsm_policy, wrap};
 
@@ -42,6 +44,20 @@ pub(crate) fn cases(suite: &mut Suite) {
         ensure!(public == theirs, "pkcs11-tool exports another public key");
         opens(&key, &softhsm_policy()?, &wrap(&public, "sha1", SECRET)?)
     });
+    for writer in ["public key", "token"] {
+        let name = format!("opens_what_go_wrapped_with_the_{}", writer.replace(' ', "_"));
+        suite.softhsm(&name, move |tokens| {
+            let file: Value = serde_json::from_str(include_str!("go.json"))?;
+            let recipient = &file[writer]["recipients"][0];
+            ensure!(recipient["hash"] == "sha1", "another hash");
+            let blob = recipient["blob"].as_str().context("no blob")?;
+            let blob = Base64::decode_vec(blob).map_err(|error| anyhow!("{error}"))?;
+            let key = tokens.key("token=keycell;object=go")?;
+            let plain = key.decrypt(&softhsm_policy()?, OaepHash::Sha1, &blob).map_err(refused)?;
+            ensure!(file["plain"].as_str().map(str::as_bytes) == Some(&plain[..]), "another text");
+            Ok(())
+        });
+    }
     suite.softhsm("the_environment_reaches_the_module_alone", |tokens| {
         let blob = wrap(&tokens.public_key("two-0102.pem")?, "sha1", SECRET)?;
         let uri = format!("token=keycell;object=two?module-name=softhsm2&pin-value={PIN}");
@@ -91,6 +107,30 @@ pub(crate) fn cases(suite: &mut Suite) {
                 ensure!(why.ends_with(fix), "{why}");
             }
         }
+        Ok(())
+    });
+    suite.module("asks_for_oaep_with_either_hash", |module| {
+        // CKM_RSA_PKCS_OAEP with CKM_SHA_1 and CKG_MGF1_SHA1, or CKM_SHA256 and CKG_MGF1_SHA256.
+        for (hash, expected) in
+            [(OaepHash::Sha1, "hash 220 mask 1"), (OaepHash::Sha256, "hash 250 mask 2")]
+        {
+            let (key, log) = module.key("", "right")?;
+            key.decrypt(&module.policy()?, hash, b"x").map_err(refused)?;
+            let log = fs::read_to_string(log.path())?;
+            let expected = format!("mechanism 9 {expected} source 1 label 0\n");
+            ensure!(log.ends_with(&expected), "{log}");
+        }
+        let (key, _log) = module.key("parameters", "right")?;
+        let why = reason(key.decrypt(&module.policy()?, OaepHash::Sha1, b"x"))?;
+        ensure!(
+            why.ends_with("with SHA-1; have the image encrypted with OCICRYPT_OAEP_HASHALG=sha256"),
+            "{why}"
+        );
+        let why = reason(key.decrypt(&module.policy()?, OaepHash::Sha256, b"x"))?;
+        ensure!(
+            why.ends_with("with SHA-256; have the image encrypted with OCICRYPT_OAEP_HASHALG=sha1"),
+            "{why}"
+        );
         Ok(())
     });
 }

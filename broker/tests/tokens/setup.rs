@@ -146,6 +146,10 @@ impl SoftHsm {
             let import = ["--import", &file, "--token", "keycell", "--label", label, "--id", id];
             this.util(&import)?;
         }
+        // A key with which Go wrapped.
+        let go =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../ocicrypt/tests/data/keys/rsa-2048.pkcs8.pem");
+        this.util(&["--import", go, "--token", "keycell", "--label", "go", "--id", "09"])?;
         // Keys that the token made.
         for (label, id, kind) in [("made", "06", "rsa:2048"), ("curve", "07", "EC:prime256v1")] {
             this.tool(&["--keypairgen", "--key-type", kind, "--label", label, "--id", id])?;
