@@ -26,6 +26,16 @@ struct Signed<T> {
     signatures: Vec<Signature>,
 }
 
+/// What a key says of a name.
+enum Standing<'a> {
+    /// It is its own, by this signature, the newest.
+    Signed(&'a Signature),
+    /// Nothing that counts.
+    Unsigned,
+    /// It no longer is.
+    Revoked,
+}
+
 /// A key with its names and subkeys.
 pub(super) struct Certificate {
     primary: Signed<Key>,
@@ -79,23 +89,30 @@ impl Certificate {
     }
 
     /// Whether `whom` is this key: by the fingerprint or ID of the key or of a subkey, or by a
-    /// name that the key has signed itself.
-    pub(super) fn is(&self, whom: &PgpSelector) -> bool {
-        let mut keys = std::iter::once(&self.primary).chain(&self.subkeys);
-        match whom {
-            PgpSelector::Name(wanted) => {
-                let mut named =
-                    self.names.iter().filter(|name| is_name(&name.what, wanted)).peekable();
-                // Only now, because it costs: the signatures of every key would be too many.
-                named.peek().is_some()
-                    && self.signer().is_none_or(|signer| {
-                        named.any(|name| self.self_signature(&signer, name, u64::MAX).is_some())
-                    })
-            }
-            PgpSelector::Fingerprint(_) | PgpSelector::KeyId(_) => {
-                keys.any(|key| key.what.is(whom))
+    /// name that the key has not revoked.
+    ///
+    /// # Errors
+    /// [`Unusable::NotSigned`] if it has that name, but did not sign it.
+    pub(super) fn is(&self, whom: &PgpSelector) -> Result<bool, Unusable> {
+        let PgpSelector::Name(wanted) = whom else {
+            let mut keys = std::iter::once(&self.primary).chain(&self.subkeys);
+            return Ok(keys.any(|key| key.what.is(whom)));
+        };
+        let mut named = self.names.iter().filter(|name| is_name(&name.what, wanted)).peekable();
+        if named.peek().is_none() {
+            return Ok(false);
+        }
+        // Only now, because it costs: the signatures of every key would be too many.
+        let signer = self.signer().ok_or(Unusable::Signer)?;
+        let mut answer = Ok(false);
+        for name in named {
+            match self.standing(&signer, name, u64::MAX) {
+                Standing::Signed(_) => return Ok(true),
+                Standing::Unsigned => answer = Err(Unusable::NotSigned),
+                Standing::Revoked => {}
             }
         }
+        answer
     }
 
     pub(super) fn fingerprint(&self) -> &PgpFingerprint {
@@ -154,8 +171,11 @@ impl Certificate {
                 _ => {}
             }
         }
-        let names = self.names.iter().filter_map(|name| self.self_signature(signer, name, now));
-        let named = names.fold(None, newer);
+        let named =
+            self.names.iter().fold(None, |known, name| match self.standing(signer, name, now) {
+                Standing::Signed(signature) => newer(known, signature),
+                Standing::Unsigned | Standing::Revoked => known,
+            });
         let found = [direct, named];
         let ends = found.iter().flatten().filter_map(|signature| signature.key_expires);
         if found.iter().all(Option::is_none) {
@@ -170,13 +190,8 @@ impl Certificate {
         Ok(named.or(direct).and_then(|signature| signature.flags))
     }
 
-    /// The key's newest signature on one of its names; none if it revoked it.
-    fn self_signature<'a>(
-        &self,
-        signer: &Signer,
-        name: &'a Signed<Vec<u8>>,
-        now: u64,
-    ) -> Option<&'a Signature> {
+    /// What the key says of one of its names.
+    fn standing<'a>(&self, signer: &Signer, name: &'a Signed<Vec<u8>>, now: u64) -> Standing<'a> {
         let key = self.primary.what.hashed();
         // Names of more than 4 GiB do not fit into a packet.
         let length = (name.what.len() as u32).to_be_bytes();
@@ -184,14 +199,14 @@ impl Certificate {
         let mut newest = None;
         for signature in name.signatures.iter().filter(|found| found.is_by(signer, &parts)) {
             match signature.kind {
-                kind::REVOKES_NAME => return None,
+                kind::REVOKES_NAME => return Standing::Revoked,
                 found if kind::NAMES.contains(&found) && signature.is_current(now) => {
                     newest = newer(newest, signature);
                 }
                 _ => {}
             }
         }
-        newest
+        newest.map_or(Standing::Unsigned, Standing::Signed)
     }
 
     /// Whether a subkey is valid: bound to the primary key, neither revoked nor expired, and for
