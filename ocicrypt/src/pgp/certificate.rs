@@ -9,6 +9,10 @@ use super::signature::{Signature, Signer, kind};
 /// Flags of a key (section 5.2.3.29): for communications, for storage.
 const ENCRYPTS: u8 = 0x04 | 0x08;
 
+/// The longest key, and the longest name, whose signatures are verified, in bytes: each signature
+/// hashes them anew, so that longer ones would let a small key ring take hours.
+const MAX_HASHED: usize = 8192;
+
 /// A key packet's body, and what is in front of its numbers.
 struct Key {
     body: Vec<u8>,
@@ -152,7 +156,7 @@ impl Certificate {
     }
 
     fn signer(&self) -> Option<Signer> {
-        let key = &self.primary.what;
+        let key = Some(&self.primary.what).filter(|key| key.body.len() <= MAX_HASHED)?;
         Signer::parse(key.algorithm, key.numbers())
     }
 
@@ -192,8 +196,10 @@ impl Certificate {
 
     /// What the key says of one of its names.
     fn standing<'a>(&self, signer: &Signer, name: &'a Signed<Vec<u8>>, now: u64) -> Standing<'a> {
+        if name.what.len() > MAX_HASHED {
+            return Standing::Unsigned;
+        }
         let key = self.primary.what.hashed();
-        // Names of more than 4 GiB do not fit into a packet.
         let length = (name.what.len() as u32).to_be_bytes();
         let parts: [&[u8]; 4] = [&key, &[0xb4], &length, &name.what];
         let mut newest = None;
@@ -218,6 +224,9 @@ impl Certificate {
         now: u64,
     ) -> Result<PgpRecipient, Unusable> {
         let key = &subkey.what;
+        if key.body.len() > MAX_HASHED {
+            return Err(Unusable::Damaged);
+        }
         let about = [self.primary.what.hashed(), key.hashed()].concat();
         let mut binding: Option<&Signature> = None;
         for signature in subkey.signatures.iter().filter(|found| found.is_by(signer, &[&about])) {
@@ -299,8 +308,7 @@ impl Key {
 
     /// What signatures about a key hash (section 5.2.4).
     fn hashed(&self) -> Vec<u8> {
-        // Only keys of version 4 are verified, whose length has 16 bits; a longer one does not
-        // verify.
+        // Longer ones than 16 bits can say are not verified.
         [&[0x99][..], &(self.body.len() as u16).to_be_bytes(), &self.body].concat()
     }
 }
