@@ -9,6 +9,10 @@ use super::signature::{Signature, Signer, kind};
 /// Flags of a key (section 5.2.3.29): for communications, for storage.
 const ENCRYPTS: u8 = 0x04 | 0x08;
 
+/// The longest key, and the longest name, whose signatures are verified, in bytes: each signature
+/// hashes them anew, so that longer ones would let a small key ring take hours.
+const MAX_HASHED: usize = 8192;
+
 /// A key packet's body, and what is in front of its numbers.
 struct Key {
     body: Vec<u8>,
@@ -24,6 +28,16 @@ struct Key {
 struct Signed<T> {
     what: T,
     signatures: Vec<Signature>,
+}
+
+/// What a key says of a name.
+enum Standing<'a> {
+    /// It is its own, by this signature, the newest.
+    Signed(&'a Signature),
+    /// Nothing that counts.
+    Unsigned,
+    /// It no longer is.
+    Revoked,
 }
 
 /// A key with its names and subkeys.
@@ -79,23 +93,30 @@ impl Certificate {
     }
 
     /// Whether `whom` is this key: by the fingerprint or ID of the key or of a subkey, or by a
-    /// name that the key has signed itself.
-    pub(super) fn is(&self, whom: &PgpSelector) -> bool {
-        let mut keys = std::iter::once(&self.primary).chain(&self.subkeys);
-        match whom {
-            PgpSelector::Name(wanted) => {
-                let mut named =
-                    self.names.iter().filter(|name| is_name(&name.what, wanted)).peekable();
-                // Only now, because it costs: the signatures of every key would be too many.
-                named.peek().is_some()
-                    && self.signer().is_none_or(|signer| {
-                        named.any(|name| self.self_signature(&signer, name, u64::MAX).is_some())
-                    })
-            }
-            PgpSelector::Fingerprint(_) | PgpSelector::KeyId(_) => {
-                keys.any(|key| key.what.is(whom))
+    /// name that the key has not revoked.
+    ///
+    /// # Errors
+    /// [`Unusable::NotSigned`] if it has that name, but did not sign it.
+    pub(super) fn is(&self, whom: &PgpSelector) -> Result<bool, Unusable> {
+        let PgpSelector::Name(wanted) = whom else {
+            let mut keys = std::iter::once(&self.primary).chain(&self.subkeys);
+            return Ok(keys.any(|key| key.what.is(whom)));
+        };
+        let mut named = self.names.iter().filter(|name| is_name(&name.what, wanted)).peekable();
+        if named.peek().is_none() {
+            return Ok(false);
+        }
+        // Only now, because it costs: the signatures of every key would be too many.
+        let signer = self.signer().ok_or(Unusable::Signer)?;
+        let mut answer = Ok(false);
+        for name in named {
+            match self.standing(&signer, name, u64::MAX) {
+                Standing::Signed(_) => return Ok(true),
+                Standing::Unsigned => answer = Err(Unusable::NotSigned),
+                Standing::Revoked => {}
             }
         }
+        answer
     }
 
     pub(super) fn fingerprint(&self) -> &PgpFingerprint {
@@ -135,7 +156,7 @@ impl Certificate {
     }
 
     fn signer(&self) -> Option<Signer> {
-        let key = &self.primary.what;
+        let key = Some(&self.primary.what).filter(|key| key.body.len() <= MAX_HASHED)?;
         Signer::parse(key.algorithm, key.numbers())
     }
 
@@ -154,8 +175,11 @@ impl Certificate {
                 _ => {}
             }
         }
-        let names = self.names.iter().filter_map(|name| self.self_signature(signer, name, now));
-        let named = names.fold(None, newer);
+        let named =
+            self.names.iter().fold(None, |known, name| match self.standing(signer, name, now) {
+                Standing::Signed(signature) => newer(known, signature),
+                Standing::Unsigned | Standing::Revoked => known,
+            });
         let found = [direct, named];
         let ends = found.iter().flatten().filter_map(|signature| signature.key_expires);
         if found.iter().all(Option::is_none) {
@@ -170,28 +194,25 @@ impl Certificate {
         Ok(named.or(direct).and_then(|signature| signature.flags))
     }
 
-    /// The key's newest signature on one of its names; none if it revoked it.
-    fn self_signature<'a>(
-        &self,
-        signer: &Signer,
-        name: &'a Signed<Vec<u8>>,
-        now: u64,
-    ) -> Option<&'a Signature> {
+    /// What the key says of one of its names.
+    fn standing<'a>(&self, signer: &Signer, name: &'a Signed<Vec<u8>>, now: u64) -> Standing<'a> {
+        if name.what.len() > MAX_HASHED {
+            return Standing::Unsigned;
+        }
         let key = self.primary.what.hashed();
-        // Names of more than 4 GiB do not fit into a packet.
         let length = (name.what.len() as u32).to_be_bytes();
         let parts: [&[u8]; 4] = [&key, &[0xb4], &length, &name.what];
         let mut newest = None;
         for signature in name.signatures.iter().filter(|found| found.is_by(signer, &parts)) {
             match signature.kind {
-                kind::REVOKES_NAME => return None,
+                kind::REVOKES_NAME => return Standing::Revoked,
                 found if kind::NAMES.contains(&found) && signature.is_current(now) => {
                     newest = newer(newest, signature);
                 }
                 _ => {}
             }
         }
-        newest
+        newest.map_or(Standing::Unsigned, Standing::Signed)
     }
 
     /// Whether a subkey is valid: bound to the primary key, neither revoked nor expired, and for
@@ -203,6 +224,9 @@ impl Certificate {
         now: u64,
     ) -> Result<PgpRecipient, Unusable> {
         let key = &subkey.what;
+        if key.body.len() > MAX_HASHED {
+            return Err(Unusable::Damaged);
+        }
         let about = [self.primary.what.hashed(), key.hashed()].concat();
         let mut binding: Option<&Signature> = None;
         for signature in subkey.signatures.iter().filter(|found| found.is_by(signer, &[&about])) {
@@ -284,8 +308,7 @@ impl Key {
 
     /// What signatures about a key hash (section 5.2.4).
     fn hashed(&self) -> Vec<u8> {
-        // Only keys of version 4 are verified, whose length has 16 bits; a longer one does not
-        // verify.
+        // Longer ones than 16 bits can say are not verified.
         [&[0x99][..], &(self.body.len() as u16).to_be_bytes(), &self.body].concat()
     }
 }

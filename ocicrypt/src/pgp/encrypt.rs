@@ -135,9 +135,12 @@ impl PgpRecipient {
         let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let mut found = Vec::new();
         let mut refusal = RecipientError::NotInKeyRing;
-        for certificate in certificates.iter().filter(|certificate| certificate.is(whom)) {
-            match certificate.recipient(whom, now) {
-                Ok(recipient) => found.push(recipient),
+        for certificate in &certificates {
+            match certificate
+                .is(whom)
+                .and_then(|is| is.then(|| certificate.recipient(whom, now)).transpose())
+            {
+                Ok(recipient) => found.extend(recipient),
                 Err(reason) => {
                     let key = certificate.fingerprint().clone();
                     refusal = RecipientError::PgpKey { key, reason };

@@ -96,7 +96,9 @@ impl Signature {
         while !reader.is_empty() {
             let length = match reader.u8()? {
                 short @ 0..192 => usize::from(short),
-                long @ 192..255 => (usize::from(long) - 192 << 8) + usize::from(reader.u8()?) + 192,
+                long @ 192..255 => {
+                    ((usize::from(long) - 192) << 8) + usize::from(reader.u8()?) + 192
+                }
                 255 => usize::try_from(reader.u32()?).ok()?,
             };
             let mut subpacket = Reader::new(reader.take(length)?);

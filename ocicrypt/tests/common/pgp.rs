@@ -1,5 +1,7 @@
 //! What the tests of OpenPGP share.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use base64ct::Encoding;
 use getrandom::SysRng;
 use ocicrypt::keyring::KeyRing;
@@ -8,6 +10,11 @@ use ocicrypt::pgp::{PgpError, PgpMessage, Work};
 use serde_json::{Value, json};
 
 use super::{any, base64, data, json_data};
+
+/// A day in spring of that year.
+pub fn at(year: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs((year - 1970) * 31_556_952 + 10_000_000)
+}
 
 pub fn key(name: &str) -> Vec<u8> {
     data(&format!("pgp/keys/{name}"))
