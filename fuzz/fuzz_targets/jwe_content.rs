@@ -17,8 +17,8 @@ use ocicrypt::options::PrivateOptions;
 /// header, the wrapped content key, and that key as `jwcrypto` tells it.
 const HEADER: &str = concat!(
     r#""alg":"ECDH-ES+A256KW","enc":"A256GCM","epk":{"crv":"P-256","kty":"EC","#,
-    r#""x":"JF0Uh7XC5B8My1PA2_Ot9VrmmV_y7ZKb10HhLpIl1oFU","#,
-    r#""y":"MPINN2DNkmCGOJ7pZhR7aRcpbBKbC5VK5-LwawycgjM"}"#,
+    r#""x":"JF0Uh7XC5B8My1AA2_t9VrmmV_y7ZKb10HhLpIl1oFU","#,
+    r#""y":"MPINN2DNkmCGOJ7pZhR7aRcpbBKbC5VK5-Lwawycgj4"}"#,
 );
 const WRAPPED: &str = "cdfkykW22_bHTuc7ZzV9R0KqDAA6n7UJtuL3HhGA0ul72Uci-bVucg";
 const KEY: [u8; 32] = [
