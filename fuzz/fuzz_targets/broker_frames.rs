@@ -1,0 +1,24 @@
+//! What the host and the broker say to each other. Every message has one form: what can be read
+//! is written as it was.
+
+#![no_main]
+
+use keycell_broker_protocol::{Request, Response, read_frame, write_frame};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(request) = Request::decode(bytes) {
+        assert!(*request.encode() == bytes);
+    }
+    if let Ok(response) = Response::decode(bytes) {
+        assert!(*response.encode() == bytes);
+    }
+    let mut stream = Vec::new();
+    write_frame(&mut stream, bytes).expect("a vector takes everything");
+    let framed = read_frame(&mut stream.as_slice());
+    assert!(framed.is_ok_and(|frame| frame.is_some_and(|frame| *frame == bytes)));
+    // Of a frame that was cut off nothing is taken.
+    if let Ok(Some(frame)) = read_frame(&mut &bytes[..]) {
+        assert!(frame.len() + 4 <= bytes.len());
+    }
+});

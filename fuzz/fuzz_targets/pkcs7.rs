@@ -1,0 +1,40 @@
+//! A CMS message in BER or DER, and its decryption.
+
+#![no_main]
+
+use std::sync::LazyLock;
+
+use keycell_fuzz::{Fixed, data, ring, tell};
+use libfuzzer_sys::fuzz_target;
+use ocicrypt::keyring::KeyRing;
+use ocicrypt::options::PrivateOptions;
+use ocicrypt::pkcs7::{Envelope, Search, Which};
+
+static RING: LazyLock<KeyRing> = LazyLock::new(|| {
+    ring(&[
+        ("rsa-2048.pem", data!("keys/rsa-2048.pkcs8.pem")),
+        ("rsa-2048.cert.pem", data!("pkcs7/rsa-2048.cert.pem")),
+        // Most messages of the seeds are for the key above; shorter ones are quicker to try.
+        ("rsa-1024.pem", data!("keys/rsa-1024.pkcs8.pem")),
+        ("rsa-1024.cert.pem", data!("pkcs7/rsa-1024.cert.pem")),
+    ])
+});
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut envelope = match Envelope::parse(bytes) {
+        Ok(envelope) => envelope,
+        Err(error) => return tell(&error),
+    };
+    envelope.recipients().iter().for_each(tell);
+    let mut search = Search::new(&RING);
+    let accept = |content: &[u8]| match PrivateOptions::parse(content) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    };
+    for which in [Which::Named, Which::AnyKey] {
+        if envelope.open(which, &mut search, &mut Fixed(0), accept).is_some() {
+            return;
+        }
+    }
+    envelope.failures().iter().for_each(tell);
+});
