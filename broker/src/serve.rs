@@ -57,9 +57,8 @@ impl Broker {
         match request {
             Request::Keys { path } => self.keys(Path::new(OsStr::from_bytes(&path))),
             Request::Token { key, hash, blob, milliseconds } => {
-                // A token's process has a timeout of its own, no longer than this one.
-                let _ = milliseconds;
-                self.token(&key, hash, &blob).map(Response::Opened)
+                let time = Duration::from_millis(milliseconds.into());
+                self.token(&key, hash, &blob, time).map(Response::Opened)
             }
             Request::Provider { name, wrapped, parameters, milliseconds } => {
                 let providers = match self.providers.take() {
@@ -86,9 +85,11 @@ impl Broker {
         key: &Asked,
         hash: OaepHash,
         blob: &[u8],
+        time: Duration,
     ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
         self.policy()?;
         let policy = self.policy.as_ref().ok_or(Refusal::NotConfigured)?;
+        let policy = &policy.clone().within(time);
         let given;
         let key = match key {
             Asked::Configured(index) => {

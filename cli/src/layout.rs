@@ -75,11 +75,6 @@ impl Image {
         Ok(Self { root, entry: entry.clone() })
     }
 
-    /// The directory of the layout.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
     /// The descriptors of all layers, for every platform, in order.
     ///
     /// # Errors
