@@ -75,7 +75,8 @@ impl Wanted {
         let providers = providers.with_context(|| {
             format!("no key provider `{name}` in the file that `OCICRYPT_KEYPROVIDER_CONFIG` names")
         })?;
-        let parameters = parameter.into_iter().map(|text| text.as_bytes().to_vec()).collect();
+        // What Go passes where nothing is named.
+        let parameters = vec![parameter.unwrap_or("Enabled").as_bytes().to_vec()];
         Ok(Self::Provider { name: name.to_owned(), parameters, providers })
     }
 

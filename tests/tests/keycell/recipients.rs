@@ -287,7 +287,7 @@ fn inspect() -> Result<()> {
         ensure!(said.contains(words), "nothing of `{words}`: {said}");
     }
     let said = succeeds(&mut keycell(&["inspect", &name, "--keys", &made.keys()])?)?;
-    ensure!(said.contains("  opened by RSA-2048 `node"), "{said}");
+    ensure!(said.contains("  opened by RSA-2048 `key`"), "{said}");
     let empty = made.path("empty");
     fs::create_dir(&empty)?;
     let said = succeeds(keycell(&["inspect", &name, "--keys"])?.arg(&empty))?;
