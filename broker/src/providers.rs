@@ -9,8 +9,7 @@
 //! - Go ctd-decoder gives a command its whole environment; Keycell gives it `PATH` and what the
 //!   operator names, see [`Providers::open`].
 //! - Go ctd-decoder reads answers of any size; Keycell reads up to 1 MiB.
-//! - gRPC in Go goes through the proxy that `HTTPS_PROXY` names; Keycell's does not, because the
-//!   broker reads no environment.
+//! - gRPC in Go goes through the proxy that `HTTPS_PROXY` names; Keycell connects directly.
 //! - `ttrpc` is the Rust ocicrypt's; Go ctd-decoder does not have it.
 
 mod command;

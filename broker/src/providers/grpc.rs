@@ -1,5 +1,6 @@
 //! A provider behind gRPC, in plain or in TLS.
 
+use std::error::Error;
 use std::io;
 
 use hyper_util::rt::TokioIo;
@@ -75,9 +76,7 @@ where
         let stream = stream.take().map(TokioIo::new);
         async { stream.ok_or_else(|| io::Error::other("the connection was closed")) }
     });
-    let broken = |error: tonic::transport::Error| {
-        format!("`{name}` does not speak gRPC: {}", text::root(&error))
-    };
+    let broken = |error: tonic::transport::Error| broken_off(origin, name, &error);
     let endpoint = Endpoint::from_shared(origin.to_owned()).map_err(broken)?;
     let endpoint = endpoint.http2_max_header_list_size(MAX_HEADERS);
     let channel = endpoint.connect_with_connector(connector).await.map_err(broken)?;
@@ -94,7 +93,6 @@ where
 }
 
 fn failed(origin: &str, name: &str, status: &tonic::Status) -> String {
-    use std::error::Error as _;
     let Some(source) = status.source() else {
         // The limit is ours, and this is how tonic tells of it.
         let large = status.message().contains("decoded message length too large");
@@ -103,14 +101,19 @@ fn failed(origin: &str, name: &str, status: &tonic::Status) -> String {
         }
         return refusal(name, status.code(), status.message());
     };
-    // Not what the provider said, but what became of the connection. A server that does not like
-    // a client's certificate often just closes.
+    // Not what the provider said, but what became of the connection.
+    broken_off(origin, name, source)
+}
+
+/// The end of a connection without an answer. A server that does not like a client's certificate
+/// often just closes.
+fn broken_off(origin: &str, name: &str, error: &(dyn Error + 'static)) -> String {
     let hint = if origin.starts_with("https:") {
         "does it accept the client certificate in `cert-file`?"
     } else {
         "does it speak gRPC, and without TLS?"
     };
-    format!("`{name}` broke the call off: {}; {hint}", text::root(source))
+    format!("`{name}` broke the call off: {}; {hint}", text::root(error))
 }
 
 /// Where a service listens.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::message::{Envelope, Operation, SERVICE};
 use super::{MAX_ANSWER, grpc, text};
@@ -81,10 +81,14 @@ pub(super) async fn call(
         payload: payload.to_vec(),
         timeout_nano: i64::try_from(limit.as_nanos()).unwrap_or(i64::MAX),
     };
-    let message = Zeroizing::new(request.encode_to_vec());
-    zeroize::Zeroize::zeroize(&mut request.payload);
+    let length = request.encoded_len();
+    let mut message = Zeroizing::new(Vec::with_capacity(10 + length));
+    message.extend_from_slice(&header(length));
+    // Never an error: there is room for it.
+    let encoded = request.encode(&mut *message);
+    request.payload.zeroize();
+    encoded.map_err(|_| "the request is too long".to_owned())?;
     let broken = |error| format!("`{name}` closed the connection: {}", text::plain(&error));
-    socket.write_all(&header(message.len())).await.map_err(broken)?;
     socket.write_all(&message).await.map_err(broken)?;
 
     let mut header = [0; 10];

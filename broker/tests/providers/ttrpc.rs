@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::process::{Command, Stdio};
@@ -97,7 +97,7 @@ pub const CASES: &[Case] = &[
     ("a socket that speaks something else", &[], || {
         let text = raw(TIMEOUT, |mut stream| {
             let _ = stream.write_all(b"220 SECRET ready\r\n");
-            let _ = stream.read(&mut [0; 4096]);
+            let _ = io::copy(&mut stream, &mut io::sink());
         });
         assert_eq!(text, "`ADDRESS` answered something that is not ttrpc");
     }),
@@ -111,7 +111,7 @@ pub const CASES: &[Case] = &[
     ("an answer that is not protobuf", &[], || {
         let text = raw(TIMEOUT, |mut stream| {
             let _ = stream.write_all(&[0, 0, 0, 3, 0, 0, 0, 1, 2, 0, 255, 255, 255]);
-            let _ = stream.read(&mut [0; 4096]);
+            let _ = io::copy(&mut stream, &mut io::sink());
         });
         assert_eq!(text, "`ADDRESS` answered something that is not protobuf");
     }),
