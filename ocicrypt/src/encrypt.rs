@@ -13,7 +13,7 @@
 //! use ocicrypt::encrypt::{self, Recipient};
 //! use ocicrypt::layer::Encryptor;
 //!
-//! # let pem = include_bytes!("../tests/data/keys/public.pem");
+//! # let pem = b"-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEBBCZ2hx6OzEFu7XgxM4IwQ+EehUX\nNA9axGbbvyqtfrP+scgQ2JrWmpCSu7Gh5Z4wQwSkx7X+W1BMZl1cxcFekg==\n-----END PUBLIC KEY-----";
 //! // Parse the recipients first: a wrong one is found before any work is done.
 //! let recipients = [Recipient::jwe(pem)?];
 //!
@@ -25,6 +25,13 @@
 //! let annotations = encrypt::annotations(&key, &recipients, &mut getrandom::SysRng)?;
 //! assert!(annotations.contains_key("org.opencontainers.image.enc.keys.jwe"));
 //! assert!(annotations.contains_key("org.opencontainers.image.enc.pubopts"));
+//!
+//! // A key provider wraps outside of this crate: it is given the private options.
+//! let wrapped = wrapped_by_vault(&encrypt::private_options(&key));
+//! let more = [Recipient::provider("vault", &wrapped)?];
+//! let annotations = encrypt::add_recipients(&annotations, &key, &more, &mut getrandom::SysRng)?;
+//! assert!(annotations.contains_key("org.opencontainers.image.enc.keys.provider.vault"));
+//! # fn wrapped_by_vault(options: &[u8]) -> Vec<u8> { vec![options.len() as u8] }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -1,43 +1,65 @@
 //! The OCI image-encryption format (ocicrypt) in pure Rust, without I/O.
 //!
 //! An encrypted layer is AES-256-CTR with an HMAC ([`layer`]). Its key is wrapped for each
-//! recipient and stands in the annotations of the layer, which containerd hands to a decoder
-//! together with private keys, as a [`payload`]. From there to the key of the layer it is
+//! recipient and stands in the annotations of the layer ([`encrypt`]). containerd hands them to a
+//! decoder together with private keys, as a [`payload`]. From there to the key of the layer it is
 //! [`unwrap`](mod@unwrap), with the private keys of a [`keyring`], and with those that a [`broker`]
 //! reaches.
 //!
-//! The crate reads nothing, writes nothing and has no clock: bytes come in as arguments, and random
-//! numbers, which blind private-key operations, from a generator that the caller passes.
+//! The crate reads nothing, writes nothing and has no clock: bytes come in as arguments, and so do
+//! the time and a generator of random numbers, which are needed for new keys and to blind
+//! private-key operations. `getrandom::SysRng` (version 0.4) is such a generator. It builds for
+//! `wasm32-wasip2` and every native target.
 //!
 //! # Features
 //! - `unwrap` (default): everything that parses. Without it the crate is [`layer`] alone.
+//! - `encrypt` (default): the other direction: [`encrypt`] and [`layer::Encryptor`].
 //!
 //! # Example
 //! ```
-//! # #[cfg(feature = "unwrap")] {
+//! # #[cfg(feature = "encrypt")] {
+//! use ocicrypt::encrypt::{self, Recipient};
 //! use ocicrypt::keyring::KeyRing;
-//! use ocicrypt::payload::Payload;
+//! use ocicrypt::layer::{Encryptor, PlainReader};
+//! use ocicrypt::payload::{self, Payload};
 //! use ocicrypt::unwrap::{UnwrapError, unwrap};
 //!
-//! # let key_file = include_bytes!("../tests/data/keys/p-256.sec1.pem");
-//! # let layers = include_str!("../tests/data/layers.json");
-//! # let layers: serde_json::Value = serde_json::from_str(layers).unwrap();
-//! # let json = serde_json::json!({ "DecryptConfig": null, "Descriptor": layers["p-256"] });
-//! # let json = json.to_string();
-//! # let length = [json.len() as u8 | 0x80, (json.len() >> 7) as u8];
-//! # let bytes = [b"\x0a\x21io.containerd.ocicrypt.v1.Payload\x12", &length[..], json.as_bytes()];
-//! # let bytes = bytes.concat();
-//! // What containerd wrote to descriptor 3, and the keys that the node holds.
+//! # let public_key = b"-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEBBCZ2hx6OzEFu7XgxM4IwQ+EehUX\nNA9axGbbvyqtfrP+scgQ2JrWmpCSu7Gh5Z4wQwSkx7X+W1BMZl1cxcFekg==\n-----END PUBLIC KEY-----";
+//! # let private_key = b"-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgvo09Y87MRPD/TsRl\nE1QBecXmij0Woht26Wt++QC99BehRANCAAQEEJnaHHo7MQW7teDEzgjBD4R6FRc0\nD1rEZtu/Kq1+s/6xyBDYmtaakJK7saHlnjBDBKTHtf5bUExmXVzFwV6S\n-----END PRIVATE KEY-----";
+//! let mut rng = getrandom::SysRng;
+//!
+//! // Whoever publishes an image encrypts its layers, in place and in pieces of any size.
+//! let mut layer = b"the content of a layer".to_vec();
+//! let mut encryptor = Encryptor::new(&mut rng)?;
+//! encryptor.update(&mut layer);
+//! let recipients = [Recipient::jwe(public_key)?];
+//! let annotations = encrypt::annotations(&encryptor.finish(), &recipients, &mut rng)?;
+//!
+//! // What containerd writes to descriptor 3 of a decoder.
+//! let descriptor = serde_json::json!({
+//!     "mediaType": "application/vnd.oci.image.layer.v1.tar+encrypted",
+//!     "size": layer.len(),
+//!     "annotations": annotations,
+//! });
+//! let json = serde_json::json!({ "DecryptConfig": null, "Descriptor": descriptor });
+//! let bytes = payload::encode(json.to_string().as_bytes());
+//!
+//! // The decoder, with the keys that the node holds.
 //! let payload = Payload::parse(&bytes)?;
 //! let mut ring = KeyRing::new();
-//! ring.add_file("pod.pem", key_file);
-//! ring.add_parameters(&payload.parameters);
+//! ring.add_file("node.pem", private_key);
+//! let key = unwrap(&payload, &ring, &mut rng)?;
 //!
-//! let key = unwrap(&payload, &ring, &mut getrandom::SysRng)?;
-//! assert!(key.digest().is_some_and(|digest| digest.starts_with("sha256:")));
+//! // The end of the layer comes out once all of it has verified.
+//! let mut reader = PlainReader::new(&layer[..], &key);
+//! let mut plain = Vec::new();
+//! while let Some(chunk) = reader.next_chunk()? {
+//!     plain.extend(chunk);
+//! }
+//! assert_eq!(plain, b"the content of a layer");
 //!
 //! // Without the right key, the error tells what was tried.
-//! let error = unwrap(&payload, &KeyRing::new(), &mut getrandom::SysRng).err();
+//! let error = unwrap(&payload, &KeyRing::new(), &mut rng).err();
 //! assert!(matches!(error, Some(UnwrapError::NoKeyOpened { .. })));
 //! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -79,3 +101,7 @@ mod base64;
 #[cfg(feature = "unwrap")]
 mod json;
 mod text;
+
+#[cfg(all(doctest, feature = "encrypt"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -62,6 +62,17 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "encrypt")]
+    fn every_type_gets_its_suffix_once() {
+        for media_type in PLAIN {
+            let encrypted = encrypted(media_type);
+            assert_eq!(encrypted, Some(format!("{media_type}+encrypted")));
+            assert_eq!(super::encrypted(&encrypted.unwrap_or_default()), None);
+        }
+        assert_eq!(encrypted("application/vnd.oci.image.config.v1+json"), None);
+    }
+
+    #[test]
     fn others_are_refused_by_name() {
         for media_type in ["", "+encrypted", "application/json+encrypted", PLAIN[1]] {
             assert!(plain(media_type).is_err(), "{media_type}");

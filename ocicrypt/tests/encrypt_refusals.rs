@@ -325,7 +325,9 @@ fn rings_that_are_none() {
     let find = |ring: &[u8]| Recipient::pgp(ring, &address, at(2030)).err();
     assert_eq!(find(b""), Some(RecipientError::Empty));
     assert_eq!(find(b"no key"), Some(RecipientError::Malformed("OpenPGP")));
-    assert_eq!(find(&data("pgp/keys/cv25519.gpg")), Some(RecipientError::NotInKeyRing));
+    assert_eq!(find(&data("pgp/keys/cv25519.gpg")), Some(RecipientError::SecretPgpKey));
+    assert_eq!(find(&data("pgp/keys/cv25519.asc")), Some(RecipientError::SecretPgpKey));
+    assert_eq!(find(b"\0\0\0\x20\x01\x01\0\x02KBXf"), Some(RecipientError::Keybox));
     assert_eq!(find(&data("encrypt/pgp/rsa-2048.gpg")), Some(RecipientError::NotInKeyRing));
     assert_eq!(find(&data("encrypt/pgp/cv25519.asc")), None);
     let armored = String::from_utf8(data("encrypt/pgp/cv25519.asc")).unwrap();

@@ -106,7 +106,9 @@ impl Tool {
             .map(|dir| dir.join(self.name()))
             .find(|file| file.is_file() && self.is_complete(file))
             .with_context(|| {
-                format!("`{}` is not installed; `make tools wasmtime` installs it", self.name())
+                let module = if self == Self::Jwcrypto { " with `jwcrypto`" } else { "" };
+                let name = self.name();
+                format!("`{name}`{module} is not installed; `make tools wasmtime` installs it")
             })
     }
 

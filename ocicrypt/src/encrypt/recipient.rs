@@ -64,8 +64,20 @@ impl Recipient {
     /// has signed them. The signatures of others are not looked at: whether a key belongs to
     /// whom it names is for the caller to know, best by its fingerprint.
     ///
-    /// Go takes the first of a user's keys that fits without looking at revocations, in old
-    /// versions, and accepts signatures with SHA-1.
+    /// Go knows names and addresses only, takes them as they are in the ring, and accepts
+    /// signatures with SHA-1.
+    ///
+    /// ```no_run
+    /// use std::time::SystemTime;
+    ///
+    /// use ocicrypt::encrypt::Recipient;
+    ///
+    /// // What `gpg --export alice@example.org` writes.
+    /// let keyring = std::fs::read("alice.gpg")?;
+    /// let whom = "alice@example.org".parse()?; // or a fingerprint
+    /// let recipients = Recipient::pgp(&keyring, &whom, SystemTime::now())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`RecipientError`]: of the last key that was refused, if none is left.
@@ -180,6 +192,12 @@ pub enum RecipientError {
     /// No key of the OpenPGP key ring is that of the one who was named.
     #[error("not in the OpenPGP key ring")]
     NotInKeyRing,
+    /// A ring of secret OpenPGP keys.
+    #[error("an OpenPGP secret key, not a public one: `gpg --export` writes the public key of it")]
+    SecretPgpKey,
+    /// A file of GnuPG's own format, such as `pubring.kbx`.
+    #[error("a keybox, which only GnuPG reads: `gpg --export` writes the keys in it")]
+    Keybox,
     /// An OpenPGP key was found, but cannot be used.
     #[error("the OpenPGP key {key}, which {reason}")]
     PgpKey {

@@ -5,6 +5,7 @@ use super::encrypt::{PgpRecipient, PgpSelector, Unusable};
 use super::packet::{Packets, tag};
 use super::reader::Reader;
 use super::signature::{Signature, Signer, kind};
+use crate::encrypt::RecipientError;
 
 /// Flags of a key (section 5.2.3.29): for communications, for storage.
 const ENCRYPTS: u8 = 0x04 | 0x08;
@@ -48,22 +49,28 @@ pub(super) struct Certificate {
 }
 
 impl Certificate {
-    /// Reads all keys of a key ring. None if a packet is damaged or cut off.
-    pub(super) fn read_all(bytes: &[u8]) -> Option<Vec<Self>> {
+    /// Reads all keys of a key ring.
+    ///
+    /// # Errors
+    /// [`RecipientError::Malformed`] if a packet is damaged or cut off,
+    /// [`RecipientError::SecretPgpKey`].
+    pub(super) fn read_all(bytes: &[u8]) -> Result<Vec<Self>, RecipientError> {
+        let damaged = || RecipientError::Malformed("OpenPGP");
         let mut certificates: Vec<Self> = Vec::new();
         // What signatures that come next are about.
         let mut last = tag::MARKER;
         for packet in Packets::new(bytes) {
-            let packet = packet.ok()?;
+            let packet = packet.map_err(|_| damaged())?;
             let current = certificates.last_mut();
             match (packet.tag, current) {
                 (tag::PUBLIC_KEY, _) => {
-                    let key = Key::parse(&packet.body)?;
-                    let primary = Signed::new(key);
+                    let primary = Signed::new(Key::parse(&packet.body).ok_or_else(damaged)?);
                     certificates.push(Self { primary, names: Vec::new(), subkeys: Vec::new() });
                 }
                 (tag::PUBLIC_SUBKEY, Some(current)) => {
-                    current.subkeys.push(Signed::new(Key::parse(&packet.body)?));
+                    current
+                        .subkeys
+                        .push(Signed::new(Key::parse(&packet.body).ok_or_else(damaged)?));
                 }
                 (tag::USER_ID, Some(current)) => {
                     current.names.push(Signed::new(packet.body.to_vec()));
@@ -82,6 +89,7 @@ impl Certificate {
                     }
                     continue;
                 }
+                (tag::SECRET_KEY, _) => return Err(RecipientError::SecretPgpKey),
                 // GnuPG's notes on trust stand between signatures.
                 (tag::TRUST, _) => continue,
                 // Pictures, and what is not known.
@@ -89,7 +97,7 @@ impl Certificate {
             }
             last = packet.tag;
         }
-        Some(certificates)
+        Ok(certificates)
     }
 
     /// Whether `whom` is this key: by the fingerprint or ID of the key or of a subkey, or by a

@@ -120,17 +120,18 @@ impl PgpRecipient {
         whom: &PgpSelector,
         now: SystemTime,
     ) -> Result<Vec<Self>, RecipientError> {
-        let damaged = || RecipientError::Malformed("OpenPGP");
         let mut certificates = Vec::new();
         if keyring.trim_ascii().is_empty() {
             return Err(RecipientError::Empty);
+        } else if keyring.get(8..12) == Some(b"KBXf") {
+            return Err(RecipientError::Keybox);
         } else if armor::is_armored(keyring) {
             for block in armor::parse(keyring).blocks {
-                let block = block.ok_or_else(damaged)?;
-                certificates.extend(Certificate::read_all(&block).ok_or_else(damaged)?);
+                let block = block.ok_or(RecipientError::Malformed("OpenPGP"))?;
+                certificates.extend(Certificate::read_all(&block)?);
             }
         } else {
-            certificates = Certificate::read_all(keyring).ok_or_else(damaged)?;
+            certificates = Certificate::read_all(keyring)?;
         }
         let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let mut found = Vec::new();

@@ -43,14 +43,15 @@ impl Plain {
     }
 }
 
+type Run = Box<dyn FnOnce(&Plain) -> Result<()> + Send>;
+
 pub fn add(suite: &mut Suite) -> Arc<Plain> {
     let plain = Arc::new(Plain::default());
-    let mut case =
-        |name: String, tools: &[Tool], run: Box<dyn FnOnce(&Plain) -> Result<()> + Send>| {
-            let plain = plain.clone();
-            let tools = [&Tool::IMAGES[..], tools].concat();
-            suite.case(format!("skopeo/{name}"), &tools, move || run(&plain));
-        };
+    let mut case = |name: String, tools: &[Tool], run: Run| {
+        let plain = plain.clone();
+        let tools = [&Tool::IMAGES[..], tools].concat();
+        suite.case(format!("skopeo/{name}"), &tools, move || run(&plain));
+    };
     for kind in KeyKind::ALL {
         case(format!("jwe/{kind}"), &[], Box::new(move |plain| one_jwe(plain, kind)));
     }
