@@ -32,7 +32,7 @@ targets=("$@")
 
 # Without a sanitizer: the code under test has no `unsafe`, and runs twice as fast. What it
 # catches are panics, overflows, hangs, memory without end, and the assertions of the targets.
-nice cargo +nightly fuzz build --fuzz-dir fuzz --sanitizer none
+cargo +nightly fuzz build --fuzz-dir fuzz --sanitizer none
 seeds=fuzz/target/seeds
 rm -rf "$seeds"
 python3 fuzz/seeds.py "$seeds"
@@ -44,7 +44,7 @@ for target in "${targets[@]}"; do
     options=("-max_total_time=$seconds" "-max_len=${longest[$target]:-4096}" -rss_limit_mb=2048
              -timeout=25 -print_final_stats=1)
     [ -z "${words[$target]:-}" ] || options+=("-dict=fuzz/dictionaries/${words[$target]}.dict")
-    if nice cargo +nightly fuzz run --fuzz-dir fuzz --sanitizer none "$target" "$corpus" \
+    if cargo +nightly fuzz run --fuzz-dir fuzz --sanitizer none "$target" "$corpus" \
         "$seeds/$target" -- "${options[@]}" >"$log" 2>&1; then
         runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
         edges=$(grep -o 'cov: [0-9]*' "$log" | tail -n 1)
