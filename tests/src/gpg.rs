@@ -8,7 +8,16 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-use crate::tools::{Tool, output};
+use crate::tools::{Tool, filtered, output};
+
+/// What gpg encrypts.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// The content of a file.
+    File(&'a Path),
+    /// These bytes, on stdin.
+    Pipe(&'a [u8]),
+}
 
 /// A directory with key rings, and the agent that guards them until it is dropped.
 #[derive(Debug)]
@@ -39,6 +48,27 @@ impl Gpg {
         Ok(fingerprint)
     }
 
+    /// Makes all keys of a parameter file (see "Unattended key generation" in GnuPG's manual) at
+    /// once, without passwords unless it says so.
+    pub fn generate_all(&self, parameters: &str) -> Result<()> {
+        let file = self.home().join("parameters");
+        fs::write(&file, parameters)?;
+        let mut command = self.command()?;
+        output(command.args(["--no-auto-check-trustdb", "--gen-key"]).arg(file))?;
+        Ok(())
+    }
+
+    /// Encrypts for recipients that `args` name. From a file gpg knows the length and writes it
+    /// first, from a pipe it does not.
+    pub fn encrypt(&self, args: &[&str], source: Source<'_>) -> Result<Vec<u8>> {
+        let mut command = self.command()?;
+        command.args(args).args(["--output", "-", "--encrypt"]);
+        match source {
+            Source::File(path) => output(command.arg(path)),
+            Source::Pipe(content) => filtered(&mut command, content),
+        }
+    }
+
     /// The public keys of a user, in binary form.
     pub fn public(&self, user_id: &str) -> Result<Vec<u8>> {
         self.run(&["--export", user_id])
@@ -51,10 +81,15 @@ impl Gpg {
 
     /// Runs gpg, which asks nobody anything, and returns its stdout.
     pub fn run(&self, args: &[&str]) -> Result<Vec<u8>> {
+        let mut command = self.command()?;
+        output(command.args(["--passphrase", ""]).args(args))
+    }
+
+    fn command(&self) -> Result<Command> {
         let mut command = Command::new(Tool::Gpg.find()?);
         command.args(["--batch", "--quiet", "--no-tty", "--pinentry-mode", "loopback"]);
-        command.args(["--passphrase", "", "--trust-model", "always"]).args(args);
-        output(command.env("GNUPGHOME", self.home()))
+        command.args(["--trust-model", "always"]).env("GNUPGHOME", self.home());
+        Ok(command)
     }
 
     fn fingerprint(&self, user_id: &str) -> Result<String> {

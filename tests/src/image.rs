@@ -150,12 +150,28 @@ impl Image {
 
     /// Encrypts every layer with `skopeo copy --encryption-key jwe:FILE`, once for each recipient.
     pub fn encrypted(&self, dir: &Path, recipients: &[&Path]) -> Result<Self> {
-        let image = Self { dir: dir.to_path_buf() };
         let recipients: Vec<_> =
             recipients.iter().map(|key| format!("jwe:{}", key.display())).collect();
-        let mut options = vec!["--dest-oci-accept-uncompressed-layers"];
-        options.extend(recipients.iter().flat_map(|key| ["--encryption-key", key]));
-        self.copy(&options, &image.reference())?;
+        self.encrypted_for(dir, &recipients, &[])
+    }
+
+    /// Encrypts every layer for recipients in skopeo's notation: `jwe:FILE`, `pkcs7:FILE`,
+    /// `pgp:ADDRESS` (with `GNUPGHOME` in the environment).
+    pub fn encrypted_for(
+        &self,
+        dir: &Path,
+        recipients: &[String],
+        env: &[(&str, &Path)],
+    ) -> Result<Self> {
+        let image = Self { dir: dir.to_path_buf() };
+        let mut command = Command::new(Tool::Skopeo.find()?);
+        command.args(["--insecure-policy", "copy", "--quiet"]);
+        command.arg("--dest-oci-accept-uncompressed-layers");
+        for recipient in recipients {
+            command.args(["--encryption-key", recipient]);
+        }
+        command.args([self.reference(), image.reference()]).envs(env.iter().copied());
+        output(&mut command).with_context(|| format!("cannot encrypt for {recipients:?}"))?;
 
         let plain = self.layers()?;
         for (encrypted, plain) in image.layers()?.iter().zip(&plain) {

@@ -125,6 +125,22 @@ impl KeyPair {
         &self.public
     }
 
+    /// A certificate that the key has signed itself, in a file named `NAME.crt.pem`: for
+    /// `skopeo copy --encryption-key pkcs7:FILE`. Each call makes another serial number.
+    pub fn certify(&self, subject: &str, more: &[&str]) -> Result<PathBuf> {
+        let path = self.private.with_extension("crt.pem");
+        let fixed = ["req", "-x509", "-days", "36500", "-subj", subject];
+        let args: Vec<_> = fixed.iter().chain(more).copied().chain(["-key"]).collect();
+        openssl(&args, &[self.private.as_os_str(), "-out".as_ref(), path.as_os_str()])?;
+        Ok(path)
+    }
+
+    /// What an openssl command that reads the private key makes of it: `-in FILE` comes last.
+    pub fn converted(&self, args: &[&str]) -> Result<Vec<u8>> {
+        let args: Vec<_> = args.iter().copied().chain(["-in"]).collect();
+        openssl(&args, &[self.private.as_os_str()])
+    }
+
     /// The private key as a file of this form would hold it.
     pub fn private(&self, form: KeyForm) -> Result<Vec<u8>> {
         let key = self.private.as_os_str();

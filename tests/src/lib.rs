@@ -11,6 +11,7 @@
 //! | [`keys`] | private keys from openssl, in every file form |
 //! | [`gpg`] | OpenPGP keys from GnuPG |
 //! | [`containerd`], [`cri`], [`registry`] | a containerd of the test's own, a client and a registry |
+//! | [`memo`] | what cases share, made once |
 //! | [`suite`], [`tools`] | cases with names, the programs that they need, and skips with reasons |
 //!
 //! The binaries come from `dist/` beside the workspace (made by `make`) or from `KEYCELL_DIST`.
@@ -24,6 +25,7 @@ pub mod gpg;
 pub mod image;
 pub mod jwe;
 pub mod keys;
+pub mod memo;
 pub mod node;
 pub mod outcome;
 pub mod payload;

@@ -22,6 +22,10 @@ use crate::payload::Payload;
 pub const PUBLIC_OPTIONS: &str = "org.opencontainers.image.enc.pubopts";
 /// The annotation with wrapped keys of the scheme JWE.
 pub const JWE_KEYS: &str = "org.opencontainers.image.enc.keys.jwe";
+/// The annotation with wrapped keys of the scheme PKCS#7.
+pub const PKCS7_KEYS: &str = "org.opencontainers.image.enc.keys.pkcs7";
+/// The annotation with wrapped keys of the scheme OpenPGP.
+pub const PGP_KEYS: &str = "org.opencontainers.image.enc.keys.pgp";
 
 /// One encrypted layer and what opens it.
 #[derive(Clone)]
@@ -69,8 +73,13 @@ impl Sealed {
         Jwe::seal(recipient, self.private.to_string().as_bytes(), json!({}))
     }
 
-    /// What a manifest says of the layer, with these items as its wrapped keys.
+    /// What a manifest says of the layer, with these items as its wrapped keys in JWE.
     pub fn descriptor<I: AsRef<[u8]>>(&self, items: &[I]) -> Descriptor {
+        self.descriptor_with(JWE_KEYS, items)
+    }
+
+    /// The same, with the wrapped keys of another scheme: its annotation.
+    pub fn descriptor_with<I: AsRef<[u8]>>(&self, scheme: &str, items: &[I]) -> Descriptor {
         let items: Vec<_> = items.iter().map(|item| Base64::encode_string(item.as_ref())).collect();
         let public = Base64::encode_string(self.public.to_string().as_bytes());
         Descriptor {
@@ -79,7 +88,7 @@ impl Sealed {
             // What the layer should have: `encrypted` may have been altered since.
             size: self.plain.len() as u64,
             annotations: BTreeMap::from([
-                (JWE_KEYS.to_owned(), items.join(",")),
+                (scheme.to_owned(), items.join(",")),
                 (PUBLIC_OPTIONS.to_owned(), public),
             ]),
         }
@@ -90,9 +99,14 @@ impl Sealed {
         self.payload(&[self.wrapped_for(recipient).flattened().to_string()])
     }
 
-    /// The payload of a CRI pull, with these items as its wrapped keys.
+    /// The payload of a CRI pull, with these items as its wrapped keys in JWE.
     pub fn payload<I: AsRef<[u8]>>(&self, items: &[I]) -> Payload {
         Payload::new(&self.descriptor(items))
+    }
+
+    /// The payload of a CRI pull, with the wrapped keys of another scheme: its annotation.
+    pub fn payload_with<I: AsRef<[u8]>>(&self, scheme: &str, items: &[I]) -> Payload {
+        Payload::new(&self.descriptor_with(scheme, items))
     }
 }
 

@@ -1,8 +1,10 @@
 //! The programs that the tests call, and how.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -98,6 +100,18 @@ impl Tool {
             );
             return Ok(PathBuf::new());
         }
+        // Asking a Python takes as long as a case, and every case asks.
+        static JWCRYPTO: OnceLock<Option<PathBuf>> = OnceLock::new();
+        let found = match self {
+            Self::Jwcrypto => JWCRYPTO.get_or_init(|| self.search()).clone(),
+            _ => self.search(),
+        };
+        found.with_context(|| {
+            format!("`{}` is not installed; `make tools wasmtime` installs it", self.name())
+        })
+    }
+
+    fn search(self) -> Option<PathBuf> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         // Debian keeps runc where an ordinary user's PATH does not look.
         std::env::split_paths(&path)
@@ -105,11 +119,6 @@ impl Tool {
             .chain([crate::workspace().join("target/tools/bin")])
             .map(|dir| dir.join(self.name()))
             .find(|file| file.is_file() && self.is_complete(file))
-            .with_context(|| {
-                let module = if self == Self::Jwcrypto { " with `jwcrypto`" } else { "" };
-                let name = self.name();
-                format!("`{name}`{module} is not installed; `make tools wasmtime` installs it")
-            })
     }
 
     /// Whether the program has what the tests need of it. There may be several Pythons.
@@ -138,6 +147,24 @@ pub fn output(command: &mut Command) -> Result<Vec<u8>> {
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    if !output.status.success() {
+        bail!("{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(output.stdout)
+}
+
+/// Runs a command with `input` on its stdin and returns its stdout. Neither may be longer than a
+/// pipe takes (64 KiB).
+///
+/// # Errors
+///
+/// With its stderr, when it fails.
+pub fn filtered(command: &mut Command, input: &[u8]) -> Result<Vec<u8>> {
+    let program = command.get_program().display().to_string();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("cannot start {program}"))?;
+    child.stdin.take().context("stdin is piped")?.write_all(input)?;
+    let output = child.wait_with_output()?;
     if !output.status.success() {
         bail!("{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
     }

@@ -4,6 +4,7 @@
 //! The image prints the SHA-256 of a file in its upper layer with a program from its lower one, so
 //! a container that prints the right line had both layers decrypted.
 
+use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -11,6 +12,7 @@ use std::thread;
 
 use anyhow::{Result, anyhow, bail, ensure};
 use keycell_tests::containerd::{Node, Setup};
+use keycell_tests::gpg::Gpg;
 use keycell_tests::image::{Image, LayerKind};
 use keycell_tests::keys::{KeyForm, KeyKind, KeyPair};
 use keycell_tests::registry::Registry;
@@ -31,9 +33,10 @@ fn main() -> ExitCode {
     // One node at a time: each is a containerd with its shims and containers.
     let mut suite = Suite::from_args().sequential();
     let shared = Arc::new(OnceLock::new());
+    let needs = [&Tool::NODE[..], &[Tool::Gpg]].concat();
     let mut case = |name: &str, run: fn(&Shared) -> Result<()>| {
         let shared = shared.clone();
-        suite.case(name, &Tool::NODE, move || {
+        suite.case(name, &needs, move || {
             let made = shared.get_or_init(|| Shared::new().map_err(|e| format!("{e:#}")));
             run(made.as_ref().map_err(|error| anyhow!("{error}"))?)
         });
@@ -46,6 +49,8 @@ fn main() -> ExitCode {
     case("pod/gzip", |shared| pod(shared, LayerKind::Gzip));
     case("pod/tar", |shared| pod(shared, LayerKind::Tar));
     case("pod/zstd", |shared| pod(shared, LayerKind::Zstd));
+    case("pod/pkcs7", pod_pkcs7);
+    case("pod/pgp", pod_pgp);
     case("pull/images-at-the-same-time", images_at_the_same_time);
     case("pull/wrong-key", wrong_key);
     case("pull/no-key-then-the-key", no_key_then_the_key);
@@ -86,6 +91,30 @@ fn pod(shared: &Shared, kind: LayerKind) -> Result<()> {
     let image = shared.name(kind);
     node.cri().pull(image)?;
     prints(&node.run_pod(image)?, shared)
+}
+
+/// Encrypted for a certificate, which lies beside its key.
+fn pod_pkcs7(shared: &Shared) -> Result<()> {
+    let certificate = shared.key.certify("/O=Keycell/CN=node", &[])?;
+    let image = shared.encrypt("pkcs7", &certificate.display().to_string(), &[])?;
+    let node = shared.node(|setup| {
+        let setup = setup.file("/etc/containerd/ocicrypt/keys/node.crt", fs::read(&certificate)?);
+        Ok(setup.file(KEY, shared.private()?))
+    })?;
+    node.cri().pull(&image)?;
+    prints(&node.run_pod(&image)?, shared)
+}
+
+/// Encrypted for a user of GnuPG, whose secret key ring the node has.
+fn pod_pgp(shared: &Shared) -> Result<()> {
+    let gpg = Gpg::new()?;
+    gpg.generate("node@keycell.test", "rsa2048", "rsa2048")?;
+    let image = shared.encrypt("pgp", "node@keycell.test", &[("GNUPGHOME", gpg.home())])?;
+    let ring = gpg.secret("node@keycell.test")?;
+    let node =
+        shared.node(|setup| Ok(setup.file("/etc/containerd/ocicrypt/keys/node.gpg", ring)))?;
+    node.cri().pull(&image)?;
+    prints(&node.run_pod(&image)?, shared)
 }
 
 /// containerd decodes different images in parallel.
@@ -185,10 +214,11 @@ struct Shared {
     pause: String,
     key: KeyPair,
     stranger: KeyPair,
+    plain: Image,
     encrypted: Image,
     prints: String,
-    _registry: Registry,
-    _dir: TempDir,
+    registry: Registry,
+    dir: TempDir,
 }
 
 impl Shared {
@@ -209,16 +239,7 @@ impl Shared {
         let pause = registry.push(&plain.pausing(dir)?, "pause:1")?;
         let encrypted = plain.encrypted(&dir.join("encrypted"), &[key.public()])?;
         let prints = Image::prints(dir)?;
-        Ok(Self {
-            names,
-            pause,
-            key,
-            stranger,
-            encrypted,
-            prints,
-            _registry: registry,
-            _dir: temporary,
-        })
+        Ok(Self { names, pause, key, stranger, plain, encrypted, prints, registry, dir: temporary })
     }
 
     /// The name of the encrypted image whose layers are of this kind.
@@ -229,6 +250,13 @@ impl Shared {
             LayerKind::Gzip => gzip,
             LayerKind::Zstd => zstd,
         }
+    }
+
+    /// Another encrypted image in the registry, for one recipient in another scheme.
+    fn encrypt(&self, scheme: &str, recipient: &str, env: &[(&str, &Path)]) -> Result<String> {
+        let dir = self.dir.path().join(scheme);
+        let image = self.plain.encrypted_for(&dir, &[format!("{scheme}:{recipient}")], env)?;
+        self.registry.push(&image, &format!("encrypted:{scheme}"))
     }
 
     fn private(&self) -> Result<Vec<u8>> {

@@ -3,18 +3,17 @@
 //! Each must come out byte for byte as it was before. One case for each kind of key, packing of the
 //! layer and form of the key's file; then the ways in which a key reaches the decoder.
 
-use std::collections::HashMap;
 use std::fs;
-use std::hash::Hash;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use keycell_tests::decoder::Decoder;
 use keycell_tests::image::{Image, LayerKind};
 use keycell_tests::keys::{KeyForm, KeyKind, KeyPair};
+use keycell_tests::memo::Memo;
 use keycell_tests::payload::Payload;
 use keycell_tests::suite::Suite;
 use keycell_tests::tools::Tool;
@@ -241,28 +240,5 @@ impl Fixture {
         let recipients: Vec<&Path> = to.iter().map(|key| key.public()).collect();
         let dir: PathBuf = self.dir.path().join(&name);
         self.encrypted.get_or_make(name, || plain.encrypted(&dir, &recipients))
-    }
-}
-
-/// Makes each value once, while other keys' values are made beside it.
-struct Memo<K, V>(Mutex<HashMap<K, Arc<Cell<V>>>>);
-
-type Cell<V> = OnceLock<Result<Arc<V>, String>>;
-
-impl<K, V> Default for Memo<K, V> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<K: Eq + Hash, V> Memo<K, V> {
-    fn get_or_make(&self, key: K, make: impl FnOnce() -> Result<V>) -> Result<Arc<V>> {
-        let cell = {
-            let mut cells = self.0.lock().map_err(|_| anyhow!("a case panicked"))?;
-            cells.entry(key).or_default().clone()
-        };
-        cell.get_or_init(|| make().map(Arc::new).map_err(|error| format!("{error:#}")))
-            .clone()
-            .map_err(|error| anyhow!(error))
     }
 }
