@@ -1,11 +1,10 @@
 //! Why a step failed and what would mend it, in words for the person who runs the node.
 
 use ocicrypt::annotation::Scheme;
-use ocicrypt::jwe::JweError;
 use ocicrypt::keyring::KeyRing;
 use ocicrypt::layer::LayerError;
 use ocicrypt::payload::PayloadError;
-use ocicrypt::unwrap::{NO_MODULE, Outcome, UnwrapError};
+use ocicrypt::unwrap::{Outcome, Remedy, SchemeFailure, UnwrapError};
 
 use crate::steps::passed_over;
 
@@ -36,62 +35,63 @@ impl Failure {
         if !ring.skipped().is_empty() {
             message += &format!("; passed over: {}", passed_over(ring.skipped()));
         }
-        let (brokered, local): (Vec<_>, Vec<_>) =
-            failures.iter().partition(|failure| is_brokered(&failure.scheme));
-        let (certificates, pgp_keys) = (ring.certificates().len(), ring.pgp_keys().count());
-        if certificates + pgp_keys > 0 {
-            message += &format!("; certificates: {certificates}, OpenPGP keys: {pgp_keys}");
-        } else if ring.is_empty() && ring.skipped().is_empty() && !local.is_empty() {
-            message += ", and no file that could be one";
+        if failures.iter().any(|failure| failure.outcome == Outcome::NoKeys) {
+            message += &instead(ring);
         }
-        let mut hints = Vec::new();
-        if !local.is_empty() {
-            hints.push(if ring.is_empty() && pgp_keys == 0 {
-                NO_KEYS
-            } else if local.iter().any(|failure| wants_another_key(&failure.outcome)) {
-                WRONG_KEY
-            } else {
-                DAMAGED
-            });
-        }
-        if brokered.iter().any(|failure| failure.outcome == Outcome::NotConfigured) {
-            hints.push(NO_PROVIDER);
-        }
-        if brokered.iter().any(|failure| wants_a_token(&failure.outcome)) {
-            hints.push(NO_TOKEN);
-        }
-        if hints.is_empty() {
-            hints.push(NOT_BROKERED);
+        let mut hints: Vec<&str> = Vec::new();
+        for hint in failures.iter().flat_map(|failure| ways_out(failure, ring)) {
+            if !hints.contains(hint) {
+                hints.push(hint);
+            }
         }
         Self { message, hints: hints.into_iter().map(str::to_owned).collect() }
     }
 }
 
-/// Whether the host has to ask somebody else.
-fn is_brokered(scheme: &Scheme) -> bool {
-    matches!(scheme, Scheme::Pkcs11 | Scheme::Provider(_))
-}
-
-/// Whether it is the operator's policy that keeps a token out.
-fn wants_a_token(outcome: &Outcome) -> bool {
-    match outcome {
-        Outcome::Tried { reasons, .. } => {
-            reasons.iter().any(|(reason, _)| reason.ends_with(NO_MODULE))
+/// What lies there in the place of the key that is missing.
+fn instead(ring: &KeyRing) -> String {
+    let found = [
+        (ring.len(), "private key"),
+        (ring.pgp_keys().count(), "OpenPGP key"),
+        (ring.certificates().len(), "certificate"),
+    ];
+    let found = found.into_iter().filter(|(count, _)| *count > 0);
+    let found = found.map(|(count, what)| {
+        let plural = if count == 1 { "" } else { "s" };
+        format!("{count} {what}{plural}")
+    });
+    match found.collect::<Vec<_>>() {
+        none if none.is_empty() && ring.skipped().is_empty() => {
+            ", and no file that could be one".to_owned()
         }
-        outcome => *outcome == Outcome::NoKeys,
+        none if none.is_empty() => String::new(),
+        found => format!("; found instead: {}", found.join(", ")),
     }
 }
 
-/// Whether another key could help: not where a wrapped key is damaged, or opens and holds nothing
-/// useful.
-fn wants_another_key(outcome: &Outcome) -> bool {
-    let Outcome::Tried { reasons, .. } = outcome else { return false };
-    let wrong = JweError::WrongKey.to_string();
-    reasons.iter().any(|(reason, _)| *reason == wrong || reason.starts_with(NO_KEY_OF_KIND))
+/// What would help with the wrapped keys of one scheme.
+fn ways_out(failure: &SchemeFailure, ring: &KeyRing) -> &'static [&'static str] {
+    let is_pgp = failure.scheme == Scheme::Pgp;
+    let remedy = match &failure.outcome {
+        Outcome::NotConfigured => return &[NO_PROVIDER],
+        Outcome::NoKeys if failure.scheme == Scheme::Pkcs11 => return &[NO_TOKEN],
+        Outcome::NoKeys if ring.is_empty() && ring.pgp_keys().next().is_none() => {
+            return &[NO_KEYS];
+        }
+        Outcome::Tried { remedy, .. } => *remedy,
+        _ => Remedy::Key,
+    };
+    match remedy {
+        Remedy::Elsewhere => &[NOT_BROKERED],
+        Remedy::Module => &[NO_TOKEN],
+        Remedy::Password => &[NO_PASSWORD],
+        Remedy::Key if is_pgp => &[WRONG_PGP_KEY],
+        Remedy::Key => &[WRONG_KEY],
+        Remedy::KeyOrImage if is_pgp => &[WRONG_PGP_KEY, OR_DAMAGED],
+        Remedy::KeyOrImage => &[WRONG_KEY, OR_DAMAGED],
+        _ => &[DAMAGED],
+    }
 }
-
-/// How the text of [`JweError::NoKeyOfKind`] begins.
-const NO_KEY_OF_KIND: &str = "no key of this kind";
 
 const OTHER_TYPE: &str = "the media type of an encrypted layer ends in `+encrypted`, such as \
     `application/vnd.oci.image.layer.v1.tar+gzip+encrypted`: does the `accepts` of containerd's \
@@ -114,6 +114,14 @@ const NOT_BROKERED: &str = "it is the key provider or the token that failed: try
 
 const DAMAGED: &str = "the keys are not the cause: the manifest was altered, or a broken tool \
     encrypted the image; pull it again, and if that fails too have it encrypted again";
+
+const OR_DAMAGED: &str = "if that is the right key, the manifest was altered, or a broken tool \
+    encrypted the image: pull it again, and if that fails too have it encrypted again";
+
+const NO_PASSWORD: &str = "put the password of the key `NAME` into `NAME.pass` beside it";
+
+const WRONG_PGP_KEY: &str = "the image was encrypted for other OpenPGP keys: export the secret key \
+    of one of its recipients into the keys directory, `gpg --export-secret-keys ID >NAME.gpg`";
 
 const NO_KEYS: &str = "put the private key of one of the image's recipients into the directory \
     that `--decryption-keys-path` names (PEM, DER, JWK or OpenPGP), readable for the user that containerd \

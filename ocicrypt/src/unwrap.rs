@@ -18,8 +18,7 @@ use crate::options::{OptionsError, PublicOptions};
 use crate::payload::Payload;
 
 use failure::{Joined, Reasons};
-pub use failure::{Outcome, SchemeFailure};
-pub use pkcs11::NO_MODULE;
+pub use failure::{Outcome, Remedy, SchemeFailure};
 
 /// [`unwrap_with`] without a token or a key provider.
 ///

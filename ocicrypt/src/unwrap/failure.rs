@@ -36,7 +36,28 @@ pub enum Outcome {
         keys: String,
         /// Why each wrapped key failed: the reason, and the positions in the list, from 1.
         reasons: Vec<(String, Vec<usize>)>,
+        /// What would most likely help.
+        remedy: Remedy,
     },
+}
+
+/// What would help. Of several the last one of this list is the most likely.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Remedy {
+    /// An image that is not damaged, and encrypted in a known way. No key would help.
+    #[default]
+    Image,
+    /// To look after the key provider, or the token.
+    Elsewhere,
+    /// Another key, unless the image is damaged: the two cannot be told apart.
+    KeyOrImage,
+    /// Another key.
+    Key,
+    /// A PKCS#11 module that the operator allows.
+    Module,
+    /// The password of a key.
+    Password,
 }
 
 impl SchemeFailure {
@@ -98,6 +119,7 @@ impl fmt::Display for Joined<'_> {
 #[derive(Default)]
 pub(super) struct Reasons {
     places: BTreeMap<String, usize>,
+    remedy: Remedy,
     reasons: Vec<(String, Vec<usize>)>,
 }
 
@@ -123,10 +145,17 @@ impl Reasons {
     }
 
     pub(super) fn tried(self, tried: usize, of: usize, keys: String) -> Outcome {
-        Outcome::Tried { tried, of, keys, reasons: self.reasons }
+        Outcome::Tried { tried, of, keys, reasons: self.reasons, remedy: self.remedy }
     }
 
+    /// A reason for which no other key helps.
     pub(super) fn add(&mut self, item: usize, reason: String) {
+        self.mended_by(Remedy::Image, item, reason);
+    }
+
+    /// A reason, and what would help.
+    pub(super) fn mended_by(&mut self, remedy: Remedy, item: usize, reason: String) {
+        self.remedy = self.remedy.max(remedy);
         let next = self.reasons.len();
         let place = *self.places.entry(reason).or_insert_with_key(|reason| {
             self.reasons.push((reason.clone(), Vec::new()));

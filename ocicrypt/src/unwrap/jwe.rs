@@ -2,9 +2,9 @@
 
 use rsa::rand_core::TryCryptoRng;
 
-use super::{Outcome, Reasons, SchemeFailure};
+use super::{Outcome, Reasons, Remedy, SchemeFailure};
 use crate::annotation::WrappedKeys;
-use crate::jwe::{Jwe, Work};
+use crate::jwe::{Jwe, JweError, Work};
 use crate::keyring::{KeyRing, NamedKey, describe};
 use crate::layer::LayerKey;
 use crate::options::PublicOptions;
@@ -36,7 +36,9 @@ pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
                 }
             }
             Err(errors) => {
-                errors.iter().for_each(|error| reasons.add(*item, error.to_string()));
+                for error in errors {
+                    reasons.mended_by(remedy(&error), *item, error.to_string());
+                }
             }
         }
     }
@@ -45,4 +47,11 @@ pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
         _ => describe(tried.iter().copied()),
     };
     Err(SchemeFailure::new(keys, reasons.tried(tried.len(), ring.len(), described)))
+}
+
+fn remedy(error: &JweError) -> Remedy {
+    match error {
+        JweError::WrongKey | JweError::NoKeyOfKind(_) => Remedy::Key,
+        _ => Remedy::Image,
+    }
 }

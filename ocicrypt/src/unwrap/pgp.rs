@@ -2,12 +2,12 @@
 
 use rsa::rand_core::TryCryptoRng;
 
-use super::{Outcome, Reasons, SchemeFailure};
+use super::{Outcome, Reasons, Remedy, SchemeFailure};
 use crate::annotation::WrappedKeys;
 use crate::keyring::{KeyRing, describe_any};
 use crate::layer::LayerKey;
 use crate::options::PublicOptions;
-use crate::pgp::{PgpMessage, Work};
+use crate::pgp::{PgpError, PgpMessage, Work};
 
 pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
     keys: &WrappedKeys,
@@ -30,7 +30,9 @@ pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
                 }
             }
             Err(errors) => {
-                errors.iter().for_each(|error| reasons.add(*item, error.to_string()));
+                for error in errors {
+                    reasons.mended_by(remedy(&error), *item, error.to_string());
+                }
             }
         }
     }
@@ -41,4 +43,13 @@ pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
         _ => describe_any(tried),
     };
     Err(SchemeFailure::new(keys, reasons.tried(tried_count, count, described)))
+}
+
+fn remedy(error: &PgpError) -> Remedy {
+    match error {
+        PgpError::OtherKeys(_) | PgpError::NoKeyOfKind | PgpError::DamagedKey(_) => Remedy::Key,
+        PgpError::NotOpened => Remedy::KeyOrImage,
+        PgpError::Locked(_) | PgpError::WrongPassword(_) => Remedy::Password,
+        _ => Remedy::Image,
+    }
 }

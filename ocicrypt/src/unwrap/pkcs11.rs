@@ -1,6 +1,6 @@
 //! Keys that are wrapped for a PKCS#11 token.
 
-use super::{Outcome, Reasons, SchemeFailure};
+use super::{Outcome, Reasons, Remedy, SchemeFailure};
 use crate::annotation::WrappedKeys;
 use crate::broker::{Broker, Refusal, TokenKey};
 use crate::keyring::describe_any;
@@ -11,9 +11,6 @@ use crate::pkcs11;
 
 /// Operations that a token is asked for at most: it may take a second for each.
 const MAX_OPERATIONS: usize = 64;
-
-/// The reason where the operator's policy has no module for a key.
-pub const NO_MODULE: &str = "no PKCS#11 module may be loaded";
 
 /// Tries the keys of the operator first, then those of the payload.
 pub(super) fn unwrap(
@@ -60,9 +57,12 @@ pub(super) fn unwrap(
                         return Ok(key);
                     }
                 }
-                Err(Refusal::Failed(why)) => reasons.add(*item, format!("{name}: {why}")),
+                Err(Refusal::Failed(why)) => {
+                    reasons.mended_by(Remedy::Elsewhere, *item, format!("{name}: {why}"));
+                }
                 Err(Refusal::NotConfigured) => {
-                    reasons.add(*item, format!("{name}: {NO_MODULE}"));
+                    let why = format!("{name}: no PKCS#11 module may be loaded");
+                    reasons.mended_by(Remedy::Module, *item, why);
                 }
             }
         }

@@ -2,12 +2,12 @@
 
 use rsa::rand_core::TryCryptoRng;
 
-use super::{Outcome, Reasons, SchemeFailure};
+use super::{Outcome, Reasons, Remedy, SchemeFailure};
 use crate::annotation::WrappedKeys;
 use crate::keyring::{KeyRing, describe};
 use crate::layer::LayerKey;
 use crate::options::{PublicOptions, layer_key_of};
-use crate::pkcs7::{Envelope, Search, Which};
+use crate::pkcs7::{Envelope, Pkcs7Error, Search, Which};
 
 /// First tries the keys whose certificates are named, on all wrapped keys, because they are
 /// likely right; only then the others.
@@ -39,7 +39,7 @@ pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
     }
     for (item, envelope) in &envelopes {
         for failure in envelope.failures() {
-            reasons.add(*item, failure.to_string());
+            reasons.mended_by(remedy(failure), *item, failure.to_string());
         }
     }
     Err(SchemeFailure::new(keys, tried(&search, ring, reasons)))
@@ -57,4 +57,12 @@ fn tried(search: &Search<'_>, ring: &KeyRing, reasons: Reasons) -> Outcome {
         count => format!("with {count} certificates"),
     };
     reasons.tried(tried, of, format!("{keys}, {certificates}"))
+}
+
+fn remedy(error: &Pkcs7Error) -> Remedy {
+    match error {
+        Pkcs7Error::NoKeyOfKind { .. } => Remedy::Key,
+        Pkcs7Error::WrongKey => Remedy::KeyOrImage,
+        _ => Remedy::Image,
+    }
 }

@@ -1,6 +1,6 @@
 //! Keys that a key provider wrapped.
 
-use super::{Outcome, Reasons, SchemeFailure};
+use super::{Outcome, Reasons, Remedy, SchemeFailure};
 use crate::annotation::WrappedKeys;
 use crate::broker::{Broker, Refusal};
 use crate::layer::LayerKey;
@@ -27,7 +27,7 @@ pub(super) fn unwrap(
                     return Ok(key);
                 }
             }
-            Err(Refusal::Failed(why)) => reasons.add(*item, why),
+            Err(Refusal::Failed(why)) => reasons.mended_by(Remedy::Elsewhere, *item, why),
             Err(Refusal::NotConfigured) => {
                 return Err(SchemeFailure::new(keys, Outcome::NotConfigured));
             }
