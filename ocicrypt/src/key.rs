@@ -211,7 +211,7 @@ pub enum NotAKey {
     #[error("empty")]
     Empty,
     /// Neither PEM nor DER nor a JSON Web Key.
-    #[error("not a key in PEM, DER or JWK form")]
+    #[error("not a key in PEM, DER, JWK or OpenPGP form")]
     Unknown,
     /// A PKCS#11 key file, which names a key in a token.
     #[error("a PKCS#11 key file, and no PKCS#11 module is allowed (`OCICRYPT_CONFIG`)")]

@@ -76,7 +76,10 @@ pub enum PgpError {
     #[error("it hides its recipient, and no key is of the right kind")]
     NoKeyOfKind,
     /// The key with this fingerprint is locked, and there is no password for it.
-    #[error("the key {0} is locked, and there is no password for it")]
+    #[error(
+        "the key {0} is locked, and there is no password for it: put it into a file beside the \
+         key's, of the same name with `.pass` at its end"
+    )]
     Locked(String),
     /// The password does not unlock the key with this fingerprint.
     #[error("the password does not unlock the key {0}")]

@@ -48,7 +48,7 @@ pub enum Pkcs7Error {
     #[error("malformed: {0}")]
     Malformed(&'static str),
     /// A message that is not encrypted for recipients, such as a signed one.
-    #[error("the content type `{0}` is not an enveloped message")]
+    #[error("not an encrypted message (content type `{0}`)")]
     NotEnveloped(String),
     /// A content cipher that the format does not have.
     #[error("the content cipher `{0}` is not one of the format")]
@@ -63,7 +63,7 @@ pub enum Pkcs7Error {
     #[error("OAEP with a label is not one of the format")]
     Label,
     /// A recipient without an RSA key. Holds its kind in words.
-    #[error("a recipient by {0} is not one of the format")]
+    #[error("a recipient by {0}: only those with an RSA key can be read")]
     UnsupportedRecipient(&'static str),
     /// No key of the ring can have been meant.
     #[error("no key of this kind (RSA-{bits})")]

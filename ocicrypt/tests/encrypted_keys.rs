@@ -302,7 +302,11 @@ fn order_does_not_matter() {
         assert_eq!(names[0] == "a.pem", encrypted_first, "{order:?}");
         names.sort();
         assert_eq!(names, ["a.pem", "b.pem"], "{order:?}");
-        assert_eq!(skipped(&ring), ["`c`: not a key in PEM, DER or JWK form"], "{order:?}");
+        assert_eq!(
+            skipped(&ring),
+            ["`c`: not a key in PEM, DER, JWK or OpenPGP form"],
+            "{order:?}"
+        );
     }
 }
 

@@ -200,7 +200,7 @@ fn a_ring_keeps_the_order_and_the_reasons() {
         "`several.pem`: a key of a kind that opens no layer (Ed25519)",
         "`several.pem`: a damaged key (DER)",
         "`rsa-2048.jwk`: the same key as `several.pem`",
-        "`privkeys[2]`: not a key in PEM, DER or JWK form",
+        "`privkeys[2]`: not a key in PEM, DER, JWK or OpenPGP form",
     ];
     assert_eq!(skipped, wanted);
 }

@@ -58,9 +58,9 @@ fn refusal_trials(trials: &mut Vec<Trial>) {
         (
             "other kinds",
             &[
-                "a recipient by key agreement is not one of the format",
-                "a recipient by symmetric key is not one of the format",
-                "a recipient by password is not one of the format",
+                "a recipient by key agreement: only those with an RSA key can be read",
+                "a recipient by symmetric key: only those with an RSA key can be read",
+                "a recipient by password: only those with an RSA key can be read",
             ],
         ),
         ("a label", &["OAEP with a label is not one of the format"]),
@@ -70,8 +70,8 @@ fn refusal_trials(trials: &mut Vec<Trial>) {
             "an unknown cipher",
             &["the content cipher `1.2.392.200011.61.1.1.1.2` is not one of the format"],
         ),
-        ("signed", &["the content type `1.2.840.113549.1.7.2` is not an enveloped message"]),
-        ("symmetric", &["the content type `1.2.840.113549.1.7.6` is not an enveloped message"]),
+        ("signed", &["not an encrypted message (content type `1.2.840.113549.1.7.2`)"]),
+        ("symmetric", &["not an encrypted message (content type `1.2.840.113549.1.7.6`)"]),
         (
             "no options",
             &["it was opened, but the private options are not JSON: see line 1, column 1"],

@@ -11,6 +11,9 @@ mod layer;
 mod links;
 mod options;
 mod payload;
+mod pgp;
+mod pkcs7;
+mod wrapped;
 
 use std::process::ExitCode;
 
@@ -26,6 +29,8 @@ fn main() -> ExitCode {
     layer::add(&mut cases);
     options::add(&mut cases);
     jwe::add(&mut cases);
+    pkcs7::add(&mut cases);
+    pgp::add(&mut cases);
     descriptors::add(&mut cases);
     cases.0.run()
 }

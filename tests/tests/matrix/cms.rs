@@ -1,7 +1,7 @@
 //! Wrapped keys in PKCS#7 as `openssl cms -encrypt` writes them.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use keycell_tests::keys::{KeyForm, KeyKind};
@@ -9,7 +9,7 @@ use keycell_tests::sealed::PKCS7_KEYS;
 use keycell_tests::tools::Tool;
 
 use crate::Cases;
-use crate::fixture::Fixture;
+use crate::fixture::{Files, Fixture};
 
 const NEEDS: [Tool; 1] = [Tool::Openssl];
 
@@ -92,6 +92,17 @@ fn recipients(cases: &mut Cases, encoding: &'static str, options: &'static [&'st
         ];
         encrypt(fixture, "aes-256-cbc", options, &recipients)
     });
+    // Key agreement, a symmetric key and a password: none of them is of the format.
+    case("others-are-of-other-kinds", |fixture, options| {
+        const KEY: &str = "00112233445566778899aabbccddeeff";
+        let others = ["-secretkey", KEY, "-secretkeyid", "01", "-pwri_password", "secret"];
+        let options: Vec<_> = options.iter().copied().chain(others).collect();
+        let recipients = [
+            Recipient::of(fixture, KeyKind::P256, "pkcs1v15")?,
+            Recipient::of(fixture, RSA, "pkcs1v15")?,
+        ];
+        encrypt(fixture, "aes-256-cbc", &options, &recipients)
+    });
     // Its issuer and number are those of our certificate, but its key is not ours: what comes out
     // of our key is rubbish, in which PKCS#1 v1.5 must not see anything special.
     for (name, transport) in [("pkcs1v15", "pkcs1v15"), ("oaep", "sha256")] {
@@ -106,28 +117,11 @@ fn recipients(cases: &mut Cases, encoding: &'static str, options: &'static [&'st
             },
         );
     }
-    let mut case = |name: &str, run: fn(&Fixture, &[&str]) -> Result<Vec<u8>>| {
-        cases.case(format!("cms/{encoding}/recipients/{name}"), &NEEDS, move |fixture| {
-            let message = run(fixture, options)?;
-            fixture.opens(PKCS7_KEYS, &[message], &pair(fixture, RSA)?)
-        });
-    };
-    // Key agreement, a symmetric key and a password: none of them is of the format.
-    case("others-are-of-other-kinds", |fixture, options| {
-        const KEY: &str = "00112233445566778899aabbccddeeff";
-        let others = ["-secretkey", KEY, "-secretkeyid", "01", "-pwri_password", "secret"];
-        let options: Vec<_> = options.iter().copied().chain(others).collect();
-        let recipients = [
-            Recipient::of(fixture, KeyKind::P256, "pkcs1v15")?,
-            Recipient::of(fixture, RSA, "pkcs1v15")?,
-        ];
-        encrypt(fixture, "aes-256-cbc", &options, &recipients)
-    });
 }
 
 /// Where the certificate is, or is not.
 fn certificates(cases: &mut Cases) {
-    let mut case = |name: &str, files: fn(&Fixture) -> Result<Vec<(&'static str, Vec<u8>)>>| {
+    let mut case = |name: &str, files: fn(&Fixture) -> Result<Files>| {
         cases.case(format!("cms/certificate/{name}"), &NEEDS, move |fixture| {
             fixture.opens(PKCS7_KEYS, &[message(fixture)?], &files(fixture)?)
         });
@@ -167,7 +161,7 @@ fn certificates(cases: &mut Cases) {
 }
 
 struct Recipient {
-    certificate: std::path::PathBuf,
+    certificate: PathBuf,
     transport: &'static str,
 }
 
@@ -213,7 +207,7 @@ fn message(fixture: &Fixture) -> Result<Vec<u8>> {
 }
 
 /// Another key's certificate with the issuer and the number of ours.
-fn impostor(fixture: &Fixture) -> Result<std::path::PathBuf> {
+fn impostor(fixture: &Fixture) -> Result<PathBuf> {
     let ours = fixture.certificate(RSA)?;
     let make = || {
         let show = ["x509", "-noout", "-serial", "-in"].map(AsRef::as_ref);
@@ -226,7 +220,7 @@ fn impostor(fixture: &Fixture) -> Result<std::path::PathBuf> {
         Ok(path.display().to_string().into_bytes())
     };
     let path = fixture.files.get_or_make("impostor".into(), make)?;
-    Ok(Path::new(std::str::from_utf8(&path)?).to_path_buf())
+    Ok(PathBuf::from(std::str::from_utf8(&path)?))
 }
 
 fn key(fixture: &Fixture) -> Result<(&'static str, Vec<u8>)> {

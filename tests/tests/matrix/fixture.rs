@@ -17,6 +17,9 @@ use tempfile::TempDir;
 use crate::gnupg::PARAMETERS;
 use crate::jwcrypto::Written;
 
+/// Names and contents of files in a keys directory.
+pub(crate) type Files = Vec<(&'static str, Vec<u8>)>;
+
 /// A layer, and everything around it.
 pub(crate) struct Fixture {
     /// The layer whose key is wrapped. Images have layers of their own.

@@ -13,13 +13,10 @@ use keycell_tests::payload::Payload;
 use keycell_tests::tools::Tool;
 
 use crate::Cases;
-use crate::fixture::{Fixture, directory};
+use crate::fixture::{Files, Fixture, directory};
 use crate::gnupg::{PASSWORD, secret};
 
 const NEEDS: [Tool; 5] = [Tool::Skopeo, Tool::Umoci, Tool::Openssl, Tool::Busybox, Tool::Gpg];
-
-/// Files of a keys directory.
-type Files = Vec<(&'static str, Vec<u8>)>;
 
 pub(crate) fn add(cases: &mut Cases) {
     for bits in [2048, 3072, 4096] {
@@ -60,17 +57,7 @@ pub(crate) fn add(cases: &mut Cases) {
     });
 
     // One image for five recipients in three schemes: each of their keys opens it.
-    let mixed: [(&str, fn(&Fixture) -> Result<Files>); 5] = [
-        ("jwe-rsa", |fixture| Ok(vec![("key.pem", pem(fixture, 2048)?)])),
-        ("jwe-p256", |fixture| {
-            let key = fixture.key(KeyKind::P256)?.private(KeyForm::Pkcs8Der)?;
-            Ok(vec![("key.der", key)])
-        }),
-        ("pkcs7", |fixture| pair(fixture, KeyKind::Rsa(3072))),
-        ("first-pgp", |fixture| Ok(vec![("ring.gpg", secret(fixture, "rsa2048", false)?)])),
-        ("second-pgp", |fixture| Ok(vec![("ring.gpg", secret(fixture, "rsa3072", false)?)])),
-    ];
-    for (name, files) in mixed {
+    let mut mixed = |name: &str, files: fn(&Fixture) -> Result<Files>| {
         cases.case(format!("skopeo/mixed/{name}"), &NEEDS, move |fixture| {
             let recipients = [
                 jwe(fixture, KeyKind::Rsa(2048))?,
@@ -82,7 +69,14 @@ pub(crate) fn add(cases: &mut Cases) {
             let image = encrypted(fixture, LayerKind::Gzip, &recipients)?;
             decrypts(fixture, LayerKind::Gzip, &image, files(fixture)?)
         });
-    }
+    };
+    mixed("jwe-rsa", |fixture| Ok(vec![("key.pem", pem(fixture, 2048)?)]));
+    mixed("jwe-p256", |fixture| {
+        Ok(vec![("key.der", fixture.key(KeyKind::P256)?.private(KeyForm::Pkcs8Der)?)])
+    });
+    mixed("pkcs7", |fixture| pair(fixture, KeyKind::Rsa(3072)));
+    mixed("first-pgp", |fixture| Ok(vec![("ring.gpg", secret(fixture, "rsa2048", false)?)]));
+    mixed("second-pgp", |fixture| Ok(vec![("ring.gpg", secret(fixture, "rsa3072", false)?)]));
 }
 
 /// Runs the decoder on every layer and compares each with the plain image's.
