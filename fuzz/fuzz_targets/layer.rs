@@ -101,6 +101,9 @@ fn read(source: Source<'_>, key: &LayerKey, plain: &[u8], harmed: bool) {
     }
 }
 
+/// Pieces of a layer: after so many the rest comes at once, so that a run does not take long.
+const MOST: usize = 256;
+
 /// Sizes of pieces, over and over.
 #[derive(Clone)]
 struct Pieces {
@@ -109,10 +112,10 @@ struct Pieces {
 }
 
 impl Pieces {
-    /// The size of the next piece; zero now and then, but not for ever.
+    /// The size of the next piece; it may be zero.
     fn size(&mut self) -> usize {
         self.next += 1;
-        usize::from(self.sizes[self.next % 8]) + usize::from(self.next.is_multiple_of(8))
+        if self.next > MOST { usize::MAX } else { usize::from(self.sizes[self.next % 8]) }
     }
 
     fn each(&mut self, mut bytes: &mut [u8], mut update: impl FnMut(&mut [u8])) {

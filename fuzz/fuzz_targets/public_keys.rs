@@ -19,7 +19,10 @@ fuzz_target!(|bytes: &[u8]| {
     }
     // 2030, when every key of the seeds is valid that has not expired by then.
     let now = UNIX_EPOCH + Duration::from_secs(1_893_456_000);
-    for whom in [PgpSelector::Name("example".to_owned()), PgpSelector::KeyId([0; 8])] {
+    // The owner of the seed, by name and by number.
+    let name = PgpSelector::Name("rsa-2048@example.org".to_owned());
+    let id = PgpSelector::KeyId([0x2a, 0x86, 0x43, 0xe1, 0x16, 0x6e, 0x2c, 0xc8]);
+    for whom in [name, id] {
         match Recipient::pgp(bytes, &whom, now) {
             Ok(recipients) => {
                 assert!(!recipients.is_empty());

@@ -249,6 +249,19 @@ fn bombs() {
 
 /// The key ID may be anyone's: recipients that only look like ours do not spoil the real one.
 #[test]
+fn many_blocks_in_a_large_file_cost_what_they_hold() {
+    let block =
+        "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nAAAA\n-----END PGP PRIVATE KEY BLOCK-----\n";
+    let good = String::from_utf8(key("cv25519.asc")).unwrap();
+    let file = block.repeat(900) + &good + &"words around them\n".repeat(24 << 16);
+    let started = Instant::now();
+    let ring = ring_of(file.as_bytes(), None);
+    assert_eq!(ring.pgp_keys().count(), 1);
+    assert_eq!(ring.skipped().len(), 900);
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+#[test]
 fn hostile_recipients_come_first() {
     let [recipient, sealed] = &packets(&good())[..] else { panic!() };
     let mut unknown = recipient.clone();

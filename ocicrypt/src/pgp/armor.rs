@@ -34,7 +34,7 @@ pub(super) fn parse(bytes: &[u8]) -> Armored {
     while let Some(line) = lines.next() {
         match label(line, BEGIN) {
             Some(label) if armored.blocks.len() < MAX_BLOCKS => {
-                let block = block(label, &mut lines, bytes.len());
+                let block = block(label, &mut lines);
                 armored.blocks.push(block);
             }
             Some(_) => {}
@@ -50,10 +50,12 @@ pub(super) fn parse(bytes: &[u8]) -> Armored {
 /// Headers, an empty line, base64, and a checksum that section 6.1 says to ignore.
 fn block<'a>(
     begun: &[u8],
-    lines: &mut impl Iterator<Item = &'a [u8]>,
-    size: usize,
+    lines: &mut (impl Iterator<Item = &'a [u8]> + Clone),
 ) -> Option<Zeroizing<Vec<u8>>> {
-    let mut text = Zeroizing::new(Vec::with_capacity(size));
+    // Measured first: a vector that grows leaves copies behind, and one with room for the whole
+    // file takes long to wipe, for each of many blocks.
+    let inside = lines.clone().take_while(|line| label(line, END).is_none());
+    let mut text = Zeroizing::new(Vec::with_capacity(inside.map(<[u8]>::len).sum()));
     let mut in_headers = true;
     for line in lines {
         if let Some(label) = label(line, END) {
