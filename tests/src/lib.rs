@@ -6,6 +6,7 @@
 //! | [`decoder`], [`outcome`] | one run of `ctd-decoder`, with containerd's descriptors, arguments and environment |
 //! | [`payload`] | what containerd writes to descriptor 3 |
 //! | [`image`] | OCI image layouts: plain ones from busybox, encrypted ones from skopeo |
+//! | [`layout`] | OCI image layouts for several platforms, made by hand |
 //! | [`sealed`], [`jwe`] | a writer of encrypted layers, with every part open to be spoilt |
 //! | [`node`] | a directory with one key, and what is expected of a decoder with it |
 //! | [`keys`] | private keys from openssl, in every file form |
@@ -25,6 +26,7 @@ pub mod gpg;
 pub mod image;
 pub mod jwe;
 pub mod keys;
+pub mod layout;
 pub mod memo;
 pub mod node;
 pub mod outcome;

@@ -1,6 +1,7 @@
 //! Keys that the node keeps elsewhere: PKCS#11 tokens and key providers, asked by the broker, each
 //! by a layer that needs them and through the real decoder.
 
+mod keycell;
 mod providers;
 mod tokens;
 

@@ -16,6 +16,8 @@ use keycell_tests::suite::Suite;
 use keycell_tests::tools::{Tool, output};
 use serde_json::{Value, json};
 
+use crate::keycell::Encrypted;
+
 const TOOLS: [Tool; 2] = [Tool::Openssl, Tool::Python];
 
 const PROVIDER_KEYS: &str = "org.opencontainers.image.enc.keys.provider.vault";
@@ -27,13 +29,19 @@ const PROGRAM: &str = r#"#!/usr/bin/python3
 import base64, json, os, subprocess, sys
 question = sys.stdin.read()
 open(os.path.dirname(os.path.abspath(__file__)) + "/asked.json", "w").write(question)
-wrapped = json.loads(question)["keyunwrapparams"]["annotation"]
-command = ["openssl", "enc", "-d", "-aes-256-cbc", "-pbkdf2", "-pass", "pass:vault"]
-options = subprocess.run(command, input=base64.b64decode(wrapped), stdout=subprocess.PIPE)
-if options.returncode != 0:
-    sys.exit("the vault does not know this key")
-answer = {"optsdata": base64.b64encode(options.stdout).decode()}
-json.dump({"keyunwrapresults": answer}, sys.stdout)
+question = json.loads(question)
+command = ["openssl", "enc", "-aes-256-cbc", "-pbkdf2", "-pass", "pass:vault"]
+def openssl(command, text):
+    done = subprocess.run(command, input=base64.b64decode(text), stdout=subprocess.PIPE)
+    if done.returncode != 0:
+        sys.exit("the vault does not know this key")
+    return base64.b64encode(done.stdout).decode()
+if question["op"] == "keywrap":
+    wrapped = openssl(command, question["keywrapparams"]["optsdata"])
+    json.dump({"keywrapresults": {"annotation": wrapped}}, sys.stdout)
+else:
+    options = openssl(command + ["-d"], question["keyunwrapparams"]["annotation"])
+    json.dump({"keyunwrapresults": {"optsdata": options}}, sys.stdout)
 "#;
 
 pub(crate) fn cases(suite: &mut Suite) {
@@ -54,6 +62,13 @@ pub(crate) fn cases(suite: &mut Suite) {
         let own = json!({ "vault": [Base64::encode_string(b"for the vault")] });
         ensure!(*parameters == own, "the provider saw {parameters}");
         Ok(())
+    });
+    case("provider/what-keycell-encrypts", || {
+        let vault = Vault::new(PROGRAM)?;
+        let env = [(VARIABLE, vault.config())];
+        let encrypted = Encrypted::new("provider:vault", &[], &env)?;
+        encrypted.opens_with_decoder(&vault.node.keys())?;
+        encrypted.opens_with_keycell(&vault.node.keys())
     });
     case("provider/fails-in-its-own-words", || {
         let vault = Vault::new(PROGRAM)?;

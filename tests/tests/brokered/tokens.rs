@@ -14,6 +14,8 @@ use keycell_tests::suite::Suite;
 use keycell_tests::tools::{Tool, output};
 use serde_json::json;
 
+use crate::keycell::Encrypted;
+
 const TOOLS: [Tool; 2] = [Tool::Openssl, Tool::SoftHsm];
 
 const PKCS11_KEYS: &str = "org.opencontainers.image.enc.keys.pkcs11";
@@ -62,6 +64,23 @@ pub(crate) fn cases(suite: &mut Suite) {
         allowed(&token, decoder).run()?.is_silent_success(&sealed.plain)
     });
     case("token/beside-other-keys", beside_other_keys);
+    case("token/what-keycell-encrypts-for-its-public-key", || {
+        let (node, token, _) = made()?;
+        node.add("token.yaml", token.key_file(PIN))?;
+        let public = format!("pkcs11:{}", token.path("public.pem").display());
+        let env = [("OCICRYPT_CONFIG", token.policy())];
+        let encrypted = Encrypted::new(&public, &["--oaep-hash", "sha1"], &env)?;
+        encrypted.opens_with_decoder(&node.keys())?;
+        encrypted.opens_with_keycell(&node.keys())
+    });
+    case("token/what-keycell-encrypts-for-its-key-file", || {
+        let (node, token, _) = made()?;
+        let file = node.add("token.yaml", token.key_file(PIN))?;
+        let env =
+            [("OCICRYPT_CONFIG", token.policy()), ("OCICRYPT_OAEP_HASHALG", PathBuf::from("sha1"))];
+        let encrypted = Encrypted::new(&format!("pkcs11:{}", file.display()), &[], &env)?;
+        encrypted.opens_with_decoder(&node.keys())
+    });
     case("token/wrong-pin", || {
         let (node, token, sealed) = made()?;
         let wrong = "Pin-wrong-secret";

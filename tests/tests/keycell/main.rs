@@ -1,7 +1,6 @@
 //! `keycell encrypt`, `decrypt` and `inspect` on image layouts: what it writes, skopeo reads, and
 //! the other way round; and nothing that goes wrong harms an image.
 
-mod layout;
 mod mishaps;
 mod recipients;
 

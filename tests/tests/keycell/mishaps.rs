@@ -7,10 +7,10 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use keycell_tests::layout::{self, layers};
 use keycell_tests::suite::Suite;
 use keycell_tests::tools::Tool;
 
-use crate::layout::{self, layers};
 use crate::recipients::Made;
 use crate::{fails, keycell};
 

@@ -7,11 +7,11 @@ use anyhow::{Context, Result, ensure};
 use keycell_tests::gpg::Gpg;
 use keycell_tests::image::Image;
 use keycell_tests::keys::{KeyForm, KeyKind, KeyPair};
+use keycell_tests::layout::{self, TAR, layers, plain};
 use keycell_tests::suite::Suite;
 use keycell_tests::tools::Tool;
 use tempfile::TempDir;
 
-use crate::layout::{self, TAR, layers, plain};
 use crate::{fails, keycell, succeeds};
 
 pub(crate) fn cases(suite: &mut Suite) {

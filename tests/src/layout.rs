@@ -4,9 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use keycell_tests::image::hex;
+
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+
+use crate::image::hex;
 
 /// The media type of all layers.
 pub const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
