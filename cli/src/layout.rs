@@ -100,7 +100,7 @@ impl Image {
         let document = self.document(descriptor)?;
         if document["manifests"].is_array() {
             let listed = members(&document, "manifests").iter();
-            return listed.map(|entry| self.collect(entry, depth + 1, into)).collect();
+            return listed.into_iter().try_for_each(|entry| self.collect(entry, depth + 1, into));
         }
         into.push(Manifest { descriptor: descriptor.clone(), document });
         Ok(())
