@@ -167,14 +167,15 @@ impl<'m> Recipient<'m> {
     fn new(header: &Header, encrypted_key: &'m [u8], message: &Message) -> Result<Self, JweError> {
         let encryption = Encryption::named(header.enc()?)?;
         encryption.check(message)?;
-        if encrypted_key.is_empty() {
-            return Err(JweError::Malformed("no wrapped key"));
-        }
         let wrapping = match header.alg()? {
             "RSA-OAEP" => Wrapping::Oaep(OaepHash::Sha1),
             "RSA-OAEP-256" => Wrapping::Oaep(OaepHash::Sha256),
             alg => Wrapping::Agreement(Agreement::new(alg, header)?),
         };
+        // After the algorithm: those that the format has not may have none, and are named.
+        if encrypted_key.is_empty() {
+            return Err(JweError::Malformed("no wrapped key"));
+        }
         if matches!(wrapping, Wrapping::Agreement(_))
             && encrypted_key.len() != encryption.key_length() + 8
         {

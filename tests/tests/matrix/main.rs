@@ -8,6 +8,7 @@
 //! | [`cms`] | `openssl cms -encrypt` | encodings, content ciphers, key transports, recipients, certificates |
 //! | [`gnupg`] | `gpg --encrypt` | ciphers, compressions, packets, recipients, secret key rings |
 //! | [`jwcrypto`] | Python's jwcrypto | algorithms, encryptions, serializations, curves |
+//! | [`ours`] | the crate `ocicrypt` | schemes and keys |
 //! | [`key_files`] | openssl, jwcrypto | files with private keys, and their passwords |
 
 mod cms;
@@ -15,6 +16,7 @@ mod fixture;
 mod gnupg;
 mod jwcrypto;
 mod key_files;
+mod ours;
 mod skopeo;
 
 use std::process::ExitCode;
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     gnupg::add(&mut cases);
     jwcrypto::add(&mut cases);
     key_files::add(&mut cases);
+    ours::add(&mut cases);
     let Cases { suite, fixture } = cases;
     let outcome = suite.run();
     if let Some(fixture) = Arc::into_inner(fixture) {
