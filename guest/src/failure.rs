@@ -82,6 +82,7 @@ fn ways_out(failure: &SchemeFailure, ring: &KeyRing) -> &'static [&'static str] 
         _ => Remedy::Key,
     };
     match remedy {
+        Remedy::Encryption => &[OTHER_WAY],
         Remedy::Elsewhere => &[NOT_BROKERED],
         Remedy::Module => &[NO_TOKEN],
         Remedy::Password => &[NO_PASSWORD],
@@ -114,6 +115,9 @@ const NOT_BROKERED: &str = "it is the key provider or the token that failed: try
 
 const DAMAGED: &str = "the keys are not the cause: the manifest was altered, or a broken tool \
     encrypted the image; pull it again, and if that fails too have it encrypted again";
+
+const OTHER_WAY: &str = "the keys are not the cause: have the image encrypted again in a way that \
+    every decoder reads, for example with `keycell encrypt` or `skopeo copy --encryption-key`";
 
 const OR_DAMAGED: &str = "if that is the right key, the manifest was altered, or a broken tool \
     encrypted the image: pull it again, and if that fails too have it encrypted again";

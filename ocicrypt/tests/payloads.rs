@@ -178,10 +178,10 @@ fn messages_tell_what_was_tried() {
     layer["annotations"][format!("{KEYS}provider.a\u{1b}b")] = json!("AAAA,BBBB");
     let none = "no wrapped key could be opened: jwe: 3 wrapped keys, but there is no private key; \
         pgp: 1 wrapped key, but there is no OpenPGP key; \
-        provider.ab: 2 wrapped keys, present but not supported by this guest yet";
+        provider.ab: 2 wrapped keys, but no such key provider is configured";
     assert_eq!(message(&layer, &[]), none);
     let wrong = message(&layer, &["p-256.pkcs8.pem"]);
-    let wanted = "jwe: 3 wrapped keys, 0 of 1 keys were tried; \
+    let wanted = "jwe: 3 wrapped keys, the only key was not tried; \
         items 1, 3: no key of this kind (RSA-2048); item 2: malformed: not JSON; pgp";
     assert!(wrong.contains(wanted), "{wrong}");
     let wrong = message(&layer, &["rsa-e3.pkcs8.pem"]);

@@ -275,7 +275,7 @@ fn messages_tell_of_certificates() {
     let start = "no wrapped key could be opened: pkcs7: 1 wrapped key, ";
     assert_eq!(told(&[]), format!("{start}but there is no private key"));
     assert_eq!(told(&[&certificate(KEY)]), format!("{start}but there is no private key"));
-    let none = "no key was tried: none of the 1 is of a fitting kind, without a certificate";
+    let none = "the only key was not tried, without a certificate";
     let wanted = format!("{start}{none}; item 1: no key of this kind (RSA-2048)");
     assert_eq!(told(&["p-256"]), wanted);
     let wrong = told(&["rsa-e3", "bundle.pem"]);

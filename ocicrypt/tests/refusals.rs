@@ -110,6 +110,13 @@ fn other_algorithms_are_refused_by_name() {
         let error = error_of(&with_header(|header| header["alg"] = json!(name)));
         assert_eq!(error, JweError::UnsupportedAlgorithm(name.to_owned()));
     }
+    // Direct agreement wraps no key, and is named all the same.
+    let direct = with_header(|header| header["alg"] = json!("ECDH-ES"));
+    let direct = String::from_utf8(direct).unwrap();
+    let parts: Vec<_> = direct.split('.').collect();
+    let direct = [parts[0], "", parts[2], parts[3], parts[4]].join(".");
+    let error = error_of(direct.as_bytes());
+    assert_eq!(error, JweError::UnsupportedAlgorithm("ECDH-ES".to_owned()));
     for name in ["A128CBC", "XC20P", "a256gcm"] {
         let error = error_of(&with_header(|header| header["enc"] = json!(name)));
         assert_eq!(error, JweError::UnsupportedEncryption(name.to_owned()));

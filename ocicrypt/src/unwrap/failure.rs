@@ -45,9 +45,11 @@ pub enum Outcome {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Remedy {
-    /// An image that is not damaged, and encrypted in a known way. No key would help.
+    /// An image that is not damaged. No key would help.
     #[default]
     Image,
+    /// An image that is encrypted in another way: this one is not known, or refused.
+    Encryption,
     /// To look after the key provider, or the token.
     Elsewhere,
     /// Another key, unless the image is damaged: the two cannot be told apart.
@@ -112,6 +114,14 @@ impl fmt::Display for Joined<'_> {
             write!(f, "; and {} more schemes", self.0.len() - TOLD)?;
         }
         Ok(())
+    }
+}
+
+/// That keys were there, and none of them was tried.
+pub(super) fn none_tried(of: usize, what: &str) -> String {
+    match of {
+        1 => format!("the only {what} was not tried"),
+        _ => format!("none of the {of} {what}s was tried"),
     }
 }
 

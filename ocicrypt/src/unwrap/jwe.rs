@@ -2,6 +2,7 @@
 
 use rsa::rand_core::TryCryptoRng;
 
+use super::failure::none_tried;
 use super::{Outcome, Reasons, Remedy, SchemeFailure};
 use crate::annotation::WrappedKeys;
 use crate::jwe::{Jwe, JweError, Work};
@@ -43,7 +44,7 @@ pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
         }
     }
     let described = match tried.len() {
-        0 => format!("0 of {} keys were tried", ring.len()),
+        0 => none_tried(ring.len(), "key"),
         _ => describe(tried.iter().copied()),
     };
     Err(SchemeFailure::new(keys, reasons.tried(tried.len(), ring.len(), described)))
@@ -52,6 +53,10 @@ pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
 fn remedy(error: &JweError) -> Remedy {
     match error {
         JweError::WrongKey | JweError::NoKeyOfKind(_) => Remedy::Key,
+        JweError::Critical
+        | JweError::UnsupportedAlgorithm(_)
+        | JweError::UnsupportedEncryption(_)
+        | JweError::UnsupportedCompression(_) => Remedy::Encryption,
         _ => Remedy::Image,
     }
 }

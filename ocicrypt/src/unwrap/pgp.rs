@@ -2,6 +2,7 @@
 
 use rsa::rand_core::TryCryptoRng;
 
+use super::failure::none_tried;
 use super::{Outcome, Reasons, Remedy, SchemeFailure};
 use crate::annotation::WrappedKeys;
 use crate::keyring::{KeyRing, describe_any};
@@ -39,7 +40,7 @@ pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
     let tried: Vec<_> = work.tried().collect();
     let tried_count = tried.len();
     let described = match tried_count {
-        0 => format!("no key was tried: none of the {count} OpenPGP keys is meant"),
+        0 => none_tried(count, "OpenPGP key"),
         _ => describe_any(tried),
     };
     Err(SchemeFailure::new(keys, reasons.tried(tried_count, count, described)))
@@ -50,6 +51,9 @@ fn remedy(error: &PgpError) -> Remedy {
         PgpError::OtherKeys(_) | PgpError::NoKeyOfKind | PgpError::DamagedKey(_) => Remedy::Key,
         PgpError::NotOpened => Remedy::KeyOrImage,
         PgpError::Locked(_) | PgpError::WrongPassword(_) => Remedy::Password,
+        PgpError::Unsupported { .. } | PgpError::NotProtected | PgpError::NotEncrypted => {
+            Remedy::Encryption
+        }
         _ => Remedy::Image,
     }
 }

@@ -1,5 +1,6 @@
 //! Keys that are wrapped for a PKCS#11 token.
 
+use super::failure::none_tried;
 use super::{Outcome, Reasons, Remedy, SchemeFailure};
 use crate::annotation::WrappedKeys;
 use crate::broker::{Broker, Refusal, TokenKey};
@@ -69,7 +70,7 @@ pub(super) fn unwrap(
     }
     let count = tokens.len();
     let described = match operations {
-        0 => "no key was tried".to_owned(),
+        0 => none_tried(count, "key"),
         _ => describe_any(tokens.iter().map(|(_, name)| name)),
     };
     let tried = if operations == 0 { 0 } else { count };

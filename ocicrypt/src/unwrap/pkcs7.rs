@@ -2,6 +2,7 @@
 
 use rsa::rand_core::TryCryptoRng;
 
+use super::failure::none_tried;
 use super::{Outcome, Reasons, Remedy, SchemeFailure};
 use crate::annotation::WrappedKeys;
 use crate::keyring::{KeyRing, describe};
@@ -25,7 +26,7 @@ pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
     for (item, bytes) in &keys.items {
         match Envelope::parse(bytes) {
             Ok(envelope) => envelopes.push((*item, envelope)),
-            Err(error) => reasons.add(*item, error.to_string()),
+            Err(error) => reasons.mended_by(remedy(&error), *item, error.to_string()),
         }
     }
     let accept = |content: &[u8]| layer_key_of(content, public).map_err(|error| error.to_string());
@@ -48,7 +49,7 @@ pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
 fn tried(search: &Search<'_>, ring: &KeyRing, reasons: Reasons) -> Outcome {
     let (tried, of) = (search.tried().len(), ring.len());
     let keys = match tried {
-        0 => format!("no key was tried: none of the {of} is of a fitting kind"),
+        0 => none_tried(of, "key"),
         _ => describe(search.tried()),
     };
     let certificates = match search.certificates() {
@@ -63,6 +64,12 @@ fn remedy(error: &Pkcs7Error) -> Remedy {
     match error {
         Pkcs7Error::NoKeyOfKind { .. } => Remedy::Key,
         Pkcs7Error::WrongKey => Remedy::KeyOrImage,
+        Pkcs7Error::NotEnveloped(_)
+        | Pkcs7Error::UnsupportedCipher(_)
+        | Pkcs7Error::UnsupportedTransport(_)
+        | Pkcs7Error::UnsupportedHash(_)
+        | Pkcs7Error::Label
+        | Pkcs7Error::UnsupportedRecipient(_) => Remedy::Encryption,
         _ => Remedy::Image,
     }
 }
