@@ -322,7 +322,7 @@ fn failures_are_told_once_with_the_keys() {
     assert_eq!((failures.len(), failures[0].wrapped), (1, 3));
     let text = failures[0].to_string();
     assert!(
-        text.starts_with("pgp: 3 wrapped keys, no key was tried: none of the 1 OpenPGP"),
+        text.starts_with("pgp: 3 wrapped keys, the only OpenPGP key was not tried; "),
         "{text}"
     );
     assert!(text.contains("item 1: it is for other keys ("), "{text}");
