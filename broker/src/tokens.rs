@@ -13,7 +13,6 @@ mod module;
 mod pin;
 mod policy;
 mod process;
-mod text;
 mod uri;
 mod wire;
 mod yaml;
@@ -30,7 +29,6 @@ pub use wire::OaepHash;
 use crate::Refusal;
 use pin::{Pin, PinSource};
 use policy::NoModule;
-use text::printable;
 use uri::Uri;
 use wire::{Answer, Operation, Question, Selection};
 use yaml::Node;
@@ -272,4 +270,11 @@ fn variable(name: &str, value: &Node) -> Result<(String, Zeroizing<String>), Str
         ));
     }
     Ok((name.to_owned(), Zeroizing::new(value.to_owned())))
+}
+
+/// Characters of a path, a label or an error that a message shows.
+const SHOWN: usize = 200;
+
+fn printable(text: &str) -> String {
+    ocicrypt::text::printable_to(text, SHOWN)
 }

@@ -3,8 +3,8 @@
 //! It needs nothing but arguments, a directory of keys, and its standard streams:
 //!
 //! ```text
-//! wasmtime run --dir keys::/keys --dir .::/work decoder-portable.wasm \
-//!     --payload /work/payload.bin <layer >plain
+//! wasmtime run --dir keys::/keys --dir .::/here decoder-portable.wasm \
+//!     --payload /here/payload.bin <layer >plain
 //! ```
 //!
 //! A runtime cannot pass descriptor 3, so the payload is a file, or, with `--payload -`, stands
@@ -96,7 +96,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         }),
     };
     let payload = payload.map_err(|error| {
-        let hint = "grant its directory to the guest, for example `--dir .::/work`";
+        let hint = "grant its directory to the guest, for example `--dir .::/here`";
         Failure::new(format!("cannot read the payload: {error}"), hint)
     })?;
     let mut ring = KeyRing::new();

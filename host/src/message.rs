@@ -9,6 +9,8 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::ExitCode;
 
+use ocicrypt::text::{is_invisible, redacted, without_pem};
+
 use crate::contract::Failure;
 use crate::linger;
 
@@ -136,72 +138,11 @@ pub fn cleaned(text: &str) -> String {
     let text = without_pem(text);
     let line: String = text
         .chars()
-        .filter_map(|c| if c.is_control() { Some(' ') } else { (!is_format(c)).then_some(c) })
+        .filter_map(|c| if c.is_control() { Some(' ') } else { (!is_invisible(c)).then_some(c) })
         .collect();
     let mut line = redacted(&line);
     cut(&mut line, MAX_MESSAGE);
     line
-}
-
-/// The shortest run of base64 or hexadecimal that is taken for a secret: a 32-byte key has 44
-/// characters in base64, a public fingerprint, which messages need, has 43.
-const SECRET_RUN: usize = 44;
-
-fn redacted(line: &str) -> String {
-    let of_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '_' | '-');
-    let mut out = String::with_capacity(line.len());
-    let mut rest = line;
-    while !rest.is_empty() {
-        let run = rest.find(|c| !of_base64(c)).unwrap_or(rest.len());
-        // A path has slashes more often than base64 has: its parts are looked at one by one.
-        let secret = rest[..run].split('/').any(is_secret) || is_dense(&rest[..run]);
-        out.push_str(if secret { "…" } else { &rest[..run] });
-        let next = rest[run..].chars().next().map_or(0, char::len_utf8);
-        out.push_str(&rest[run..run + next]);
-        rest = &rest[run + next..];
-    }
-    out
-}
-
-/// Names of files are long too, but do not mix cases and digits, and are not hexadecimal.
-fn is_secret(run: &str) -> bool {
-    let has = |kind: fn(&u8) -> bool| run.as_bytes().iter().any(kind);
-    let mixed =
-        has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit);
-    run.len() >= SECRET_RUN && (mixed || run.bytes().all(|byte| byte.is_ascii_hexdigit()))
-}
-
-/// Base64 with its slashes: its letters and digits alternate, which those of a path do not.
-fn is_dense(run: &str) -> bool {
-    let kind = |byte: u8| match byte {
-        b'A'..=b'Z' => 1,
-        b'a'..=b'z' => 2,
-        b'0'..=b'9' => 3,
-        _ => 0,
-    };
-    let kinds: Vec<_> = run.bytes().map(kind).collect();
-    let pairs = kinds.windows(2).filter(|pair| !pair.contains(&0));
-    let (same, other): (Vec<_>, Vec<_>) = pairs.partition(|pair| pair[0] == pair[1]);
-    run.len() >= SECRET_RUN && other.len() * 2 > same.len()
-}
-
-/// What turns text around, breaks a line or cannot be seen, without being a control character.
-fn is_format(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}')
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
-}
-
-/// Text without what stands between the lines of a PEM block, or behind one that does not end.
-pub fn without_pem(text: &str) -> String {
-    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
-    while let Some((before, block)) = rest.split_once("-----BEGIN ") {
-        out.push_str(before);
-        out.push('…');
-        rest = block
-            .split_once("-----END ")
-            .map_or("", |(_, after)| after.split_once("-----").map_or("", |(_label, after)| after));
-    }
-    out + rest
 }
 
 fn cut(text: &mut String, limit: usize) {

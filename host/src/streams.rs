@@ -16,7 +16,7 @@ use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, Stream
 
 use crate::args::CipherSide;
 use crate::ledger::{Fault, Faulty, Ledger};
-use crate::{limits, message};
+use crate::limits;
 
 /// The most that one call moves, in bytes.
 const PERMIT: usize = 256 * 1024;
@@ -160,7 +160,7 @@ impl GuestLog {
     /// What the guest has said, one message a line, without the keys that it may have quoted.
     pub fn text(&self) -> String {
         let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        message::without_pem(&String::from_utf8_lossy(&bytes))
+        ocicrypt::text::without_pem(&String::from_utf8_lossy(&bytes))
     }
 
     fn push(&self, bytes: &[u8]) {

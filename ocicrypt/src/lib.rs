@@ -68,6 +68,7 @@
 #![forbid(unsafe_code)]
 
 pub mod layer;
+pub mod text;
 
 #[cfg(feature = "unwrap")]
 pub mod annotation;
@@ -100,7 +101,6 @@ pub mod unwrap;
 mod base64;
 #[cfg(feature = "unwrap")]
 mod json;
-mod text;
 
 #[cfg(all(doctest, feature = "encrypt"))]
 #[doc = include_str!("../README.md")]

@@ -1,24 +1,88 @@
-//! Text from outside, made fit for a message.
+//! Text from outside, made fit for a message: for whoever shows what images, keys and other programs
+//! say.
 
 /// Characters of a name from outside that a message shows at most.
-pub(crate) const SHOWN: usize = 64;
+pub const SHOWN: usize = 64;
+
+/// The shortest run of base64 or hexadecimal that is taken for a secret: a 32-byte key has 44
+/// characters in base64, a public fingerprint, which messages need, has 43.
+const SECRET_RUN: usize = 44;
 
 /// A name from outside for a message: at most [`SHOWN`] characters, none of which can move the
 /// cursor, reorder the line or end the backticks that it is put in.
-pub(crate) fn printable(name: &str) -> String {
-    let mut shown: String = name.chars().filter(|c| !is_unfit(*c)).take(SHOWN + 1).collect();
-    if let Some((cut, _)) = shown.char_indices().nth(SHOWN) {
+pub fn printable(name: &str) -> String {
+    printable_to(name, SHOWN)
+}
+
+/// The same with another length, in characters.
+pub fn printable_to(name: &str, length: usize) -> String {
+    let is_fit = |c: &char| !c.is_control() && !is_invisible(*c) && *c != '`';
+    let mut shown: String = name.chars().filter(is_fit).take(length + 1).collect();
+    if let Some((cut, _)) = shown.char_indices().nth(length) {
         shown.truncate(cut);
         shown.push('…');
     }
     shown
 }
 
-fn is_unfit(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '`' | '\u{ad}' | '\u{61c}' | '\u{feff}')
+/// What turns text around, breaks a line or cannot be seen, without being a control character.
+pub fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}')
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
         || matches!(c, '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// A line without runs of letters and digits that are as long as a line of key material. It keeps
+/// secrets out that got into a message by mistake; who means to can always find another code.
+pub fn redacted(line: &str) -> String {
+    let of_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '_' | '-');
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line;
+    while !rest.is_empty() {
+        let run = rest.find(|c| !of_base64(c)).unwrap_or(rest.len());
+        // A path has slashes more often than base64 has: its parts are looked at one by one.
+        let secret = rest[..run].split('/').any(is_secret) || is_dense(&rest[..run]);
+        out.push_str(if secret { "…" } else { &rest[..run] });
+        let next = rest[run..].chars().next().map_or(0, char::len_utf8);
+        out.push_str(&rest[run..run + next]);
+        rest = &rest[run + next..];
+    }
+    out
+}
+
+/// Names of files are long too, but do not mix cases and digits, and are not hexadecimal.
+fn is_secret(run: &str) -> bool {
+    let has = |kind: fn(&u8) -> bool| run.as_bytes().iter().any(kind);
+    let mixed =
+        has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit);
+    run.len() >= SECRET_RUN && (mixed || run.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Base64 with its slashes: its letters and digits alternate, which those of a path do not.
+fn is_dense(run: &str) -> bool {
+    let kind = |byte: u8| match byte {
+        b'A'..=b'Z' => 1,
+        b'a'..=b'z' => 2,
+        b'0'..=b'9' => 3,
+        _ => 0,
+    };
+    let kinds: Vec<_> = run.bytes().map(kind).collect();
+    let pairs = kinds.windows(2).filter(|pair| !pair.contains(&0));
+    let (same, other): (Vec<_>, Vec<_>) = pairs.partition(|pair| pair[0] == pair[1]);
+    run.len() >= SECRET_RUN && other.len() * 2 > same.len()
+}
+
+/// Text without what stands between the lines of a PEM block, or behind one that does not end.
+pub fn without_pem(text: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, block)) = rest.split_once("-----BEGIN ") {
+        out.push_str(before);
+        out.push('…');
+        rest = block
+            .split_once("-----END ")
+            .map_or("", |(_, after)| after.split_once("-----").map_or("", |(_label, after)| after));
+    }
+    out + rest
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ impl Fixture {
         let dir = self.dir.path().display();
         let mut command = Command::new(Tool::Wasmtime.find()?);
         command.args(["run", "--dir", &format!("{dir}/{keys}::/keys")]);
-        command.args(["--dir", &format!("{dir}::/work")]).arg(dist(guest)?);
+        command.args(["--dir", &format!("{dir}::/demo")]).arg(dist(guest)?);
         command.args(["--payload", payload]);
         Ok(command)
     }
@@ -113,7 +113,7 @@ fn fails_with(output: &Output, words: &[&str]) -> Result<()> {
 }
 
 fn payload_in_a_file(fixture: &Fixture, guest: &str) -> Result<()> {
-    let command = fixture.command(guest, "keys", "/work/payload")?;
+    let command = fixture.command(guest, "keys", "/demo/payload")?;
     is_layer(&fed(command, &[&fixture.encrypted])?, &fixture.plain)
 }
 
@@ -125,7 +125,7 @@ fn payload_on_stdin(fixture: &Fixture, guest: &str) -> Result<()> {
 }
 
 fn wrong_key(fixture: &Fixture, guest: &str) -> Result<()> {
-    let command = fixture.command(guest, "stranger", "/work/payload")?;
+    let command = fixture.command(guest, "stranger", "/demo/payload")?;
     let output = fed(command, &[&fixture.encrypted])?;
     ensure!(output.stdout.is_empty());
     fails_with(&output, &["decoder-portable: error: ", "jwe: 1 wrapped key", "hint: "])
@@ -134,7 +134,7 @@ fn wrong_key(fixture: &Fixture, guest: &str) -> Result<()> {
 fn flipped_bit(fixture: &Fixture, guest: &str) -> Result<()> {
     let mut flipped = fixture.encrypted.clone();
     flipped[0] ^= 1;
-    let output = fed(fixture.command(guest, "keys", "/work/payload")?, &[&flipped])?;
+    let output = fed(fixture.command(guest, "keys", "/demo/payload")?, &[&flipped])?;
     ensure!(output.stdout.len() + 64 * 1024 <= fixture.plain.len(), "too much came out");
     fails_with(&output, &["HMAC"])
 }
@@ -144,7 +144,7 @@ fn link_that_leaves(fixture: &Fixture, guest: &str) -> Result<()> {
     fs::create_dir(&keys)?;
     symlink(fixture.dir.path().join("keys/key.pem"), keys.join("out.pem"))?;
     let name = keys.file_name().and_then(|name| name.to_str()).context("a name")?;
-    let command = fixture.command(guest, name, "/work/payload")?;
+    let command = fixture.command(guest, name, "/demo/payload")?;
     let output = fed(command, &[&fixture.encrypted])?;
     ensure!(output.stdout.is_empty());
     fails_with(&output, &["out.pem", "leaves the keys directory"])

@@ -4,16 +4,14 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use ocicrypt::text::{is_invisible, printable_to, redacted};
+
 /// Characters shown of what a provider says, from its beginning and as many from its end: a
 /// script's last line tells what went wrong, and a Go program's first.
 const SHOWN: usize = 300;
 
 /// Characters shown of a path or an address.
 const NAME: usize = 256;
-
-/// The shortest run of base64 or hexadecimal that is taken for a secret: 32 bytes have 44
-/// characters in base64.
-const SECRET_RUN: usize = 44;
 
 /// Bytes kept of what a provider says: its beginning and its end.
 #[derive(Default)]
@@ -50,10 +48,10 @@ impl Said {
 pub(super) fn said(text: &str) -> String {
     let spaced: String = text
         .chars()
-        .filter(|c| !is_format(*c))
+        .filter(|c| !is_invisible(*c))
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
-    let words: Vec<_> = spaced.split_whitespace().map(without_secrets).collect();
+    let words: Vec<_> = spaced.split_whitespace().map(redacted).collect();
     let line = words.join(" ").replace('`', "'");
     let characters = line.chars().count();
     if characters <= 2 * SHOWN {
@@ -66,13 +64,7 @@ pub(super) fn said(text: &str) -> String {
 
 /// A path or an address of the operator's.
 pub(super) fn name(name: &str) -> String {
-    let mut shown: String =
-        name.chars().filter(|c| !c.is_control() && !is_format(*c) && *c != '`').collect();
-    if let Some((cut, _)) = shown.char_indices().nth(NAME) {
-        shown.truncate(cut);
-        shown.push('…');
-    }
-    shown
+    printable_to(name, NAME)
 }
 
 /// An operating system's error in lower case, without its number.
@@ -108,36 +100,6 @@ pub(super) fn seconds(limit: Duration) -> String {
         1.0 => "1 second".to_owned(),
         seconds => format!("{seconds} seconds"),
     }
-}
-
-fn without_secrets(word: &str) -> String {
-    let of_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '_' | '-');
-    let mut out = String::with_capacity(word.len());
-    let mut rest = word;
-    while !rest.is_empty() {
-        let run = rest.find(|c| !of_base64(c)).unwrap_or(rest.len());
-        out.push_str(if is_secret(&rest[..run]) { "…" } else { &rest[..run] });
-        let next = rest[run..].chars().next().map_or(0, char::len_utf8);
-        out.push_str(&rest[run..run + next]);
-        rest = &rest[run + next..];
-    }
-    out
-}
-
-/// Names and paths are long too, but have more slashes, or do not mix cases and digits.
-fn is_secret(run: &str) -> bool {
-    let has = |kind: fn(&u8) -> bool| run.as_bytes().iter().any(kind);
-    let mixed =
-        has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit);
-    let path = run.matches('/').count() * 16 > run.len();
-    run.len() >= SECRET_RUN && (mixed && !path || run.bytes().all(|b| b.is_ascii_hexdigit()))
-}
-
-/// What turns text around, breaks a line or cannot be seen, without being a control character.
-fn is_format(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}')
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
-        || matches!(c, '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]

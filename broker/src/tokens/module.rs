@@ -16,7 +16,7 @@ use pkcs8::spki::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 use zeroize::Zeroizing;
 
 use super::pin::Pin;
-use super::text::printable;
+use super::printable;
 use super::wire::{Answer, OaepHash, Operation, Question, Selection};
 
 /// Loads the module, performs the operation and gives its outcome to `reply`; then logs out and

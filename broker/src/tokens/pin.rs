@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
-use super::text::printable;
+use super::printable;
 use super::uri::decode;
 
 /// Bytes of a PIN at most. Tokens allow far less.

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::text::printable;
+use super::printable;
 use super::yaml::{Node, SIZE};
 use crate::Refusal;
 

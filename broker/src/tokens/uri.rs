@@ -1,8 +1,7 @@
 //! The PKCS #11 URI scheme (RFC 7512), as Go's `go-pkcs11uri` reads it.
 
+use super::printable;
 use zeroize::Zeroizing;
-
-use super::text::printable;
 
 /// Bytes of a URI at most.
 const SIZE: usize = 8192;
