@@ -158,7 +158,12 @@ impl Rewriting<'_> {
                     *layer = new;
                     self.exchanged += 1;
                 }
-                None => copy(self.image, self.target, layer)?,
+                None => {
+                    copy(self.image, self.target, layer)?;
+                    if is_chosen && self.selection.has_layer(number) {
+                        self.progress.add(layer["size"].as_u64().unwrap_or(0));
+                    }
+                }
             }
         }
         if !layers.is_empty() {

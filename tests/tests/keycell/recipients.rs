@@ -33,6 +33,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     case("recipient-added", &[Tool::Openssl], recipient_added);
     case("into-a-layout-that-is-there", &[Tool::Openssl], into_a_layout_that_is_there);
     case("inspect", &[Tool::Openssl], inspect);
+    case("progress-on-a-terminal", &[Tool::Openssl], progress_on_a_terminal);
 }
 
 /// A directory with an image for two platforms in `plain`, and a key pair.
@@ -292,5 +293,19 @@ fn inspect() -> Result<()> {
     fs::create_dir(&empty)?;
     let said = succeeds(keycell(&["inspect", &name, "--keys"])?.arg(&empty))?;
     ensure!(said.contains("  no key of these opens it"), "{said}");
+    Ok(())
+}
+
+/// `script` lends a terminal. Without one nothing is said on the way: see `succeeds`.
+fn progress_on_a_terminal() -> Result<()> {
+    let made = Made::new()?;
+    let keycell = keycell_tests::dist("keycell")?;
+    let (from, to, recipient) = (made.name("plain"), made.name("encrypted"), made.recipient());
+    let line = format!("{} encrypt {from} {to} -r {recipient}", keycell.display());
+    let output =
+        std::process::Command::new("script").args(["-qec", &line, "/dev/null"]).output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "{said}");
+    ensure!(said.contains(" of 2.67 MiB, ") && said.contains("encrypted 3 layers"), "{said}");
     Ok(())
 }
