@@ -142,12 +142,13 @@ impl Rewriting<'_> {
         if document["config"].is_object() {
             copy(self.image, self.target, &document["config"])?;
         }
-        let is_chosen = self.selection.has_platform(self.image, descriptor, document)?;
+        let has_platform = self.selection.has_platform(self.image, descriptor, document)?;
         let mut layers = members(document, "layers").to_vec();
         for (number, layer) in (1..).zip(&mut layers) {
             let source =
                 Source { image: self.image, target: self.target, progress: &self.progress };
-            let exchanged = if is_chosen && self.selection.has_layer(number) {
+            let is_chosen = has_platform && self.selection.has_layer(number);
+            let exchanged = if is_chosen {
                 let exchanged = self.exchange.layer(layer, source);
                 exchanged.with_context(|| format!("layer {number}"))?
             } else {
@@ -160,7 +161,7 @@ impl Rewriting<'_> {
                 }
                 None => {
                     copy(self.image, self.target, layer)?;
-                    if is_chosen && self.selection.has_layer(number) {
+                    if is_chosen {
                         self.progress.add(layer["size"].as_u64().unwrap_or(0));
                     }
                 }
