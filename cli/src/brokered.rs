@@ -1,6 +1,5 @@
 //! Key providers and tokens, for an operator who decrypts by hand: in this very process.
 
-use anyhow::Result;
 use keycell_broker::Refusal as Refused;
 use keycell_broker::providers::{self, Providers};
 use keycell_broker::serve::configured_providers;
@@ -12,22 +11,22 @@ use zeroize::Zeroizing;
 
 /// What the environment configures.
 pub struct Brokered {
-    policy: Option<Policy>,
+    policy: Result<Policy, Refused>,
     tokens: Vec<Token>,
-    providers: Option<Providers>,
+    providers: Result<Providers, Refused>,
 }
 
 impl Brokered {
-    /// Finds PKCS#11 key files among the files of `ring`, and what the environment allows.
-    ///
-    /// # Errors
-    /// A configuration that is of no use.
-    pub fn find(ring: &KeyRing) -> Result<Self> {
-        let failed = |refusal: Refused| anyhow::anyhow!("{refusal}");
-        let policy = Policy::find(|name| std::env::var_os(name)).map_err(failed)?;
+    /// Finds PKCS#11 key files among the files of `ring`, and what the environment allows. What is
+    /// wrong with that is told when it is needed: most layers need none of it.
+    pub fn find(ring: &KeyRing) -> Self {
+        let policy = Policy::find(|name| std::env::var_os(name));
         let tokens = ring.files().filter_map(|file| Token::parse(file.bytes)?.ok()).collect();
-        let providers = configured_providers().map_err(failed)?;
-        Ok(Self { policy, tokens, providers })
+        Self {
+            policy: policy.and_then(|policy| policy.ok_or(Refused::NotConfigured)),
+            tokens,
+            providers: configured_providers().and_then(|all| all.ok_or(Refused::NotConfigured)),
+        }
     }
 }
 
@@ -42,17 +41,14 @@ impl Broker for Brokered {
         hash: OaepHash,
         blob: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-        let (policy, TokenKey::Configured(index)) = (self.policy.as_ref(), key) else {
-            return Err(Refusal::NotConfigured);
-        };
-        let (Some(policy), Some(token)) = (policy, self.tokens.get(index)) else {
-            return Err(Refusal::NotConfigured);
-        };
+        let policy = self.policy.as_ref().map_err(refusal)?;
+        let TokenKey::Configured(index) = key else { return Err(Refusal::NotConfigured) };
+        let token = self.tokens.get(index).ok_or(Refusal::NotConfigured)?;
         let hash = match hash {
             OaepHash::Sha1 => tokens::OaepHash::Sha1,
             OaepHash::Sha256 => tokens::OaepHash::Sha256,
         };
-        token.decrypt(policy, hash, blob).map_err(refusal)
+        token.decrypt(policy, hash, blob).map_err(|refused| refusal(&refused))
     }
 
     fn provider_unwrap(
@@ -61,14 +57,15 @@ impl Broker for Brokered {
         wrapped: &[u8],
         parameters: &[Zeroizing<Vec<u8>>],
     ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-        let providers = self.providers.as_ref().ok_or(Refusal::NotConfigured)?;
-        providers.unwrap(name, wrapped, parameters, providers::TIMEOUT).map_err(refusal)
+        let providers = self.providers.as_ref().map_err(refusal)?;
+        let unwrapped = providers.unwrap(name, wrapped, parameters, providers::TIMEOUT);
+        unwrapped.map_err(|refused| refusal(&refused))
     }
 }
 
-fn refusal(refused: Refused) -> Refusal {
+fn refusal(refused: &Refused) -> Refusal {
     match refused {
         Refused::NotConfigured => Refusal::NotConfigured,
-        Refused::Failed(why) => Refusal::Failed(why),
+        Refused::Failed(why) => Refusal::Failed(why.clone()),
     }
 }

@@ -34,7 +34,7 @@ impl Keys {
                 add_file(&mut ring, path)?;
             }
         }
-        let broker = Brokered::find(&ring)?;
+        let broker = Brokered::find(&ring);
         Ok(Self { ring, broker })
     }
 
@@ -50,8 +50,8 @@ impl Keys {
         })
     }
 
-    /// The names of the key files that open an encrypted layer, each tried by itself, and what of
-    /// the host's brokers opens it.
+    /// The names of the key files that open an encrypted layer, each tried by itself; and whether a
+    /// token or a key provider does.
     ///
     /// # Errors
     /// A layer that is malformed.
@@ -72,7 +72,7 @@ impl Keys {
         Ok(names)
     }
 
-    /// Each file with keys by itself, beside all files with certificates.
+    /// Each file with keys by itself.
     fn each(&self) -> impl Iterator<Item = KeyRing> {
         let files: Vec<_> = self.ring.files().collect();
         let alone = |wanted: &KeyFile<'_>| {

@@ -93,7 +93,15 @@ pub(crate) fn cases(suite: &mut Suite) {
         // containerd's default configuration names one that is not there: nobody is disturbed.
         let node = Node::new()?;
         let decoder = node.decoder(&vault.sealed)?.env(VARIABLE, vault.config());
-        decoder.run()?.is_silent_success(&vault.sealed.plain)
+        decoder.run()?.is_silent_success(&vault.sealed.plain)?;
+        // Nor is who decrypts by hand.
+        let key = node.keys().join("public.pem");
+        let private = node.keys().join(keycell_tests::node::KEY);
+        let args = [private.as_os_str(), "-pubout".as_ref(), "-out".as_ref(), key.as_os_str()];
+        Tool::Openssl.run(["pkey".as_ref(), "-in".as_ref()].into_iter().chain(args))?;
+        let env = [(VARIABLE, vault.config())];
+        let encrypted = Encrypted::new(&format!("jwe:{}", key.display()), &[], &env)?;
+        encrypted.opens_with_keycell(&node.keys())
     });
     case("provider/configuration-is-garbage", || {
         let vault = Vault::new(PROGRAM)?;
