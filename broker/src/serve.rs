@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use crate::Refusal;
 use crate::files::Sorted;
 use crate::providers::Providers;
-use crate::tokens::{self, Policy, TokenKey};
+use crate::tokens::{Policy, TokenKey};
 
 /// Serves until `requests` ends.
 ///
@@ -101,10 +101,6 @@ impl Broker {
                 given = parsed?.of_a_stranger();
                 &given
             }
-        };
-        let hash = match hash {
-            OaepHash::Sha1 => tokens::OaepHash::Sha1,
-            OaepHash::Sha256 => tokens::OaepHash::Sha256,
         };
         key.decrypt(policy, hash, blob)
     }

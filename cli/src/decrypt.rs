@@ -57,11 +57,10 @@ impl Exchange for Decryption {
         while let Some(chunk) = reader.next_chunk()? {
             blob.write_all(&chunk)?;
         }
-        let (digest, size) = blob.keep().context("the plain layer")?;
+        let kept = blob.keep().context("the plain layer")?;
         let mut layer = annotations::without_encryption(layer);
         layer["mediaType"] = plain.into();
-        layer["digest"] = digest.into();
-        layer["size"] = size.into();
+        kept.describe(&mut layer);
         Ok(Some(layer))
     }
 }

@@ -132,10 +132,9 @@ impl Exchange for Encryption {
         let wrapped = encrypt::annotations(&key, &self.recipients(&key)?, &mut SysRng)?;
         let all: BTreeMap<_, _> = annotations::of(layer).into_iter().chain(wrapped).collect();
         let mut layer = annotations::with(layer, all);
-        let (digest, size) = blob.keep()?;
+        let kept = blob.keep()?;
         layer["mediaType"] = encrypted.into();
-        layer["digest"] = digest.into();
-        layer["size"] = size.into();
+        kept.describe(&mut layer);
         Ok(Some(layer))
     }
 }

@@ -15,7 +15,7 @@ pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const MAX_DOCUMENT: u64 = 16 * 1024 * 1024;
 
 /// Indexes in indexes.
-const MAX_DEPTH: usize = 4;
+pub const MAX_DEPTH: usize = 4;
 
 /// The name of an image: `DIR`, `oci:DIR` or `oci:DIR:TAG`.
 pub struct Name {
@@ -99,8 +99,8 @@ impl Image {
         ensure!(depth <= MAX_DEPTH, "image indexes are nested too deeply");
         let document = self.document(descriptor)?;
         if document["manifests"].is_array() {
-            let listed = members(&document, "manifests").iter();
-            return listed.into_iter().try_for_each(|entry| self.collect(entry, depth + 1, into));
+            let mut listed = members(&document, "manifests").iter();
+            return listed.try_for_each(|entry| self.collect(entry, depth + 1, into));
         }
         into.push(Manifest { descriptor: descriptor.clone(), document });
         Ok(())

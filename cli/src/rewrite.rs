@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::layout::{Image, members, sha256};
+use crate::layout::{Image, MAX_DEPTH, members, sha256};
 use crate::progress::Progress;
 use crate::selection::Selection;
 use crate::target::Target;
@@ -117,8 +117,9 @@ struct Rewriting<'a> {
 impl Rewriting<'_> {
     /// An index or a manifest, and all that it names.
     fn descriptor(&mut self, descriptor: &Value, depth: usize) -> Result<Value> {
-        ensure!(depth <= 4, "image indexes are nested too deeply");
-        let mut document = self.image.document(descriptor)?;
+        ensure!(depth <= MAX_DEPTH, "image indexes are nested too deeply");
+        let original = self.image.document(descriptor)?;
+        let mut document = original.clone();
         if let Some(manifests) = document["manifests"].as_array() {
             let manifests: Result<Vec<_>> =
                 manifests.iter().map(|manifest| self.descriptor(manifest, depth + 1)).collect();
@@ -126,14 +127,11 @@ impl Rewriting<'_> {
         } else {
             self.manifest(descriptor, &mut document)?;
         }
-        let unchanged = self.image.document(descriptor)? == document;
         let mut descriptor = descriptor.clone();
-        if unchanged {
+        if document == original {
             copy(self.image, self.target, &descriptor)?; // its very bytes: signatures are about them
         } else {
-            let (digest, size) = self.target.document(&document)?;
-            descriptor["digest"] = digest.into();
-            descriptor["size"] = size.into();
+            self.target.document(&document)?.describe(&mut descriptor);
         }
         Ok(descriptor)
     }
@@ -194,7 +192,7 @@ fn copy(image: &Image, target: &Target, descriptor: &Value) -> Result<()> {
             length => blob.write_all(&buffer[..length])?,
         }
     }
-    let (found, _) = blob.keep()?;
+    let found = blob.keep()?.digest;
     let wanted = descriptor["digest"].as_str().unwrap_or_default();
     ensure!(found == wanted, "a blob was altered: `{wanted}` is `{found}`");
     Ok(())

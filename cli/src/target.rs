@@ -57,11 +57,11 @@ impl Target {
         Ok(NewBlob { file, hash: Sha256::new(), length: 0, blobs })
     }
 
-    /// Adds an index or a manifest, and answers with its digest and length.
+    /// Adds an index or a manifest.
     ///
     /// # Errors
     /// Where nothing can be written.
-    pub fn document(&self, document: &Value) -> Result<(String, u64)> {
+    pub fn document(&self, document: &Value) -> Result<Kept> {
         let mut blob = self.blob()?;
         blob.write_all(&serde_json::to_vec(document)?)?;
         blob.keep()
@@ -126,17 +126,32 @@ pub struct NewBlob {
 }
 
 impl NewBlob {
-    /// Gives it its name, and answers with its digest and length.
+    /// Gives it its name.
     ///
     /// # Errors
     /// Where nothing can be written.
-    pub fn keep(self) -> Result<(String, u64)> {
+    pub fn keep(self) -> Result<Kept> {
         let digest = sha256(&self.hash.finalize());
         readable(self.file.as_file())?;
         self.file.as_file().sync_all()?;
         let path = self.blobs.join(digest.trim_start_matches("sha256:"));
         self.file.persist(&path).with_context(|| format!("cannot write `{}`", path.display()))?;
-        Ok((digest, self.length))
+        Ok(Kept { digest, size: self.length })
+    }
+}
+
+/// A blob that has its name.
+pub struct Kept {
+    /// Its digest, as it is written.
+    pub digest: String,
+    size: u64,
+}
+
+impl Kept {
+    /// Makes `descriptor` that of this blob.
+    pub fn describe(self, descriptor: &mut Value) {
+        descriptor["digest"] = self.digest.into();
+        descriptor["size"] = self.size.into();
     }
 }
 

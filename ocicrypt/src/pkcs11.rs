@@ -9,11 +9,14 @@ use crate::json::Json;
 pub const MAX_RECIPIENTS: usize = 64;
 
 /// The hashes that the format knows for RSA-OAEP and its mask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OaepHash {
-    /// SHA-1, also where none is named.
+    /// SHA-1: what a wrapped key means that names none, what SoftHSM can, and what leaves room
+    /// enough in RSA-2048.
     Sha1,
-    /// SHA-256.
+    /// SHA-256: what is written, as by Go unless the environment variable
+    /// `OCICRYPT_OAEP_HASHALG` says otherwise. Needs a modulus of 2072 bits at least.
+    #[default]
     Sha256,
 }
 

@@ -59,12 +59,12 @@ pub enum TokenKey {
     Given(Zeroizing<Vec<u8>>),
 }
 
-/// The hashes that the format knows for OAEP.
+/// The hash function of RSA-OAEP and of its mask generation (RFC 8017, section 7.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OaepHash {
-    /// SHA-1.
+    /// SHA-1: what an empty `hash` in a wrapped blob means, and all that SoftHSM can.
     Sha1,
-    /// SHA-256.
+    /// SHA-256: what ocicrypt uses unless it is told otherwise.
     Sha256,
 }
 

@@ -5,21 +5,13 @@ use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+pub use keycell_broker_protocol::OaepHash;
 use zeroize::Zeroizing;
 
 use super::pin::Pin;
 
 /// Bytes of a question or an answer at most: a path, a URI, a PIN and a blob are far from it.
 const SIZE: usize = 64 * 1024;
-
-/// The hash function of RSA-OAEP and of its mask generation (RFC 8017, section 7.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OaepHash {
-    /// SHA-1: what an empty `hash` in a wrapped blob means, and all that SoftHSM can.
-    Sha1,
-    /// SHA-256: what ocicrypt uses unless it is told otherwise.
-    Sha256,
-}
 
 /// What is asked of a module.
 pub(super) enum Operation {

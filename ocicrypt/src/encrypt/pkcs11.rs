@@ -6,18 +6,8 @@ use serde_json::json;
 
 use super::{EncryptError, PublicKey, RecipientError, RsaPublicKey};
 use crate::base64;
-use crate::key::OaepHash;
-
-/// The hash function of RSAES-OAEP that a token is asked for, and its mask generation with it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Pkcs11Hash {
-    /// SHA-1: what SoftHSM can, and what leaves room enough in RSA-2048.
-    Sha1,
-    /// SHA-256, as Go unless the environment variable `OCICRYPT_OAEP_HASHALG` says otherwise.
-    /// Needs a modulus of 2072 bits at least.
-    #[default]
-    Sha256,
-}
+use crate::key;
+pub use crate::pkcs11::OaepHash as Pkcs11Hash;
 
 impl Pkcs11Hash {
     /// The name in the wrapped key.
@@ -28,10 +18,10 @@ impl Pkcs11Hash {
         }
     }
 
-    fn oaep(self) -> OaepHash {
+    fn oaep(self) -> key::OaepHash {
         match self {
-            Self::Sha1 => OaepHash::Sha1,
-            Self::Sha256 => OaepHash::Sha256,
+            Self::Sha1 => key::OaepHash::Sha1,
+            Self::Sha256 => key::OaepHash::Sha256,
         }
     }
 }
