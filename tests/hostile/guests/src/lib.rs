@@ -128,6 +128,22 @@ pub fn found<T: IntoIterator>(things: T) -> Result<(), &'static str> {
     things.into_iter().next().map(drop).ok_or("there is nothing")
 }
 
+/// Asks for everything that the broker could do, and reports each attempt.
+pub fn ask_the_broker() -> Report {
+    let mut report = Report::default();
+    report.attempt("provider", providers::unwrap("plain", b"wrapped", &[]));
+    report.attempt("nameless provider", providers::unwrap("", b"", &[]));
+    report.attempt("list", found(tokens::keys()));
+    report.attempt("token", tokens::decrypt(&TokenKey::Configured(0), OaepHash::Sha1, b"blob"));
+    let given = TokenKey::Given(KEY_FILE.to_vec());
+    report.attempt("given token", tokens::decrypt(&given, OaepHash::Sha256, b"blob"));
+    report
+}
+
+/// A PKCS#11 key file of a client that would like to load a library.
+const KEY_FILE: &[u8] =
+    b"pkcs11:\n  uri: pkcs11:token=a;object=b?pin-value=1&module-path=/usr/lib/libc.so.6\n";
+
 /// Computes for ever.
 pub fn spin() -> ! {
     let mut number = 0u64;
