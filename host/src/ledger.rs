@@ -184,6 +184,12 @@ impl Books {
         self.written + self.held_bytes as u64
     }
 
+    /// Whether a command has read all that there was. What it wrote of it may be shorter: its
+    /// scheme is its own.
+    pub fn is_read(&self) -> bool {
+        self.source_ended && !self.is_faulty()
+    }
+
     /// Whether a whole layer has gone through the guest's hands: one that the host's cipher has
     /// verified, or all of what a guest that decrypts by itself had to read.
     pub fn is_complete(&self, side: CipherSide) -> bool {
