@@ -1,5 +1,4 @@
-//! What `ctd-decoder` and whatever compiles guests for it must share: the wasmtime settings, and
-//! the store of installed guests.
+//! The wasmtime settings that `ctd-decoder` and whatever compiles guests for it must share.
 //!
 //! An artefact is accepted only by an engine with the same settings as the one that compiled it,
 //! so there is one place that knows them.
@@ -10,8 +9,6 @@ use wasmtime::{Config, ModuleVersionStrategy, Result};
 
 #[cfg(feature = "compiler")]
 pub mod compiler;
-pub mod record;
-pub mod store;
 
 /// The engine that artefacts are compiled for and refused by, as records and messages name it.
 /// The exact version: a mended compiler must not run what the broken one has made.

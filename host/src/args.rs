@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::builder::{PathBufValueParser, TypedValueParser, ValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use keycell_engine::store::DEFAULT_STORE;
+use keycell_guest_store::store::DEFAULT_STORE;
 
 use crate::contract::Failure;
 

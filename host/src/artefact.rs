@@ -6,7 +6,7 @@ use std::io::Read;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
-use keycell_engine::record::Digest;
+use keycell_guest_store::record::Digest;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 
 use wasmtime::component::Component;

@@ -1,8 +1,8 @@
 //! The guest that runs: the one that this program was built with, or one that an administrator
 //! has installed.
 
-use keycell_engine::record::Kind;
-use keycell_engine::store::{self, EMBEDDED, Installed, Refusal, Store};
+use keycell_guest_store::record::Kind;
+use keycell_guest_store::store::{self, EMBEDDED, Installed, Refusal, Store};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 

@@ -74,8 +74,8 @@ impl InputStream for Source {
                 Err(StreamError::Closed)
             }
             Ok(length) => {
-                books.read += length as u64;
                 buffer.truncate(length);
+                books.take_in(&buffer);
                 Ok(buffer.into())
             }
             Err(error) => {
@@ -129,7 +129,7 @@ impl OutputStream for Sink {
         let mut books = self.ledger.books();
         let accepted = match self.side {
             CipherSide::Host => books.claim(&bytes),
-            CipherSide::Guest => books.allow(bytes.len()),
+            CipherSide::Guest => books.allow(&bytes),
         };
         accepted.and_then(|()| books.hold_back(bytes)).map_err(|Faulty| broken())
     }

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use keycell_engine::store::{DEFAULT, EMBEDDED, Store};
+use keycell_guest_store::store::{DEFAULT, EMBEDDED, Store};
 
 use super::Place;
 use crate::failure::Advice;

@@ -1,7 +1,7 @@
 //! What guests may import, and what that means in words.
 
 use anyhow::{Result, bail};
-use keycell_engine::record::Kind;
+use keycell_guest_store::record::Kind;
 
 use crate::failure::Advice;
 

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use keycell_engine::record::{Cpu, Digest, Kind, Record, Signature};
-use keycell_engine::{ENGINE, compiler, store, target};
+use keycell_guest_store::record::{Cpu, Digest, Kind, Record, Signature};
+use keycell_engine::{ENGINE, compiler, target};
+use keycell_guest_store::store;
 
 use super::Place;
 use super::place::{self, Parts};

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use keycell_engine::store::{DEFAULT_STORE, Refusal, Store};
+use keycell_guest_store::store::{DEFAULT_STORE, Refusal, Store};
 
 use crate::failure::Advice;
 

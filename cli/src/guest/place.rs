@@ -6,8 +6,8 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use keycell_engine::record::Record;
-use keycell_engine::store::{ARTEFACT, RECORD, SIGNATURE, SOURCE, Store};
+use keycell_guest_store::record::Record;
+use keycell_guest_store::store::{ARTEFACT, RECORD, SIGNATURE, SOURCE, Store};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use tempfile::TempDir;
@@ -77,7 +77,7 @@ pub fn place(store: &Store, parts: &Parts, replace: bool) -> Result<()> {
 /// A directory in the store, and so on its disk, that is removed if it is not moved.
 fn stage(store: &Store, parts: &Parts) -> Result<TempDir> {
     let staged = tempfile::Builder::new().prefix(".new-").tempdir_in(store.path())?;
-    let json = parts.record.to_json()?;
+    let json = parts.record.to_json();
     let signature = parts.signature.as_ref().map(|text| (SIGNATURE, text.as_bytes()));
     let files = [(SOURCE, &*parts.source), (ARTEFACT, &*parts.artefact), (RECORD, json.as_bytes())];
     for (name, bytes) in files.into_iter().chain(signature) {

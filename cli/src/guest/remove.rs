@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use keycell_engine::store::{self, EMBEDDED};
+use keycell_guest_store::store::{self, EMBEDDED};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::Place;

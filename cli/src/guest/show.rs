@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use clap::Args;
-use keycell_engine::record::Record;
-use keycell_engine::store::{EMBEDDED, Store};
+use keycell_guest_store::record::Record;
+use keycell_guest_store::store::{EMBEDDED, Store};
 use serde_json::{Value, json};
 
 use super::Place;
@@ -43,10 +43,10 @@ pub fn list(arguments: &List) -> Result<String> {
     let default = default.unwrap_or_else(|| EMBEDDED.to_owned());
     if arguments.json {
         let guests = records.iter().map(|(found, name)| match found {
-            Ok(found) => Ok(serde_json::to_value(&found.record)?),
-            Err(refusal) => Ok(json!({ "name": name, "error": refusal.message })),
+            Ok(found) => found.record.to_value(),
+            Err(refusal) => json!({ "name": name, "error": refusal.message }),
         });
-        let guests = guests.collect::<Result<Vec<Value>>>()?;
+        let guests = guests.collect::<Vec<Value>>();
         let all = json!({ "default": default, "guests": guests });
         return Ok(serde_json::to_string_pretty(&all)? + "\n");
     }
@@ -65,7 +65,7 @@ pub fn show(arguments: &Show) -> Result<String> {
     let store = arguments.place.open()?;
     let record = store.find(&arguments.name).map_err(Advice::from)?.record;
     if arguments.json {
-        return Ok(record.to_json()?);
+        return Ok(record.to_json());
     }
     let mut text = String::new();
     writeln!(text, "`{}`: a {}", record.name, record.kind)?;

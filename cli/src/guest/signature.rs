@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use keycell_engine::record::Signature;
+use keycell_guest_store::record::Signature;
 use minisign_verify::{Error, PublicKey};
 
 use crate::failure::Advice;

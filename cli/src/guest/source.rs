@@ -1,7 +1,7 @@
 //! The file that a guest comes as: a component, or a core module that becomes one.
 
 use anyhow::Result;
-use keycell_engine::record::Kind;
+use keycell_guest_store::record::Kind;
 use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME as WASIP1,
     WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER as ADAPTER,

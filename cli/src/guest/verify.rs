@@ -5,8 +5,8 @@ use std::io::Read;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use keycell_engine::record::Digest;
-use keycell_engine::store::{Installed, SIGNATURE, SOURCE, Store};
+use keycell_guest_store::record::Digest;
+use keycell_guest_store::store::{Installed, SIGNATURE, SOURCE, Store};
 
 use super::Place;
 use super::install::compiled;

@@ -6,11 +6,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use keycell_tests::dist;
+use keycell_tests::guest::COPIES;
 use keycell_tests::suite::Suite;
 use keycell_tests::tools::output;
 use serde_json::Value;
 
-use crate::shelf::{COPIES, Shelf};
+use crate::shelf::Shelf;
 
 /// Guests that are refused, as text, and what is said of each.
 const FOREIGN: &[(&str, &str, &[&str])] = &[

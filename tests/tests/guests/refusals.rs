@@ -111,7 +111,7 @@ const SPOILT: &[(&str, Spoil, &[&str])] = &[
     (
         "record/unknown-member",
         |shelf| shelf.edit("tiny", |record| record["more"] = 1.into()),
-        &["is not readable: unknown field `more`"],
+        &["is not readable: `more` is not known"],
     ),
     (
         "record/of-another",

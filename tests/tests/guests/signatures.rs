@@ -4,12 +4,13 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
+use keycell_tests::guest::COPIES;
 use keycell_tests::suite::Suite;
 use keycell_tests::tools::Tool;
 use keycell_tests::{node::Node, sealed::Sealed};
 use tempfile::TempDir;
 
-use crate::shelf::{COPIES, Shelf};
+use crate::shelf::Shelf;
 
 pub fn cases(suite: &mut Suite) {
     let needs = &[Tool::Minisign];

@@ -14,10 +14,10 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use keycell_engine::ENGINE;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use rustix::io::Errno;
 
-use crate::ENGINE;
 use crate::record::Record;
 
 /// Where the store is unless it is said otherwise.
@@ -155,7 +155,7 @@ impl Store {
                 rebuild,
             ));
         }
-        if *target != crate::target() {
+        if *target != keycell_engine::target() {
             return Err(refusal(
                 format!("the guest `{name}` was compiled for `{target}`, not for this machine"),
                 rebuild,
