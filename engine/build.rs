@@ -1,7 +1,7 @@
 //! Which wasmtime this is built on, for what is compiled for it to say.
 
-use std::path::Path;
 use std::fs;
+use std::path::Path;
 
 fn main() {
     let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock");

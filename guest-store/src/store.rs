@@ -118,7 +118,9 @@ impl Store {
             Some((file, _)) => file.take(MAX_RECORD).read_to_string(&mut text),
             None => return Ok(None),
         }
-        .map_err(|error| refusal(format!("cannot read `{}`: {error}", path.display()), MEND_DEFAULT))?;
+        .map_err(|error| {
+            refusal(format!("cannot read `{}`: {error}", path.display()), MEND_DEFAULT)
+        })?;
         let name = text.trim();
         is_name(name).map_err(|mut refusal| {
             refusal.message = format!("`{}` does not hold the name of a guest", path.display());
@@ -172,11 +174,15 @@ impl Store {
         is_name(name)?;
         let path = self.path.join(name);
         let directory = self.directory_of(name, &path)?;
-        let again = format!("`{}` installs it anew", self.command("install --replace FILE --name", name));
+        let again =
+            format!("`{}` installs it anew", self.command("install --replace FILE --name", name));
 
         let record = open_file(&directory, &path, RECORD, MAX_RECORD)?;
         let (record, _) = record.ok_or_else(|| {
-            refusal(format!("the guest `{name}` has no `{RECORD}`, so it was not installed whole"), &*again)
+            refusal(
+                format!("the guest `{name}` has no `{RECORD}`, so it was not installed whole"),
+                &*again,
+            )
         })?;
         let shown = path.join(RECORD);
         let garbled = |why: String| {
@@ -190,7 +196,10 @@ impl Store {
         }
         let artefact = open_file(&directory, &path, ARTEFACT, MAX_ARTEFACT)?;
         let (artefact, length) = artefact.ok_or_else(|| {
-            refusal(format!("the guest `{name}` has no `{ARTEFACT}`, so it was not installed whole"), &*again)
+            refusal(
+                format!("the guest `{name}` has no `{ARTEFACT}`, so it was not installed whole"),
+                &*again,
+            )
         })?;
         if length != record.size {
             return Err(altered(name, &self.command("verify", name)));
@@ -240,7 +249,8 @@ impl Installed {
     /// # Errors
     /// As [`Store::guest`].
     pub fn file(&self, name: &str) -> Result<Option<Vec<u8>>, Refusal> {
-        let Some((file, length)) = open_file(&self.directory, &self.path, name, MAX_ARTEFACT)? else {
+        let Some((file, length)) = open_file(&self.directory, &self.path, name, MAX_ARTEFACT)?
+        else {
             return Ok(None);
         };
         let mut bytes = Vec::with_capacity(length as usize);
@@ -262,7 +272,9 @@ pub fn no_guest(name: &str, path: &Path, installed: &str) -> Refusal {
 pub fn altered(name: &str, verify: &str) -> Refusal {
     refusal(
         format!("the code of the guest `{name}` is not what was installed: its SHA-256 differs"),
-        format!("find out who wrote to it; `{verify}` looks closer, and `rebuild` compiles it anew"),
+        format!(
+            "find out who wrote to it; `{verify}` looks closer, and `rebuild` compiles it anew"
+        ),
     )
 }
 
@@ -285,7 +297,8 @@ pub fn is_name(name: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-const MEND_DEFAULT: &str = "`keycell guest default NAME` writes it anew; `embedded` is the decoder's own";
+const MEND_DEFAULT: &str =
+    "`keycell guest default NAME` writes it anew; `embedded` is the decoder's own";
 
 const LOOK: &str = "`keycell guest verify` looks closer";
 
@@ -338,7 +351,10 @@ fn nobody_else(path: &Path, found: &Stat, is_sticky: bool) -> Result<(), Refusal
     let me = rustix::process::geteuid().as_raw();
     if found.st_uid != 0 && found.st_uid != me {
         return Err(refusal(
-            format!("`{shown}` belongs to the user {}, who could run code in the decoder", found.st_uid),
+            format!(
+                "`{shown}` belongs to the user {}, who could run code in the decoder",
+                found.st_uid
+            ),
             "guests belong to root: find out who wrote it, remove it, and install the guest anew",
         ));
     }
@@ -349,7 +365,9 @@ fn nobody_else(path: &Path, found: &Stat, is_sticky: bool) -> Result<(), Refusal
                  code in the decoder",
                 found.st_mode & 0o7777
             ),
-            format!("find out who wrote to it; then `chmod go-w {shown}`, and `keycell guest verify`"),
+            format!(
+                "find out who wrote to it; then `chmod go-w {shown}`, and `keycell guest verify`"
+            ),
         ));
     }
     Ok(())

@@ -57,8 +57,9 @@ impl Artefact {
     ) -> std::io::Result<Option<Self>> {
         let writable = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping of no file, at a place that the system chooses.
-        let memory =
-            unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), length, writable, MapFlags::PRIVATE)? };
+        let memory = unsafe {
+            rustix::mm::mmap_anonymous(ptr::null_mut(), length, writable, MapFlags::PRIVATE)?
+        };
         // SAFETY: it is `length` bytes long, zeroed, in nobody else's hands, and never unmapped.
         let bytes: &'static mut [u8] =
             unsafe { std::slice::from_raw_parts_mut(memory.cast(), length) };

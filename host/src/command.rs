@@ -114,7 +114,9 @@ fn told(name: &str, code: i32, said: &GuestLog) -> Failure {
 
 fn a_single_file(name: &str) -> Failure {
     with_hint(
-        format!("the guest `{name}` is a command: it can be granted a directory of keys, not a file"),
+        format!(
+            "the guest `{name}` is a command: it can be granted a directory of keys, not a file"
+        ),
         "put the key, and the file with its password, into a directory of their own, and name that \
          with `--decryption-keys-path`",
     )

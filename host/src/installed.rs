@@ -44,7 +44,9 @@ impl Guest {
                 None => return Ok(Self::embedded(embedded)),
             },
             (None, None | Some(EMBEDDED)) => return Ok(Self::embedded(embedded)),
-            (None, Some(name)) => return Err(store::is_name(name).err().unwrap_or(none(name)).into()),
+            (None, Some(name)) => {
+                return Err(store::is_name(name).err().unwrap_or(none(name)).into());
+            }
         };
         let installed = store.guest(&name)?;
         if job.require_signature && installed.record.signature.is_none() {
@@ -52,7 +54,10 @@ impl Guest {
                 format!("the guest `{name}` is not signed, and `--require-signature` is set"),
                 format!(
                     "`{}` takes a signature of minisign",
-                    store.command("install --replace FILE --signature FILE --public-key KEY --name", &name)
+                    store.command(
+                        "install --replace FILE --signature FILE --public-key KEY --name",
+                        &name
+                    )
                 ),
             ));
         }
@@ -64,7 +69,10 @@ impl Guest {
     }
 
     #[expect(unsafe_code, reason = "native code is trusted")]
-    fn read(store: &Store, Installed { record, artefact: file, .. }: Installed) -> Result<Self, Failure> {
+    fn read(
+        store: &Store,
+        Installed { record, artefact: file, .. }: Installed,
+    ) -> Result<Self, Failure> {
         let length = usize::try_from(record.size).unwrap_or(usize::MAX);
         // SAFETY: the digest stands in a record to which only root, or the user of this process,
         // can write, and `keycell guest install` wrote it when it had compiled the code.

@@ -201,7 +201,8 @@ mod tests {
 
     #[test]
     fn versions_are_told_apart() {
-        for good in ["wasi:io/streams@0.2.0", "wasi:io/streams@0.2.12", "keycell:decoder/cipher@0.2.0"]
+        for good in
+            ["wasi:io/streams@0.2.0", "wasi:io/streams@0.2.12", "keycell:decoder/cipher@0.2.0"]
         {
             assert!(grant(good).is_some(), "{good}");
         }

@@ -1,13 +1,13 @@
 //! `keycell guest install`.
 
-use std::fs;
 use std::fmt::Write as _;
+use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use keycell_guest_store::record::{Cpu, Digest, Kind, Record, Signature};
 use keycell_engine::{ENGINE, compiler, target};
+use keycell_guest_store::record::{Cpu, Digest, Kind, Record, Signature};
 use keycell_guest_store::store;
 
 use super::Place;
@@ -72,7 +72,11 @@ pub fn run(arguments: &Arguments) -> Result<String> {
     let mut text = format!("installed `{}`: a {}, from a {form}\n", record.name, record.kind);
     text += &described(&record)?;
     let default = store.command("default", &record.name);
-    writeln!(text, "`ctd-decoder --guest {}` runs it, and `{default}` makes it the default", record.name)?;
+    writeln!(
+        text,
+        "`ctd-decoder --guest {}` runs it, and `{default}` makes it the default",
+        record.name
+    )?;
     Ok(text)
 }
 
@@ -88,11 +92,10 @@ pub fn compiled(
     let guest = Source::read(&source, shown)?;
     let target = target();
     let for_cpu = (cpu == Cpu::Baseline).then_some(target.as_str());
-    let artefact = compiler::compile_component(&guest.component, for_cpu)
-        .map_err(|error| {
-            let what = format!("`{shown}` cannot be compiled: {}", error.root_cause());
-            Advice::new(what, "it needs what this engine does not have: build it without")
-        })?;
+    let artefact = compiler::compile_component(&guest.component, for_cpu).map_err(|error| {
+        let what = format!("`{shown}` cannot be compiled: {}", error.root_cause());
+        Advice::new(what, "it needs what this engine does not have: build it without")
+    })?;
     let record = Record {
         name,
         kind: guest.kind,
@@ -116,7 +119,8 @@ pub fn described(record: &Record) -> Result<String> {
         writeln!(text, "  {words}")?;
     }
     if record.kind == Kind::Command {
-        text += "  sees the private keys and writes the layer in one instance; the HMAC is its word\n";
+        text +=
+            "  sees the private keys and writes the layer in one instance; the HMAC is its word\n";
     }
     writeln!(text, "source    {}", record.source)?;
     writeln!(text, "code      {}, {} KiB", record.artefact, record.size.div_ceil(1024))?;

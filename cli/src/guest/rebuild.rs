@@ -28,10 +28,8 @@ pub fn run(arguments: &Arguments) -> Result<String> {
     let mut text = String::new();
     for name in &names {
         let mut found = store.find(name).map_err(Advice::from)?;
-        let again = format!(
-            "`{}` installs it anew",
-            store.command("install --replace FILE --name", name)
-        );
+        let again =
+            format!("`{}` installs it anew", store.command("install --replace FILE --name", name));
         let source = checked_source(&found, &again)?;
         if let Some(cpu) = arguments.cpu {
             found.record.cpu = cpu.into();

@@ -79,5 +79,10 @@ fn line(default: &str, name: &str, said: &str) -> String {
 
 fn summary(record: &Record) -> String {
     let signed = if record.signature.is_some() { "signed" } else { "not signed" };
-    format!("{:<8} {} KiB, {signed}, {}", record.kind.to_string(), record.size.div_ceil(1024), record.source)
+    format!(
+        "{:<8} {} KiB, {signed}, {}",
+        record.kind.to_string(),
+        record.size.div_ceil(1024),
+        record.source
+    )
 }

@@ -64,7 +64,8 @@ fn public_key(given: &str) -> Result<String> {
         Err(_) => fs::read_to_string(Path::new(given)),
     };
     let bad = |why: &str| {
-        let hint = "`minisign -G` writes a public key to `minisign.pub`; its second line is the key";
+        let hint =
+            "`minisign -G` writes a public key to `minisign.pub`; its second line is the key";
         Advice::new(format!("`{given}` is no public key of minisign: {why}"), hint)
     };
     let text = text.map_err(|_| bad("neither a key nor a file that can be read"))?;
@@ -88,10 +89,9 @@ fn wrong(what: &str, error: &Error) -> anyhow::Error {
             "is of a kind that minisign no longer makes",
             "sign the file again with minisign 0.10 or newer",
         ),
-        _ => (
-            "is not one of minisign",
-            "`minisign -S -m FILE` writes a signature to `FILE.minisig`",
-        ),
+        _ => {
+            ("is not one of minisign", "`minisign -S -m FILE` writes a signature to `FILE.minisig`")
+        }
     };
     Advice::new(format!("{what} {why}"), hint).into()
 }

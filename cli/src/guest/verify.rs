@@ -44,11 +44,15 @@ pub fn run(arguments: &Arguments) -> Result<String> {
 
 fn verify(store: &Store, name: &str) -> Result<&'static str> {
     let mut found = store.guest(name).map_err(Advice::from)?;
-    let again = format!("`{}` installs it anew", store.command("install --replace FILE --name", name));
+    let again =
+        format!("`{}` installs it anew", store.command("install --replace FILE --name", name));
     let mut artefact = Vec::new();
     found.artefact.read_to_end(&mut artefact)?;
     if Digest::of(&artefact) != found.record.artefact {
-        let hint = format!("find out who wrote to it; `{}` compiles it anew", store.command("rebuild", name));
+        let hint = format!(
+            "find out who wrote to it; `{}` compiles it anew",
+            store.command("rebuild", name)
+        );
         let what = format!("the code of the guest `{name}` is not what was installed");
         bail!(Advice::new(what, &hint));
     }

@@ -129,7 +129,11 @@ fn over_another() -> Result<()> {
     let before = fs::read(shelf.file("tiny", "record.json"))?;
     let other = COPIES.replace("4096", "2048");
     let file = shelf.beside("tiny.wasm", wat::parse_str(other)?)?;
-    shelf.fails("install", [file.as_os_str()], &["there is a guest `tiny` already", "--replace"])?;
+    shelf.fails(
+        "install",
+        [file.as_os_str()],
+        &["there is a guest `tiny` already", "--replace"],
+    )?;
     ensure!(fs::read(shelf.file("tiny", "record.json"))? == before);
     shelf.keycell("install", [file.as_os_str(), "--replace".as_ref()])?;
     ensure!(fs::read(shelf.file("tiny", "record.json"))? != before);

@@ -33,19 +33,30 @@ const SPOILT: &[(&str, Spoil, &[&str])] = &[
     (
         "engine/version-in-the-record",
         |shelf| shelf.edit("tiny", |record| record["engine"] = "wasmtime 1.0.0".into()),
-        &["was compiled for `wasmtime 1.0.0`, and this is `wasmtime 48", "keycell guest rebuild tiny"],
+        &[
+            "was compiled for `wasmtime 1.0.0`, and this is `wasmtime 48",
+            "keycell guest rebuild tiny",
+        ],
     ),
     (
         "engine/version-in-the-code",
         |shelf| shelf.forge("tiny", |code| replace(code, b"wasmtime 48.", b"wasmtime 47.")),
-        &["for an engine with other settings", "incompatible version 'wasmtime 47.", "guest rebuild"],
+        &[
+            "for an engine with other settings",
+            "incompatible version 'wasmtime 47.",
+            "guest rebuild",
+        ],
     ),
     (
         "engine/settings",
         // A setting of the compiler, as the code carries it: a name, a kind, a value.
         |shelf| {
             shelf.forge("tiny", |code| {
-                replace(code, b"preserve_frame_pointers\x02\x01", b"preserve_frame_pointers\x02\x00")
+                replace(
+                    code,
+                    b"preserve_frame_pointers\x02\x01",
+                    b"preserve_frame_pointers\x02\x00",
+                )
             })
         },
         &["for an engine with other settings", "preserve_frame_pointers", "guest rebuild"],
@@ -158,7 +169,8 @@ pub fn cases(suite: &mut Suite) {
         });
     }
     suite.case("refuses/unknown", &[], || {
-        let words = ["there is no guest `other`", "installed are `tiny`", "install FILE --name other"];
+        let words =
+            ["there is no guest `other`", "installed are `tiny`", "install FILE --name other"];
         Shelf::tiny()?.refuses("other", &words).map(drop)
     });
     suite.case("refuses/no-store", &[], || {

@@ -64,7 +64,12 @@ impl Skopeo {
         let last = |image: &Image| image.layers()?.pop().context("an image without layers");
         let layer = last(&sealed)?;
         let payload = Payload::new(&layer).bytes();
-        Ok(Self { plain: image.blob(&last(&image)?)?, encrypted: sealed.blob(&layer)?, payload, dir })
+        Ok(Self {
+            plain: image.blob(&last(&image)?)?,
+            encrypted: sealed.blob(&layer)?,
+            payload,
+            dir,
+        })
     }
 
     fn opens(&self, guest: &str) -> Result<()> {

@@ -8,11 +8,11 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use keycell_tests::decoder::Decoder;
+use keycell_tests::dist;
 use keycell_tests::guest::COPIES;
 use keycell_tests::node::Node;
 use keycell_tests::sealed::Sealed;
 use keycell_tests::tools::output;
-use keycell_tests::dist;
 use tempfile::TempDir;
 
 /// A store of this case's own.
@@ -147,7 +147,11 @@ impl Shelf {
     }
 
     /// Changes the code of a guest, and its record so that the digest is right.
-    pub fn forge(&self, guest: &str, change: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
+    pub fn forge(
+        &self,
+        guest: &str,
+        change: impl FnOnce(&mut Vec<u8>) -> Result<()>,
+    ) -> Result<()> {
         let path = self.file(guest, "guest.cwasm");
         let mut code = fs::read(&path)?;
         change(&mut code)?;
