@@ -132,11 +132,18 @@ impl Books {
         Ok(())
     }
 
-    /// A guest that decrypts by itself has read `bytes` of the layer.
-    pub fn take_in(&mut self, bytes: &[u8]) {
+    /// A guest that decrypts by itself reads `bytes` of the layer.
+    ///
+    /// # Errors
+    /// Where the layer goes on beyond its length.
+    pub fn take_in(&mut self, bytes: &[u8]) -> Result<(), Faulty> {
         self.read += bytes.len() as u64;
-        if let Some(witness) = &mut self.witness {
-            witness.encrypted(bytes);
+        match self.witness.as_mut().map(|witness| witness.encrypted(bytes)) {
+            Some(Err(error)) => {
+                self.fault(Fault::Layer(error));
+                Err(Faulty)
+            }
+            _ => Ok(()),
         }
     }
 

@@ -75,12 +75,12 @@ impl InputStream for Source {
             }
             Ok(length) => {
                 buffer.truncate(length);
-                books.take_in(&buffer);
+                books.take_in(&buffer).map_err(|Faulty| unreadable())?;
                 Ok(buffer.into())
             }
             Err(error) => {
                 books.fault(Fault::Layer(error.into()));
-                Err(StreamError::LastOperationFailed(format_err!("the layer cannot be read")))
+                Err(unreadable())
             }
         }
     }
@@ -166,6 +166,10 @@ macro_rules! no_terminal {
 }
 
 no_terminal!(Source, Sink, GuestLog, Closed);
+
+fn unreadable() -> StreamError {
+    StreamError::LastOperationFailed(format_err!("the layer cannot be read"))
+}
 
 /// Not `closed`: to a splice that is the end of its source, and a layer that was cut off would
 /// pass for a whole one.

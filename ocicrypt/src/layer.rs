@@ -5,6 +5,7 @@
 
 #[cfg(feature = "encrypt")]
 mod encryptor;
+mod keystream;
 mod witness;
 
 use std::io::{self, Read};
@@ -21,6 +22,7 @@ use crate::text::printable;
 
 #[cfg(feature = "encrypt")]
 pub use self::encryptor::Encryptor;
+pub use self::keystream::Keystream;
 pub use self::witness::Witness;
 
 /// The only layer cipher that the format defines, as its `cipher` member names it.

@@ -12,6 +12,8 @@ pub struct Witness {
     mac: Hmac<Sha256>,
     expected_hmac: [u8; 32],
     digest: Option<(Hasher, Digest)>,
+    /// Bytes that may still follow, and of how many.
+    left: Option<(u64, u64)>,
 }
 
 impl Witness {
@@ -22,12 +24,21 @@ impl Witness {
                 .expect("HMAC takes a key of any length"),
             expected_hmac: key.hmac,
             digest: key.digest.clone().map(|digest| (Hasher::new(digest.kind), digest)),
+            left: key.length.map(|length| (length, length)),
         }
     }
 
     /// The next bytes of the encrypted layer.
-    pub fn encrypted(&mut self, bytes: &[u8]) {
+    ///
+    /// # Errors
+    /// [`LayerError::TooLong`], before the genuine part of the layer could come out whole.
+    pub fn encrypted(&mut self, bytes: &[u8]) -> Result<(), LayerError> {
+        if let Some((left, length)) = &mut self.left {
+            let rest = left.checked_sub(bytes.len() as u64);
+            *left = rest.ok_or(LayerError::TooLong { length: *length })?;
+        }
         self.mac.update(bytes);
+        Ok(())
     }
 
     /// The next bytes of what is said to be the plain layer.

@@ -41,6 +41,11 @@ const FOREIGN: &[(&str, &str, &[&str])] = &[
         &["`wasi:io/streams@0.3.0` (another version)"],
     ),
     (
+        "draft-of-wasi",
+        r#"(component (import "wasi:io/streams@0.2.0-rc-2023-11-10" (instance)))"#,
+        &["`wasi:io/streams@0.2.0-rc-2023-11-10` (another version)"],
+    ),
+    (
         "other-contract",
         r#"(component (import "keycell:decoder/cipher@0.1.0" (instance)))"#,
         &["`keycell:decoder/cipher@0.1.0` (another version)"],
