@@ -27,6 +27,10 @@ pub struct Job {
     pub log: Option<PathBuf>,
     /// Tell on standard error what each instance was granted.
     pub explain: bool,
+    /// The user to become before the guest runs.
+    pub user: Option<String>,
+    /// Refuse to run where a wall of the operating system is missing.
+    pub require_sandbox: bool,
 }
 
 /// Who does the layer's cipher.
@@ -94,6 +98,18 @@ fn command() -> Command {
                 .help("Append failures and skipped keys to FILE instead of the system's log"),
         )
         .arg(
+            Arg::new("user")
+                .long("user")
+                .value_name("NAME|UID[:GID]")
+                .help("Become this user before the guest runs; needs root"),
+        )
+        .arg(
+            Arg::new("require-sandbox")
+                .long("require-sandbox")
+                .action(ArgAction::SetTrue)
+                .help("Refuse to decrypt where the kernel does not give all walls of the sandbox"),
+        )
+        .arg(
             Arg::new("explain")
                 .long("explain")
                 .action(ArgAction::SetTrue)
@@ -126,6 +142,8 @@ fn job(mut matches: ArgMatches) -> Job {
         cipher: if guest { CipherSide::Guest } else { CipherSide::Host },
         log: matches.remove_one("log"),
         explain: matches.get_flag("explain"),
+        user: matches.remove_one("user"),
+        require_sandbox: matches.get_flag("require-sandbox"),
     }
 }
 
