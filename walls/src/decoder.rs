@@ -98,9 +98,9 @@ impl Walls {
     /// further descriptor. What was missing is so still.
     pub fn before_layer(mut self) -> Self {
         memory::no_swap_of_what_there_is();
+        self.now(FILES, confine(&Reach::default())); // takes a descriptor for a moment
         self.now(LIMITS, memory::tighter_limits(self.writes_files));
         self.now(CAPABILITIES, keep(CapabilitySet::empty()));
-        self.now(FILES, confine(&Reach::default()));
         let calls = match &self.layer {
             Ok(filter) => filter.raise(),
             Err(why) => Err(why.clone()),

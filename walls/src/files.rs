@@ -33,7 +33,10 @@ pub struct Reach<'a> {
 /// # Errors
 /// Where the kernel has no Landlock, or a path in `reach` cannot be opened.
 pub fn confine(reach: &Reach<'_>) -> Result<String, String> {
-    let said = |error: &dyn std::error::Error| error.to_string();
+    let said = |error: &dyn std::error::Error| {
+        let text = error.to_string();
+        text.split(" (os error").next().unwrap_or(&text).to_owned()
+    };
     let reading = AccessFs::ReadFile | AccessFs::ReadDir;
     let reading = if reach.programs { reading | AccessFs::Execute } else { reading };
     let everything = AccessFs::from_all(TESTED);

@@ -98,7 +98,6 @@ fn program(
 
 /// One of these has to hold; none at all is no condition. `None`: the call is never allowed.
 fn conditions(only: Only, broker: Option<i32>) -> Result<Option<Vec<SeccompRule>>, BackendError> {
-    let own = std::process::id();
     Ok(Some(match only {
         Only::Always => Vec::new(),
         Only::Equal(argument, values) => {
@@ -107,7 +106,7 @@ fn conditions(only: Only, broker: Option<i32>) -> Result<Option<Vec<SeccompRule>
         Only::Without(argument, bits) => {
             vec![rule(argument, SeccompCmpOp::MaskedEq(bits.into()), 0)?]
         }
-        Only::Own(argument) => vec![equal(argument, own)?],
+        Only::Own(argument) => vec![equal(argument, std::process::id())?],
         Only::Broker(argument) => match broker {
             Some(group) => vec![equal(argument, group.wrapping_neg().cast_unsigned())?],
             None => return Ok(None),
