@@ -16,15 +16,9 @@ use crate::{explain, linger, message};
 ///
 /// # Errors
 /// A user that the process cannot become; with `--require-sandbox`, a wall that is missing.
-pub fn before_guest(
-    job: &Job,
-    keys: &Keys,
-    broker: &Broker,
-    log: &Log,
-) -> Result<Walls, Failure> {
-    let user = job.user.as_deref().map(|name| {
-        User::parse(name).map_err(|why| cannot_become(name, &why))
-    });
+pub fn before_guest(job: &Job, keys: &Keys, broker: &Broker, log: &Log) -> Result<Walls, Failure> {
+    let user =
+        job.user.as_deref().map(|name| User::parse(name).map_err(|why| cannot_become(name, &why)));
     let user = user.transpose()?;
     let keys = match keys {
         Keys::Directory(path) => Some(path.as_path()),

@@ -43,7 +43,12 @@ impl Running {
     ///
     /// # Errors
     /// When it does not start, or does not come to the provider.
-    pub fn start(program: &[&Path], args: &[&str], sealed: &Sealed, payload: Payload) -> Result<Self> {
+    pub fn start(
+        program: &[&Path],
+        args: &[&str],
+        sealed: &Sealed,
+        payload: Payload,
+    ) -> Result<Self> {
         let dir = TempDir::with_prefix("keycell-running-")?;
         let path = |name: &str| dir.path().join(name);
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755))?;
@@ -57,7 +62,8 @@ impl Running {
         );
         fs::write(path("provider"), script)?;
         fs::set_permissions(path("provider"), Permissions::from_mode(0o755))?;
-        let config = json!({ "key-providers": { "slow": { "cmd": { "path": path("provider") } } } });
+        let config =
+            json!({ "key-providers": { "slow": { "cmd": { "path": path("provider") } } } });
         fs::write(path("providers.json"), config.to_string())?;
         let wrapped = Base64::encode_string(b"wrapped");
         fs::write(path("payload"), payload.annotation(PROVIDER_KEYS, &wrapped).bytes())?;

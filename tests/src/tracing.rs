@@ -66,7 +66,8 @@ impl Secrets {
                 if !begins[usize::from(memory[at]) << 8 | usize::from(memory[at + 1])] {
                     continue;
                 }
-                let start: [u8; SHORTEST] = memory[at..at + SHORTEST].try_into().unwrap_or_default();
+                let start: [u8; SHORTEST] =
+                    memory[at..at + SHORTEST].try_into().unwrap_or_default();
                 for &index in starts.get(&start).into_iter().flatten() {
                     if memory[at..].starts_with(&self.patterns[index].1) {
                         found[index] += 1;

@@ -105,7 +105,9 @@ mod tests {
 
     #[test]
     fn the_message_has_the_number_and_a_way_out() {
-        for (call, number) in [(0, "0"), (7, "7"), (41, "41"), (435, "435"), (u32::MAX, "4294967295")] {
+        for (call, number) in
+            [(0, "0"), (7, "7"), (41, "41"), (435, "435"), (u32::MAX, "4294967295")]
+        {
             let mut text = [0; 640];
             let length = message(call, &mut text);
             let text = String::from_utf8_lossy(&text[..length]).into_owned();

@@ -45,8 +45,11 @@ const NO_CODE: Only = Only::Without(2, libc::PROT_EXEC as u32);
 /// Not to write, and nothing new.
 const READING: Only = Only::Without(
     2,
-    (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND | libc::O_TMPFILE
-        & !libc::O_DIRECTORY) as u32,
+    (libc::O_ACCMODE
+        | libc::O_CREAT
+        | libc::O_TRUNC
+        | libc::O_APPEND
+        | libc::O_TMPFILE & !libc::O_DIRECTORY) as u32,
 );
 
 /// While there is a guest: in both phases.

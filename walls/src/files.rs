@@ -62,7 +62,9 @@ pub fn confine(reach: &Reach<'_>) -> Result<String, String> {
     let status = rules.restrict_self().map_err(|e| said(&e))?;
     match status.ruleset {
         RulesetStatus::NotEnforced => Err(why_not(status.landlock)),
-        RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(words(status.landlock)),
+        RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => {
+            Ok(words(status.landlock))
+        }
     }
 }
 

@@ -14,9 +14,16 @@ use crate::rights::{keep, no_new_privileges};
 use crate::seccomp::Filter;
 
 /// Where libraries, and what they read at their start, are.
-const SYSTEM: [&str; 8] =
-    ["/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/ssl", "/etc/nsswitch.conf", "/etc/hosts",
-     "/etc/resolv.conf"];
+const SYSTEM: [&str; 8] = [
+    "/usr",
+    "/lib",
+    "/lib64",
+    "/etc/ld.so.cache",
+    "/etc/ssl",
+    "/etc/nsswitch.conf",
+    "/etc/hosts",
+    "/etc/resolv.conf",
+];
 
 /// Devices that everything may use.
 const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"];

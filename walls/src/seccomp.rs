@@ -120,7 +120,6 @@ fn equal(argument: u8, value: u32) -> Result<SeccompRule, BackendError> {
 
 fn rule(argument: u8, operator: SeccompCmpOp, value: u32) -> Result<SeccompRule, BackendError> {
     let value = u64::from(value);
-    let condition =
-        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)?;
+    let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)?;
     SeccompRule::new(vec![condition])
 }

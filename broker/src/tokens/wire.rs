@@ -75,9 +75,10 @@ impl Question {
         };
         let slot = self.selection.slot.map(u32::to_be_bytes);
         let selection = &self.selection;
-        let files: Option<Vec<_>> = self.files.as_ref().map(|files| {
-            files.iter().map(|file| file.as_os_str().as_bytes()).collect()
-        });
+        let files: Option<Vec<_>> = self
+            .files
+            .as_ref()
+            .map(|files| files.iter().map(|file| file.as_os_str().as_bytes()).collect());
         let files = files.map(|files| files.join(&BETWEEN));
         for field in [
             Some(&[operation][..]),

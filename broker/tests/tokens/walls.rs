@@ -10,8 +10,7 @@ use crate::setup::{
 };
 
 /// What is refused always.
-const REFUSED: [&str; 7] =
-    ["privileges", "dump", "trace", "namespace", "root", "time", "priority"];
+const REFUSED: [&str; 7] = ["privileges", "dump", "trace", "namespace", "root", "time", "priority"];
 
 pub(crate) fn cases(suite: &mut Suite) {
     suite.module("a_module_meets_walls", |module| {
@@ -19,7 +18,10 @@ pub(crate) fn cases(suite: &mut Suite) {
         key.decrypt(&module.policy()?, OaepHash::Sha1, b"x").map_err(refused)?;
         let log = fs::read_to_string(log.path())?;
         for what in REFUSED {
-            ensure!(says(&log, what) == Some("EPERM") || says(&log, what) == Some("EACCES"), "{log}");
+            ensure!(
+                says(&log, what) == Some("EPERM") || says(&log, what) == Some("EACCES"),
+                "{log}"
+            );
         }
         // Which files it needs is not known.
         ensure!(says(&log, "read") == Some("done") && says(&log, "write") == Some("done"), "{log}");
@@ -30,7 +32,10 @@ pub(crate) fn cases(suite: &mut Suite) {
         let policy = module.policy_with_file(log.path())?;
         key.decrypt(&policy, OaepHash::Sha1, b"x").map_err(refused)?;
         let log = fs::read_to_string(log.path())?;
-        ensure!(says(&log, "read") == Some("EACCES") && says(&log, "write") == Some("EACCES"), "{log}");
+        ensure!(
+            says(&log, "read") == Some("EACCES") && says(&log, "write") == Some("EACCES"),
+            "{log}"
+        );
         Ok(())
     });
     suite.softhsm("softhsm_within_its_files", |tokens| {
@@ -41,7 +46,8 @@ pub(crate) fn cases(suite: &mut Suite) {
         opens(&key, &softhsm_policy_with_files(&[&conf, &store])?, &blob)?;
         // Without its configuration or its tokens it has none.
         for files in [&[conf.as_str()][..], &[store.as_str()], &[]] {
-            let why = reason(key.decrypt(&softhsm_policy_with_files(files)?, OaepHash::Sha1, &blob))?;
+            let why =
+                reason(key.decrypt(&softhsm_policy_with_files(files)?, OaepHash::Sha1, &blob))?;
             ensure!(!why.contains("cannot be loaded"), "{why}");
         }
         Ok(())

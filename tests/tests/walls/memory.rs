@@ -120,9 +120,9 @@ impl Opened {
         rsa.install(KeyForm::Pkcs8Pem, &keys)?;
         fs::write(keys.join("curve.pem"), curve.private_pem())?;
         let payload = match from {
-            From::Payload => payload
-                .private_key(pem.as_bytes())
-                .private_key(curve.private_pem().as_bytes()),
+            From::Payload => {
+                payload.private_key(pem.as_bytes()).private_key(curve.private_pem().as_bytes())
+            }
             _ => payload,
         };
         let must_be_seen: &[&str] = match from {
