@@ -3,11 +3,9 @@
 //!
 //! It parses nothing that an image or a key file says: payload and keys pass through as bytes.
 //! The way of one layer: [`args`], [`config`] and [`descriptors`] take what containerd gave,
-//! [`walls`] are the operating system's, [`steps`] runs
-//! the guest's two steps with the grants of [`instance`], [`broker`] asks providers and tokens,
-
-//! [`cipher`] decrypts, [`ledger`] keeps the books that decide, and [`message`] is all that is ever
-//! said.
+//! [`walls`] are the operating system's, [`steps`] runs the guest's two steps with the grants of
+//! [`instance`], [`broker`] asks providers and tokens, [`cipher`] decrypts, [`ledger`] keeps the
+//! books that decide, and [`message`] is all that is ever said.
 
 pub mod args;
 pub mod artefact;

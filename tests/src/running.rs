@@ -153,12 +153,12 @@ impl Running {
     /// When there is none of that name.
     pub fn child_of(parent: u32, name: &str) -> Result<u32> {
         for entry in fs::read_dir("/proc")?.flatten() {
-            let pid = entry.file_name().to_string_lossy().parse::<u32>();
-            let Some(status) = pid.ok().and_then(|pid| Self::status(pid).ok()) else { continue };
+            let Ok(pid) = entry.file_name().to_string_lossy().parse() else { continue };
+            let Ok(status) = Self::status(pid) else { continue };
             if status.get("PPid") == Some(&parent.to_string())
                 && status.get("Name").is_some_and(|its| name.starts_with(its.as_str()))
             {
-                return Ok(pid?);
+                return Ok(pid);
             }
         }
         bail!("{parent} has no child `{name}`")

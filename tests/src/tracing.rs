@@ -123,7 +123,7 @@ impl LastMoment {
     /// # Errors
     /// Where that is not allowed.
     pub fn of(pid: u32) -> Result<Self> {
-        let pid = pid.try_into()?;
+        let pid: libc::pid_t = pid.try_into()?;
         let options = libc::PTRACE_O_TRACEEXIT;
         // SAFETY: neither address nor data are pointers in this request.
         let result = unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, null_mut::<()>(), options) };
