@@ -55,7 +55,7 @@ func openJWE(text []byte, keys []any) ([]byte, error) {
 	if parts := strings.Split(string(text), "."); len(parts) == 5 {
 		m.Protected, m.EncryptedKey, m.IV, m.Ciphertext, m.Tag =
 			parts[0], parts[1], parts[2], parts[3], parts[4]
-	} else if err := json.Unmarshal(text, &m); err != nil {
+	} else if err := unmarshal(text, &m); err != nil {
 		return nil, fmt.Errorf("a wrapped key is not a JWE: %w", err)
 	}
 	if len(m.Recipients) == 0 {
@@ -82,7 +82,7 @@ func (m *message) openFor(r recipient, key any) ([]byte, error) {
 	// What is read last wins: the protected header.
 	for _, part := range [][]byte{r.Header, m.Unprotected, protected} {
 		if len(part) > 0 {
-			if err := json.Unmarshal(part, &h); err != nil {
+			if err := unmarshal(part, &h); err != nil {
 				return nil, fmt.Errorf("a header of a JWE: %w", err)
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -31,14 +30,14 @@ type layerKey struct {
 // newLayerKey takes the sealed options, which were wrapped, and the public ones, which were not.
 func newLayerKey(sealed, public []byte) (*layerKey, error) {
 	key := new(layerKey)
-	if err := json.Unmarshal(sealed, key); err != nil {
+	if err := unmarshal(sealed, key); err != nil {
 		return nil, errors.New("the sealed options are not the JSON that they should be")
 	}
 	var open struct {
 		Cipher string `json:"cipher"`
 		Hmac   []byte `json:"hmac"`
 	}
-	if err := json.Unmarshal(public, &open); err != nil {
+	if err := unmarshal(public, &open); err != nil {
 		return nil, fmt.Errorf("the public options: %w", err)
 	}
 	if open.Cipher != "AES_256_CTR_HMAC_SHA256" {

@@ -122,8 +122,33 @@ func annotationsOf(payload []byte) (map[string]string, error) {
 			Annotations map[string]string `json:"annotations"`
 		}
 	}
-	err := json.Unmarshal(value, &document)
+	err := unmarshal(value, &document)
 	return document.Descriptor.Annotations, err
+}
+
+// unmarshal refuses what is nested deeper than anything here is. Go's reader goes down 10,000
+// levels, and the stack that a guest has ends before.
+func unmarshal(document []byte, into any) error {
+	const deepest = 64
+	depth, inString, escaped := 0, false, false
+	for _, c := range document {
+		switch {
+		case escaped:
+			escaped = false
+		case inString:
+			escaped, inString = c == '\\', c != '"'
+		case c == '"':
+			inString = true
+		case c == '{' || c == '[':
+			depth++
+		case c == '}' || c == ']':
+			depth--
+		}
+		if depth > deepest {
+			return errors.New("JSON that is nested too deeply")
+		}
+	}
+	return json.Unmarshal(document, into)
 }
 
 // privateKeys gathers the RSA and EC keys of the files in a directory. A file that is no key is

@@ -478,6 +478,11 @@ fn garbage_in_a_payload(subject: &Subject) -> Result<()> {
         let payload = good.clone().annotation(subject.guest.annotation, keys).bytes();
         subject.refuses("keys", &payload, "").with_context(|| format!("keys {keys:.40}"))?;
     }
+    let deep = Base64::encode_string("[".repeat(200_000).as_bytes());
+    for annotation in [subject.guest.annotation, PUBLIC_OPTIONS] {
+        let payload = good.clone().annotation(annotation, &deep).bytes();
+        subject.refuses("keys", &payload, "").context("depth")?;
+    }
     let options = [
         json!("no object"),
         json!({}),
