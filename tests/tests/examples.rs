@@ -2,6 +2,7 @@
 //! plain `wasmtime run`, and installed for the decoder.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::OnceLock;
@@ -78,6 +79,8 @@ fn main() -> ExitCode {
         command.args(["--payload", "/here/payload"]);
         outcome(&fed(command, &[&fixture.encrypted])?).is_silent_success(&fixture.plain)
     });
+    let needs = [Tool::Jwcrypto, Tool::Wasmtime, Tool::Umoci, Tool::Openssl];
+    suite.case("page", &needs, commands_of_the_page);
     suite.run()
 }
 
@@ -518,4 +521,27 @@ fn vectors() -> Result<()> {
     command.arg("run").arg(example("c-vectors")?);
     ensure!(output(&mut command)?.is_empty());
     Ok(())
+}
+
+/// What stands in docs/write-a-guest.md works when it is pasted into an empty directory.
+fn commands_of_the_page() -> Result<()> {
+    let page = fs::read_to_string(workspace().join("docs/write-a-guest.md"))?;
+    let blocks = page.split("```sh\n").skip(1);
+    let blocks: Vec<_> = blocks.filter_map(|rest| Some(rest.split_once("```")?.0)).collect();
+    ensure!(blocks.len() >= 6, "the page has {} blocks of commands", blocks.len());
+    // `!` is no failure to `sh -e`.
+    let lines = blocks.concat().lines().fold(String::new(), |script, line| {
+        script + line + if line.starts_with("! ") { " || exit 1\n" } else { "\n" }
+    });
+    let place = TempDir::with_prefix("keycell-examples-")?;
+    let (clone, empty) = (place.path().join("clone"), place.path().join("empty"));
+    fs::create_dir_all(clone.join("target/tools"))?;
+    fs::create_dir(&empty)?;
+    let parent = |file: PathBuf| file.parent().map(Path::to_path_buf).context("a folder");
+    symlink(parent(dist("keycell")?)?, clone.join("dist"))?;
+    symlink(parent(Tool::Wasmtime.find()?)?, clone.join("target/tools/bin"))?;
+    symlink(workspace().join("examples").canonicalize()?, clone.join("examples"))?;
+    let mut command = Command::new("sh");
+    command.args(["-ec", &lines]).current_dir(&empty).env("KEYCELL", &clone);
+    output(&mut command).map(drop)
 }
