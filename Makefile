@@ -1,6 +1,7 @@
 # make          builds everything into dist/
 # make demo     shows the main job, and what the sandbox refuses
 # make test     runs every check; needs root (it starts containerd) and Debian's packages
+# make examples builds the guests in other languages under examples/ into dist/examples/
 # make fuzz     runs every fuzz target for FUZZ_SECONDS (60); needs nightly Rust and cargo-fuzz
 # make install  copies the programs to $(PREFIX)/bin
 # make clean    removes what was built
@@ -17,7 +18,7 @@ BUILD := $(CARGO) build --release --locked
 PORTABLE := RUSTFLAGS="$(REMAP)" $(BUILD) --package keycell-guest --bin decoder-portable \
             --no-default-features --target-dir target/portable
 
-.PHONY: all demo test fuzz lint install clean targets tools wasmtime
+.PHONY: all demo test examples fuzz lint install clean targets tools wasmtime
 
 all: targets
 	$(BUILD) --package ctd-decoder
@@ -52,7 +53,13 @@ demo: all tools
 	$(BUILD) --package keycell-hostile --bin probe
 	@tests/demo.sh
 
+# Not a part of `all`: nothing that is shipped needs a C or a Go compiler.
+examples:
+	@examples/install-tools.sh
+	@$(MAKE) --no-print-directory -C examples OUT=$(abspath $(DIST))/examples
+
 test: all tools wasmtime lint
+	$(MAKE) examples
 	$(CARGO) test --release --locked --package ocicrypt
 	$(CARGO) test --release --locked --package ctd-decoder
 	$(CARGO) test --release --locked --package keycell-broker
