@@ -1,6 +1,9 @@
 # make          builds everything into dist/
 # make demo     shows the main job, and what the sandbox refuses
 # make test     runs every check; needs root (it starts containerd) and Debian's packages
+# make deny     checks licences, sources and versions of all crates: deny.toml
+# make sbom     writes what each program is made of to dist/*.cdx.json (CycloneDX)
+# make reproduce  builds the guest again in another folder: the same bytes
 # make fuzz     runs every fuzz target for FUZZ_SECONDS (60); needs nightly Rust and cargo-fuzz
 # make install  copies the programs to $(PREFIX)/bin
 # make clean    removes what was built
@@ -17,7 +20,7 @@ BUILD := $(CARGO) build --release --locked
 PORTABLE := RUSTFLAGS="$(REMAP)" $(BUILD) --package keycell-guest --bin decoder-portable \
             --no-default-features --target-dir target/portable
 
-.PHONY: all demo test fuzz lint install clean targets tools wasmtime
+.PHONY: all demo test deny sbom reproduce fuzz lint install clean targets tools wasmtime
 
 all: targets
 	$(BUILD) --package ctd-decoder
@@ -52,12 +55,21 @@ demo: all tools
 	$(BUILD) --package keycell-hostile --bin probe
 	@tests/demo.sh
 
-test: all tools wasmtime lint
+test: all tools wasmtime lint deny sbom
 	$(CARGO) test --release --locked --package ocicrypt
 	$(CARGO) test --release --locked --package ctd-decoder
 	$(CARGO) test --release --locked --package keycell-broker
 	$(CARGO) test --release --locked --package keycell-hostile
 	$(CARGO) test --release --locked --package keycell-tests
+
+deny: tools
+	@tests/deny.sh
+
+sbom: all tools
+	@tests/sbom.sh
+
+reproduce: targets
+	@tests/reproduce.sh
 
 # Not a part of `test`: see docs/fuzzing.md.
 fuzz:
