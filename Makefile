@@ -78,6 +78,7 @@ fuzz:
 # Package by package: together, cargo would give each the features of all.
 lint: targets
 	$(CARGO) fmt --all --check
+	python3 tests/docs.py
 	$(CARGO) clippy --release --locked --package ocicrypt --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package ctd-decoder --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-broker --all-targets -- -D warnings

@@ -3,12 +3,18 @@
 
 #![forbid(unsafe_code)]
 
+pub mod host;
+pub mod provider;
+
 use std::convert::Infallible;
 use std::fmt::Display;
 
 use base64ct::{Base64, Encoding};
 use ocicrypt::keyring::KeyRing;
 use rand_core::{TryCryptoRng, TryRng};
+
+// Where the host's files look for them.
+pub use host::{args, contract, limits, streams};
 
 /// Characters that a text for the operator may have: what is longer lets hostile bytes through.
 const LONGEST_TEXT: usize = 16 * 1024;

@@ -12,6 +12,7 @@ pub mod artefact;
 pub mod broker;
 pub mod brokered;
 pub mod cipher;
+pub mod cleaned;
 pub mod contract;
 pub mod deadline;
 pub mod descriptors;
@@ -23,6 +24,7 @@ pub mod ledger;
 pub mod limits;
 pub mod linger;
 pub mod message;
+pub mod record;
 pub mod steps;
 pub mod streams;
 
