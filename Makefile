@@ -34,6 +34,7 @@ all: targets
 	cp target/portable/wasm32-wasip2/release/decoder-portable.wasm $(DIST)/decoder-portable.wasm
 	cp target/portable/wasm32-wasip1/release/decoder-portable.wasm $(DIST)/decoder-portable-core.wasm
 	@ls -l $(DIST)
+	@cd $(DIST) && sha256sum decoder.wasm
 
 # The toolchain that rust-toolchain.toml names may be there without its WebAssembly targets.
 targets:
