@@ -46,4 +46,4 @@ for path in sorted((ROOT / "host/src").rglob("*.rs")):
     if (file := str(path.relative_to(ROOT))) not in listed:
         faults.append(f"docs/architecture.md: `{file}` is not in the reading guide")
 
-sys.exit("\n".join(faults))
+sys.exit("\n".join(faults) if faults else 0)
