@@ -222,6 +222,9 @@ tree = [bytes([2, 0]), bytes([0, 2]), bytes([4, 5, 1, 1]), bytes([6, 6, 3]), byt
 for count in range(1, len(tree) + 1):
     seed("keys_tree", count, b"".join(tree[:count]))
 
+for path in sorted((ROOT / "tests/cmd/fixtures/config").glob("*.toml")):
+    seed("config", path.name, path.read_bytes())
+
 # What was found once.
 for path in sorted(COMMITTED.glob("*/*")):
     seed(path.parent.name, f"found-{path.name}", path.read_bytes())

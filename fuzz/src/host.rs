@@ -5,6 +5,8 @@
 
 #[path = "../../host/src/cleaned.rs"]
 pub mod cleaned;
+#[path = "../../host/src/config.rs"]
+pub mod config;
 #[path = "../../host/src/ledger.rs"]
 pub mod ledger;
 #[path = "../../host/src/limits.rs"]
@@ -22,6 +24,12 @@ pub mod args {
 }
 
 pub mod contract {
+    /// As wasmtime generates it from `wit/decoder.wit`, as far as texts go.
+    pub struct Failure {
+        pub message: String,
+        pub hints: Vec<String>,
+    }
+
     /// As wasmtime generates it from `wit/decoder.wit`.
     pub struct LayerKey {
         pub cipher: String,
@@ -30,6 +38,20 @@ pub mod contract {
         pub hmac: Vec<u8>,
         pub digest: Option<String>,
         pub length: Option<u64>,
+    }
+}
+
+pub mod failures {
+    use super::contract::Failure;
+
+    /// As in `host/src/failures.rs`.
+    pub fn with_hint(message: impl Into<String>, hint: impl Into<String>) -> Failure {
+        Failure { message: message.into(), hints: vec![hint.into()] }
+    }
+
+    /// As there, but for the first letter.
+    pub fn plain(error: &std::io::Error) -> String {
+        error.kind().to_string()
     }
 }
 
