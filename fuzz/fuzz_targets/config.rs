@@ -3,8 +3,8 @@
 #![no_main]
 
 use clap::{Arg, ArgAction, Command};
-use keycell_fuzz::{OwnFile, tell};
 use keycell_fuzz::host::config::arguments;
+use keycell_fuzz::{OwnFile, tell};
 use libfuzzer_sys::fuzz_target;
 
 const FLAGS: [&str; 4] = ["decryption-keys-path", "cipher", "log", "config"];

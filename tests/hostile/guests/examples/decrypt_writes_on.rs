@@ -1,6 +1,8 @@
 //! Writes a byte of its own among the plain ones, and after that goes on with what follows.
 
-use keycell_hostile_guests::{Failure, Fixture, InputStream, LayerKey, OutputStream, fixture, open};
+use keycell_hostile_guests::{
+    Failure, Fixture, InputStream, LayerKey, OutputStream, fixture, open,
+};
 
 struct WritesOn;
 
