@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -80,7 +81,12 @@ fn plant(keys: &Path, place: &Path, mut fields: Fields<'_>) -> bool {
         let path = here.join(name(&mut fields));
         // What cannot be made, because it is there already, is passed over.
         match fields.u8() % 8 {
-            0 | 1 => _ = fs::write(&path, format!("file {number}")).is_ok() || path.is_dir(),
+            0 | 1 => {
+                // Not through a link that was made before.
+                if let Ok(mut file) = fs::File::create_new(&path) {
+                    write!(file, "file {number}").expect("room for it");
+                }
+            }
             2 | 3 if depth < 12 && fs::create_dir(&path).is_ok() => {
                 here = path;
                 depth += 1;
