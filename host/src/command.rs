@@ -10,6 +10,7 @@ use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::args::{CipherSide, Job};
+use crate::broker::Broker;
 use crate::contract::Failure;
 use crate::failures::{Ending, broken_guest, foreign_guest, guest_failure, with_hint};
 use crate::installed::Guest;
@@ -20,7 +21,7 @@ use crate::limits::Limits;
 use crate::message::{self, Log};
 use crate::steps::{let_go, prepare, remember, trap_when_stalled};
 use crate::streams::{GuestLog, Sink, Source};
-use crate::{deadline, explain};
+use crate::{deadline, explain, walls};
 
 /// Runs the command. `Ok` only if it ended well and the books say so too.
 ///
@@ -35,23 +36,26 @@ pub async fn run(
     log: &Log,
 ) -> Result<(), Ending> {
     let of_keys = KeyPath { path: job.keys.as_deref(), is_missing: matches!(keys, Keys::Missing) };
-    let directory = match keys {
+    let directory = match &keys {
         Keys::NotConfigured | Keys::Missing => None,
-        Keys::Directory(path) => Some(path),
+        Keys::Directory(path) => Some(path.as_path()),
         Keys::Files(_) => return Err(a_single_file(&guest.name).into()),
         Keys::Sorted { .. } => return Err(with_tokens(&guest.name).into()),
     };
     let (engine, command) = prepare(guest)?;
     let command = CommandPre::new(command).map_err(|error| foreign_guest(&error))?;
     if job.explain {
-        message::say(&explain::command(directory.as_deref(), payload.len(), &limits));
+        message::say(&explain::command(directory, payload.len(), &limits));
     }
     let said = GuestLog::default();
     let ledger = Ledger::default();
     let source = Source::framed(ledger.clone(), payload);
     let sink = Sink::new(ledger.clone(), CipherSide::Guest);
-    let instance = Instance::for_command(&guest.name, directory.as_deref(), source, sink, &said);
+    let instance = Instance::for_command(&guest.name, directory, source, sink, &said);
     let instance = instance.map_err(|error| of_keys.cannot_be_opened(&error))?;
+    if limits.walls {
+        walls::before_guest("command", job, &keys, &Broker::none(), log)?;
+    }
     let mut store = instance.into_store(&engine);
     trap_when_stalled(&mut store, ledger.clone(), limits.stall_seconds);
     deadline::arm(limits.stall_seconds); // until it begins to read the layer

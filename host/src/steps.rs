@@ -21,7 +21,7 @@ use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::message::{self, Log};
 use crate::streams::{GuestLog, Sink, Source};
-use crate::{command, deadline, descriptors, explain, failures, limits};
+use crate::{command, deadline, descriptors, explain, failures, limits, walls};
 
 /// Decrypts the layer on standard input to standard output, with what was on descriptor 3.
 /// `embedded` is the guest where no other was chosen.
@@ -51,7 +51,10 @@ pub fn run(
             return command::run(job, &guest, payload, keys, limits, log).await;
         }
         let host = Host::start(&guest, limits)?;
+        let walls = limits.walls.then(|| walls::before_guest("unwrap", job, &keys, &broker, log));
+        let walls = walls.transpose()?;
         let key = host.unwrap(job, payload, keys, broker, log).await?;
+        walls.map(|walls| walls::before_layer(walls, job)).transpose()?;
         host.decrypt(job, key, log).await
     })
 }
