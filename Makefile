@@ -1,6 +1,7 @@
 # make          builds everything into dist/
 # make demo     shows the main job, and what the sandbox refuses
 # make test     runs every check; needs root (it starts containerd) and Debian's packages
+# make examples builds the guests in other languages under examples/ into dist/examples/
 # make deny     checks licences, sources and versions of all crates: deny.toml
 # make sbom     writes what each program is made of to dist/*.cdx.json (CycloneDX)
 # make reproduce  builds the guest again in another folder: the same bytes
@@ -20,7 +21,7 @@ BUILD := $(CARGO) build --release --locked
 PORTABLE := RUSTFLAGS="$(REMAP)" $(BUILD) --package keycell-guest --bin decoder-portable \
             --no-default-features --target-dir target/portable
 
-.PHONY: all demo test deny sbom reproduce fuzz lint install clean targets tools wasmtime
+.PHONY: all demo test examples deny sbom reproduce fuzz lint install clean targets tools wasmtime
 
 all: targets
 	$(BUILD) --package ctd-decoder
@@ -56,9 +57,15 @@ demo: all tools
 	$(BUILD) --package keycell-hostile --bin probe
 	@tests/demo.sh
 
-test: all tools wasmtime lint deny sbom
+# Not a part of `all`: nothing that is shipped needs a C or a Go compiler.
+examples:
+	@examples/install-tools.sh
+	@$(MAKE) --no-print-directory -C examples OUT=$(abspath $(DIST))/examples
+
+test: all tools wasmtime lint examples deny sbom
 	$(CARGO) test --release --locked --package ocicrypt
 	$(CARGO) test --release --locked --package ctd-decoder
+	$(CARGO) test --release --locked --package keycell-walls
 	$(CARGO) test --release --locked --package keycell-broker
 	$(CARGO) test --release --locked --package keycell-hostile
 	$(CARGO) test --release --locked --package keycell-tests
@@ -82,6 +89,7 @@ lint: targets
 	python3 tests/docs.py
 	$(CARGO) clippy --release --locked --package ocicrypt --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package ctd-decoder --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked --package keycell-walls --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-broker --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-hostile --all-targets -- -D warnings

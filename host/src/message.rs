@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -55,6 +56,20 @@ impl Log {
             }),
         };
         opened.unwrap_or(Self::Nowhere)
+    }
+
+    /// Where it is written to.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::System(socket) => Some(socket.as_fd()),
+            Self::File(file) => Some(file.as_fd()),
+            Self::Nowhere => None,
+        }
+    }
+
+    /// Whether it is a file that the operator named.
+    pub fn is_file(&self) -> bool {
+        matches!(self, Self::File(_))
     }
 
     /// Remembers `text`, a line each.
