@@ -16,8 +16,8 @@ def make():
     descriptor = LAYER.descriptor(NAME, [b"what the provider wrapped"])
 
     def case(name, why, script, level="must", expect=None, config=None, rule=PROTOCOL, of=descriptor):
-        config = config or {"key-providers": {"vault": {"cmd": {"path": "{around}/provider", "args": ["--node", "one"]}}}}
-        around = {"provider": {"program": family.file(f"provider-{name.replace('/', '-')}", b"#!/bin/sh\n" + script.encode())},
+        config = config or {"key-providers": {"vault": {"cmd": {"path": "/bin/sh", "args": ["{around}/provider", "--node", "one"]}}}}
+        around = {"provider": family.file(f"provider-{name.replace('/', '-')}", script.encode()),
                   "providers.json": {"template": family.file(f"config-{name.replace('/', '-')}", json.dumps(config).encode())}}
         call = {"around": around, "env": {"OCICRYPT_KEYPROVIDER_CONFIG": "{around}/providers.json"}}
         family.case(name, why, rule, level, expect or LAYER.plainly(), layer, payload(of), {}, HAND, call)
@@ -37,6 +37,6 @@ def make():
                                ("killed", "a provider that is killed", "cat >/dev/null\nkill -9 $$\n")):
         case(f"bad/{name}", f"{what}: nothing is decrypted", script, expect=NOTHING)
     case("bad/missing-program", "a provider that is not there", "", expect=NOTHING, config={"key-providers": {"vault": {"cmd": {"path": "{around}/nothing"}}}})
-    case("bad/not-configured", "a provider of which the configuration says nothing", "cat >/dev/null\n" + said, expect=NOTHING, config={"key-providers": {"other": {"cmd": {"path": "{around}/provider"}}}})
+    case("bad/not-configured", "a provider of which the configuration says nothing", "cat >/dev/null\n" + said, expect=NOTHING, config={"key-providers": {"other": {"cmd": {"path": "/bin/sh", "args": ["{around}/provider"]}}}})
     case("bad/configuration-is-no-json", "a configuration that is no JSON", "cat >/dev/null\n" + said, expect=NOTHING, config="hello")
     return family
