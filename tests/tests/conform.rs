@@ -259,12 +259,15 @@ fn mistakes() -> Result<()> {
     fs::write(&list, "jwe/no-such-case\n")?;
     let broken = place.path().join("broken.json");
     fs::write(&broken, "{\"family\":1}")?;
+    let empty = place.path().join("empty");
+    fs::create_dir(&empty)?;
     let guest = place.path().join("guest.wasm");
     fs::write(&guest, "\0asm")?;
-    let (list, broken, guest) = (list.display(), broken.display(), guest.display());
+    let [list, broken, empty, guest] =
+        [list, broken, empty, guest].map(|path| path.display().to_string());
     for (line, words) in [
         ("/nowhere/decoder", "cannot find `/nowhere/decoder`"),
-        ("/", "is no program"),
+        ("/", "`/` is no program"),
         ("/bin/true --filter no-such-word", "no case has a name with `no-such-word`"),
         (
             "/bin/true --known no-such-list",
@@ -275,11 +278,13 @@ fn mistakes() -> Result<()> {
             "1 known failures are names of no case, `jwe/no-such-case` the first",
         ),
         (&format!("/bin/true --cases {broken}"), "is no file of cases: invalid type"),
+        (&format!("/bin/true --cases {empty}"), "holds no `.json` file with cases"),
         ("/bin/true --cases /nowhere", "cannot read `/nowhere`"),
         (
             &format!("{guest} --wasmtime /nowhere/wasmtime"),
             "cannot start `/nowhere/wasmtime`, which runs guests",
         ),
+        (&format!("{guest} --wasmtime /bin/false"), "`/bin/false --version` fails"),
     ] {
         let output = keycell(&["conform"])?.args(line.split(' ')).output()?;
         let said = String::from_utf8(output.stderr)?;
