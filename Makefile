@@ -92,6 +92,7 @@ lint: targets
 	$(CARGO) clippy --release --locked --package keycell-walls --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-broker --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked --package keycell-guest-store --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-hostile --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-tests --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-broker-protocol --all-targets -- -D warnings

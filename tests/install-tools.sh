@@ -22,6 +22,7 @@ need gpg gpg
 need busybox-static busybox
 need softhsm2 softhsm2-util
 need opensc pkcs11-tool
+need minisign minisign
 need gcc cc
 python3 -c 'import jwcrypto' 2>/dev/null || missing="$missing python3-jwcrypto"
 need util-linux unshare nsenter mount setpriv

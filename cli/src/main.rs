@@ -8,6 +8,7 @@ mod conform;
 mod decrypt;
 mod encrypt;
 mod failure;
+mod guest;
 mod inspect;
 mod keys;
 mod layout;
@@ -42,6 +43,8 @@ enum Verb {
     Decrypt(decrypt::Arguments),
     /// List the layers of an image, and for whom the encrypted ones are
     Inspect(inspect::Arguments),
+    /// Install guests that `ctd-decoder` may run beside its own, and look after them
+    Guest(guest::Arguments),
     /// List the private keys in files, with the fingerprints that `ctd-decoder` prints
     Keys {
         /// Files such as those in the keys directory
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Verb::Encrypt(arguments) => encrypt::run(arguments),
         Verb::Decrypt(arguments) => decrypt::run(arguments),
         Verb::Inspect(arguments) => inspect::run(&arguments),
+        Verb::Guest(arguments) => guest::run(&arguments),
         Verb::Keys { files } => keys::list(&files),
         Verb::Payload { image, layer, output } => payload::write(&image, layer, &output),
         // Its exit code 1 is a verdict on the target.
