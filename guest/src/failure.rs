@@ -149,13 +149,7 @@ const NOT_OURS: &str = "containerd passes the payload of a stream processor whos
 
 impl From<LayerError> for Failure {
     fn from(error: LayerError) -> Self {
-        let hint = match error {
-            LayerError::DigestMismatch => {
-                "whoever encrypted this image sealed another layer's digest: have it encrypted again"
-            }
-            _ => "remove the image and pull it again",
-        };
-        Self::new(error.to_string(), hint)
+        Self::new(error.to_string(), "remove the image and pull it again")
     }
 }
 

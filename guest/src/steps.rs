@@ -49,7 +49,7 @@ pub fn passed_over(skipped: &[Skipped]) -> String {
 }
 
 /// Decrypts `source` into `sink` here, without the host's cipher. The last 64 KiB are written
-/// only after HMAC and digest have verified.
+/// only after the HMAC has verified.
 ///
 /// # Errors
 /// A layer that is not genuine, or a stream that fails.

@@ -64,7 +64,7 @@ pub fn checked(key: &LayerKey) -> Result<layer::LayerKey, layer::LayerError> {
     Ok(key.with_length(*length))
 }
 
-/// The plain layer, whose tail appears only when HMAC and digest have verified.
+/// The plain layer, whose tail appears only when the HMAC has verified.
 struct Plain {
     reader: PlainReader<Stdin>,
     /// What is left of the chunk that was given out last.

@@ -77,10 +77,6 @@ fn stream_failure(fault: Fault) -> Failure {
             format!("{error}: nothing complete was written"),
             "remove the image and pull it again",
         ),
-        Fault::Layer(error @ LayerError::DigestMismatch) => with_hint(
-            error.to_string(),
-            "whoever encrypted this image sealed another layer's digest: have it encrypted again",
-        ),
         Fault::Layer(error) => broken_guest("decrypt", &error.to_string()),
         Fault::Altered => broken_guest("decrypt", "it wrote other bytes than the cipher gave out"),
         Fault::TooMuch => broken_guest("decrypt", "it wrote more bytes than it was given"),

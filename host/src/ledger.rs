@@ -20,7 +20,7 @@ pub struct Ledger(Arc<Mutex<Books>>);
 pub struct Books {
     /// The cipher was opened.
     pub opened: bool,
-    /// HMAC and digest were right, and the guest has seen the end of the stream.
+    /// The HMAC was right, and the guest has seen the end of the stream.
     pub drained: bool,
     /// The whole of standard input was read (by a guest that decrypts itself).
     pub source_ended: bool,

@@ -1,7 +1,11 @@
 //! The layer cipher: AES-256-CTR with HMAC-SHA256 over the ciphertext (encrypt-then-MAC).
 //!
 //! One [`LayerKey`] opens one layer. [`PlainReader`] turns a reader of ciphertext into chunks of
-//! plaintext and holds back the tail until everything has verified.
+//! plaintext and holds back the tail until the HMAC has verified.
+//!
+//! The digest that is sealed with a key is not compared with the plain layer, as Go ctd-decoder
+//! does not: it is that of the blob before it was compressed where skopeo, podman and buildah
+//! compress and encrypt in one go, as they do with every layer from a local store.
 
 #[cfg(feature = "encrypt")]
 mod encryptor;
@@ -12,7 +16,7 @@ use aes::Aes256;
 use ctr::Ctr128BE;
 use ctr::cipher::{KeyIvInit, StreamCipher};
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -52,9 +56,6 @@ pub enum LayerError {
     /// to another key.
     #[error("the layer does not match its HMAC")]
     HmacMismatch,
-    /// The HMAC is right, but the plain layer is not the one whose digest was sealed.
-    #[error("the decrypted layer does not match the digest that was sealed with its key")]
-    DigestMismatch,
     /// More ciphertext follows than the layer has.
     #[error("the layer is longer than the {length} bytes that its descriptor gives it")]
     TooLong {
@@ -80,7 +81,7 @@ pub struct LayerKey {
 
 impl LayerKey {
     /// Checks the parts of a layer key: the name of the cipher, 32 bytes of key, 16 bytes of
-    /// nonce, 32 bytes of HMAC, and the digest of the plain layer (`sha256:…`) if one was sealed.
+    /// nonce, 32 bytes of HMAC, and the digest (`sha256:…`) if one was sealed.
     ///
     /// # Errors
     /// [`LayerError::UnknownCipher`], [`LayerError::WrongLength`], [`LayerError::MalformedDigest`].
@@ -130,7 +131,8 @@ impl LayerKey {
         &self.hmac
     }
 
-    /// The digest of the plain layer in its text form, if one was sealed.
+    /// The digest that was sealed, in its text form: of the plain layer, or of what it was before it
+    /// was compressed.
     pub fn digest(&self) -> Option<String> {
         self.digest.as_ref().map(Digest::to_text)
     }
@@ -144,7 +146,7 @@ impl LayerKey {
     }
 }
 
-/// A digest of a plain layer, as the OCI image specification writes it.
+/// A digest, as the OCI image specification writes it.
 #[derive(Clone, PartialEq, Eq)]
 struct Digest {
     kind: DigestKind,
@@ -182,39 +184,6 @@ impl Digest {
     }
 }
 
-/// The running digest of the plain layer.
-enum Hasher {
-    Sha256(Sha256),
-    Sha384(Sha384),
-    Sha512(Sha512),
-}
-
-impl Hasher {
-    fn new(kind: DigestKind) -> Self {
-        match kind {
-            DigestKind::Sha256 => Self::Sha256(Sha256::new()),
-            DigestKind::Sha384 => Self::Sha384(Sha384::new()),
-            DigestKind::Sha512 => Self::Sha512(Sha512::new()),
-        }
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Sha256(hasher) => hasher.update(bytes),
-            Self::Sha384(hasher) => hasher.update(bytes),
-            Self::Sha512(hasher) => hasher.update(bytes),
-        }
-    }
-
-    fn finish(self) -> Vec<u8> {
-        match self {
-            Self::Sha256(hasher) => hasher.finalize().to_vec(),
-            Self::Sha384(hasher) => hasher.finalize().to_vec(),
-            Self::Sha512(hasher) => hasher.finalize().to_vec(),
-        }
-    }
-}
-
 /// Decrypts a layer in pieces of any size and tells at the end whether it was genuine.
 ///
 /// What [`Decryptor::update`] yields is unverified until [`Decryptor::finish`] returned `Ok`:
@@ -223,7 +192,6 @@ pub struct Decryptor {
     cipher: Ctr128BE<Aes256>,
     mac: Hmac<Sha256>,
     expected_hmac: [u8; 32],
-    digest: Option<(Hasher, Digest)>,
 }
 
 impl Decryptor {
@@ -234,47 +202,37 @@ impl Decryptor {
             mac: <Hmac<Sha256> as KeyInit>::new_from_slice(&*key.key)
                 .expect("HMAC takes a key of any length"),
             expected_hmac: key.hmac,
-            digest: key.digest.clone().map(|digest| (Hasher::new(digest.kind), digest)),
         }
     }
 
     /// Authenticates `buffer` as ciphertext and decrypts it in place.
     pub fn update(&mut self, buffer: &mut [u8]) {
-        // In pieces that stay in the first-level cache, so that three passes cost one read.
+        // In pieces that stay in the first-level cache, so that two passes cost one read.
         for piece in buffer.chunks_mut(8 * 1024) {
             self.mac.update(piece);
             self.cipher.apply_keystream(piece);
-            if let Some((hasher, _)) = &mut self.digest {
-                hasher.update(piece);
-            }
         }
     }
 
-    /// Compares HMAC and digest, in constant time, with what the layer key demands.
+    /// Compares the HMAC, in constant time, with the one that the layer key demands.
     ///
     /// # Errors
-    /// [`LayerError::HmacMismatch`], [`LayerError::DigestMismatch`].
+    /// [`LayerError::HmacMismatch`].
     pub fn finish(self) -> Result<(), LayerError> {
         let found = self.mac.finalize().into_bytes();
         if !bool::from(found.as_slice().ct_eq(&self.expected_hmac)) {
             return Err(LayerError::HmacMismatch);
         }
-        if let Some((hasher, expected)) = self.digest
-            && !bool::from(hasher.finish().ct_eq(&expected.value))
-        {
-            return Err(LayerError::DigestMismatch);
-        }
         Ok(())
     }
 }
 
-/// Plaintext of a layer, in chunks, of which at least the last 64 KiB appear only after HMAC and
-/// digest have verified. A layer that fails therefore never comes out whole, and one of up to
-/// 64 KiB does not come out at all.
+/// Plaintext of a layer, in chunks, of which at least the last 64 KiB appear only after the HMAC has
+/// verified. A layer that fails therefore never comes out whole, and one of up to 64 KiB does not
+/// come out at all.
 ///
-/// Go ctd-decoder holds back 10 KiB, never checks the digest, and writes a genuine layer whole
-/// when bytes were appended to it; Keycell holds back 64 KiB, checks the digest, and stops at the
-/// length of the layer.
+/// Go ctd-decoder holds back 10 KiB, and writes a genuine layer whole when bytes were appended to
+/// it; Keycell holds back 64 KiB, and stops at the length of the layer.
 pub struct PlainReader<R> {
     source: R,
     /// `None` once the end of the ciphertext was reached.
@@ -342,7 +300,7 @@ impl<R: Read> PlainReader<R> {
         Ok(self.held.take().or_else(|| self.tail.take()))
     }
 
-    /// Whether HMAC and digest have verified.
+    /// Whether the HMAC has verified.
     pub fn is_verified(&self) -> bool {
         self.decryptor.is_none() && !self.failed
     }

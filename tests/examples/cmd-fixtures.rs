@@ -97,10 +97,7 @@ impl Payloads<'_> {
         write("two-nonces", |sealed| {
             sealed.public["cipheroptions"]["nonce"] = Base64::encode_string(&[0; 16]).into();
         })?;
-        write("malformed-digest", |sealed| sealed.private["digest"] = "sha256:0".into())?;
-        write("other-digest", |sealed| {
-            sealed.private["digest"] = format!("sha256:{}", "0".repeat(64)).into();
-        })
+        write("malformed-digest", |sealed| sealed.private["digest"] = "sha256:0".into())
     }
 
     /// Wrapped keys that no key opens.

@@ -50,18 +50,9 @@ pub(crate) fn add(cases: &mut Cases) {
         refused(|sealed| sealed.public["cipheroptions"] = nonce(16), &["nonce", "sealed"])
     });
 
+    // podman, buildah and skopeo seal that of the layer before they compress it.
     cases.case("digest/of-another-layer", || {
-        for length in [10, 65_536, 65_537, 131_072, 1 << 20] {
-            let node = Node::new()?;
-            let mut sealed = Sealed::of_length(length);
-            sealed.private["digest"] = format!("sha256:{}", "0".repeat(64)).into();
-            for side in ["host", "guest"] {
-                let outcome = node.decoder(&sealed)?.arg("--cipher").arg(side).run()?;
-                withheld(&outcome, &sealed.plain)?;
-                anyhow::ensure!(outcome.error()?.contains("digest"), "{}", outcome.stderr);
-            }
-        }
-        Ok(())
+        opens(|sealed| sealed.private["digest"] = format!("sha256:{}", "0".repeat(64)).into())
     });
     cases.case("digest/malformed", || {
         let upper = format!("sha256:{}", "A".repeat(64));
