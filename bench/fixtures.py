@@ -117,8 +117,9 @@ def key(work, kind):
         shutil.rmtree(home, ignore_errors=True)
         home.mkdir(mode=0o700)
         gpg = ["gpg", "--homedir", home, "--batch", "--quiet", "--passphrase", "", "--pinentry-mode", "loopback"]
-        subprocess.run([*gpg, "--quick-generate-key", "bench@example.org", "rsa2048", "default", "never"],
-                       check=True, stderr=subprocess.DEVNULL)
+        subprocess.run([*gpg, "--generate-key"], check=True, text=True, stderr=subprocess.DEVNULL,
+                       input="%no-protection\nKey-Type: RSA\nKey-Length: 2048\nSubkey-Type: RSA\n"
+                             "Subkey-Length: 2048\nName-Email: bench@example.org\nExpire-Date: 0\n")
         with (made / "key.gpg").open("wb") as file:
             subprocess.run([*gpg, "--export-secret-keys"], check=True, stdout=file)
     elif kind == "pkcs7":
