@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use base64ct::{Base64, Encoding};
 use keycell_tests::jwe::Jwe;
-use keycell_tests::node::{Node, withheld};
+use keycell_tests::node::Node;
 use keycell_tests::sealed::{PUBLIC_OPTIONS, Sealed};
 use serde_json::{Value, json};
 
