@@ -75,7 +75,11 @@ pub fn unwrap_with<R: TryCryptoRng + ?Sized>(
         match result {
             Ok(key) => {
                 let key = key.with_length(payload.descriptor.length());
-                return Ok(if media_type::is_compressed(plain) { key.without_digest() } else { key });
+                return Ok(if media_type::is_compressed(plain) {
+                    key.without_digest()
+                } else {
+                    key
+                });
             }
             Err(failure) => failures.push(failure),
         }
