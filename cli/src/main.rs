@@ -4,6 +4,7 @@
 
 mod annotations;
 mod brokered;
+mod conform;
 mod decrypt;
 mod encrypt;
 mod failure;
@@ -62,6 +63,8 @@ enum Verb {
         #[arg(long)]
         output: PathBuf,
     },
+    /// Judge a decoder: this one, a guest, or anyone's that speaks the protocol of `ctd-decoder`
+    Conform(conform::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -76,6 +79,13 @@ fn main() -> ExitCode {
         Verb::Guest(arguments) => guest::run(&arguments),
         Verb::Keys { files } => keys::list(&files),
         Verb::Payload { image, layer, output } => payload::write(&image, layer, &output),
+        // Its exit code 1 is a verdict on the target.
+        Verb::Conform(arguments) => {
+            return conform::run(&arguments).unwrap_or_else(|error| {
+                tell(&error);
+                ExitCode::from(2)
+            });
+        }
     };
     match done {
         Ok(text) => {
@@ -83,11 +93,15 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("keycell: error: {error:#}");
-            for hint in error.downcast_ref::<Advice>().iter().flat_map(|advice| &advice.hints) {
-                eprintln!("hint: {hint}");
-            }
+            tell(&error);
             ExitCode::FAILURE
         }
+    }
+}
+
+fn tell(error: &anyhow::Error) {
+    eprintln!("keycell: error: {error:#}");
+    for hint in error.downcast_ref::<Advice>().iter().flat_map(|advice| &advice.hints) {
+        eprintln!("hint: {hint}");
     }
 }

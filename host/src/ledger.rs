@@ -81,8 +81,8 @@ impl Books {
         self.fault.is_some()
     }
 
-    /// After a fault nothing comes out any more, not even what would be right: it would stand
-    /// behind a gap.
+    /// After a fault nothing is given out or comes out any more, not even what would be right: it
+    /// would stand behind a gap.
     fn is_sound(&self) -> Result<(), Faulty> {
         if self.is_faulty() { Err(Faulty) } else { Ok(()) }
     }
@@ -95,8 +95,9 @@ impl Books {
     /// The cipher gives out `bytes`.
     ///
     /// # Errors
-    /// Where the guest holds too much already.
+    /// Where the guest holds too much already, or something went wrong.
     pub fn release(&mut self, bytes: &Bytes) -> Result<(), Faulty> {
+        self.is_sound()?;
         if self.outstanding_bytes + bytes.len() > limits::OUTSTANDING {
             self.fault(Fault::Hoarding);
             return Err(Faulty);
@@ -282,7 +283,7 @@ mod tests {
     fn after_a_fault_nothing_is_accepted() {
         let (mut books, chunks) = books();
         assert!(books.claim(&Bytes::from_static(b"first!")).is_err());
-        assert!(books.claim(&chunks[1]).is_err());
+        assert!(books.claim(&chunks[1]).is_err() && books.release(&chunks[1]).is_err());
         let mut books = Books { read: 4, ..Books::default() };
         assert!(books.allow(5).is_err() && books.allow(4).is_err());
     }

@@ -114,6 +114,12 @@ impl LayerKey {
         Self { length, ..self }
     }
 
+    /// Without the digest of the plain layer: the HMAC alone decides.
+    #[must_use]
+    pub fn without_digest(self) -> Self {
+        Self { digest: None, ..self }
+    }
+
     /// The length of the layer in bytes, if it is known.
     pub fn length(&self) -> Option<u64> {
         self.length
