@@ -31,6 +31,7 @@ pub mod record;
 pub mod steps;
 pub mod streams;
 pub mod walls;
+mod wasip1;
 
 use std::process::ExitCode;
 

@@ -173,7 +173,7 @@ impl Host {
 /// # Errors
 /// A guest for another engine, or one that imports what no guest is granted.
 pub fn prepare(guest: &Guest) -> Result<(Engine, InstancePre<Instance>), Failure> {
-    let (engine, component) = guest.load()?;
+    let (engine, component) = guest.component()?;
     deadline::start(&engine).map_err(|error| broken_host(error.into()))?;
     let linker: Linker<Instance> = instance::linker(&engine).map_err(broken_host)?;
     let guest = linker.instantiate_pre(&component).map_err(|error| foreign_guest(&error))?;

@@ -67,9 +67,7 @@ pub fn show(arguments: &Show) -> Result<String> {
     if arguments.json {
         return Ok(record.to_json());
     }
-    let mut text = String::new();
-    writeln!(text, "`{}`: a {}", record.name, record.kind)?;
-    Ok(text + &described(&record)?)
+    described(&record)
 }
 
 fn line(default: &str, name: &str, said: &str) -> String {
