@@ -36,7 +36,7 @@ impl unwrapping::Guest for Decoder {
             key: key.key().to_vec(),
             nonce: key.nonce().to_vec(),
             hmac: key.hmac().to_vec(),
-            digest: key.digest(),
+            digest: key.compared_digest(),
             length: key.length(),
         })
     }

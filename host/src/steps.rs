@@ -207,7 +207,7 @@ fn record(key: &layer::LayerKey) -> LayerKey {
         key: key.key().to_vec(),
         nonce: key.nonce().to_vec(),
         hmac: key.hmac().to_vec(),
-        digest: key.digest(),
+        digest: key.compared_digest(),
         length: key.length(),
     }
 }

@@ -43,6 +43,11 @@ pub fn plain(encrypted: &str) -> Result<&'static str, UnsupportedMediaType> {
         .ok_or_else(|| UnsupportedMediaType { media_type: printable(encrypted) })
 }
 
+/// Whether a plain layer of this media type is compressed.
+pub(crate) fn is_compressed(plain: &str) -> bool {
+    plain.ends_with("gzip") || plain.ends_with("zstd")
+}
+
 /// The media type of the encrypted form of a layer that has the media type `plain`: what
 /// [`plain()`] undoes. None if it is encrypted already, or no media type of a layer.
 #[cfg(feature = "encrypt")]
