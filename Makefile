@@ -1,6 +1,8 @@
 # make          builds everything into dist/
 # make demo     shows the main job, and what the sandbox refuses
 # make test     runs every check; needs root (it starts containerd) and Debian's packages
+# make bench    measures the decoder and its peers; CTD_PEER names Go's, BENCH_QUICK=1 is shorter
+# make guard    counts the decoder's instructions, against bench/instructions.json
 # make fuzz     runs every fuzz target for FUZZ_SECONDS (60); needs nightly Rust and cargo-fuzz
 # make install  copies the programs to $(PREFIX)/bin
 # make clean    removes what was built
@@ -17,7 +19,7 @@ BUILD := $(CARGO) build --release --locked
 PORTABLE := RUSTFLAGS="$(REMAP)" $(BUILD) --package keycell-guest --bin decoder-portable \
             --no-default-features --target-dir target/portable
 
-.PHONY: all demo test fuzz lint install clean targets tools wasmtime
+.PHONY: all demo test bench guard guard-write fuzz lint install clean targets tools wasmtime
 
 all: targets
 	$(BUILD) --package ctd-decoder
@@ -58,6 +60,16 @@ test: all tools wasmtime lint
 	$(CARGO) test --release --locked --package keycell-broker
 	$(CARGO) test --release --locked --package keycell-hostile
 	$(CARGO) test --release --locked --package keycell-tests
+
+# Not a part of `test`: times on a shared machine prove nothing. See docs/performance.md.
+bench: all tools
+	@bench/bench.py
+
+guard: tools
+	@bench/instructions.py
+
+guard-write: tools
+	@bench/instructions.py --write
 
 # Not a part of `test`: see docs/fuzzing.md.
 fuzz:

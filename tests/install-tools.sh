@@ -23,6 +23,9 @@ need busybox-static busybox
 need softhsm2 softhsm2-util
 need opensc pkcs11-tool
 need gcc cc
+# Measurements: the peak of a child's memory, and instructions.
+need time time
+need valgrind valgrind
 python3 -c 'import jwcrypto' 2>/dev/null || missing="$missing python3-jwcrypto"
 need util-linux unshare nsenter mount setpriv
 # gRPC's own implementation, to test key providers against.
