@@ -2,30 +2,35 @@
 //! and decides itself whether the layer came out right.
 //!
 //! It parses nothing that an image or a key file says: payload and keys pass through as bytes.
-//! The way of one layer: [`args`], [`config`] and [`descriptors`] take what containerd gave, [`steps`] runs
-//! the guest's two steps with the grants of [`instance`], [`broker`] asks providers and tokens,
-//! [`cipher`] decrypts, [`ledger`] keeps
-//! the books that decide, and [`message`] is all that is ever said.
+//! The way of one layer: [`args`], [`config`] and [`descriptors`] take what containerd gave,
+//! [`walls`] are the operating system's, [`steps`] runs the guest's two steps with the grants of
+//! [`instance`], [`broker`] asks providers and tokens, [`cipher`] decrypts, [`ledger`] keeps the
+//! books that decide, and [`message`] is all that is ever said.
 
 pub mod args;
 pub mod artefact;
 pub mod broker;
 pub mod brokered;
 pub mod cipher;
+pub mod cleaned;
+pub mod command;
 pub mod config;
 pub mod contract;
 pub mod deadline;
 pub mod descriptors;
 pub mod explain;
 pub mod failures;
+pub mod installed;
 pub mod instance;
 pub mod keys;
 pub mod ledger;
 pub mod limits;
 pub mod linger;
 pub mod message;
+pub mod record;
 pub mod steps;
 pub mod streams;
+pub mod walls;
 
 use std::process::ExitCode;
 
@@ -45,6 +50,7 @@ pub fn main(guest: &Artefact) -> ExitCode {
 /// [`main`] with other limits: for tests, which do not wait for half a minute.
 pub fn main_within(guest: &Artefact, limits: Limits) -> ExitCode {
     message::speak_on_panic();
+    let _ = keycell_walls::memory::no_dump(); // the payload may hold keys; told of later
     let job = match args::parse(std::env::args_os()) {
         Ok(args::Request::Decrypt(job)) => job,
         Ok(args::Request::Print(text)) => return message::print(&text),

@@ -5,6 +5,8 @@
 
 #[cfg(feature = "encrypt")]
 mod encryptor;
+mod keystream;
+mod witness;
 
 use std::io::{self, Read};
 
@@ -20,6 +22,8 @@ use crate::text::printable;
 
 #[cfg(feature = "encrypt")]
 pub use self::encryptor::Encryptor;
+pub use self::keystream::Keystream;
+pub use self::witness::Witness;
 
 /// The only layer cipher that the format defines, as its `cipher` member names it.
 pub const AES_256_CTR_HMAC_SHA256: &str = "AES_256_CTR_HMAC_SHA256";

@@ -11,8 +11,10 @@
 //! | [`node`] | a directory with one key, and what is expected of a decoder with it |
 //! | [`keys`] | private keys from openssl, in every file form |
 //! | [`gpg`] | OpenPGP keys from GnuPG |
+//! | [`guest`] | a guest of a few lines |
 //! | [`containerd`], [`cri`], [`registry`] | a containerd of the test's own, a client and a registry |
 //! | [`memo`] | what cases share, made once |
+//! | [`running`], [`tracing`] | a decoder that is stopped on its way, and what its memory holds |
 //! | [`suite`], [`tools`] | cases with names, the programs that they need, and skips with reasons |
 //!
 //! The binaries come from `dist/` beside the workspace (made by `make`) or from `KEYCELL_DIST`.
@@ -23,6 +25,7 @@ pub mod cri;
 pub mod decoder;
 mod descriptors;
 pub mod gpg;
+pub mod guest;
 pub mod image;
 pub mod jwe;
 pub mod keys;
@@ -32,9 +35,11 @@ pub mod node;
 pub mod outcome;
 pub mod payload;
 pub mod registry;
+pub mod running;
 pub mod sealed;
 pub mod suite;
 pub mod tools;
+pub mod tracing;
 
 use std::path::PathBuf;
 

@@ -219,6 +219,12 @@ fn decrypt_loops_at_the_end() -> Result<()> {
 }
 
 #[test]
+fn decrypt_writes_nothing() -> Result<()> {
+    let attack = attack("decrypt_writes_nothing").seconds(1);
+    attack.is_refused(&["`decrypt`: it did not end in time"])
+}
+
+#[test]
 fn decrypt_reads_nothing() -> Result<()> {
     let attack = attack("decrypt_reads_nothing").seconds(1);
     attack.is_refused(&["`decrypt`: it did not end in time"])
@@ -314,6 +320,7 @@ refused! {
     decrypt_skips_half: ["`decrypt`"];
     decrypt_drains_without_writing: ["`decrypt`"];
     decrypt_writes_other_bytes: ["other bytes than the cipher gave out"];
+    decrypt_writes_on: ["other bytes than the cipher gave out"];
     decrypt_reorders: ["other bytes than the cipher gave out"];
     decrypt_writes_more: ["more bytes than it was given"];
     decrypt_writes_first: ["more bytes than it was given"];
@@ -340,7 +347,18 @@ fn decrypt_reads_bytewise() -> Result<()> {
     attack.is_refused_with(LARGE, &["read the layer without writing it"])
 }
 
-// `--cipher guest`: every byte inside, so that the host knows no more than how many they are.
+// `--cipher guest`: every byte inside, and the host verifies beside it.
+
+#[test]
+fn inside_ignores_the_hmac() -> Result<()> {
+    attack("inside_ignores_the_hmac").inside().is_refused(&["the layer does not match its HMAC"])
+}
+
+#[test]
+fn inside_ignores_the_digest() -> Result<()> {
+    let attack = attack("inside_ignores_the_digest").inside();
+    attack.is_refused(&["does not match the digest that was sealed"])
+}
 
 #[test]
 fn inside_stops_half() -> Result<()> {
