@@ -1,12 +1,12 @@
 # make          builds everything into dist/
 # make demo     shows the main job, and what the sandbox refuses
 # make test     runs every check; needs root (it starts containerd) and Debian's packages
-# make bench    measures the decoder and its peers; CTD_PEER names Go's, BENCH_QUICK=1 is shorter
-# make guard    counts the decoder's instructions, against bench/instructions.json
 # make examples builds the guests in other languages under examples/ into dist/examples/
 # make deny     checks licences, sources and versions of all crates: deny.toml
 # make sbom     writes what each program is made of to dist/*.cdx.json (CycloneDX)
 # make reproduce  builds the guest again in another folder: the same bytes
+# make bench    measures the decoder and its peers; CTD_PEER names Go's, BENCH_QUICK=1 is shorter
+# make guard    counts the decoder's instructions, against bench/instructions.json
 # make fuzz     runs every fuzz target for FUZZ_SECONDS (60); needs nightly Rust and cargo-fuzz
 # make install  copies the programs to $(PREFIX)/bin
 # make clean    removes what was built
@@ -23,7 +23,8 @@ BUILD := $(CARGO) build --release --locked
 PORTABLE := RUSTFLAGS="$(REMAP)" $(BUILD) --package keycell-guest --bin decoder-portable \
             --no-default-features --target-dir target/portable
 
-.PHONY: all demo test examples deny sbom reproduce bench guard guard-write fuzz lint install clean targets tools wasmtime
+.PHONY: all demo test examples deny sbom reproduce bench guard guard-write fuzz lint install clean \
+        targets tools wasmtime
 
 all: targets
 	$(BUILD) --package ctd-decoder
@@ -72,6 +73,15 @@ test: all tools wasmtime lint examples deny sbom
 	$(CARGO) test --release --locked --package keycell-hostile
 	$(CARGO) test --release --locked --package keycell-tests
 
+deny: tools
+	@tests/deny.sh
+
+sbom: all tools
+	@tests/sbom.sh
+
+reproduce: targets
+	@tests/reproduce.sh
+
 # Not a part of `test`: times on a shared machine prove nothing. See docs/performance.md.
 bench: all tools
 	@bench/bench.py
@@ -81,15 +91,6 @@ guard: tools
 
 guard-write: tools
 	@bench/instructions.py --write
-
-deny: tools
-	@tests/deny.sh
-
-sbom: all tools
-	@tests/sbom.sh
-
-reproduce: targets
-	@tests/reproduce.sh
 
 # Not a part of `test`: see docs/fuzzing.md.
 fuzz:

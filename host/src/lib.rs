@@ -59,7 +59,9 @@ pub fn main_within(guest: &Artefact, limits: Limits) -> ExitCode {
     // Before anything else is opened: it would get the number of a descriptor that is missing.
     let payload = descriptors::take_payload(limits::PAYLOAD);
     let log = message::Log::open(job.log.as_deref());
-    match steps::run(&job, payload, guest, limits, &log) {
+    let ended = steps::run(&job, payload, guest, limits, &log);
+    keycell_walls::wiping::wipe_stack();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(Ending::Failed(failure)) => message::fail(&failure, Some(&log)),
         Err(Ending::ReaderGone) => {

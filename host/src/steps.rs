@@ -28,6 +28,7 @@ use crate::{command, deadline, descriptors, explain, failures, limits, walls};
 ///
 /// # Errors
 /// Why there is no layer, with the way out.
+#[inline(never)] // its frame held keys, and is wiped when it has returned
 pub fn run(
     job: &Job,
     payload: Result<Vec<u8>, PayloadFault>,

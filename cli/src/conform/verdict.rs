@@ -111,12 +111,11 @@ fn leaked(case: &Case, stage: &Stage, stderr: &[u8]) -> Option<String> {
     /// Shorter lines may be words of any message.
     const LONG: usize = 40;
     let said = String::from_utf8_lossy(stderr);
-    let keys = case.keys.iter().flatten().map(|(name, _)| name);
-    keys.filter(|name| {
+    let mut keys = case.keys.iter().flatten().map(|(name, _)| name);
+    keys.find(|name| {
         let Ok(text) = std::fs::read_to_string(stage.keys().join(name)) else { return false };
         text.lines().any(|line| line.len() >= LONG && said.contains(line))
     })
-    .next()
     .cloned()
 }
 
