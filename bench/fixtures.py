@@ -123,6 +123,7 @@ def key(work, kind):
                              "Subkey-Length: 2048\nName-Email: bench@example.org\nExpire-Date: 0\n")
         with (made / "key.gpg").open("wb") as file:
             subprocess.run([*gpg, "--export-secret-keys"], check=True, stdout=file)
+        subprocess.run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"], check=True)
     elif kind == "pkcs7":
         openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=bench", "-days", "3650",
                 "-keyout", pem, "-out", public)
