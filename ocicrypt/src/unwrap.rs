@@ -40,6 +40,10 @@ pub fn unwrap<R: TryCryptoRng + ?Sized>(
 ///
 /// The random numbers blind private-key operations.
 ///
+/// The key of a compressed layer comes without the digest that was sealed with it, because tools that
+/// compress and encrypt in one go seal that of the layer from before. Go ctd-decoder never looks at
+/// it.
+///
 /// # Errors
 /// Every [`UnwrapError`].
 pub fn unwrap_with<R: TryCryptoRng + ?Sized>(
@@ -48,7 +52,7 @@ pub fn unwrap_with<R: TryCryptoRng + ?Sized>(
     broker: &mut dyn Broker,
     rng: &mut R,
 ) -> Result<LayerKey, UnwrapError> {
-    media_type::plain(&payload.descriptor.media_type)?;
+    let plain = media_type::plain(&payload.descriptor.media_type)?;
     let annotations = &payload.descriptor.annotations;
     let schemes = annotation::wrapped_keys(annotations);
     if schemes.is_empty() {
@@ -69,7 +73,14 @@ pub fn unwrap_with<R: TryCryptoRng + ?Sized>(
             }
         };
         match result {
-            Ok(key) => return Ok(key.with_length(payload.descriptor.length())),
+            Ok(key) => {
+                let key = key.with_length(payload.descriptor.length());
+                return Ok(if media_type::is_compressed(plain) {
+                    key.without_digest()
+                } else {
+                    key
+                });
+            }
             Err(failure) => failures.push(failure),
         }
     }

@@ -11,6 +11,7 @@
 //! | [`node`] | a directory with one key, and what is expected of a decoder with it |
 //! | [`keys`] | private keys from openssl, in every file form |
 //! | [`gpg`] | OpenPGP keys from GnuPG |
+//! | [`guest`] | a guest of a few lines |
 //! | [`containerd`], [`cri`], [`registry`] | a containerd of the test's own, a client and a registry |
 //! | [`memo`] | what cases share, made once |
 //! | [`running`], [`tracing`] | a decoder that is stopped on its way, and what its memory holds |
@@ -24,6 +25,7 @@ pub mod cri;
 pub mod decoder;
 mod descriptors;
 pub mod gpg;
+pub mod guest;
 pub mod image;
 pub mod jwe;
 pub mod keys;
