@@ -30,7 +30,8 @@ impl Signing {
     pub fn verified(&self, source: &[u8]) -> Result<Option<(Signature, String)>> {
         let (Some(path), Some(key)) = (&self.signature, &self.public_key) else { return Ok(None) };
         let shown = path.display();
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read `{shown}`"))?;
+        let text = fs::read(path).with_context(|| format!("cannot read `{shown}`"))?;
+        let text = String::from_utf8_lossy(&text).into_owned(); // what is no text is no signature
         let key = public_key(key)?;
         let comment = verify(source, &text, &key)
             .map_err(|error| wrong(&format!("the signature `{shown}`"), &error))?;
