@@ -5,11 +5,12 @@ use std::path::Path;
 
 use ocicrypt::keyring::KeyRing;
 use ocicrypt::layer;
+use ocicrypt::unwrap;
 use zeroize::Zeroize;
 
 use bindings::exports::keycell::decoder::{decrypting, unwrapping};
 use bindings::keycell::decoder::cipher::{self, Refusal};
-use bindings::keycell::decoder::types::{Failure, LayerKey, Request};
+use bindings::keycell::decoder::types::{Failure, LayerKey, Opened, Request, Unwrapped};
 use bindings::wasi::io::streams::{InputStream, OutputStream, StreamError};
 
 use crate::brokered::Host;
@@ -21,24 +22,32 @@ const SPLICE: u64 = layer::CHUNK as u64;
 struct Decoder;
 
 impl unwrapping::Guest for Decoder {
-    fn unwrap(mut request: Request) -> Result<LayerKey, Failure> {
+    fn unwrap(mut request: Request) -> Result<Unwrapped, Failure> {
         let mut ring = KeyRing::new();
         for file in &mut request.key_files {
             ring.add_file(&file.name, &file.content);
             file.content.zeroize();
         }
         keys::add_directory(&mut ring, Path::new("/keys"));
-        let key = steps::unwrap(&request.payload, request.media_type.as_deref(), ring, &mut Host);
+        let found = steps::unwrap(&request.payload, request.media_type.as_deref(), ring, &mut Host);
         request.payload.zeroize(); // it may carry private keys
-        let key = key?;
-        Ok(LayerKey {
+        let steps::Unwrapped { opened, layer } = found?;
+        let unwrap::Opened { key, scheme, by } = opened;
+        let key = LayerKey {
             cipher: layer::AES_256_CTR_HMAC_SHA256.to_owned(),
             key: key.key().to_vec(),
             nonce: key.nonce().to_vec(),
             hmac: key.hmac().to_vec(),
             digest: key.digest(),
             length: key.length(),
-        })
+        };
+        let opened = Opened {
+            scheme: scheme.to_string(),
+            key: by.name,
+            fingerprint: by.fingerprint,
+            layer_digest: layer,
+        };
+        Ok(Unwrapped { key, opened })
     }
 }
 
@@ -126,7 +135,7 @@ fn broken(what: &str) -> Failure {
 
 impl From<failure::Failure> for Failure {
     fn from(failure: failure::Failure) -> Self {
-        Self { message: failure.message, hints: failure.hints }
+        Self { message: failure.message, hints: failure.hints, layer_digest: failure.layer }
     }
 }
 

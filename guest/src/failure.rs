@@ -14,13 +14,15 @@ pub struct Failure {
     pub message: String,
     /// What would mend it, a line each.
     pub hints: Vec<String>,
+    /// The digest of the layer, as the payload has it, once that is known.
+    pub layer: Option<String>,
 }
 
 impl Failure {
     /// A failure with one way out, or none if `hint` is empty.
     pub fn new(message: impl Into<String>, hint: &str) -> Self {
         let hints = if hint.is_empty() { Vec::new() } else { vec![hint.to_owned()] };
-        Self { message: message.into(), hints }
+        Self { message: message.into(), hints, layer: None }
     }
 
     /// No key opens the layer. Says what was tried, and what lay there and was no key.
@@ -44,7 +46,8 @@ impl Failure {
                 hints.push(hint);
             }
         }
-        Self { message, hints: hints.into_iter().map(str::to_owned).collect() }
+        let hints = hints.into_iter().map(str::to_owned).collect();
+        Self { message, hints, layer: None }
     }
 }
 
@@ -180,5 +183,6 @@ fn no_payload() -> Failure {
         message: "containerd passed no payload on descriptor 3, so no wrapped key is known"
             .to_owned(),
         hints: hints.map(str::to_owned).to_vec(),
+        layer: None,
     }
 }

@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::contract::Failure;
+use crate::failures::with_hint;
 
 /// What a command line asks for.
 pub enum Request {
@@ -138,7 +139,7 @@ fn failure(error: &clap::Error) -> Failure {
     if let Some(possible) = lines.find(|line| line.trim().starts_with("[possible values: ")) {
         line = format!("{line} {}", possible.trim());
     }
-    Failure { message: line, hints: vec!["`ctd-decoder --help` lists the flags".to_owned()] }
+    with_hint(line, "`ctd-decoder --help` lists the flags")
 }
 
 #[cfg(test)]

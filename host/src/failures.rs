@@ -14,7 +14,7 @@ use crate::streams::GuestLog;
 
 /// A failure and a way out of it: there is always one, if only where to look next.
 pub fn with_hint(message: impl Into<String>, hint: impl Into<String>) -> Failure {
-    Failure { message: message.into(), hints: vec![hint.into()] }
+    Failure { message: message.into(), hints: vec![hint.into()], layer_digest: None }
 }
 
 /// How a run ends without a layer.

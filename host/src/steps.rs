@@ -115,7 +115,8 @@ impl Host {
         remember(&said, log);
 
         let answer = answer.map_err(|error| guest_failure("unwrap", &error, &said, exhausted))?;
-        let mut record = answer.map_err(|failure| of_keys.for_the_operator(failure))?;
+        let unwrapped = answer.map_err(|failure| of_keys.for_the_operator(failure))?;
+        let mut record = unwrapped.key;
         let key = checked(&record);
         record.key.zeroize();
         key.map_err(|error| broken_guest("unwrap", &error.to_string()))

@@ -12,7 +12,7 @@ pub use bindings::exports::keycell::decoder::{decrypting, unwrapping};
 pub use bindings::keycell::decoder::cipher::{self, Refusal};
 pub use bindings::keycell::decoder::providers;
 pub use bindings::keycell::decoder::tokens::{self, OaepHash, TokenKey};
-pub use bindings::keycell::decoder::types::{Failure, LayerKey, Request};
+pub use bindings::keycell::decoder::types::{Failure, LayerKey, Opened, Request, Unwrapped};
 pub use bindings::wasi::io::streams::{InputStream, OutputStream, StreamError};
 
 /// The two steps. What a fixture does not attack does what it should.
@@ -22,6 +22,12 @@ pub trait Fixture {
         Ok(key_in(&request))
     }
 
+    /// What it says about the first step.
+    fn opened() -> Opened {
+        let key = "fixture".to_owned();
+        Opened { scheme: "none".to_owned(), key, fingerprint: None, layer_digest: None }
+    }
+
     /// The second step.
     fn decrypt(key: LayerKey, source: InputStream, sink: OutputStream) -> Result<(), Failure> {
         copy(&open(&key, source)?, &sink)
@@ -29,8 +35,8 @@ pub trait Fixture {
 }
 
 impl<T: Fixture> unwrapping::Guest for T {
-    fn unwrap(request: Request) -> Result<LayerKey, Failure> {
-        T::unwrap(request)
+    fn unwrap(request: Request) -> Result<Unwrapped, Failure> {
+        Ok(Unwrapped { key: T::unwrap(request)?, opened: T::opened() })
     }
 }
 
@@ -93,7 +99,7 @@ pub fn copy(plain: &InputStream, sink: &OutputStream) -> Result<(), Failure> {
 
 /// A failure with this message.
 pub fn failure(message: &str) -> Failure {
-    Failure { message: message.to_owned(), hints: Vec::new() }
+    Failure { message: message.to_owned(), hints: Vec::new(), layer_digest: None }
 }
 
 /// What a fixture tried and what came of it.
