@@ -1,7 +1,7 @@
 //! The command line: the original's one flag, and ours.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{PathBufValueParser, TypedValueParser, ValueParser};
 use clap::error::ErrorKind;
@@ -9,6 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::contract::Failure;
 use crate::failures::with_hint;
+use crate::spool::SpoolPlace;
 
 /// What a command line asks for.
 pub enum Request {
@@ -24,10 +25,24 @@ pub struct Job {
     pub keys: Option<PathBuf>,
     /// Who does the layer's cipher.
     pub cipher: CipherSide,
+    /// Where to look for the layer when there is no payload.
+    pub content_store: ContentStore,
+    /// Check all of the layer before its first byte is written, and keep it here meanwhile.
+    pub verify_first: Option<SpoolPlace>,
     /// Where to log to, in the place of the system's log.
     pub log: Option<PathBuf>,
     /// Tell on standard error what each instance was granted.
     pub explain: bool,
+}
+
+/// containerd's content store.
+pub enum ContentStore {
+    /// At containerd's usual places.
+    Usual,
+    /// In containerd's root directory, or here itself.
+    At(PathBuf),
+    /// Not to be looked at.
+    Off,
 }
 
 /// Who does the layer's cipher.
@@ -48,7 +63,7 @@ pub enum CipherSide {
 /// An unknown flag, a flag without its value, or a value that is none of those possible.
 pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Request, Failure> {
     match command().try_get_matches_from(args.map(two_dashes)) {
-        Ok(matches) => Ok(Request::Decrypt(job(matches))),
+        Ok(matches) => Ok(Request::Decrypt(job(matches)?)),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
                 Ok(Request::Print(error.render().to_string()))
@@ -88,6 +103,35 @@ fn command() -> Command {
                 .help("Where the layer is decrypted: lent by the host, or inside the guest"),
         )
         .arg(
+            Arg::new("content-store")
+                .long("content-store")
+                .value_name("DIR|off")
+                .value_parser(path())
+                .help("containerd's root directory, where layers that come without a payload are looked up [default: the usual ones]"),
+        )
+        .arg(
+            Arg::new("verify-first")
+                .long("verify-first")
+                .action(ArgAction::SetTrue)
+                .help("Check the whole layer before the first byte of it is written"),
+        )
+        .arg(
+            Arg::new("spool")
+                .long("spool")
+                .value_name("DIR|memory")
+                .value_parser(path())
+                .default_value("/var/tmp")
+                .help("Where `--verify-first` keeps the encrypted layer meanwhile"),
+        )
+        .arg(
+            Arg::new("spool-limit")
+                .long("spool-limit")
+                .value_name("MIB")
+                .value_parser(clap::value_parser!(u64).range(1..))
+                .default_value("8192")
+                .help("The longest layer that it keeps"),
+        )
+        .arg(
             Arg::new("log")
                 .long("log")
                 .value_name("FILE")
@@ -120,14 +164,38 @@ fn two_dashes(arg: OsString) -> OsString {
     doubled
 }
 
-fn job(mut matches: ArgMatches) -> Job {
+fn content_store(path: Option<PathBuf>) -> ContentStore {
+    match path {
+        None => ContentStore::Usual,
+        Some(path) if path == Path::new("off") => ContentStore::Off,
+        Some(path) => ContentStore::At(path),
+    }
+}
+
+fn spool(matches: &mut ArgMatches) -> SpoolPlace {
+    let directory = matches.remove_one::<PathBuf>("spool").unwrap_or_default();
+    let limit = matches.get_one("spool-limit").copied().unwrap_or_default();
+    SpoolPlace { directory: (directory != Path::new("memory")).then_some(directory), limit }
+}
+
+fn job(mut matches: ArgMatches) -> Result<Job, Failure> {
     let guest = matches.get_one::<String>("cipher").is_some_and(|side| side == "guest");
-    Job {
+    let verify_first = matches.get_flag("verify-first");
+    if guest && verify_first {
+        return Err(with_hint(
+            "`--verify-first` and `--cipher guest` exclude each other",
+            "it is the host that checks the layer first, and `--cipher guest` keeps the layer from \
+             the host: choose one",
+        ));
+    }
+    Ok(Job {
         keys: matches.remove_one("decryption-keys-path"),
         cipher: if guest { CipherSide::Guest } else { CipherSide::Host },
+        content_store: content_store(matches.remove_one("content-store")),
+        verify_first: verify_first.then(|| spool(&mut matches)),
         log: matches.remove_one("log"),
         explain: matches.get_flag("explain"),
-    }
+    })
 }
 
 /// The first line of clap's message, in this program's form, and what is possible instead.
@@ -144,8 +212,6 @@ fn failure(error: &clap::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     fn parsed(args: &[&str]) -> Result<Request, Failure> {

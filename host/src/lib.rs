@@ -2,7 +2,8 @@
 //! and decides itself whether the layer came out right.
 //!
 //! It parses nothing that an image or a key file says: payload and keys pass through as bytes.
-//! The way of one layer: [`args`] and [`descriptors`] take what containerd gave, [`steps`] runs
+//! The way of one layer: [`args`] and [`descriptors`] take what containerd gave, [`store`] finds the
+//! layer where that is no payload, [`steps`] runs
 //! the guest's two steps with the grants of [`instance`], [`broker`] asks providers and tokens,
 //! [`cipher`] decrypts, [`ledger`] keeps
 //! the books that decide, and [`message`] is all that is ever said.
@@ -11,19 +12,23 @@ pub mod args;
 pub mod artefact;
 pub mod broker;
 pub mod brokered;
+pub mod choice;
 pub mod cipher;
 pub mod contract;
 pub mod deadline;
 pub mod descriptors;
 pub mod explain;
 pub mod failures;
+pub mod input;
 pub mod instance;
 pub mod keys;
 pub mod ledger;
 pub mod limits;
 pub mod linger;
 pub mod message;
+pub mod spool;
 pub mod steps;
+pub mod store;
 pub mod streams;
 
 use std::process::ExitCode;

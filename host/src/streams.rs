@@ -15,6 +15,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
 use crate::args::CipherSide;
+use crate::input::Input;
 use crate::ledger::{Fault, Faulty, Ledger};
 use crate::limits;
 
@@ -34,20 +35,22 @@ impl Read for Stdin {
 /// What the guest gets as the encrypted layer. In the hands of the host's cipher it is only a
 /// token; a guest that decrypts by itself reads it.
 pub struct Source {
+    /// Read only where the guest decrypts by itself.
+    input: Input,
     ledger: Ledger,
 }
 
 impl Source {
-    /// The layer on standard input.
-    pub fn new(ledger: Ledger) -> Self {
-        Self { ledger }
+    /// The layer in `input`.
+    pub fn new(input: Input, ledger: Ledger) -> Self {
+        Self { input, ledger }
     }
 }
 
 impl InputStream for Source {
     fn read(&mut self, size: usize) -> StreamResult<Bytes> {
         let mut buffer = vec![0; size.min(PERMIT)];
-        let read = if size == 0 { Ok(0) } else { Stdin.read(&mut buffer) };
+        let read = if size == 0 { Ok(0) } else { self.input.read(&mut buffer) };
         let mut books = self.ledger.books();
         match read {
             Ok(0) if size > 0 => {
