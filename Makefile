@@ -1,6 +1,7 @@
 # make          builds everything into dist/
 # make demo     shows the main job, and what the sandbox refuses
 # make test     runs every check; needs root (it starts containerd) and Debian's packages
+# make test-containerd  the tests with a containerd, with CONTAINERD=/path/of/another/containerd
 # make fuzz     runs every fuzz target for FUZZ_SECONDS (60); needs nightly Rust and cargo-fuzz
 # make install  copies the programs to $(PREFIX)/bin
 # make clean    removes what was built
@@ -17,7 +18,7 @@ BUILD := $(CARGO) build --release --locked
 PORTABLE := RUSTFLAGS="$(REMAP)" $(BUILD) --package keycell-guest --bin decoder-portable \
             --no-default-features --target-dir target/portable
 
-.PHONY: all demo test fuzz lint install clean targets tools wasmtime
+.PHONY: all demo test test-containerd fuzz lint install clean targets tools wasmtime
 
 all: targets
 	$(BUILD) --package ctd-decoder
@@ -58,6 +59,10 @@ test: all tools wasmtime lint
 	$(CARGO) test --release --locked --package keycell-broker
 	$(CARGO) test --release --locked --package keycell-hostile
 	$(CARGO) test --release --locked --package keycell-tests
+
+# With the containerd that `CONTAINERD` names (its `ctr` and its shim beside it), or Debian's.
+test-containerd: all tools
+	$(CARGO) test --release --locked --package keycell-tests --test containerd
 
 # Not a part of `test`: see docs/fuzzing.md.
 fuzz:

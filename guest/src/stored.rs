@@ -20,6 +20,10 @@ use crate::steps::{Unwrapped, tell_skipped};
 /// recipients were added to it.
 const MAX_TRIED: usize = 256;
 
+/// Of these, from one manifest: it has the layer once, or a few times in the same words. One that
+/// lists it ten thousand times does not crowd out the others.
+const MAX_OF_MANIFEST: usize = 4;
+
 /// The same where the store does not have the layer, and any other may be it.
 const MAX_GUESSED: usize = 64;
 
@@ -98,10 +102,13 @@ impl Stored<'_> {
                 eprintln!("passed over a manifest in the content store: {error}");
                 Vec::new()
             });
-            for layer in layers {
-                let is_of_type = media_type.is_none_or(|wanted| layer.media_type == wanted);
-                let is_known = descriptors.contains(&layer);
-                if is_of_type && self.names_it(&layer) && !is_known && descriptors.len() < most {
+            let is_of_type = |layer: &Descriptor| {
+                media_type.is_none_or(|wanted| layer.media_type == wanted)
+            };
+            let layers = layers.into_iter().filter(|layer| is_of_type(layer) && self.names_it(layer));
+            let few = if self.layers.is_empty() { MAX_GUESSED } else { MAX_OF_MANIFEST };
+            for layer in layers.take(few) {
+                if descriptors.len() < most && !descriptors.contains(&layer) {
                     descriptors.push(layer);
                 }
             }
