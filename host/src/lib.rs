@@ -2,8 +2,8 @@
 //! and decides itself whether the layer came out right.
 //!
 //! It parses nothing that an image or a key file says: payload and keys pass through as bytes.
-//! The way of one layer: [`args`] and [`descriptors`] take what containerd gave, [`store`] finds the
-//! layer where that is no payload, [`steps`] runs
+//! The way of one layer: [`args`], [`config`] and [`descriptors`] take what containerd gave, [`store`]
+//! finds the layer where that is no payload, [`steps`] runs
 //! the guest's two steps with the grants of [`instance`], [`broker`] asks providers and tokens,
 //! [`cipher`] decrypts, [`ledger`] keeps
 //! the books that decide, and [`message`] is all that is ever said.
@@ -14,6 +14,7 @@ pub mod broker;
 pub mod brokered;
 pub mod choice;
 pub mod cipher;
+pub mod config;
 pub mod contract;
 pub mod deadline;
 pub mod descriptors;
