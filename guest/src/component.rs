@@ -41,7 +41,10 @@ impl unwrapping::Guest for Decoder {
                 let layers = &found.layers;
                 let stored = Stored {
                     manifests: &found.manifests,
-                    layers: layers.iter().map(|layer| (layer.digest.as_str(), layer.size)).collect(),
+                    layers: layers
+                        .iter()
+                        .map(|layer| (layer.digest.as_str(), layer.size))
+                        .collect(),
                     beginning: &found.beginning,
                 };
                 stored.unwrap(media_type, &ring, &mut Host)?

@@ -87,7 +87,8 @@ impl Stored<'_> {
             }
             (0, _) => Err(Failure::new(format!("{NO_PAYLOAD}, {NONE_FITS}"), PULL_AGAIN)),
             (many, _) => {
-                let message = format!("{NO_PAYLOAD}, and {many} different keys might be the layer's");
+                let message =
+                    format!("{NO_PAYLOAD}, and {many} different keys might be the layer's");
                 Err(Failure::new(message, OTHER_IMAGES))
             }
         }
@@ -102,10 +103,10 @@ impl Stored<'_> {
                 eprintln!("passed over a manifest in the content store: {error}");
                 Vec::new()
             });
-            let is_of_type = |layer: &Descriptor| {
-                media_type.is_none_or(|wanted| layer.media_type == wanted)
-            };
-            let layers = layers.into_iter().filter(|layer| is_of_type(layer) && self.names_it(layer));
+            let is_of_type =
+                |layer: &Descriptor| media_type.is_none_or(|wanted| layer.media_type == wanted);
+            let layers =
+                layers.into_iter().filter(|layer| is_of_type(layer) && self.names_it(layer));
             let few = if self.layers.is_empty() { MAX_GUESSED } else { MAX_OF_MANIFEST };
             for layer in layers.take(few) {
                 if descriptors.len() < most && !descriptors.contains(&layer) {
@@ -140,18 +141,28 @@ impl Stored<'_> {
         let of_type = media_type.map(|name| format!(" of the type `{name}`")).unwrap_or_default();
         match self.layers.as_slice() {
             [] => Failure::new(
-                format!("{NO_PAYLOAD}, and its content store has neither this layer nor a \
-                         manifest with encrypted layers{of_type}"),
+                format!(
+                    "{NO_PAYLOAD}, and its content store has neither this layer nor a \
+                         manifest with encrypted layers{of_type}"
+                ),
                 PULL_AGAIN,
             ),
+            // As much of the digest as tells it from others, and no more: the host takes longer runs
+            // of digits for a secret.
             [(digest, _), ..] => Failure::new(
-                format!("{NO_PAYLOAD}, and no manifest in its content store has wrapped keys for \
-                         the layer `{digest}`{of_type}"),
+                format!(
+                    "{NO_PAYLOAD}, and no manifest in its content store has wrapped keys for \
+                         the layer `{}…`{of_type}",
+                    digest.get(..SHOWN).unwrap_or_default()
+                ),
                 PULL_AGAIN,
             ),
         }
     }
 }
+
+/// Characters of a digest that a message shows.
+const SHOWN: usize = "sha256:".len() + 12;
 
 const NO_PAYLOAD: &str = "containerd passed no payload on descriptor 3";
 

@@ -47,8 +47,9 @@ const READ: u64 = 256 * 1024 * 1024;
 /// layers is not known.
 const COMPARED: usize = 65_536;
 
-/// How long all of it may take, in seconds. A store of 100,000 blobs takes a fraction of one.
-const SECONDS: u64 = 5;
+/// How long all of it may take, in seconds. A store of 100,000 blobs takes a fraction of one, unless
+/// the disk or the machine is busy.
+const SECONDS: u64 = 20;
 
 /// Where containerd keeps its content store below its root.
 const BELOW_ROOT: &str = "io.containerd.content.v1.content";
@@ -199,7 +200,7 @@ impl<'i> Search<'i> {
 
     fn limit(&self) -> Option<&'static str> {
         match self {
-            _ if Instant::now() > self.end => Some("5 seconds"),
+            _ if Instant::now() > self.end => Some("20 seconds"),
             _ if self.read > READ => Some("256 MiB of JSON"),
             _ if self.compared.len() > COMPARED => Some("65536 layers"),
             _ => None,
@@ -232,8 +233,8 @@ impl<'i> Search<'i> {
             self.manifests.clear();
             self.bytes = 0;
         }
-        let fits = self.manifests.len() < MANIFESTS
-            && self.bytes + manifest.len() <= MANIFEST_BYTES;
+        let fits =
+            self.manifests.len() < MANIFESTS && self.bytes + manifest.len() <= MANIFEST_BYTES;
         if fits && (names_it || is_first) {
             self.bytes += manifest.len();
             self.manifests.push(manifest);
@@ -271,12 +272,16 @@ impl<'i> Search<'i> {
         let layers: Vec<_> = layers.collect();
         let manifests = self.manifests.len();
         let mut shown = match layers.as_slice() {
-            [] => format!("no payload, and no layer like this in `{shown}`, but {manifests} \
-                           manifests of encrypted ones"),
-            [layer] => format!("no payload, but `{}` in `{shown}`, named by {manifests}",
-                               layer.digest),
-            layers => format!("no payload, but {} layers that begin like this in `{shown}`",
-                              layers.len()),
+            [] => format!(
+                "no payload, and no layer like this in `{shown}`, but {manifests} \
+                           manifests of encrypted ones"
+            ),
+            [layer] => {
+                format!("no payload, but `{}` in `{shown}`, named by {manifests}", layer.digest)
+            }
+            layers => {
+                format!("no payload, but {} layers that begin like this in `{shown}`", layers.len())
+            }
         };
         if let Some(limit) = self.stopped {
             shown += &format!("; stopped looking after {limit}");

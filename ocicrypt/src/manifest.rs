@@ -61,10 +61,9 @@ pub fn encrypted_layers(manifest: &[u8]) -> Result<Vec<Descriptor>, ManifestErro
         return Err(ManifestError::Duplicate { member: printable(member) });
     }
     let Some(layers) = json.field("layers") else { return Ok(Vec::new()) };
-    let layers = layers.as_array().ok_or_else(|| WrongShape {
-        member: "layers".to_owned(),
-        wanted: "a list",
-    })?;
+    let layers = layers
+        .as_array()
+        .ok_or_else(|| WrongShape { member: "layers".to_owned(), wanted: "a list" })?;
     let layers = layers.iter().enumerate();
     let layers = layers.map(|(index, layer)| Descriptor::of(layer, &format!("layers[{index}]")));
     let layers = layers.collect::<Result<Vec<_>, _>>()?;

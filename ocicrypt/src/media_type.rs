@@ -56,7 +56,9 @@ pub fn encrypted(plain: &str) -> Option<String> {
 pub fn may_begin_with(plain: &str, bytes: &[u8]) -> bool {
     match plain.rsplit(['.', '+']).next() {
         // Three reserved flags are zero.
-        Some("gzip") => bytes.starts_with(&[0x1f, 0x8b, 8]) && bytes.get(3).is_some_and(|f| *f < 0x20),
+        Some("gzip") => {
+            bytes.starts_with(&[0x1f, 0x8b, 8]) && bytes.get(3).is_some_and(|f| *f < 0x20)
+        }
         Some("zstd") => bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]),
         Some("wasm") => bytes.starts_with(b"\0asm"),
         Some("tar") => bytes.get(..TAR_HEADER).is_some_and(is_tar_header),
@@ -126,7 +128,10 @@ mod tests {
         assert!(may_begin_with(tar, &[0; 1024]));
         assert!(may_begin_with(gzip, &[0x1f, 0x8b, 8, 0, 0]));
         assert!(may_begin_with(zstd, &[0x28, 0xb5, 0x2f, 0xfd, 0]));
-        assert!(may_begin_with("application/vnd.docker.image.rootfs.diff.tar.gzip", b"\x1f\x8b\x08\0"));
+        assert!(may_begin_with(
+            "application/vnd.docker.image.rootfs.diff.tar.gzip",
+            b"\x1f\x8b\x08\0"
+        ));
         assert!(may_begin_with(PLAIN[9], b"\0asm\x01\0\0\0"));
 
         header[0] = b'b';

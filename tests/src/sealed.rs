@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, anyhow};
 use aes::Aes256;
 use aes::cipher::{KeyIvInit, StreamCipher};
+use anyhow::{Context, Result, anyhow};
 use base64ct::{Base64, Encoding};
 use ctr::Ctr128BE;
 use hmac::{Hmac, KeyInit, Mac};

@@ -126,9 +126,8 @@ impl Tool {
     /// Another containerd than the one that is installed: `CONTAINERD` names the program, and `ctr`
     /// lies beside it.
     fn under_test(self) -> Option<PathBuf> {
-        let named = std::env::var_os("CONTAINERD").filter(|_| {
-            matches!(self, Self::Containerd | Self::Ctr)
-        });
+        let named =
+            std::env::var_os("CONTAINERD").filter(|_| matches!(self, Self::Containerd | Self::Ctr));
         Some(Path::new(&named?).parent()?.to_path_buf())
     }
 

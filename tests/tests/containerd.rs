@@ -191,7 +191,9 @@ fn ctr_pull(shared: &Shared, kind: LayerKind) -> Result<()> {
 /// A processor for zstd of its own, which containerd never gives a payload: the CRI's pull neither.
 fn zstd_processor(shared: &Shared) -> Result<()> {
     let (gzip, zstd) = ("layer.v1.tar+gzip+encrypted\", \"application/vnd.oci.image.", "tar+zstd");
-    let config = shared.config()?.replace(&format!("{gzip}layer.v1.{zstd}+encrypted"), "layer.v1.tar+gzip+encrypted");
+    let config = shared
+        .config()?
+        .replace(&format!("{gzip}layer.v1.{zstd}+encrypted"), "layer.v1.tar+gzip+encrypted");
     ensure!(!config.contains(zstd), "the gzip processor still takes zstd: {config}");
     let config = config + &PROCESSOR.replace("@KIND@", "tar.zstd").replace("@TYPE@", zstd);
     let setup = Setup::new(config).decoder()?.file(KEY, shared.private()?);

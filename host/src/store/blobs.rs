@@ -55,7 +55,8 @@ impl Blobs {
             if total % OFTEN == 0 && Instant::now() > until {
                 break;
             }
-            let entry = rustix::fs::statat(&self.directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW);
+            let entry =
+                rustix::fs::statat(&self.directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW);
             let Ok(entry) = entry else { continue };
             let is_file = FileType::from_raw_mode(entry.st_mode) == FileType::RegularFile;
             if is_file && u64::try_from(entry.st_size).is_ok_and(|size| size <= most) {

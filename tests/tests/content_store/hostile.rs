@@ -26,7 +26,8 @@ pub(crate) fn add(cases: &mut Cases) {
     // run.
     cases.case("names-the-layer/with-another-key", || {
         named_by(|case| {
-            let other = Sealed { encrypted: case.sealed.encrypted.clone(), ..Sealed::of_length(LONG) };
+            let other =
+                Sealed { encrypted: case.sealed.encrypted.clone(), ..Sealed::of_length(LONG) };
             Ok(other.descriptor(&[other.wrapped_for(&case.node.recipient).compact()]))
         })
     });
@@ -52,10 +53,12 @@ pub(crate) fn add(cases: &mut Cases) {
         })
     });
     cases.case("names-the-layer/with-another-size", || {
-        named_by(|case| Ok(keycell_tests::image::Descriptor {
-            size: 1000,
-            ..case.descriptor(&case.node.recipient)
-        }))
+        named_by(|case| {
+            Ok(keycell_tests::image::Descriptor {
+                size: 1000,
+                ..case.descriptor(&case.node.recipient)
+            })
+        })
     });
     cases.case("names-the-layer/without-keys", || {
         named_by(|case| {
@@ -78,7 +81,8 @@ pub(crate) fn add(cases: &mut Cases) {
     cases.case("names-the-layer/with-seventeen-keys", || {
         let case = Case::new(5000)?;
         for _ in 0..16 {
-            let other = Sealed { encrypted: case.sealed.encrypted.clone(), ..Sealed::of_length(5000) };
+            let other =
+                Sealed { encrypted: case.sealed.encrypted.clone(), ..Sealed::of_length(5000) };
             let wrapped = other.wrapped_for(&case.node.recipient).compact();
             case.store.manifest(&[other.descriptor(&[wrapped])])?;
         }
@@ -153,7 +157,8 @@ pub(crate) fn add(cases: &mut Cases) {
     });
     cases.case("many/100000-blobs", || {
         let case = Case::new(LONG)?;
-        (0..100_000).try_for_each(|number| fs::write(case.store.blobs().join(name(number)), b"{ }"))?;
+        (0..100_000)
+            .try_for_each(|number| fs::write(case.store.blobs().join(name(number)), b"{ }"))?;
         fits_in(&case, PROGRAM_KIB + 32 * 1024)
     });
     cases.case("many/names-of-layers", || {
@@ -189,7 +194,13 @@ pub(crate) fn add(cases: &mut Cases) {
         let blobs = case.store.blobs();
         let mode = Mode::from_raw_mode(0o600);
         mknodat(CWD, blobs.join(name(1)), FileType::Fifo, mode, 0)?;
-        mknodat(CWD, blobs.join(name(2)), FileType::CharacterDevice, mode, rustix::fs::makedev(1, 5))?;
+        mknodat(
+            CWD,
+            blobs.join(name(2)),
+            FileType::CharacterDevice,
+            mode,
+            rustix::fs::makedev(1, 5),
+        )?;
         mknodat(CWD, blobs.join(name(3)), FileType::Socket, mode, 0)?;
         fs::create_dir(blobs.join(name(4)))?;
         symlink("/dev/zero", blobs.join(name(5)))?;
@@ -203,9 +214,7 @@ pub(crate) fn add(cases: &mut Cases) {
 }
 
 /// Another manifest names the layer, newer than the right one, then older.
-fn named_by(
-    make: impl Fn(&Case) -> Result<keycell_tests::image::Descriptor>,
-) -> Result<()> {
+fn named_by(make: impl Fn(&Case) -> Result<keycell_tests::image::Descriptor>) -> Result<()> {
     for right_one_first in [true, false] {
         let case = Case::bare(LONG)?;
         let mut layers = [case.descriptor(&case.node.recipient), make(&case)?];
@@ -245,7 +254,10 @@ fn garbage() -> Result<()> {
     for (name, bytes) in [
         ("ingest", &b"{}"[..]),
         ("..data", b"{}"),
-        (&name(1).to_uppercase().replace('1', "A"), b"{\"org.opencontainers.image.enc.keys.jwe\":1}"),
+        (
+            &name(1).to_uppercase().replace('1', "A"),
+            b"{\"org.opencontainers.image.enc.keys.jwe\":1}",
+        ),
         (&name(1)[1..], b"{\"org.opencontainers.image.enc.keys.jwe\":1}"),
         ("\u{1b}[31m", b"{\"org.opencontainers.image.enc.keys.jwe\":1}"),
     ] {

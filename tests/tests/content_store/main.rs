@@ -55,7 +55,11 @@ struct Case {
 impl Case {
     /// The store has nothing.
     fn bare(length: usize) -> Result<Self> {
-        Ok(Self { node: Node::new()?, sealed: Sealed::of_length(length), store: ContentStore::new()? })
+        Ok(Self {
+            node: Node::new()?,
+            sealed: Sealed::of_length(length),
+            store: ContentStore::new()?,
+        })
     }
 
     /// The store has the image.

@@ -103,7 +103,12 @@ pub(crate) fn add(cases: &mut Cases) {
     cases.case("not-found/keys-are-wrong", || {
         let case = Case::bare(LONG)?;
         case.store.image(&case.sealed, &Recipient::generate())?;
-        case.refuses(&["no payload", "content store", "jwe: 1 wrapped key", "encrypted for other keys"])
+        case.refuses(&[
+            "no payload",
+            "content store",
+            "jwe: 1 wrapped key",
+            "encrypted for other keys",
+        ])
     });
     cases.case("not-found/nothing-is-read-of-the-layer", || {
         let case = Case::bare(LONG)?;

@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use keycell_hostile_guests::{
     Failure, Fixture, InputStream, LayerKey, OutputStream, Report, Request, cipher, copy,
-    eat_memory, failure, fixture, found, key_in, note, of_contract, open, payload,
-    spin,
+    eat_memory, failure, fixture, found, key_in, note, of_contract, open, payload, spin,
 };
 use wasip2::clocks::monotonic_clock;
 use wasip2::filesystem::preopens::get_directories;

@@ -12,7 +12,9 @@ pub use bindings::exports::keycell::decoder::{decrypting, unwrapping};
 pub use bindings::keycell::decoder::cipher::{self, Refusal};
 pub use bindings::keycell::decoder::providers;
 pub use bindings::keycell::decoder::tokens::{self, OaepHash, TokenKey};
-pub use bindings::keycell::decoder::types::{Failure, LayerKey, Opened, Origin, Request, Unwrapped};
+pub use bindings::keycell::decoder::types::{
+    Failure, LayerKey, Opened, Origin, Request, Unwrapped,
+};
 pub use bindings::wasi::io::streams::{InputStream, OutputStream, StreamError};
 
 /// The two steps. What a fixture does not attack does what it should.
