@@ -34,6 +34,10 @@ pub struct Job {
     pub log: Option<PathBuf>,
     /// Tell on standard error what each instance was granted.
     pub explain: bool,
+    /// The user to become before the guest runs.
+    pub user: Option<String>,
+    /// Refuse to run where a wall of the operating system is missing.
+    pub require_sandbox: bool,
 }
 
 /// containerd's content store.
@@ -155,6 +159,16 @@ pub fn command() -> Command {
                 .help("Append failures and skipped keys to FILE instead of the system's log"),
         )
         .arg(
+            Arg::new("user")
+                .long("user")
+                .value_name("NAME|UID[:GID]")
+                .help("Become this user before the guest runs; needs root"),
+        )
+        .arg(
+            switch("require-sandbox")
+                .help("Refuse to decrypt where the kernel does not give all walls of the sandbox"),
+        )
+        .arg(
             switch("explain")
                 .help("Tell on standard error what each instance of the guest was granted"),
         )
@@ -228,6 +242,8 @@ fn job(mut matches: ArgMatches) -> Result<Job, Failure> {
         verify_first: verify_first.then(|| spool(&mut matches)),
         log: matches.remove_one("log"),
         explain: is_on(&matches, "explain"),
+        require_sandbox: is_on(&matches, "require-sandbox"),
+        user: matches.remove_one("user"),
     })
 }
 

@@ -3,10 +3,10 @@
 //!
 //! It parses nothing that an image or a key file says: payload and keys pass through as bytes.
 //! The way of one layer: [`args`], [`config`] and [`descriptors`] take what containerd gave, [`store`]
-//! finds the layer where that is no payload, [`steps`] runs
+//! finds the layer where that is no payload, [`walls`] are the operating system's, [`steps`] runs
 //! the guest's two steps with the grants of [`instance`], [`broker`] asks providers and tokens,
-//! [`cipher`] decrypts, [`ledger`] keeps
-//! the books that decide, and [`message`] is all that is ever said.
+//! [`cipher`] decrypts, [`ledger`] keeps the books that decide, and [`message`] is all that is ever
+//! said.
 
 pub mod args;
 pub mod artefact;
@@ -14,6 +14,7 @@ pub mod broker;
 pub mod brokered;
 pub mod choice;
 pub mod cipher;
+pub mod cleaned;
 pub mod config;
 pub mod contract;
 pub mod deadline;
@@ -27,10 +28,12 @@ pub mod ledger;
 pub mod limits;
 pub mod linger;
 pub mod message;
+pub mod record;
 pub mod spool;
 pub mod steps;
 pub mod store;
 pub mod streams;
+pub mod walls;
 
 use std::process::ExitCode;
 
@@ -50,6 +53,7 @@ pub fn main(guest: &Artefact) -> ExitCode {
 /// [`main`] with other limits: for tests, which do not wait for half a minute.
 pub fn main_within(guest: &Artefact, limits: Limits) -> ExitCode {
     message::speak_on_panic();
+    let _ = keycell_walls::memory::no_dump(); // the payload may hold keys; told of later
     let job = match args::parse(std::env::args_os()) {
         Ok(args::Request::Decrypt(job)) => job,
         Ok(args::Request::Print(text)) => return message::print(&text),

@@ -22,7 +22,7 @@ use crate::limits::Limits;
 use crate::message::{self, Log};
 use crate::spool::Spool;
 use crate::streams::{GuestLog, Sink, Source};
-use crate::{deadline, descriptors, explain, failures, limits, store};
+use crate::{deadline, descriptors, explain, failures, limits, store, walls};
 
 /// Decrypts the layer on standard input to standard output, with what was on descriptor 3.
 ///
@@ -56,7 +56,10 @@ pub fn run(
     let runtime = runtime.map_err(|error| broken_host(error.into()))?;
     runtime.block_on(async {
         let host = Host::start(guest, limits)?;
+        let walls = limits.walls.then(|| walls::before_guest(job, &keys, &broker, log));
+        let walls = walls.transpose()?;
         let candidates = host.unwrap(job, origin, keys, broker, log).await?;
+        walls.map(|walls| walls::before_layer(walls, job)).transpose()?;
         let (candidate, input) = layer.choose(candidates)?;
         host.decrypt(job, candidate.key, input, log).await
     })
