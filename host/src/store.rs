@@ -132,7 +132,7 @@ fn open(place: &ContentStore) -> Result<Vec<Blobs>, StoreFault> {
     for root in roots {
         match Blobs::open(&root) {
             Ok(blobs) => stores.push(blobs),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if is_absent(&error) => {}
             Err(error) => closed = closed.or(Some(StoreFault::Closed(root, error))),
         }
     }
@@ -142,6 +142,10 @@ fn open(place: &ContentStore) -> Result<Vec<Blobs>, StoreFault> {
         (true, None, ContentStore::At(path)) => Err(StoreFault::Other(path.clone())),
         (true, None, _) => Err(StoreFault::Absent),
     }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 struct Search<'i> {

@@ -120,7 +120,7 @@ pub(crate) fn add(cases: &mut Cases) {
         let case = Case::bare(LONG)?;
         fs::remove_dir_all(case.store.blobs())?;
         fs::write(case.store.blobs(), b"{}")?;
-        case.refuses(&["no payload", "cannot be read", "not a directory"])
+        case.refuses(&["no payload", "is no content store"])
     });
     cases.case("large/manifest-of-100-mib", || {
         let case = Case::new(LONG)?;
