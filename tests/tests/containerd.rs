@@ -318,7 +318,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The snapshots of whole layers, in containerd's namespace `default`.
 fn snapshots(node: &Node) -> Result<Vec<String>> {
     let printed = node.ctr("default", &["snapshot", "list"])?;
-    let whole = printed.lines().filter(|line| line.ends_with("Committed"));
+    let whole = printed.lines().filter(|line| line.trim_end().ends_with("Committed"));
     Ok(whole.map(str::to_owned).collect())
 }
 
