@@ -219,7 +219,8 @@ fn named_by(make: impl Fn(&Case) -> Result<keycell_tests::image::Descriptor>) ->
         let case = Case::bare(LONG)?;
         let mut layers = [case.descriptor(&case.node.recipient), make(&case)?];
         // As in the registry: both name the same blob.
-        layers[1].digest.clone_from(&layers[0].digest);
+        let digest = layers[0].digest.clone();
+        layers[1].digest = digest;
         if !right_one_first {
             layers.reverse();
         }
@@ -302,11 +303,11 @@ fn fits_in(case: &Case, kib: u64) -> Result<()> {
 /// containerd collects garbage while the decoder looks at it.
 fn vanishing() -> Result<()> {
     let case = Case::new(LONG)?;
-    let done = AtomicBool::new(false);
+    let (done, blobs) = (AtomicBool::new(false), case.store.blobs());
     thread::scope(|scope| {
         let churn = scope.spawn(|| -> Result<()> {
             while !done.load(Ordering::Relaxed) {
-                let all = (0..200).map(|number| case.store.blobs().join(name(number)));
+                let all = (0..200).map(|number| blobs.join(name(number)));
                 for path in all.clone() {
                     fs::write(path, b"{\"org.opencontainers.image.enc.keys.jwe\":1}")?;
                 }
