@@ -237,11 +237,17 @@ impl<'i> Search<'i> {
             self.manifests.clear();
             self.bytes = 0;
         }
-        let fits =
-            self.manifests.len() < MANIFESTS && self.bytes + manifest.len() <= MANIFEST_BYTES;
-        if fits && (names_it || is_first) {
+        if (names_it || is_first) && self.manifests.len() < MANIFESTS {
             self.bytes += manifest.len();
             self.manifests.push(manifest);
+        }
+        // The largest goes first: a few that are as long as can be do not crowd out the others.
+        while self.bytes > MANIFEST_BYTES {
+            let sizes = self.manifests.iter().enumerate();
+            let Some((largest, _)) = sizes.max_by_key(|(_, manifest)| manifest.len()) else {
+                break;
+            };
+            self.bytes -= self.manifests.remove(largest).len();
         }
         Ok(())
     }

@@ -7,7 +7,7 @@
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -292,7 +292,8 @@ exec /usr/local/bin/decoder "$@"
     let image = shared.name(LayerKind::Gzip);
     let mut client = node.ctr_command("default", &["image", "pull", "--plain-http", image])?;
     // `nsenter` starts the client as another process.
-    let mut client = client.process_group(0).spawn()?;
+    client.process_group(0).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut client = client.spawn()?;
     let waits = Instant::now();
     while node.processes("decoder")? == 0 {
         ensure!(waits.elapsed() < PATIENCE, "the decoder was never called");
