@@ -6,6 +6,8 @@
 # make deny     checks licences, sources and versions of all crates: deny.toml
 # make sbom     writes what each program is made of to dist/*.cdx.json (CycloneDX)
 # make reproduce  builds the guest again in another folder: the same bytes
+# make bench    measures the decoder and its peers; CTD_PEER names Go's, BENCH_QUICK=1 is shorter
+# make guard    counts the decoder's instructions, against bench/instructions.json
 # make fuzz     runs every fuzz target for FUZZ_SECONDS (60); needs nightly Rust and cargo-fuzz
 # make install  copies the programs to $(PREFIX)/bin
 # make clean    removes what was built
@@ -22,7 +24,8 @@ BUILD := $(CARGO) build --release --locked
 PORTABLE := RUSTFLAGS="$(REMAP)" $(BUILD) --package keycell-guest --bin decoder-portable \
             --no-default-features --target-dir target/portable
 
-.PHONY: all demo test test-containerd examples deny sbom reproduce fuzz lint install clean \
+.PHONY: all demo test test-containerd examples deny sbom reproduce bench guard guard-write fuzz lint \
+        install clean \
         targets tools wasmtime
 
 all: targets
@@ -85,6 +88,16 @@ sbom: all tools
 reproduce: targets
 	@tests/reproduce.sh
 
+# Not a part of `test`: times on a shared machine prove nothing. See docs/performance.md.
+bench: all tools
+	@bench/bench.py
+
+guard: tools
+	@bench/instructions.py
+
+guard-write: tools
+	@bench/instructions.py --write
+
 # Not a part of `test`: see docs/fuzzing.md.
 fuzz:
 	@fuzz/run.sh
@@ -98,6 +111,7 @@ lint: targets
 	$(CARGO) clippy --release --locked --package keycell-walls --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-broker --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked --package keycell-guest-store --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-hostile --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-tests --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-broker-protocol --all-targets -- -D warnings

@@ -39,6 +39,9 @@ seeds=fuzz/target/seeds
 rm -rf "$seeds"
 python3 fuzz/seeds.py "$seeds"
 
+# What targets put into files stays in memory.
+[ ! -d /dev/shm ] || export TMPDIR=/dev/shm
+
 failed=()
 for target in "${targets[@]}"; do
     corpus=fuzz/corpus/$target log=fuzz/target/$target.log

@@ -4,9 +4,11 @@
 
 mod annotations;
 mod brokered;
+mod conform;
 mod decrypt;
 mod encrypt;
 mod failure;
+mod guest;
 mod inspect;
 mod keys;
 mod layout;
@@ -41,6 +43,8 @@ enum Verb {
     Decrypt(decrypt::Arguments),
     /// List the layers of an image, and for whom the encrypted ones are
     Inspect(inspect::Arguments),
+    /// Install guests that `ctd-decoder` may run beside its own, and look after them
+    Guest(guest::Arguments),
     /// List the private keys in files, with the fingerprints that `ctd-decoder` prints
     Keys {
         /// Files such as those in the keys directory
@@ -59,6 +63,8 @@ enum Verb {
         #[arg(long)]
         output: PathBuf,
     },
+    /// Judge a decoder: this one, a guest, or anyone's that speaks the protocol of `ctd-decoder`
+    Conform(conform::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -70,8 +76,16 @@ fn main() -> ExitCode {
         Verb::Encrypt(arguments) => encrypt::run(arguments),
         Verb::Decrypt(arguments) => decrypt::run(arguments),
         Verb::Inspect(arguments) => inspect::run(&arguments),
+        Verb::Guest(arguments) => guest::run(&arguments),
         Verb::Keys { files } => keys::list(&files),
         Verb::Payload { image, layer, output } => payload::write(&image, layer, &output),
+        // Its exit code 1 is a verdict on the target.
+        Verb::Conform(arguments) => {
+            return conform::run(&arguments).unwrap_or_else(|error| {
+                tell(&error);
+                ExitCode::from(2)
+            });
+        }
     };
     match done {
         Ok(text) => {
@@ -79,11 +93,15 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("keycell: error: {error:#}");
-            for hint in error.downcast_ref::<Advice>().iter().flat_map(|advice| &advice.hints) {
-                eprintln!("hint: {hint}");
-            }
+            tell(&error);
             ExitCode::FAILURE
         }
+    }
+}
+
+fn tell(error: &anyhow::Error) {
+    eprintln!("keycell: error: {error:#}");
+    for hint in error.downcast_ref::<Advice>().iter().flat_map(|advice| &advice.hints) {
+        eprintln!("hint: {hint}");
     }
 }

@@ -76,7 +76,8 @@ pub fn decrypt(key: &LayerKey, source: impl Read, mut sink: impl Write) -> Resul
     sink.flush().map_err(unwritable)
 }
 
-fn unwritable(error: io::Error) -> Failure {
+/// The sink does not take it.
+pub fn unwritable(error: io::Error) -> Failure {
     Failure::new(
         format!("cannot write the plain layer: {error}"),
         "does whatever reads it still run, and is there space left?",

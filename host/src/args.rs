@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::{PathBufValueParser, TypedValueParser, ValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Command};
+use keycell_guest_store::store::DEFAULT_STORE;
 
 use crate::config;
 use crate::contract::Failure;
@@ -30,6 +31,12 @@ pub struct Job {
     pub content_store: ContentStore,
     /// Check all of the layer before its first byte is written, and keep it here meanwhile.
     pub verify_first: Option<SpoolPlace>,
+    /// Which guest, if not the default one.
+    pub guest: Option<String>,
+    /// Where guests are installed.
+    pub guest_store: PathBuf,
+    /// Run only guests whose signature was verified when they were installed.
+    pub require_signature: bool,
     /// Where to log to, in the place of the system's log.
     pub log: Option<PathBuf>,
     /// Tell on standard error what each instance was granted.
@@ -152,6 +159,24 @@ pub fn command() -> Command {
                 .help("The longest layer that it keeps"),
         )
         .arg(
+            Arg::new("guest")
+                .long("guest")
+                .value_name("NAME")
+                .help("Run the guest that `keycell guest install` has installed under this name"),
+        )
+        .arg(
+            Arg::new("guest-store")
+                .long("guest-store")
+                .value_name("DIR")
+                .value_parser(path())
+                .default_value(DEFAULT_STORE)
+                .help("Where guests are installed"),
+        )
+        .arg(
+            switch("require-signature")
+                .help("Refuse an installed guest without a verified signature"),
+        )
+        .arg(
             Arg::new("log")
                 .long("log")
                 .value_name("FILE")
@@ -240,6 +265,9 @@ fn job(mut matches: ArgMatches) -> Result<Job, Failure> {
         cipher: if guest { CipherSide::Guest } else { CipherSide::Host },
         content_store: content_store(matches.remove_one("content-store")),
         verify_first: verify_first.then(|| spool(&mut matches)),
+        guest: matches.remove_one("guest"),
+        guest_store: matches.remove_one("guest-store").unwrap_or_else(|| DEFAULT_STORE.into()),
+        require_signature: is_on(&matches, "require-signature"),
         log: matches.remove_one("log"),
         explain: is_on(&matches, "explain"),
         require_sandbox: is_on(&matches, "require-sandbox"),

@@ -84,6 +84,27 @@ pub fn decrypt(cipher: CipherSide) -> String {
     )
 }
 
+/// The grants of a command: one instance has what two share otherwise.
+pub fn command(directory: Option<&Path>, payload: usize, limits: &Limits) -> String {
+    let keys = directory.map(|path| format!("`{}` as `/keys`, read-only", path.display()));
+    table(
+        "command",
+        &[
+            ("payload", true, format!("{payload} bytes from descriptor 3")),
+            ("private keys", keys.is_some(), keys.unwrap_or_default()),
+            ("encrypted layer", true, "standard input, behind the payload".to_owned()),
+            ("plain layer", true, "standard output, not checked by the host".to_owned()),
+            ("random numbers", true, "for blinding".to_owned()),
+            ("clock", true, "its own, which only it moves".to_owned()),
+            ("memory", true, format!("{} MiB", limits::MEMORY >> 20)),
+            ("time", true, format!("{} seconds without a byte moved", limits.stall_seconds)),
+            ("key providers, tokens", false, String::new()),
+            ("cipher", false, String::new()),
+            ("other files, network, environment, processes", false, String::new()),
+        ],
+    )
+}
+
 /// The operating system's walls around a step.
 pub fn walls(step: &str, walls: &[Wall]) -> String {
     let mut text = format!("walls around `{step}`\n");

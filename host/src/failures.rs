@@ -5,7 +5,7 @@ use std::io;
 use ocicrypt::layer::LayerError;
 use wasmtime::Trap;
 
-use crate::contract::Failure;
+use crate::contract::{Failure, Origin};
 use crate::descriptors::PayloadFault;
 use crate::ledger::Fault;
 use crate::limits;
@@ -104,6 +104,25 @@ const PASS_A_PAYLOAD: &str = "or have containerd pass one: `key_model = \"node\"
     `use_local_image_pull = true` in `[plugins.\"io.containerd.cri.v1.images\"]` (on 1.x: \
     `[plugins.\"io.containerd.grpc.v1.cri\".image_decryption]` alone); `ctr images pull` and \
     `ctr images import` never pass one";
+
+/// The payload for a guest that is a command, which is given nothing else.
+///
+/// # Errors
+/// There is none, or the layer was to be verified by the host, which never learns its key.
+pub fn for_a_command(origin: Origin, verify_first: bool) -> Result<Vec<u8>, Failure> {
+    match origin {
+        Origin::Payload(_) if verify_first => Err(with_hint(
+            "`--verify-first` cannot be had with a guest that is a command",
+            "such a guest does the cipher by itself, and the host never learns the key: choose a \
+             decoder component, or go without the flag",
+        )),
+        Origin::Payload(payload) => Ok(payload),
+        Origin::Stored(_) => Err(with_hint(
+            "containerd passed no payload on descriptor 3, and a guest that is a command needs one",
+            PASS_A_PAYLOAD.trim_start_matches("or "),
+        )),
+    }
+}
 
 /// Several keys open wrapped keys of layers that begin alike.
 pub fn ambiguous(keys: usize) -> Failure {

@@ -15,6 +15,7 @@ pub mod brokered;
 pub mod choice;
 pub mod cipher;
 pub mod cleaned;
+pub mod command;
 pub mod config;
 pub mod contract;
 pub mod deadline;
@@ -22,6 +23,7 @@ pub mod descriptors;
 pub mod explain;
 pub mod failures;
 pub mod input;
+pub mod installed;
 pub mod instance;
 pub mod keys;
 pub mod ledger;
@@ -62,7 +64,9 @@ pub fn main_within(guest: &Artefact, limits: Limits) -> ExitCode {
     // Before anything else is opened: it would get the number of a descriptor that is missing.
     let payload = descriptors::take_payload(limits::PAYLOAD);
     let log = message::Log::open(job.log.as_deref());
-    match steps::run(&job, payload, guest, limits, &log) {
+    let ended = steps::run(&job, payload, guest, limits, &log);
+    keycell_walls::wiping::wipe_stack();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(Ending::Failed(failure)) => message::fail(&failure, Some(&log)),
         Err(Ending::ReaderGone) => {

@@ -1,7 +1,8 @@
 //! The two steps of a layer, each in an instance of its own, and the verdict over them.
 
-use ocicrypt::layer;
-use wasmtime::component::{Component, Linker};
+use keycell_guest_store::record::Kind;
+use ocicrypt::layer::{self, Witness};
+use wasmtime::component::{InstancePre, Linker};
 use wasmtime::{Engine, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 use zeroize::Zeroize;
@@ -15,6 +16,7 @@ use crate::contract::{DecoderPre, Failure, LayerKey, Origin, Request, Unwrapped}
 use crate::descriptors::PayloadFault;
 use crate::failures::{Ending, broken_guest, broken_host, foreign_guest, guest_failure};
 use crate::input::Input;
+use crate::installed::Guest;
 use crate::instance::{self, Instance};
 use crate::keys::{KeyPath, Keys};
 use crate::ledger::Ledger;
@@ -22,16 +24,18 @@ use crate::limits::Limits;
 use crate::message::{self, Log};
 use crate::spool::Spool;
 use crate::streams::{GuestLog, Sink, Source};
-use crate::{deadline, descriptors, explain, failures, limits, store, walls};
+use crate::{command, deadline, descriptors, explain, failures, limits, store, walls};
 
 /// Decrypts the layer on standard input to standard output, with what was on descriptor 3.
+/// `embedded` is the guest where no other was chosen.
 ///
 /// # Errors
 /// Why there is no layer, with the way out.
+#[inline(never)] // its frame held keys, and is wiped when it has returned
 pub fn run(
     job: &Job,
     payload: Result<Vec<u8>, PayloadFault>,
-    guest: &Artefact,
+    embedded: &Artefact,
     limits: Limits,
     log: &Log,
 ) -> Result<(), Ending> {
@@ -51,12 +55,18 @@ pub fn run(
     // Before the guest: what a broker starts must not inherit anything of it.
     let mut broker = Broker::start();
     let keys = Keys::find(job.keys.as_deref())?.without_tokens(job.keys.as_deref(), &mut broker)?;
+    let guest = Guest::choose(job, *embedded)?;
     layer.spool = job.verify_first.as_ref().map(Spool::make).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.map_err(|error| broken_host(error.into()))?;
     runtime.block_on(async {
-        let host = Host::start(guest, limits)?;
-        let walls = limits.walls.then(|| walls::before_guest(job, &keys, &broker, log));
+        if guest.kind == Kind::Command {
+            drop(broker);
+            let payload = failures::for_a_command(origin, job.verify_first.is_some())?;
+            return command::run(job, &guest, payload, keys, limits, log).await;
+        }
+        let host = Host::start(&guest, limits)?;
+        let walls = limits.walls.then(|| walls::before_guest("unwrap", job, &keys, &broker, log));
         let walls = walls.transpose()?;
         let candidates = host.unwrap(job, origin, keys, broker, log).await?;
         walls.map(|walls| walls::before_layer(walls, job)).transpose()?;
@@ -73,12 +83,9 @@ struct Host {
 }
 
 impl Host {
-    fn start(guest: &Artefact, limits: Limits) -> Result<Self, Failure> {
-        let (engine, component): (Engine, Component) = guest.load().map_err(broken_host)?;
-        deadline::start(&engine).map_err(|error| broken_host(error.into()))?;
-        let linker: Linker<Instance> = instance::linker(&engine).map_err(broken_host)?;
-        let guest = linker.instantiate_pre(&component).and_then(DecoderPre::new);
-        let guest = guest.map_err(|error| foreign_guest(&error))?;
+    fn start(guest: &Guest, limits: Limits) -> Result<Self, Failure> {
+        let (engine, guest) = prepare(guest)?;
+        let guest = DecoderPre::new(guest).map_err(|error| foreign_guest(&error))?;
         Ok(Self { engine, guest, limits })
     }
 
@@ -160,9 +167,14 @@ impl Host {
         let source = instance.table.push(source).map_err(|error| broken_host(error.into()))?;
         let sink = instance.table.push(sink).map_err(|error| broken_host(error.into()))?;
         let mut record = record(&key);
-        if job.cipher == CipherSide::Host {
-            let (source, ledger) = (source.rep(), ledger.clone());
-            instance.loan = Some(Loan { key, source, input: lent, ledger });
+        match job.cipher {
+            CipherSide::Host => {
+                let (source, ledger) = (source.rep(), ledger.clone());
+                instance.loan = Some(Loan { key, source, input: lent, ledger });
+            }
+            CipherSide::Guest => {
+                ledger.books().witness = Some(Witness::new(&key));
+            }
         }
         if job.explain {
             message::say(&explain::decrypt(job.cipher));
@@ -200,6 +212,18 @@ fn candidates(records: &[Unwrapped], origin: &Origin) -> Result<Vec<Candidate>, 
     candidates.collect()
 }
 
+/// The guest with everything linked that there is, in an engine whose epoch advances.
+///
+/// # Errors
+/// A guest for another engine, or one that imports what no guest is granted.
+pub fn prepare(guest: &Guest) -> Result<(Engine, InstancePre<Instance>), Failure> {
+    let (engine, component) = guest.load()?;
+    deadline::start(&engine).map_err(|error| broken_host(error.into()))?;
+    let linker: Linker<Instance> = instance::linker(&engine).map_err(broken_host)?;
+    let guest = linker.instantiate_pre(&component).map_err(|error| foreign_guest(&error))?;
+    Ok((engine, guest))
+}
+
 /// What the host has seen comes first, what the guest says second, and its `ok` is not enough.
 fn verdict(side: CipherSide, answer: Result<(), Failure>, ledger: &Ledger) -> Result<(), Ending> {
     let fault = ledger.books().take_fault();
@@ -207,12 +231,20 @@ fn verdict(side: CipherSide, answer: Result<(), Failure>, ledger: &Ledger) -> Re
         return Err(fault.into());
     }
     answer?;
-    let mut books = ledger.books();
-    if !books.is_complete(side) {
+    if !ledger.books().is_complete(side) {
         let why = "it says that it is done, but the layer is not";
         return Err(broken_guest("decrypt", why).into());
     }
-    let _ = books.let_go(); // what goes wrong with it is in the books
+    let_go(ledger)
+}
+
+/// What was held back goes out, if the witness says so too, where there is one.
+///
+/// # Errors
+/// A layer that is not genuine, or cannot be written.
+pub fn let_go(ledger: &Ledger) -> Result<(), Ending> {
+    let mut books = ledger.books();
+    let _ = books.hear_witness().and_then(|()| books.let_go()); // the books say what went wrong
     books.take_fault().map_or(Ok(()), |fault| Err(fault.into()))
 }
 
@@ -233,7 +265,7 @@ fn trap_when_late(store: &mut Store<Instance>, seconds: u64) {
 
 /// A guest that computes without moving a byte is stopped; one that waits for a slow registry is
 /// not, since it does not run while it waits.
-fn trap_when_stalled(store: &mut Store<Instance>, ledger: Ledger, seconds: u64) {
+pub fn trap_when_stalled(store: &mut Store<Instance>, ledger: Ledger, seconds: u64) {
     let (mut seen, mut idle) = (0, 0);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |_| {
@@ -260,7 +292,7 @@ fn record(key: &layer::LayerKey) -> LayerKey {
 
 /// What a guest notes about keys that it passed over goes to the log: on success containerd drops
 /// standard error, and the original is silent.
-fn remember(said: &GuestLog, log: &Log) {
+pub fn remember(said: &GuestLog, log: &Log) {
     let said = said.text();
     let lines = said.lines().filter(|line| !line.trim().is_empty());
     for line in lines.clone().take(limits::GUEST_LINES) {

@@ -12,11 +12,18 @@ use crate::keys::Keys;
 use crate::message::{Log, cleaned};
 use crate::{explain, linger, message};
 
-/// Puts up the walls of the first phase: keys are read, the broker is asked.
+/// Puts up the walls of the first phase, around `step`: keys are read, the broker is asked. A
+/// command has no other phase.
 ///
 /// # Errors
 /// A user that the process cannot become; with `--require-sandbox`, a wall that is missing.
-pub fn before_guest(job: &Job, keys: &Keys, broker: &Broker, log: &Log) -> Result<Walls, Failure> {
+pub fn before_guest(
+    step: &str,
+    job: &Job,
+    keys: &Keys,
+    broker: &Broker,
+    log: &Log,
+) -> Result<Walls, Failure> {
     let user =
         job.user.as_deref().map(|name| User::parse(name).map_err(|why| cannot_become(name, &why)));
     let user = user.transpose()?;
@@ -39,7 +46,7 @@ pub fn before_guest(job: &Job, keys: &Keys, broker: &Broker, log: &Log) -> Resul
         let why = wall.missing().unwrap_or_default();
         log.write(&format!("the sandbox has no wall `{}`: {}", wall.name, cleaned(why)));
     }
-    checked(walls, job, "unwrap")
+    checked(walls, job, step)
 }
 
 /// Puts up the walls of the second phase: the layer flows, and nothing else happens any more.

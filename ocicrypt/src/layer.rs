@@ -5,6 +5,8 @@
 
 #[cfg(feature = "encrypt")]
 mod encryptor;
+mod keystream;
+mod witness;
 
 use std::io::{self, Read};
 
@@ -20,6 +22,8 @@ use crate::text::printable;
 
 #[cfg(feature = "encrypt")]
 pub use self::encryptor::Encryptor;
+pub use self::keystream::Keystream;
+pub use self::witness::Witness;
 
 /// The only layer cipher that the format defines, as its `cipher` member names it.
 pub const AES_256_CTR_HMAC_SHA256: &str = "AES_256_CTR_HMAC_SHA256";
@@ -108,6 +112,12 @@ impl LayerKey {
     #[must_use]
     pub fn with_length(self, length: Option<u64>) -> Self {
         Self { length, ..self }
+    }
+
+    /// Without the digest of the plain layer: the HMAC alone decides.
+    #[must_use]
+    pub fn without_digest(self) -> Self {
+        Self { digest: None, ..self }
     }
 
     /// The length of the layer in bytes, if it is known.

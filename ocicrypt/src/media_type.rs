@@ -43,6 +43,15 @@ pub fn plain(encrypted: &str) -> Result<&'static str, UnsupportedMediaType> {
         .ok_or_else(|| UnsupportedMediaType { media_type: printable(encrypted) })
 }
 
+/// Whether a plain layer of this media type is compressed.
+///
+/// The digest that is sealed with a layer key is then no proof of anything: where skopeo, podman and
+/// buildah compress a layer and encrypt it in one go, as they do with every layer of a local store,
+/// they seal that of the layer from before.
+pub(crate) fn is_compressed(plain: &str) -> bool {
+    plain.ends_with("gzip") || plain.ends_with("zstd")
+}
+
 /// The media type of the encrypted form of a layer that has the media type `plain`: what
 /// [`plain()`] undoes. None if it is encrypted already, or no media type of a layer.
 #[cfg(feature = "encrypt")]
@@ -141,6 +150,12 @@ mod tests {
         assert!(!may_begin_with(gzip, &[0x1f, 0x8b, 8]));
         assert!(!may_begin_with(zstd, &[0x1f, 0x8b, 8, 0]));
         assert!(!may_begin_with("text/plain", b"text"));
+    }
+
+    #[test]
+    fn compressed_ones_are_known() {
+        let compressed = PLAIN.into_iter().filter(|plain| is_compressed(plain));
+        assert_eq!(compressed.count(), 6);
     }
 
     #[test]

@@ -74,6 +74,10 @@ impl From<&NamedPgpKey> for OpenedBy {
 ///
 /// The random numbers blind private-key operations.
 ///
+/// The key of a compressed layer comes without the digest that was sealed with it, because tools that
+/// compress and encrypt in one go seal that of the layer from before. Go ctd-decoder never looks at
+/// it.
+///
 /// # Errors
 /// Every [`UnwrapError`].
 pub fn unwrap_with<R: TryCryptoRng + ?Sized>(
@@ -82,7 +86,7 @@ pub fn unwrap_with<R: TryCryptoRng + ?Sized>(
     broker: &mut dyn Broker,
     rng: &mut R,
 ) -> Result<Opened, UnwrapError> {
-    media_type::plain(&payload.descriptor.media_type)?;
+    let plain = media_type::plain(&payload.descriptor.media_type)?;
     let annotations = &payload.descriptor.annotations;
     let schemes = annotation::wrapped_keys(annotations);
     if schemes.is_empty() {
@@ -105,6 +109,8 @@ pub fn unwrap_with<R: TryCryptoRng + ?Sized>(
         match result {
             Ok((key, by)) => {
                 let key = key.with_length(payload.descriptor.length());
+                let is_compressed = media_type::is_compressed(plain);
+                let key = if is_compressed { key.without_digest() } else { key };
                 return Ok(Opened { key, scheme: keys.scheme.clone(), by });
             }
             Err(failure) => failures.push(failure),

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use base64ct::{Base64, Encoding};
+use keycell_tests::guest::COPIES;
 use keycell_tests::image::{Descriptor, hex};
 use keycell_tests::jwe::{Jwe, Recipient, url};
 use keycell_tests::payload::{Payload, TYPE_URL, any};
@@ -26,6 +27,7 @@ fn main() -> Result<()> {
     fs::write(dir.join("keys/node.pem"), node.private_pem())?;
     fs::write(dir.join("other-keys/other.pem"), other.private_pem())?;
     fs::write(dir.join("node.pub"), node.public_pem())?;
+    guests(&dir.join("guests"))?;
 
     let sealed = Sealed::new(b"the plain layer\n".to_vec());
     fs::write(dir.join("layer"), &sealed.encrypted)?;
@@ -35,6 +37,18 @@ fn main() -> Result<()> {
     payloads.of_descriptors()?;
     payloads.of_options()?;
     payloads.of_wrapped_keys()
+}
+
+/// Guests to install, and some that are none.
+fn guests(dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir)?;
+    let copies = wat::parse_str(COPIES)?;
+    fs::write(dir.join("cut-off.wasm"), &copies[..copies.len() / 2])?;
+    fs::write(dir.join("copies.wasm"), copies)?;
+    let sockets = r#"(component (import "wasi:sockets/tcp@0.2.0" (instance)))"#;
+    fs::write(dir.join("sockets.wasm"), wat::parse_str(sockets)?)?;
+    fs::write(dir.join("library.wasm"), wat::parse_str("(module (func (export \"open\")))")?)?;
+    Ok(())
 }
 
 struct Payloads<'a> {

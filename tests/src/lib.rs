@@ -14,6 +14,7 @@
 //! | [`store`] | a content store as containerd lays it out, made by hand
 //! | [`keys`] | private keys from openssl, in every file form |
 //! | [`gpg`] | OpenPGP keys from GnuPG |
+//! | [`guest`] | a guest of a few lines |
 //! | [`containerd`], [`cri`], [`registry`] | a containerd of the test's own, a client and a registry |
 //! | [`memo`] | what cases share, made once |
 //! | [`running`], [`tracing`] | a decoder that is stopped on its way, and what its memory holds |
@@ -29,6 +30,7 @@ pub mod decoder;
 mod descriptors;
 pub mod forged;
 pub mod gpg;
+pub mod guest;
 pub mod image;
 pub mod jwe;
 pub mod keys;

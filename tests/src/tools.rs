@@ -25,6 +25,8 @@ pub enum Tool {
     Jwcrypto,
     /// Runs a key provider of the tests.
     Python,
+    /// Signs guests.
+    Minisign,
     /// Keeps keys in a token.
     SoftHsm,
     /// Calls the decoder.
@@ -74,6 +76,7 @@ impl Tool {
             Self::Busybox => "busybox",
             Self::Gpg => "gpg",
             Self::Jwcrypto | Self::Python => "python3",
+            Self::Minisign => "minisign",
             Self::SoftHsm => "softhsm2-util",
             Self::Containerd => "containerd",
             Self::Ctr => "ctr",

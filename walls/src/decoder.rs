@@ -97,7 +97,10 @@ impl Walls {
     /// Before the layer flows: no file, no socket, no program, no signal, no capability, no
     /// further descriptor. What was missing is so still.
     pub fn before_layer(mut self) -> Self {
-        memory::no_swap_of_what_there_is();
+        let locked = self.walls.iter().any(|it| it.name == NO_SWAP && it.missing().is_none());
+        if locked && !memory::no_swap_without_capability() {
+            self.now(NO_SWAP, memory::swap_again());
+        }
         self.now(FILES, confine(&Reach::default())); // takes a descriptor for a moment
         self.now(LIMITS, memory::tighter_limits(self.writes_files));
         self.now(CAPABILITIES, keep(CapabilitySet::empty()));
