@@ -1,6 +1,7 @@
 # make          builds everything into dist/
 # make demo     shows the main job, and what the sandbox refuses
 # make test     runs every check; needs root (it starts containerd) and Debian's packages
+# make test-containerd  the tests with a containerd, with CONTAINERD=/path/of/another/containerd
 # make examples builds the guests in other languages under examples/ into dist/examples/
 # make deny     checks licences, sources and versions of all crates: deny.toml
 # make sbom     writes what each program is made of to dist/*.cdx.json (CycloneDX)
@@ -23,7 +24,8 @@ BUILD := $(CARGO) build --release --locked
 PORTABLE := RUSTFLAGS="$(REMAP)" $(BUILD) --package keycell-guest --bin decoder-portable \
             --no-default-features --target-dir target/portable
 
-.PHONY: all demo test examples deny sbom reproduce bench guard guard-write fuzz lint install clean \
+.PHONY: all demo test test-containerd examples deny sbom reproduce bench guard guard-write fuzz lint \
+        install clean \
         targets tools wasmtime
 
 all: targets
@@ -69,9 +71,14 @@ test: all tools wasmtime lint examples deny sbom
 	$(CARGO) test --release --locked --package ocicrypt
 	$(CARGO) test --release --locked --package ctd-decoder
 	$(CARGO) test --release --locked --package keycell-walls
+	$(CARGO) test --release --locked --package keycell-walls
 	$(CARGO) test --release --locked --package keycell-broker
 	$(CARGO) test --release --locked --package keycell-hostile
 	$(CARGO) test --release --locked --package keycell-tests
+
+# With the containerd that `CONTAINERD` names (its `ctr` and its shim beside it), or Debian's.
+test-containerd: all tools
+	$(CARGO) test --release --locked --package keycell-tests --test containerd
 
 deny: tools
 	@tests/deny.sh
@@ -102,6 +109,7 @@ lint: targets
 	python3 tests/docs.py
 	$(CARGO) clippy --release --locked --package ocicrypt --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package ctd-decoder --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked --package keycell-walls --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-walls --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-broker --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell --all-targets -- -D warnings

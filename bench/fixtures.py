@@ -10,7 +10,8 @@ from pathlib import Path
 
 KINDS = {"rsa2048": "JWE RSA-2048", "rsa4096": "JWE RSA-4096", "p256": "JWE P-256", "p521": "JWE P-521",
          "pkcs7": "PKCS#7 RSA-2048", "pgp": "OpenPGP RSA-2048"}
-LAYER = "application/vnd.oci.image.layer.v1.tar"
+# As nearly all layers in registries are.
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 # The payload's type, by which containerd names it.
@@ -122,6 +123,7 @@ def key(work, kind):
                              "Subkey-Length: 2048\nName-Email: bench@example.org\nExpire-Date: 0\n")
         with (made / "key.gpg").open("wb") as file:
             subprocess.run([*gpg, "--export-secret-keys"], check=True, stdout=file)
+        subprocess.run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"], check=True)
     elif kind == "pkcs7":
         openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=bench", "-days", "3650",
                 "-keyout", pem, "-out", public)

@@ -45,7 +45,7 @@ impl Keys {
     pub fn open(&mut self, layer: &Value) -> Result<LayerKey> {
         let payload = payload_of(layer)?;
         let opened = unwrap::unwrap_with(&payload, &self.ring, &mut self.broker, &mut SysRng);
-        opened.map_err(|error| {
+        opened.map(|opened| opened.key).map_err(|error| {
             Advice::from(keycell_guest::failure::Failure::no_key(&error, &self.ring)).into()
         })
     }

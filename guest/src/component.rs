@@ -5,14 +5,16 @@ use std::path::Path;
 
 use ocicrypt::keyring::KeyRing;
 use ocicrypt::layer::{self, Keystream};
+use ocicrypt::unwrap;
 use zeroize::Zeroize;
 
 use bindings::exports::keycell::decoder::{decrypting, unwrapping};
 use bindings::keycell::decoder::cipher::{self, Refusal};
-use bindings::keycell::decoder::types::{Failure, LayerKey, Request};
+use bindings::keycell::decoder::types::{Failure, LayerKey, Opened, Origin, Request, Unwrapped};
 use bindings::wasi::io::streams::{InputStream, OutputStream, StreamError};
 
 use crate::brokered::Host;
+use crate::stored::Stored;
 use crate::{failure, keys, steps};
 
 /// How much a splice moves at most: what the host releases at a time.
@@ -21,25 +23,55 @@ const SPLICE: u64 = layer::CHUNK as u64;
 struct Decoder;
 
 impl unwrapping::Guest for Decoder {
-    fn unwrap(mut request: Request) -> Result<LayerKey, Failure> {
+    fn unwrap(mut request: Request) -> Result<Vec<Unwrapped>, Failure> {
         let mut ring = KeyRing::new();
         for file in &mut request.key_files {
             ring.add_file(&file.name, &file.content);
             file.content.zeroize();
         }
         keys::add_directory(&mut ring, Path::new("/keys"));
-        let key = steps::unwrap(&request.payload, request.media_type.as_deref(), ring, &mut Host);
-        request.payload.zeroize(); // it may carry private keys
-        let key = key?;
-        Ok(LayerKey {
-            cipher: layer::AES_256_CTR_HMAC_SHA256.to_owned(),
-            key: key.key().to_vec(),
-            nonce: key.nonce().to_vec(),
-            hmac: key.hmac().to_vec(),
-            digest: key.digest(),
-            length: key.length(),
-        })
+        let media_type = request.media_type.as_deref();
+        let found = match &mut request.origin {
+            Origin::Payload(payload) => {
+                let found = steps::unwrap(payload, media_type, ring, &mut Host);
+                payload.zeroize(); // it may carry private keys
+                vec![found?]
+            }
+            Origin::Stored(found) => {
+                let layers = &found.layers;
+                let stored = Stored {
+                    manifests: &found.manifests,
+                    layers: layers
+                        .iter()
+                        .map(|layer| (layer.digest.as_str(), layer.size))
+                        .collect(),
+                    beginning: &found.beginning,
+                };
+                stored.unwrap(media_type, &ring, &mut Host)?
+            }
+        };
+        Ok(found.into_iter().map(record).collect())
     }
+}
+
+fn record(found: steps::Unwrapped) -> Unwrapped {
+    let steps::Unwrapped { opened, layer } = found;
+    let unwrap::Opened { key, scheme, by } = opened;
+    let key = LayerKey {
+        cipher: layer::AES_256_CTR_HMAC_SHA256.to_owned(),
+        key: key.key().to_vec(),
+        nonce: key.nonce().to_vec(),
+        hmac: key.hmac().to_vec(),
+        digest: key.compared_digest(),
+        length: key.length(),
+    };
+    let opened = Opened {
+        scheme: scheme.to_string(),
+        key: by.name,
+        fingerprint: by.fingerprint,
+        layer_digest: layer,
+    };
+    Unwrapped { key, opened }
 }
 
 impl decrypting::Guest for Decoder {
@@ -120,7 +152,7 @@ fn broken(what: &str) -> Failure {
 
 impl From<failure::Failure> for Failure {
     fn from(failure: failure::Failure) -> Self {
-        Self { message: failure.message, hints: failure.hints }
+        Self { message: failure.message, hints: failure.hints, layer_digest: failure.layer }
     }
 }
 

@@ -101,8 +101,8 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     })?;
     let mut ring = KeyRing::new();
     keys::add_directory(&mut ring, &arguments.keys);
-    let key = steps::unwrap(&payload, None, ring, &mut NoBroker)?;
-    steps::decrypt(&key, stdin, io::stdout().lock())
+    let unwrapped = steps::unwrap(&payload, None, ring, &mut NoBroker)?;
+    steps::decrypt(&unwrapped.opened.key, stdin, io::stdout().lock())
 }
 
 fn framed(stdin: &mut impl Read) -> io::Result<Zeroizing<Vec<u8>>> {

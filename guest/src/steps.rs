@@ -7,9 +7,17 @@ use ocicrypt::broker::Broker;
 use ocicrypt::keyring::{KeyRing, Skipped};
 use ocicrypt::layer::{LayerKey, PlainReader};
 use ocicrypt::payload::Payload;
-use ocicrypt::unwrap;
+use ocicrypt::unwrap::{self, Opened};
 
 use crate::failure::Failure;
+
+/// What `unwrap` finds.
+pub struct Unwrapped {
+    /// The key of the layer, and what opened it.
+    pub opened: Opened,
+    /// The digest of the layer, as the payload has it.
+    pub layer: Option<String>,
+}
 
 /// Finds the key of the layer: with the keys in `ring`, then with those in the payload itself, and
 /// with those that only `broker` reaches.
@@ -24,16 +32,23 @@ pub fn unwrap(
     media_type: Option<&str>,
     mut ring: KeyRing,
     broker: &mut dyn Broker,
-) -> Result<LayerKey, Failure> {
+) -> Result<Unwrapped, Failure> {
     let mut payload = Payload::parse(payload)?;
     if payload.descriptor.media_type.is_empty() {
         payload.descriptor.media_type = media_type.unwrap_or_default().to_owned();
     }
     ring.add_parameters(&payload.parameters);
-    // One line each, on success too: the host writes them to its log.
+    tell_skipped(&ring);
+    let layer = Some(payload.descriptor.digest.clone()).filter(|digest| !digest.is_empty());
+    match unwrap::unwrap_with(&payload, &ring, broker, &mut SysRng) {
+        Ok(opened) => Ok(Unwrapped { opened, layer }),
+        Err(error) => Err(Failure { layer, ..Failure::no_key(&error, &ring) }),
+    }
+}
+
+/// What was passed over, one line each, on success too: the host writes them to its log.
+pub fn tell_skipped(ring: &KeyRing) {
     ring.skipped().iter().for_each(|skipped| eprintln!("passed over {skipped}"));
-    unwrap::unwrap_with(&payload, &ring, broker, &mut SysRng)
-        .map_err(|error| Failure::no_key(&error, &ring))
 }
 
 /// How many files that are no keys a message names.

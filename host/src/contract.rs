@@ -12,4 +12,6 @@ wasmtime::component::bindgen!({
 });
 
 pub use exports::keycell::decoder::unwrapping::Request;
-pub use keycell::decoder::types::{Failure, KeyFile, LayerKey};
+pub use keycell::decoder::types::{
+    Failure, KeyFile, LayerKey, Opened, Origin, Stored, StoredLayer, Unwrapped,
+};

@@ -163,12 +163,9 @@ fn unsorted(why: String) -> Failure {
 }
 
 fn unreadable(path: &Path, why: &str) -> Failure {
-    Failure {
-        message: format!("cannot read the keys in `{}`: {why}", path.display()),
-        hints: vec![
-            "`--decryption-keys-path` is the directory with the private keys, or one key file; \
-             the decoder runs as the user that containerd runs as"
-                .to_owned(),
-        ],
-    }
+    with_hint(
+        format!("cannot read the keys in `{}`: {why}", path.display()),
+        "`--decryption-keys-path` is the directory with the private keys, or one key file; the \
+         decoder runs as the user that containerd runs as",
+    )
 }

@@ -2,15 +2,17 @@
 //! and decides itself whether the layer came out right.
 //!
 //! It parses nothing that an image or a key file says: payload and keys pass through as bytes.
-//! The way of one layer: [`args`], [`config`] and [`descriptors`] take what containerd gave,
-//! [`walls`] are the operating system's, [`steps`] runs the guest's two steps with the grants of
-//! [`instance`], [`broker`] asks providers and tokens, [`cipher`] decrypts, [`ledger`] keeps the
-//! books that decide, and [`message`] is all that is ever said.
+//! The way of one layer: [`args`], [`config`] and [`descriptors`] take what containerd gave, [`store`]
+//! finds the layer where that is no payload, [`walls`] are the operating system's, [`steps`] runs
+//! the guest's two steps with the grants of [`instance`], [`broker`] asks providers and tokens,
+//! [`cipher`] decrypts, [`ledger`] keeps the books that decide, and [`message`] is all that is ever
+//! said.
 
 pub mod args;
 pub mod artefact;
 pub mod broker;
 pub mod brokered;
+pub mod choice;
 pub mod cipher;
 pub mod cleaned;
 pub mod command;
@@ -20,6 +22,7 @@ pub mod deadline;
 pub mod descriptors;
 pub mod explain;
 pub mod failures;
+pub mod input;
 pub mod installed;
 pub mod instance;
 pub mod keys;
@@ -28,7 +31,9 @@ pub mod limits;
 pub mod linger;
 pub mod message;
 pub mod record;
+pub mod spool;
 pub mod steps;
+pub mod store;
 pub mod streams;
 pub mod walls;
 mod wasip1;

@@ -10,18 +10,21 @@ use zeroize::Zeroize;
 use crate::args::{CipherSide, Job};
 use crate::artefact::Artefact;
 use crate::broker::Broker;
+use crate::choice::{Candidate, Layer};
 use crate::cipher::{Loan, checked};
-use crate::contract::{DecoderPre, Failure, LayerKey, Request};
+use crate::contract::{DecoderPre, Failure, LayerKey, Origin, Request, Unwrapped};
 use crate::descriptors::PayloadFault;
 use crate::failures::{Ending, broken_guest, broken_host, foreign_guest, guest_failure};
+use crate::input::Input;
 use crate::installed::Guest;
 use crate::instance::{self, Instance};
 use crate::keys::{KeyPath, Keys};
 use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::message::{self, Log};
+use crate::spool::Spool;
 use crate::streams::{GuestLog, Sink, Source};
-use crate::{command, deadline, descriptors, explain, failures, limits, walls};
+use crate::{command, deadline, descriptors, explain, failures, limits, store, walls};
 
 /// Decrypts the layer on standard input to standard output, with what was on descriptor 3.
 /// `embedded` is the guest where no other was chosen.
@@ -40,23 +43,35 @@ pub fn run(
     if !descriptors::stdout_was_open() {
         return Err(failures::no_stdout().into());
     }
+    let mut layer = Layer::default();
+    let origin = if payload.is_empty() {
+        let found = store::look(&job.content_store, &mut layer.input)?;
+        log.write(&found.shown);
+        layer.blob = found.blob;
+        Origin::Stored(found.stored)
+    } else {
+        Origin::Payload(payload)
+    };
     // Before the guest: what a broker starts must not inherit anything of it.
     let mut broker = Broker::start();
     let keys = Keys::find(job.keys.as_deref())?.without_tokens(job.keys.as_deref(), &mut broker)?;
     let guest = Guest::choose(job, *embedded)?;
+    layer.spool = job.verify_first.as_ref().map(Spool::make).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.map_err(|error| broken_host(error.into()))?;
     runtime.block_on(async {
         if guest.kind == Kind::Command {
             drop(broker);
+            let payload = failures::for_a_command(origin, job.verify_first.is_some())?;
             return command::run(job, &guest, payload, keys, limits, log).await;
         }
         let host = Host::start(&guest, limits)?;
         let walls = limits.walls.then(|| walls::before_guest("unwrap", job, &keys, &broker, log));
         let walls = walls.transpose()?;
-        let key = host.unwrap(job, payload, keys, broker, log).await?;
+        let candidates = host.unwrap(job, origin, keys, broker, log).await?;
         walls.map(|walls| walls::before_layer(walls, job)).transpose()?;
-        host.decrypt(job, key, log).await
+        let (candidate, input) = layer.choose(candidates)?;
+        host.decrypt(job, candidate.key, input, log).await
     })
 }
 
@@ -78,11 +93,11 @@ impl Host {
     async fn unwrap(
         &self,
         job: &Job,
-        payload: Vec<u8>,
+        origin: Origin,
         keys: Keys,
         broker: Broker,
         log: &Log,
-    ) -> Result<layer::LayerKey, Failure> {
+    ) -> Result<Vec<Candidate>, Failure> {
         let is_missing = matches!(keys, Keys::Missing);
         let (directory, key_files, tokens) = match keys {
             Keys::NotConfigured | Keys::Missing => (None, Vec::new(), Vec::new()),
@@ -99,7 +114,7 @@ impl Host {
         let mut instance = instance.map_err(|error| of_keys.cannot_be_opened(&error))?;
         if job.explain {
             let keys = explain::Keys { directory: directory.as_deref(), files: &key_files };
-            message::say(&explain::unwrap(&keys, &broker, &tokens, payload.len(), &self.limits));
+            message::say(&explain::unwrap(&keys, &broker, &tokens, &origin, &self.limits));
         }
         let seconds = self.limits.unwrap_seconds;
         let patience = if broker.is_configured() { limits::BROKER_SECONDS } else { 0 };
@@ -110,7 +125,7 @@ impl Host {
         deadline::arm(seconds + patience);
 
         let media_type = std::env::var("STREAM_PROCESSOR_MEDIATYPE").ok();
-        let mut request = Request { payload, media_type, key_files };
+        let mut request = Request { origin, media_type, key_files };
         let answer = async {
             let decoder = self.guest.instantiate_async(&mut store).await?;
             decoder.keycell_decoder_unwrapping().call_unwrap(&mut store, &request).await
@@ -119,30 +134,43 @@ impl Host {
         let exhausted = store.data().is_exhausted();
         drop(store);
         deadline::disarm();
-        request.payload.zeroize(); // it may carry private keys
+        if let Origin::Payload(payload) = &mut request.origin {
+            payload.zeroize(); // it may carry private keys
+        }
         request.key_files.iter_mut().for_each(|file| file.content.zeroize());
         remember(&said, log);
 
         let answer = answer.map_err(|error| guest_failure("unwrap", &error, &said, exhausted))?;
-        let mut record = answer.map_err(|failure| of_keys.for_the_operator(failure))?;
-        let key = checked(&record);
-        record.key.zeroize();
-        key.map_err(|error| broken_guest("unwrap", &error.to_string()))
+        let mut records = answer.map_err(|failure| of_keys.for_the_operator(failure))?;
+        let candidates = candidates(&records, &request.origin);
+        records.iter_mut().for_each(|record| record.key.key.zeroize());
+        candidates.map_err(|why| broken_guest("unwrap", &why))
     }
 
     /// The second step. `Ok` only if the books say so.
-    async fn decrypt(&self, job: &Job, key: layer::LayerKey, log: &Log) -> Result<(), Ending> {
+    async fn decrypt(
+        &self,
+        job: &Job,
+        key: layer::LayerKey,
+        input: Input,
+        log: &Log,
+    ) -> Result<(), Ending> {
         let said = GuestLog::default();
         let ledger = Ledger::default();
         let mut instance = Instance::for_decrypt(&said);
-        let source: DynInputStream = Box::new(Source::new(ledger.clone()));
+        let (lent, granted) = match job.cipher {
+            CipherSide::Host => (input, Input::default()),
+            CipherSide::Guest => (Input::default(), input),
+        };
+        let source: DynInputStream = Box::new(Source::new(granted, ledger.clone()));
         let sink: DynOutputStream = Box::new(Sink::new(ledger.clone(), job.cipher));
         let source = instance.table.push(source).map_err(|error| broken_host(error.into()))?;
         let sink = instance.table.push(sink).map_err(|error| broken_host(error.into()))?;
         let mut record = record(&key);
         match job.cipher {
             CipherSide::Host => {
-                instance.loan = Some(Loan { key, source: source.rep(), ledger: ledger.clone() });
+                let (source, ledger) = (source.rep(), ledger.clone());
+                instance.loan = Some(Loan { key, source, input: lent, ledger });
             }
             CipherSide::Guest => {
                 ledger.books().witness = Some(Witness::new(&key));
@@ -166,6 +194,22 @@ impl Host {
         let answer = answer.map_err(|error| guest_failure("decrypt", &error, &said, exhausted));
         verdict(job.cipher, answer.flatten(), &ledger)
     }
+}
+
+/// The keys among what the guest returned, each checked: as many as the contract allows.
+fn candidates(records: &[Unwrapped], origin: &Origin) -> Result<Vec<Candidate>, String> {
+    let most = match origin {
+        Origin::Payload(_) => 1,
+        Origin::Stored(_) => limits::LAYER_KEYS,
+    };
+    if !(1..=most).contains(&records.len()) {
+        return Err(format!("it returned {} layer keys", records.len()));
+    }
+    let candidates = records.iter().map(|Unwrapped { key, opened }| {
+        let key = checked(key).map_err(|error| error.to_string())?;
+        Ok(Candidate { key, opened: opened.clone() })
+    });
+    candidates.collect()
 }
 
 /// The guest with everything linked that there is, in an engine whose epoch advances.
@@ -241,7 +285,7 @@ fn record(key: &layer::LayerKey) -> LayerKey {
         key: key.key().to_vec(),
         nonce: key.nonce().to_vec(),
         hmac: key.hmac().to_vec(),
-        digest: key.digest(),
+        digest: key.compared_digest(),
         length: key.length(),
     }
 }

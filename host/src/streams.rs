@@ -16,6 +16,7 @@ use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, Stream
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::args::CipherSide;
+use crate::input::Input;
 use crate::ledger::{Fault, Faulty, Ledger};
 use crate::{deadline, limits};
 
@@ -36,15 +37,17 @@ impl Read for Stdin {
 /// token; a guest that decrypts by itself reads it.
 #[derive(Clone)]
 pub struct Source {
+    /// Read only where the guest decrypts by itself.
+    input: Arc<Mutex<Input>>,
     ledger: Ledger,
     /// What comes before the layer.
     frame: Arc<Mutex<Bytes>>,
 }
 
 impl Source {
-    /// The layer on standard input.
-    pub fn new(ledger: Ledger) -> Self {
-        Self { ledger, frame: Arc::default() }
+    /// The layer in `input`.
+    pub fn new(input: Input, ledger: Ledger) -> Self {
+        Self { input: Arc::new(Mutex::new(input)), ledger, frame: Arc::default() }
     }
 
     /// The payload before the layer, as a command gets it: its length in four bytes, big-endian,
@@ -53,7 +56,8 @@ impl Source {
         let length = u32::try_from(payload.len()).expect("a payload has at most 32 MiB");
         let frame = Zeroizing::new([&length.to_be_bytes(), payload.as_slice()].concat());
         payload.zeroize(); // it may carry private keys
-        Self { ledger, frame: Arc::new(Mutex::new(Bytes::from_owner(frame))) }
+        let frame = Arc::new(Mutex::new(Bytes::from_owner(frame)));
+        Self { input: Arc::default(), ledger, frame }
     }
 }
 
@@ -66,7 +70,8 @@ impl InputStream for Source {
         }
         deadline::disarm(); // from here on, it may wait for the layer as long as that takes
         let mut buffer = vec![0; size.min(PERMIT)];
-        let read = if size == 0 { Ok(0) } else { Stdin.read(&mut buffer) };
+        let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = if size == 0 { Ok(0) } else { input.read(&mut buffer) };
         let mut books = self.ledger.books();
         match read {
             Ok(0) if size > 0 => {

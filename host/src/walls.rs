@@ -37,7 +37,7 @@ pub fn before_guest(
         user: user.as_ref(),
         log: log.descriptor(),
         farewell: Some(linger::hold_stdout),
-        writes_files: log.is_file() || stdout_is_a_file(),
+        writes_files: log.is_file() || stdout_is_a_file() || job.verify_first.is_some(),
     };
     let walls = Walls::before_guest(&needs);
     let walls =

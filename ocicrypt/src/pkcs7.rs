@@ -28,6 +28,8 @@ use std::collections::HashSet;
 
 use rsa::rand_core::TryCryptoRng;
 
+use crate::keyring::NamedKey;
+
 use self::ber::{CONSTRUCTED, INTEGER, Reader, SEQUENCE, SET, context};
 pub use self::certificate::Certificate;
 use self::content::Content;
@@ -143,16 +145,17 @@ impl Envelope {
     }
 
     /// Tries keys on the recipients, each combination once however often it is asked for, until
-    /// `accept` takes what came out; none if it never does. Why is told by [`Envelope::failures`].
+    /// `accept` takes what came out: that, and the key; none if it never does. Why is told by
+    /// [`Envelope::failures`].
     ///
     /// `accept` says why it refuses a content; that is told only if the content is authentic.
-    pub fn open<T, R: TryCryptoRng + ?Sized>(
+    pub fn open<'k, T, R: TryCryptoRng + ?Sized>(
         &mut self,
         which: Which,
-        search: &mut Search<'_>,
+        search: &mut Search<'k>,
         rng: &mut R,
         mut accept: impl FnMut(&[u8]) -> Result<T, String>,
-    ) -> Option<T> {
+    ) -> Option<(T, &'k NamedKey)> {
         for recipient in &self.recipients {
             let keys = search.keys_for(recipient, which);
             if keys.is_empty() && which == Which::AnyKey {
@@ -169,7 +172,7 @@ impl Envelope {
                     Ok(content_key) => {
                         let text = content_key.and_then(|key| self.content.decrypt(&key));
                         match text.map(|text| accept(&text)) {
-                            Some(Ok(accepted)) => return Some(accepted),
+                            Some(Ok(accepted)) => return Some((accepted, search.key(key))),
                             Some(Err(reason)) if self.content.is_authenticated() => {
                                 Pkcs7Error::Useless(reason)
                             }

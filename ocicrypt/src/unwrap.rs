@@ -11,7 +11,7 @@ use rsa::rand_core::TryCryptoRng;
 
 use crate::annotation::{self, PUBLIC_OPTIONS, Scheme};
 use crate::broker::{Broker, NoBroker};
-use crate::keyring::KeyRing;
+use crate::keyring::{KeyRing, NamedKey, NamedPgpKey};
 use crate::layer::LayerKey;
 use crate::media_type::{self, UnsupportedMediaType};
 use crate::options::{OptionsError, PublicOptions};
@@ -29,7 +29,41 @@ pub fn unwrap<R: TryCryptoRng + ?Sized>(
     ring: &KeyRing,
     rng: &mut R,
 ) -> Result<LayerKey, UnwrapError> {
-    unwrap_with(payload, ring, &mut NoBroker, rng)
+    unwrap_with(payload, ring, &mut NoBroker, rng).map(|opened| opened.key)
+}
+
+/// The key of a layer, and what it was opened with.
+pub struct Opened {
+    /// The key of the layer.
+    pub key: LayerKey,
+    /// How it was wrapped.
+    pub scheme: Scheme,
+    /// What opened it.
+    pub by: OpenedBy,
+}
+
+/// What opened a wrapped key, in words for a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenedBy {
+    /// The name of the key's file, or `privkeys[0]` and so on for keys of the payload; the URI of a
+    /// key in a token; the name of a key provider. Fit to be shown.
+    pub name: String,
+    /// The fingerprint of the key, if it is known here: `SHA256:…`, or `OpenPGP …`.
+    pub fingerprint: Option<String>,
+}
+
+impl From<&NamedKey> for OpenedBy {
+    fn from(key: &NamedKey) -> Self {
+        let fingerprint = Some(key.key().fingerprint().to_string());
+        Self { name: key.name().to_owned(), fingerprint }
+    }
+}
+
+impl From<&NamedPgpKey> for OpenedBy {
+    fn from(key: &NamedPgpKey) -> Self {
+        let fingerprint = Some(format!("OpenPGP {}", key.key().fingerprint()));
+        Self { name: key.name().to_owned(), fingerprint }
+    }
 }
 
 /// Opens the first wrapped key that can be opened, and puts the key of the layer together.
@@ -38,11 +72,12 @@ pub fn unwrap<R: TryCryptoRng + ?Sized>(
 /// and for each the keys of the ring in theirs. A wrapped key that opens, but holds nothing
 /// useful, does not end the search: anyone can make one.
 ///
-/// The random numbers blind private-key operations.
+/// The digest that is sealed with the key of a compressed layer is not compared: podman, buildah and
+/// skopeo, where they compress a layer and encrypt it in one go, as they do with layers of a local
+/// store, seal that of the blob from before. Go ctd-decoder compares no digest; Keycell those of
+/// layers that are not compressed.
 ///
-/// The key of a compressed layer comes without the digest that was sealed with it, because tools that
-/// compress and encrypt in one go seal that of the layer from before. Go ctd-decoder never looks at
-/// it.
+/// The random numbers blind private-key operations.
 ///
 /// # Errors
 /// Every [`UnwrapError`].
@@ -51,7 +86,7 @@ pub fn unwrap_with<R: TryCryptoRng + ?Sized>(
     ring: &KeyRing,
     broker: &mut dyn Broker,
     rng: &mut R,
-) -> Result<LayerKey, UnwrapError> {
+) -> Result<Opened, UnwrapError> {
     let plain = media_type::plain(&payload.descriptor.media_type)?;
     let annotations = &payload.descriptor.annotations;
     let schemes = annotation::wrapped_keys(annotations);
@@ -73,13 +108,11 @@ pub fn unwrap_with<R: TryCryptoRng + ?Sized>(
             }
         };
         match result {
-            Ok(key) => {
+            Ok((key, by)) => {
                 let key = key.with_length(payload.descriptor.length());
-                return Ok(if media_type::is_compressed(plain) {
-                    key.without_digest()
-                } else {
-                    key
-                });
+                let is_compressed = media_type::is_compressed(plain);
+                let key = if is_compressed { key.with_digest_of_any_blob() } else { key };
+                return Ok(Opened { key, scheme: keys.scheme.clone(), by });
             }
             Err(failure) => failures.push(failure),
         }

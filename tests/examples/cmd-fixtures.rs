@@ -9,11 +9,13 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use base64ct::{Base64, Encoding};
 use keycell_tests::guest::COPIES;
-use keycell_tests::image::Descriptor;
+use keycell_tests::image::{Descriptor, hex};
 use keycell_tests::jwe::{Jwe, Recipient, url};
 use keycell_tests::payload::{Payload, TYPE_URL, any};
 use keycell_tests::sealed::{JWE_KEYS, PUBLIC_OPTIONS, Sealed};
+use keycell_tests::store::manifest;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 fn main() -> Result<()> {
     let dir = std::env::args_os().nth(1).context("usage: cmd-fixtures DIR")?;
@@ -31,6 +33,7 @@ fn main() -> Result<()> {
     fs::write(dir.join("layer"), &sealed.encrypted)?;
     let payloads = Payloads { dir, sealed, node };
     payloads.whole()?;
+    payloads.stores()?;
     payloads.of_descriptors()?;
     payloads.of_options()?;
     payloads.of_wrapped_keys()
@@ -69,6 +72,28 @@ impl Payloads<'_> {
         self.write("not-an-object", &any(TYPE_URL, b"[]".to_vec()))?;
         let keys = json!({ "DecryptConfig": { "Parameters": { "privkeys": ["%"] } } });
         self.write("not-base64", &any(TYPE_URL, keys.to_string().into_bytes()))
+    }
+
+    /// Content stores: one with the image, one with an empty configuration and nothing else, and one
+    /// whose manifest names a layer that is not there.
+    fn stores(&self) -> Result<()> {
+        let wrapped = self.sealed.wrapped_for(&self.node).compact();
+        let layer = self.sealed.descriptor(&[wrapped]);
+        let image = manifest(std::slice::from_ref(&layer)).to_string();
+        let gone = Descriptor { digest: format!("sha256:{}", "0".repeat(64)), ..layer };
+        let gone = manifest(&[gone]).to_string();
+        for (store, blobs) in [
+            ("store", &[&self.sealed.encrypted[..], image.as_bytes()][..]),
+            ("store-bare", &[b"{}"]),
+            ("store-gone", &[gone.as_bytes()]),
+        ] {
+            let blobs_of = self.dir.join(store).join("blobs/sha256");
+            fs::create_dir_all(&blobs_of)?;
+            for blob in blobs {
+                fs::write(blobs_of.join(hex(&Sha256::digest(blob))), blob)?;
+            }
+        }
+        Ok(())
     }
 
     /// The descriptor and its annotations.

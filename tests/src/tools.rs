@@ -117,11 +117,21 @@ impl Tool {
     fn search(self) -> Option<PathBuf> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         // Debian keeps runc where an ordinary user's PATH does not look.
-        std::env::split_paths(&path)
+        self.under_test()
+            .into_iter()
+            .chain(std::env::split_paths(&path))
             .chain(["/usr/bin", "/usr/sbin", "/sbin"].map(PathBuf::from))
             .chain([crate::workspace().join("target/tools/bin")])
             .map(|dir| dir.join(self.name()))
             .find(|file| file.is_file() && self.is_complete(file))
+    }
+
+    /// Another containerd than the one that is installed: `CONTAINERD` names the program, and `ctr`
+    /// lies beside it.
+    fn under_test(self) -> Option<PathBuf> {
+        let named =
+            std::env::var_os("CONTAINERD").filter(|_| matches!(self, Self::Containerd | Self::Ctr));
+        Some(Path::new(&named?).parent()?.to_path_buf())
     }
 
     /// Whether the program has what the tests need of it. There may be several Pythons.

@@ -23,6 +23,7 @@ const DECRYPTED: u64 = 2048;
 /// keys of a layer.
 pub struct Work<'k> {
     keys: Vec<Entry<'k>>,
+    last: Option<usize>,
     left: u64,
     hopeless: HashSet<[u8; 32]>,
 }
@@ -38,12 +39,17 @@ impl<'k> Work<'k> {
     pub fn new(keys: impl IntoIterator<Item = &'k NamedPgpKey>) -> Self {
         let entry = |key| Entry { key, unlocked: None, tried: false };
         let keys = keys.into_iter().map(entry).collect();
-        Self { keys, left: BUDGET * UNIT, hopeless: HashSet::new() }
+        Self { keys, last: None, left: BUDGET * UNIT, hopeless: HashSet::new() }
     }
 
     /// The keys that were tried.
     pub fn tried(&self) -> impl Iterator<Item = &'k NamedPgpKey> {
         self.keys.iter().filter(|entry| entry.tried).map(|entry| entry.key)
+    }
+
+    /// The key that was tried last: right after a message was opened, the one that opened it.
+    pub fn last_tried(&self) -> Option<&'k NamedPgpKey> {
+        self.last.map(|index| self.keys[index].key)
     }
 
     /// How many keys there are.
@@ -63,6 +69,7 @@ impl<'k> Work<'k> {
             self.keys[index].unlocked = Some(key.unlock().map(Rc::new));
         }
         self.keys[index].tried = true;
+        self.last = Some(index);
         let unlocked = self.keys[index].unlocked.clone();
         let unlocked = unlocked.unwrap_or(Err(PgpError::NotOpened))?;
         self.spend(match key.kind() {

@@ -75,6 +75,11 @@ impl<'k> Search<'k> {
         self.tried.iter().map(|index| self.keys[*index].0)
     }
 
+    /// The key at a position.
+    pub(super) fn key(&self, position: usize) -> &'k NamedKey {
+        self.keys[position].0
+    }
+
     /// How many certificates there are, whether a key belongs to them or not.
     pub fn certificates(&self) -> usize {
         self.certificates

@@ -3,7 +3,7 @@
 use rsa::rand_core::TryCryptoRng;
 
 use super::failure::none_tried;
-use super::{Outcome, Reasons, Remedy, SchemeFailure};
+use super::{OpenedBy, Outcome, Reasons, Remedy, SchemeFailure};
 use crate::annotation::WrappedKeys;
 use crate::jwe::{Jwe, JweError, Work};
 use crate::keyring::{KeyRing, NamedKey, describe};
@@ -15,7 +15,7 @@ pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
     public: &PublicOptions,
     ring: &KeyRing,
     rng: &mut R,
-) -> Result<LayerKey, SchemeFailure> {
+) -> Result<(LayerKey, OpenedBy), SchemeFailure> {
     if ring.is_empty() {
         return Err(SchemeFailure::new(keys, Outcome::NoKeys));
     }
@@ -23,8 +23,10 @@ pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
     let mut tried: Vec<&NamedKey> = Vec::new();
     let mut reasons = Reasons::of(keys);
     for (item, bytes) in &keys.items {
+        let mut last = None;
         let opened = Jwe::parse(bytes).map_err(|error| vec![error]).and_then(|jwe| {
             jwe.decrypt(ring.keys(), rng, &mut work, |key| {
+                last = Some(key);
                 if !tried.iter().any(|known| std::ptr::eq(*known, key)) {
                     tried.push(key);
                 }
@@ -32,8 +34,10 @@ pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
         });
         match opened {
             Ok(opened) => {
-                if let Some(key) = reasons.accept(*item, &opened, public) {
-                    return Ok(key);
+                let key = reasons.accept(*item, &opened, public);
+                // Nothing is opened without a key that was tried.
+                if let (Some(key), Some(by)) = (key, last) {
+                    return Ok((key, by.into()));
                 }
             }
             Err(errors) => {

@@ -3,7 +3,7 @@
 use rsa::rand_core::TryCryptoRng;
 
 use super::failure::none_tried;
-use super::{Outcome, Reasons, Remedy, SchemeFailure};
+use super::{OpenedBy, Outcome, Reasons, Remedy, SchemeFailure};
 use crate::annotation::WrappedKeys;
 use crate::keyring::{KeyRing, describe_any};
 use crate::layer::LayerKey;
@@ -15,7 +15,7 @@ pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
     public: &PublicOptions,
     ring: &KeyRing,
     rng: &mut R,
-) -> Result<LayerKey, SchemeFailure> {
+) -> Result<(LayerKey, OpenedBy), SchemeFailure> {
     let count = ring.pgp_keys().count();
     if count == 0 {
         return Err(SchemeFailure::new(keys, Outcome::NoKeys));
@@ -26,8 +26,10 @@ pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
         let message = PgpMessage::parse(bytes).map_err(|error| vec![error]);
         match message.and_then(|message| message.decrypt(&mut work, rng)) {
             Ok(opened) => {
-                if let Some(key) = reasons.accept(*item, &opened, public) {
-                    return Ok(key);
+                let key = reasons.accept(*item, &opened, public);
+                // Nothing is opened without a key that was tried.
+                if let (Some(key), Some(by)) = (key, work.last_tried()) {
+                    return Ok((key, by.into()));
                 }
             }
             Err(errors) => {

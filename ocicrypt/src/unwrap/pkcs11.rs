@@ -1,7 +1,7 @@
 //! Keys that are wrapped for a PKCS#11 token.
 
 use super::failure::none_tried;
-use super::{Outcome, Reasons, Remedy, SchemeFailure};
+use super::{OpenedBy, Outcome, Reasons, Remedy, SchemeFailure};
 use crate::annotation::WrappedKeys;
 use crate::broker::{Broker, Refusal, TokenKey};
 use crate::keyring::describe_any;
@@ -19,7 +19,7 @@ pub(super) fn unwrap(
     public: &PublicOptions,
     parameters: &Parameters,
     broker: &mut dyn Broker,
-) -> Result<LayerKey, SchemeFailure> {
+) -> Result<(LayerKey, OpenedBy), SchemeFailure> {
     let names = broker.token_keys();
     let mut tokens: Vec<_> = names
         .iter()
@@ -55,7 +55,8 @@ pub(super) fn unwrap(
             match broker.token_decrypt(*token, blob.hash, &blob.bytes) {
                 Ok(opened) => {
                     if let Some(key) = reasons.accept(*item, &opened, public) {
-                        return Ok(key);
+                        let name = name.trim_matches('`').to_owned();
+                        return Ok((key, OpenedBy { name, fingerprint: None }));
                     }
                 }
                 Err(Refusal::Failed(why)) => {

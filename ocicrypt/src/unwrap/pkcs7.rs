@@ -3,7 +3,7 @@
 use rsa::rand_core::TryCryptoRng;
 
 use super::failure::none_tried;
-use super::{Outcome, Reasons, Remedy, SchemeFailure};
+use super::{OpenedBy, Outcome, Reasons, Remedy, SchemeFailure};
 use crate::annotation::WrappedKeys;
 use crate::keyring::{KeyRing, describe};
 use crate::layer::LayerKey;
@@ -17,7 +17,7 @@ pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
     public: &PublicOptions,
     ring: &KeyRing,
     rng: &mut R,
-) -> Result<LayerKey, SchemeFailure> {
+) -> Result<(LayerKey, OpenedBy), SchemeFailure> {
     if ring.is_empty() {
         return Err(SchemeFailure::new(keys, Outcome::NoKeys));
     }
@@ -33,8 +33,8 @@ pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
     let mut search = Search::new(ring);
     for which in [Which::Named, Which::AnyKey] {
         for (_, envelope) in &mut envelopes {
-            if let Some(key) = envelope.open(which, &mut search, rng, accept) {
-                return Ok(key);
+            if let Some((key, by)) = envelope.open(which, &mut search, rng, accept) {
+                return Ok((key, by.into()));
             }
         }
     }

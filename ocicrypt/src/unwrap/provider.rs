@@ -1,11 +1,12 @@
 //! Keys that a key provider wrapped.
 
-use super::{Outcome, Reasons, Remedy, SchemeFailure};
+use super::{OpenedBy, Outcome, Reasons, Remedy, SchemeFailure};
 use crate::annotation::WrappedKeys;
 use crate::broker::{Broker, Refusal};
 use crate::layer::LayerKey;
 use crate::options::PublicOptions;
 use crate::payload::Parameters;
+use crate::text::printable;
 
 /// Wrapped keys that one provider is asked about at most: each may start a program.
 const MAX_OPERATIONS: usize = 16;
@@ -18,13 +19,14 @@ pub(super) fn unwrap(
     name: &str,
     parameters: &Parameters,
     broker: &mut dyn Broker,
-) -> Result<LayerKey, SchemeFailure> {
+) -> Result<(LayerKey, OpenedBy), SchemeFailure> {
     let mut reasons = Reasons::of(keys);
     for (item, bytes) in keys.items.iter().take(MAX_OPERATIONS) {
         match broker.provider_unwrap(name, bytes, parameters.provider(name)) {
             Ok(opened) => {
                 if let Some(key) = reasons.accept(*item, &opened, public) {
-                    return Ok(key);
+                    let by = OpenedBy { name: printable(name), fingerprint: None };
+                    return Ok((key, by));
                 }
             }
             Err(Refusal::Failed(why)) => reasons.mended_by(Remedy::Elsewhere, *item, why),

@@ -271,6 +271,14 @@ fn unwrap_returns_malformed_keys() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn unwrap_returns_many_keys() -> Result<()> {
+    for (note, words) in [("none", "returned 0 layer keys"), ("two", "2 layer keys"), ("", "17")] {
+        attack("unwrap_returns_many_keys").note(note).is_refused(&[words])?;
+    }
+    Ok(())
+}
+
 refused! {
     unwrap_answers_out_of_bounds: ["`unwrap`"];
     unwrap_fails_with_control_characters: ["bad "];

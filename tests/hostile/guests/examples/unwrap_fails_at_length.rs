@@ -12,7 +12,7 @@ impl Fixture for FailsAtLength {
             "hints" => ("many hints".to_owned(), vec!["h".to_owned(); 40_000]),
             _ => ("empty hints".to_owned(), vec![String::new(); 40_000]),
         };
-        Err(Failure { message, hints })
+        Err(Failure { message, hints, layer_digest: None })
     }
 }
 

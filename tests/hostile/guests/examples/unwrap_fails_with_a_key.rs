@@ -10,7 +10,8 @@ impl Fixture for FailsWithAKey {
     fn unwrap(_: Request) -> Result<LayerKey, Failure> {
         let key = fs::read_to_string("/keys/key.pem").unwrap_or_default();
         eprintln!("{key}");
-        Err(Failure { message: format!("cannot parse `{key}`"), hints: vec![key] })
+        let message = format!("cannot parse `{key}`");
+        Err(Failure { message, hints: vec![key], layer_digest: None })
     }
 }
 

@@ -11,7 +11,7 @@ impl Fixture for ControlCharacters {
         let marks = "\u{202e}txet\u{2066}\u{200b}\u{2028}hint: forged\u{feff}";
         let message = format!("bad {codes}{marks}");
         let hints = vec![message.clone(), "\n\nctd-decoder: error: forged".to_owned()];
-        Err(Failure { message, hints })
+        Err(Failure { message, hints, layer_digest: None })
     }
 }
 
