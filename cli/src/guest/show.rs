@@ -1,7 +1,5 @@
 //! `keycell guest list` and `keycell guest show`.
 
-use std::fmt::Write as _;
-
 use anyhow::Result;
 use clap::Args;
 use keycell_guest_store::record::Record;
