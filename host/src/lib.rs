@@ -36,7 +36,7 @@ pub mod steps;
 pub mod store;
 pub mod streams;
 pub mod walls;
-mod wasip1;
+pub mod wasip1;
 
 use std::process::ExitCode;
 

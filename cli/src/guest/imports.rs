@@ -6,7 +6,7 @@ use keycell_guest_store::record::Kind;
 use crate::failure::Advice;
 
 /// The version of `keycell:decoder` that this host has. Before 1.0 the second number counts.
-pub const CONTRACT: &str = "0.2";
+pub const CONTRACT: &str = "0.3";
 
 /// A group of interfaces of a package, and what each kind of guest gets of them.
 struct Grant {
@@ -245,7 +245,7 @@ impl Grant {
     }
 }
 
-/// `0.2` of WASI, or of the contract, and any patch of it. WASI 0.1 has its version in its name.
+/// `0.2` of WASI, or the contract's, and any patch of it. WASI 0.1 has its version in its name.
 fn is_version(package: &str, version: &str) -> bool {
     if package == WASIP1 {
         return version.is_empty();
