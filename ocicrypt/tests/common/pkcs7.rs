@@ -77,7 +77,7 @@ fn open(cms: &[u8], ring: &KeyRing, which: &[Which]) -> Result<Vec<u8>, Vec<Pkcs
     let mut search = Search::new(ring);
     for which in which {
         let opened = envelope.open(*which, &mut search, &mut SysRng, |text| Ok(text.to_vec()));
-        if let Some(text) = opened {
+        if let Some((text, _)) = opened {
             return Ok(text);
         }
     }

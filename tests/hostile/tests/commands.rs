@@ -340,7 +340,8 @@ fn module(imports: &str, body: &str) -> Result<Vec<u8>> {
 /// The same as a component, with what makes WASI 0.2 of WASI 0.1.
 fn component(module: &[u8]) -> Result<Vec<u8>> {
     let encoder = ComponentEncoder::default().module(module)?;
-    encoder.adapter(ADAPTER_NAME, ADAPTER)?.validate(true).encode()
+    let mut encoder = encoder.adapter(ADAPTER_NAME, ADAPTER)?.validate(true);
+    encoder.encode()
 }
 
 fn attack(name: &str) -> Result<Attack> {
