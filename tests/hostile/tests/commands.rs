@@ -131,7 +131,7 @@ const COMMANDS: &[(&str, &str, &[&str])] = &[
     (
         "traps-at-the-end",
         "(call $payload) (call $copy) unreachable",
-        &["it trapped: wasm `unreachable` instruction executed"],
+        &["it trapped: wasm trap: wasm `unreachable` instruction executed"],
     ),
     (
         "fails-at-the-end",
@@ -339,9 +339,8 @@ fn module(imports: &str, body: &str) -> Result<Vec<u8>> {
 
 /// The same as a component, with what makes WASI 0.2 of WASI 0.1.
 fn component(module: &[u8]) -> Result<Vec<u8>> {
-    let encoder = ComponentEncoder::default().module(module)?;
-    let mut encoder = encoder.adapter(ADAPTER_NAME, ADAPTER)?.validate(true);
-    encoder.encode()
+    let mut encoder = ComponentEncoder::default();
+    encoder.module(module)?.adapter(ADAPTER_NAME, ADAPTER)?.validate(true).encode()
 }
 
 fn attack(name: &str) -> Result<Attack> {

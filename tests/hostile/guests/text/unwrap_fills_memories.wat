@@ -39,8 +39,8 @@
     ;; A failure without hints, with one message or the other.
     (i32.store8 (i32.const 16) (i32.const 1))
     (if (i32.gt_u (global.get $pages) (i32.const 4096))
-      (then (i32.store (i32.const 24) (i32.const 2048)) (i32.store (i32.const 28) (i32.const 33)))
-      (else (i32.store (i32.const 24) (i32.const 1024)) (i32.store (i32.const 28) (i32.const 17))))
+      (then (i32.store (i32.const 20) (i32.const 2048)) (i32.store (i32.const 24) (i32.const 33)))
+      (else (i32.store (i32.const 20) (i32.const 1024)) (i32.store (i32.const 24) (i32.const 17))))
     (i32.const 16))
 
   (func (export "keycell:decoder/decrypting@0.3.0#decrypt")
