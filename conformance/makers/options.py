@@ -1,7 +1,9 @@
 """Private and public options: what a wrapped key holds, and what anyone can write beside it."""
 
+from copy import copy
+
 from .jwe import Writer
-from .kit import JWE, LAYER, NOTHING, PUBLIC, Family, Layer, b64, compact, key, payload
+from .kit import JWE, LAYER, NOTHING, PUBLIC, TAR, Family, Layer, b64, compact, key, payload
 
 HAND = "makers/options.py; the JWE with Python's cryptography"
 
@@ -45,8 +47,12 @@ def make():
     case("key/missing", "options without a layer key", "ocicrypt: private options", "must", NOTHING, LAYER.options(symkey=None))
     case("key/not-base64", "a layer key that is no base64", "RFC 4648", "must", NOTHING, LAYER.options(symkey="%"))
 
-    case("digest/of-another-layer", "the sealed digest is another layer's: what comes out is not what was encrypted; Go never looks", "Keycell: the sealed digest is checked", "should",
-         LAYER.refused(), LAYER.options(digest="sha256:" + "0" * 64))
+    tar = copy(LAYER)
+    tar.media_type = TAR
+    case("digest/of-another-layer", "the sealed digest of a layer that is not compressed is another layer's: what comes out is not what was encrypted; Go never looks", "Keycell: the sealed digest is checked where it is the layer's", "should",
+         LAYER.refused(), LAYER.options(digest="sha256:" + "0" * 64), of=tar)
+    case("digest/from-before-compression", "podman, buildah and skopeo, where they compress a layer and encrypt it in one go, seal the digest of the layer from before: it must not be held against the compressed one", "containers/image: copy", "must",
+         plain, LAYER.options(digest="sha256:" + "0" * 64))
     case("digest/missing", "images without a sealed digest are decrypted", "ocicrypt: private options", "must", plain, LAYER.options(digest=None))
     case("digest/empty", "the same with an empty digest", "ocicrypt: private options", "must", plain, LAYER.options(digest=""))
     for name, digest in (("algorithm-only", "sha256"), ("short", "sha256:00"), ("md5", "md5:00"), ("number", 1)):
