@@ -56,7 +56,7 @@ wasmtime: target/tools/bin/wasmtime
 target/tools/bin/wasmtime:
 	CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
 	    $(CARGO) install wasmtime-cli --version $(WASMTIME_VERSION) --locked --root target/tools \
-	    --target-dir target/tools/build --no-default-features --features run,cranelift,component-model
+	    --target-dir target/tools/build --no-default-features --features run,compile,cranelift,component-model
 
 demo: all tools
 	$(BUILD) --package keycell-hostile --bin probe

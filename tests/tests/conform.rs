@@ -67,7 +67,7 @@ fn main() -> ExitCode {
                 "jwe/bad/tag-",
                 "payload/json/bad/open",
                 "process/reader/",
-                "provider/answers",
+                "provider/answers/",
             ];
             let words = words.iter().flat_map(|word| ["--filter", word]);
             let words: Vec<_> =

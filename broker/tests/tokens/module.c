@@ -12,7 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
-#include <sys/time.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 typedef unsigned long ulong_t;
@@ -57,7 +57,7 @@ static void attack(void) {
     attempt("trace", ptrace(PTRACE_TRACEME, 0, 0, 0));
     attempt("namespace", unshare(CLONE_NEWUTS));
     attempt("root", chroot("/"));
-    attempt("time", settimeofday(NULL, NULL));
+    attempt("time", syscall(SYS_settimeofday, NULL, NULL)); /* the C library reads what it is given */
     attempt("priority", setpriority(PRIO_PROCESS, 0, -5));
     attempt("read", open("/etc/passwd", O_RDONLY));
     attempt("write", open("/var/tmp", O_WRONLY | O_TMPFILE, 0600));

@@ -56,7 +56,11 @@ impl Target {
     }
 
     fn guest(file: PathBuf, wasmtime: &Path) -> Result<Self> {
-        let wasmtime = wasmtime.to_path_buf();
+        // A case has a working directory of its own; a bare name is looked for in `PATH`.
+        let wasmtime = match wasmtime.components().count() {
+            1 => wasmtime.to_path_buf(),
+            _ => std::path::absolute(wasmtime)?,
+        };
         let version = quiet(Command::new(&wasmtime).arg("--version"));
         let version = version.with_context(|| {
             format!(
