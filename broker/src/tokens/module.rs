@@ -187,7 +187,10 @@ fn refused_login(error: &Error) -> Failure {
         }
         RvError::PinLocked => "the token's PIN is locked: have it unlocked",
         RvError::PinExpired => "the token's PIN has expired: set a new one",
-        RvError::UserPinNotInitialized => "the token has no PIN yet: set one",
+        // Or SoftHSM reads the token's file while another process writes it anew.
+        RvError::UserPinNotInitialized => {
+            return Failure::Absent("the token has no PIN yet: set one".to_owned());
+        }
         // What SoftHSM says while another process logs in.
         RvError::GeneralError | RvError::FunctionFailed => {
             return Failure::Absent(format!("the token does not take a login: {}", named(error)));
