@@ -4,12 +4,16 @@
 
 mod annotations;
 mod brokered;
+mod configure;
+mod containerd;
 mod decrypt;
+mod doctor;
 mod encrypt;
 mod failure;
 mod inspect;
 mod keys;
 mod layout;
+mod manual;
 mod payload;
 mod progress;
 mod recipient;
@@ -20,7 +24,7 @@ mod target;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use keycell_broker::tokens::child;
 
 use failure::Advice;
@@ -41,11 +45,22 @@ enum Verb {
     Decrypt(decrypt::Arguments),
     /// List the layers of an image, and for whom the encrypted ones are
     Inspect(inspect::Arguments),
+    /// Say what would happen on the next pull of an encrypted image, and what would mend it
+    #[command(after_help = "Exit codes: 0 nothing will fail, 1 something will, 2 something could not be looked at.")]
+    Doctor(doctor::Arguments),
+    /// Print or install what other programs need to be told
+    Config(configure::Arguments),
     /// List the private keys in files, with the fingerprints that `ctd-decoder` prints
     Keys {
         /// Files such as those in the keys directory
         #[arg(required = true)]
         files: Vec<PathBuf>,
+    },
+    /// Write manual pages and shell completions
+    #[command(hide = true)]
+    Manual {
+        /// Where to
+        directory: PathBuf,
     },
     /// Write what containerd would pass to `ctd-decoder` on descriptor 3 for a layer, and print
     /// the path of the layer's blob
@@ -70,6 +85,12 @@ fn main() -> ExitCode {
         Verb::Encrypt(arguments) => encrypt::run(arguments),
         Verb::Decrypt(arguments) => decrypt::run(arguments),
         Verb::Inspect(arguments) => inspect::run(&arguments),
+        Verb::Doctor(arguments) => match doctor::run(&arguments) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        Verb::Config(arguments) => configure::run(arguments),
+        Verb::Manual { directory } => manual::write(&directory, Arguments::command()),
         Verb::Keys { files } => keys::list(&files),
         Verb::Payload { image, layer, output } => payload::write(&image, layer, &output),
     };

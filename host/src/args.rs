@@ -9,6 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::contract::Failure;
 use crate::failures::with_hint;
+use crate::log::Destination;
 
 /// What a command line asks for.
 pub enum Request {
@@ -24,8 +25,8 @@ pub struct Job {
     pub keys: Option<PathBuf>,
     /// Who does the layer's cipher.
     pub cipher: CipherSide,
-    /// Where to log to, in the place of the system's log.
-    pub log: Option<PathBuf>,
+    /// Where to log to.
+    pub log: Destination,
     /// Tell on standard error what each instance was granted.
     pub explain: bool,
 }
@@ -64,11 +65,12 @@ descriptor 3, the plain layer on standard output.
 
 Exit codes: 0 the whole layer was written and has verified, 1 it was not.";
 
-fn command() -> Command {
+/// The definition of the command line.
+pub fn command() -> Command {
     let path = || ValueParser::from(PathBufValueParser::new().map(|path| path));
     Command::new("ctd-decoder")
         .bin_name("ctd-decoder")
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(concat!(env!("CARGO_PKG_VERSION"), " (Keycell)"))
         .about("Decrypts a layer of an encrypted OCI image for containerd, in a sandbox")
         .after_help(AFTER_HELP)
         .args_override_self(true)
@@ -90,9 +92,9 @@ fn command() -> Command {
         .arg(
             Arg::new("log")
                 .long("log")
-                .value_name("FILE")
+                .value_name("journal|syslog|FILE|off")
                 .value_parser(path())
-                .help("Append failures and skipped keys to FILE instead of the system's log"),
+                .help("Where to log each layer to, instead of the journal or else syslog"),
         )
         .arg(
             Arg::new("explain")
@@ -125,7 +127,7 @@ fn job(mut matches: ArgMatches) -> Job {
     Job {
         keys: matches.remove_one("decryption-keys-path"),
         cipher: if guest { CipherSide::Guest } else { CipherSide::Host },
-        log: matches.remove_one("log"),
+        log: matches.remove_one("log").map_or(Destination::System, PathBuf::into),
         explain: matches.get_flag("explain"),
     }
 }

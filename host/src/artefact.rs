@@ -13,14 +13,18 @@ struct PageAligned<T: ?Sized>(T);
 static EMBEDDED: &PageAligned<[u8]> =
     &PageAligned(*include_bytes!(concat!(env!("OUT_DIR"), "/decoder.cwasm")));
 
+/// The digest of the component that it was compiled from, `dist/decoder.wasm`.
+const EMBEDDED_DIGEST: &str = include_str!(concat!(env!("OUT_DIR"), "/decoder.digest"));
+
 /// A guest compiled by this project's compiler for this engine.
 pub struct Artefact {
     bytes: &'static [u8],
+    digest: Option<String>,
 }
 
 /// The decoder guest that this program was built with.
 pub fn embedded() -> Artefact {
-    Artefact { bytes: &EMBEDDED.0 }
+    Artefact { bytes: &EMBEDDED.0, digest: Some(EMBEDDED_DIGEST.to_owned()) }
 }
 
 impl Artefact {
@@ -31,7 +35,12 @@ impl Artefact {
     /// to 64 KiB, and nobody else may ever have been able to write to them.
     #[expect(unsafe_code, reason = "the caller vouches for native code")]
     pub unsafe fn from_trusted(bytes: &'static [u8]) -> Self {
-        Self { bytes }
+        Self { bytes, digest: None }
+    }
+
+    /// The digest of the guest that it was compiled from, if that is known: `sha256:…`.
+    pub fn digest(&self) -> Option<&str> {
+        self.digest.as_deref()
     }
 
     /// An engine, and the guest in it. Nothing is copied: the code runs from where the program

@@ -4,8 +4,8 @@
 //! It parses nothing that an image or a key file says: payload and keys pass through as bytes.
 //! The way of one layer: [`args`] and [`descriptors`] take what containerd gave, [`steps`] runs
 //! the guest's two steps with the grants of [`instance`], [`broker`] asks providers and tokens,
-//! [`cipher`] decrypts, [`ledger`] keeps
-//! the books that decide, and [`message`] is all that is ever said.
+//! [`cipher`] decrypts, [`ledger`] keeps the books that decide, [`message`] is all that is ever
+//! said, and [`log`] tells the operator.
 
 pub mod args;
 pub mod artefact;
@@ -15,20 +15,26 @@ pub mod cipher;
 pub mod contract;
 pub mod deadline;
 pub mod descriptors;
+pub mod event;
 pub mod explain;
+pub mod exposure;
 pub mod failures;
 pub mod instance;
 pub mod keys;
 pub mod ledger;
 pub mod limits;
 pub mod linger;
+pub mod log;
 pub mod message;
 pub mod steps;
 pub mod streams;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
+use event::Verdict;
 use failures::Ending;
+use log::Log;
 
 pub use artefact::Artefact;
 pub use limits::Limits;
@@ -43,6 +49,7 @@ pub fn main(guest: &Artefact) -> ExitCode {
 
 /// [`main`] with other limits: for tests, which do not wait for half a minute.
 pub fn main_within(guest: &Artefact, limits: Limits) -> ExitCode {
+    let started = Instant::now();
     message::speak_on_panic();
     let job = match args::parse(std::env::args_os()) {
         Ok(args::Request::Decrypt(job)) => job,
@@ -51,12 +58,16 @@ pub fn main_within(guest: &Artefact, limits: Limits) -> ExitCode {
     };
     // Before anything else is opened: it would get the number of a descriptor that is missing.
     let payload = descriptors::take_payload(limits::PAYLOAD);
-    let log = message::Log::open(job.log.as_deref());
+    let log = Log::open(&job.log, started);
+    log.layer().starts(guest.digest());
     match steps::run(&job, payload, guest, limits, &log) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            log.end(&Verdict::Decrypted);
+            ExitCode::SUCCESS
+        }
         Err(Ending::Failed(failure)) => message::fail(&failure, Some(&log)),
         Err(Ending::ReaderGone) => {
-            log.write("nobody reads the plain layer any more");
+            log.end(&Verdict::Abandoned);
             ExitCode::FAILURE
         }
     }

@@ -17,9 +17,9 @@ use crate::instance::{self, Instance};
 use crate::keys::{KeyPath, Keys};
 use crate::ledger::Ledger;
 use crate::limits::Limits;
-use crate::message::{self, Log};
+use crate::log::Log;
 use crate::streams::{GuestLog, Sink, Source};
-use crate::{deadline, descriptors, explain, failures, limits};
+use crate::{deadline, descriptors, explain, failures, limits, message};
 
 /// Decrypts the layer on standard input to standard output, with what was on descriptor 3.
 ///
@@ -80,7 +80,7 @@ impl Host {
             Keys::Directory(path) => (Some(path), Vec::new(), Vec::new()),
             Keys::Files(files) => (None, files, Vec::new()),
             Keys::Sorted { files, tokens, skipped } => {
-                skipped.iter().for_each(|line| log.write(&message::cleaned(line)));
+                skipped.iter().for_each(|line| log.note(&message::cleaned(line)));
                 (None, files, tokens)
             }
         };
@@ -98,7 +98,7 @@ impl Host {
         instance.tokens = tokens;
         let mut store = instance.into_store(&self.engine);
         trap_when_late(&mut store, seconds);
-        deadline::arm(seconds + patience);
+        deadline::arm(seconds + patience, log);
 
         let media_type = std::env::var("STREAM_PROCESSOR_MEDIATYPE").ok();
         let mut request = Request { payload, media_type, key_files };
@@ -116,6 +116,7 @@ impl Host {
 
         let answer = answer.map_err(|error| guest_failure("unwrap", &error, &said, exhausted))?;
         let unwrapped = answer.map_err(|failure| of_keys.for_the_operator(failure))?;
+        log.layer().opened(&unwrapped.opened, job.keys.as_deref());
         let mut record = unwrapped.key;
         let key = checked(&record);
         record.key.zeroize();
@@ -151,7 +152,9 @@ impl Host {
         let exhausted = store.data().is_exhausted();
         remember(&said, log);
         let answer = answer.map_err(|error| guest_failure("decrypt", &error, &said, exhausted));
-        verdict(job.cipher, answer.flatten(), &ledger)
+        let verdict = verdict(job.cipher, answer.flatten(), &ledger);
+        log.layer().moved(ledger.books().written);
+        verdict
     }
 }
 
@@ -219,10 +222,10 @@ fn remember(said: &GuestLog, log: &Log) {
     let said = said.text();
     let lines = said.lines().filter(|line| !line.trim().is_empty());
     for line in lines.clone().take(limits::GUEST_LINES) {
-        log.write(&format!("guest: {}", message::cleaned(line)));
+        log.note(&format!("guest: {}", message::cleaned(line)));
     }
     let more = lines.skip(limits::GUEST_LINES).count();
     if more > 0 {
-        log.write(&format!("guest: … and {more} lines more"));
+        log.note(&format!("guest: … and {more} lines more"));
     }
 }
