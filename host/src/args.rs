@@ -1,12 +1,13 @@
 //! The command line: the original's one flag, and ours.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{PathBufValueParser, TypedValueParser, ValueParser};
 use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 
+use crate::config;
 use crate::contract::Failure;
 use crate::failures::with_hint;
 use crate::log::Destination;
@@ -46,17 +47,33 @@ pub enum CipherSide {
 /// so does Keycell. Go prints its usage on an unknown flag; Keycell says which one it was.
 ///
 /// # Errors
-/// An unknown flag, a flag without its value, or a value that is none of those possible.
+/// An unknown flag, a flag without its value, or a value that is none of those possible; and what
+/// [`config::arguments`] refuses.
+///
+/// # Ambient Authority
+/// Reads the configuration file.
 pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Request, Failure> {
-    match command().try_get_matches_from(args.map(two_dashes)) {
-        Ok(matches) => Ok(Request::Decrypt(job(matches))),
+    let command = command();
+    let mut args: Vec<_> = args.map(two_dashes).collect();
+    let mut matches = match command.clone().try_get_matches_from(&args) {
+        Ok(matches) => matches,
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                Ok(Request::Print(error.render().to_string()))
+                return Ok(Request::Print(error.render().to_string()));
             }
-            _ => Err(failure(&error)),
+            _ => return Err(failure(&error, "`ctd-decoder --help` lists the flags")),
         },
+    };
+    let path = matches.get_one::<PathBuf>("config").map(PathBuf::as_path);
+    let configured = config::arguments(path, &command)?;
+    if !configured.is_empty() {
+        let shown = path.unwrap_or(Path::new(config::PATH)).display().to_string();
+        let first = args.len().min(1);
+        args.splice(first..first, configured);
+        let hint = format!("it stands in `{shown}`, whose keys are flags");
+        matches = command.try_get_matches_from(&args).map_err(|error| failure(&error, &hint))?;
     }
+    Ok(Request::Decrypt(job(matches)))
 }
 
 const AFTER_HELP: &str = "\
@@ -65,7 +82,7 @@ descriptor 3, the plain layer on standard output.
 
 Exit codes: 0 the whole layer was written and has verified, 1 it was not.";
 
-/// The definition of the command line.
+/// The flags, all of which are keys of the configuration too.
 pub fn command() -> Command {
     let path = || ValueParser::from(PathBufValueParser::new().map(|path| path));
     Command::new("ctd-decoder")
@@ -97,10 +114,15 @@ pub fn command() -> Command {
                 .help("Where to log each layer to, instead of the journal or else syslog"),
         )
         .arg(
-            Arg::new("explain")
-                .long("explain")
-                .action(ArgAction::SetTrue)
+            switch("explain")
                 .help("Tell on standard error what each instance of the guest was granted"),
+        )
+        .arg(
+            Arg::new("config")
+                .long("config")
+                .value_name("FILE")
+                .value_parser(path())
+                .help("Flags as `key = value` lines of TOML [default: /etc/keycell/config.toml]"),
         )
         .arg(
             Arg::new("ignored")
@@ -108,6 +130,18 @@ pub fn command() -> Command {
                 .hide(true)
                 .value_parser(clap::value_parser!(OsString)),
         )
+}
+
+/// A flag without a value; `--name=false` takes back what the configuration says.
+fn switch(name: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("true")
+        .value_parser(clap::value_parser!(bool))
+        .hide_possible_values(true)
+        .value_name("true|false")
 }
 
 /// `-decryption-keys-path` is a long flag to Go: a single dash before more than one letter.
@@ -128,12 +162,16 @@ fn job(mut matches: ArgMatches) -> Job {
         keys: matches.remove_one("decryption-keys-path"),
         cipher: if guest { CipherSide::Guest } else { CipherSide::Host },
         log: matches.remove_one("log").map_or(Destination::System, PathBuf::into),
-        explain: matches.get_flag("explain"),
+        explain: is_on(&matches, "explain"),
     }
 }
 
+fn is_on(matches: &ArgMatches, name: &str) -> bool {
+    matches.get_one(name).copied().unwrap_or(false)
+}
+
 /// The first line of clap's message, in this program's form, and what is possible instead.
-fn failure(error: &clap::Error) -> Failure {
+fn failure(error: &clap::Error, hint: &str) -> Failure {
     let text = error.render().to_string();
     let mut lines = text.lines();
     let line = lines.next().unwrap_or("the command line is wrong");
@@ -141,7 +179,7 @@ fn failure(error: &clap::Error) -> Failure {
     if let Some(possible) = lines.find(|line| line.trim().starts_with("[possible values: ")) {
         line = format!("{line} {}", possible.trim());
     }
-    with_hint(line, "`ctd-decoder --help` lists the flags")
+    with_hint(line, hint)
 }
 
 #[cfg(test)]

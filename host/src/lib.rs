@@ -2,7 +2,7 @@
 //! and decides itself whether the layer came out right.
 //!
 //! It parses nothing that an image or a key file says: payload and keys pass through as bytes.
-//! The way of one layer: [`args`] and [`descriptors`] take what containerd gave, [`steps`] runs
+//! The way of one layer: [`args`], [`config`] and [`descriptors`] take what containerd gave, [`steps`] runs
 //! the guest's two steps with the grants of [`instance`], [`broker`] asks providers and tokens,
 //! [`cipher`] decrypts, [`ledger`] keeps the books that decide, [`message`] is all that is ever
 //! said, and [`log`] tells the operator.
@@ -12,6 +12,7 @@ pub mod artefact;
 pub mod broker;
 pub mod brokered;
 pub mod cipher;
+pub mod config;
 pub mod contract;
 pub mod deadline;
 pub mod descriptors;
