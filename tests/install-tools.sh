@@ -23,6 +23,10 @@ need busybox-static busybox
 need softhsm2 softhsm2-util
 need opensc pkcs11-tool
 need gcc cc
+need logrotate logrotate
+need shellcheck shellcheck
+[ -x /lib/systemd/systemd-journald ] || missing="$missing systemd"
+python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3-pip"
 python3 -c 'import jwcrypto' 2>/dev/null || missing="$missing python3-jwcrypto"
 need util-linux unshare nsenter mount setpriv
 # gRPC's own implementation, to test key providers against.
@@ -32,7 +36,13 @@ if [ -e "$(command -v busybox)" ] && ldd "$(command -v busybox)" >/dev/null 2>&1
     missing="$missing busybox-static"
 fi
 
-[ -n "$missing" ] || exit 0
+# Kubernetes' schemas, to validate manifests without a cluster. Not in Debian.
+kubernetes_validate() {
+    [ -e target/tools/python/kubernetes_validate/__main__.py ] ||
+        python3 -m pip install --quiet --target target/tools/python kubernetes-validate
+}
+cd "$(dirname "$0")/.."
+[ -n "$missing" ] || { kubernetes_validate; exit 0; }
 export DEBIAN_FRONTEND=noninteractive
 # No package may start a service: the tests run their own.
 policy=/usr/sbin/policy-rc.d
@@ -44,3 +54,4 @@ fi
 apt-get update -qq
 # shellcheck disable=SC2086 # a list of words
 apt-get install -qq -y --no-install-recommends $missing >/dev/null
+kubernetes_validate
