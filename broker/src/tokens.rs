@@ -160,7 +160,9 @@ impl TokenKey {
     pub fn check(&self, policy: &Policy) -> Result<PathBuf, Refusal> {
         let module = self.module(policy)?;
         match &self.pin {
-            None => self.fail("there is no PIN: add `pin-value` or `pin-source` to the URI's query"),
+            None => {
+                self.fail("there is no PIN: add `pin-value` or `pin-source` to the URI's query")
+            }
             Some(pin) => pin.read().map(|_| module).or_else(|why| self.fail(&why)),
         }
     }

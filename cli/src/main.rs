@@ -46,7 +46,9 @@ enum Verb {
     /// List the layers of an image, and for whom the encrypted ones are
     Inspect(inspect::Arguments),
     /// Say what would happen on the next pull of an encrypted image, and what would mend it
-    #[command(after_help = "Exit codes: 0 nothing will fail, 1 something will, 2 something could not be looked at.")]
+    #[command(
+        after_help = "Exit codes: 0 nothing will fail, 1 something will, 2 something could not be looked at."
+    )]
     Doctor(doctor::Arguments),
     /// Print or install what other programs need to be told
     Config(configure::Arguments),

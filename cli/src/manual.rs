@@ -67,7 +67,9 @@ fn every(
 
 fn page(command: &Command, section: &str) -> Result<Vec<u8>> {
     let mut text = Vec::new();
-    let man = Man::new(command.clone()).section(section).source(concat!("Keycell ", env!("CARGO_PKG_VERSION")));
+    let man = Man::new(command.clone())
+        .section(section)
+        .source(concat!("Keycell ", env!("CARGO_PKG_VERSION")));
     man.render(&mut text)?;
     Ok(text)
 }
@@ -105,7 +107,13 @@ fn configuration(decoder: &Command) -> String {
             _ => "true|false".to_owned(),
         };
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
-        let _ = writeln!(text, ".TP\n\\fB{}\\fR = \\fI{}\\fR\n{}", roff(name), roff(&value), roff(&help));
+        let _ = writeln!(
+            text,
+            ".TP\n\\fB{}\\fR = \\fI{}\\fR\n{}",
+            roff(name),
+            roff(&value),
+            roff(&help)
+        );
     }
     text + ".SH SEE ALSO\n\\fBctd\\-decoder\\fR(8), \\fBkeycell\\-doctor\\fR(1)\n"
 }

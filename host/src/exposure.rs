@@ -33,7 +33,8 @@ pub fn is_inside(keys: &Path, name: &str) -> bool {
 /// Looks at the modes of `keys` and of the directories that it lies in.
 pub fn warning(keys: &Path, name: &str) -> Option<String> {
     let keys = std::path::absolute(keys).ok()?;
-    let has = |path: &Path, bits| fs::metadata(path).is_ok_and(|it| it.permissions().mode() & bits != 0);
+    let has =
+        |path: &Path, bits| fs::metadata(path).is_ok_and(|it| it.permissions().mode() & bits != 0);
     if !keys.ancestors().skip(1).all(|directory| has(directory, PASS)) {
         return None;
     }

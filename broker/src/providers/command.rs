@@ -5,8 +5,8 @@ use std::env;
 use std::ffi::OsString;
 use std::future::pending;
 use std::io;
-use std::path::PathBuf;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 

@@ -160,7 +160,12 @@ impl Config {
             if is_first {
                 config.version = version.unwrap_or(1);
                 let newer = config.version > newest;
-                ensure!(!newer, "{} has version {}: this containerd reads {newest} at most", at(), config.version);
+                ensure!(
+                    !newer,
+                    "{} has version {}: this containerd reads {newest} at most",
+                    at(),
+                    config.version
+                );
             } else if let Some(version) = version.filter(|version| *version > config.version) {
                 bail!(
                     "{} has version {version}, and `{}`, which imports it, version {}: containerd \
@@ -199,7 +204,13 @@ impl Config {
         self.root.join("io.containerd.content.v1.content")
     }
 
-    fn merge(&mut self, table: &Table, file: &Path, merges: bool, cri: &mut Option<PathBuf>) -> Result<()> {
+    fn merge(
+        &mut self,
+        table: &Table,
+        file: &Path,
+        merges: bool,
+        cri: &mut Option<PathBuf>,
+    ) -> Result<()> {
         if let Some(root) = text(table.get("root")) {
             self.root = root.into();
         }
@@ -221,7 +232,8 @@ impl Config {
             if !merges {
                 // The old section is gone, with what it said.
                 self.key_model = "node".to_owned();
-                self.replaced.extend(cri.replace(file.to_owned()).map(|old| (old, file.to_owned())));
+                self.replaced
+                    .extend(cri.replace(file.to_owned()).map(|old| (old, file.to_owned())));
             }
             for name in ["image_decryption", "image_encryption"] {
                 let decryption = section.get(name).and_then(|section| section.get("key_model"));
@@ -321,7 +333,9 @@ mod tests {
         let gzip = config.accepting("application/vnd.oci.image.layer.v1.tar+gzip+encrypted");
         assert_eq!(gzip.len(), 1);
         assert_eq!(gzip[0].1.path, "ctd-decoder");
-        assert!(config.accepting("application/vnd.oci.image.layer.v1.tar+zstd+encrypted").is_empty());
+        assert!(
+            config.accepting("application/vnd.oci.image.layer.v1.tar+zstd+encrypted").is_empty()
+        );
         Ok(())
     }
 
@@ -345,15 +359,20 @@ mod tests {
 
     #[test]
     fn the_syntax_of_three_versions_is_read() -> Result<()> {
-        for (version, section) in
-            [("", "cri"), ("version = 2\n", "\"io.containerd.grpc.v1.cri\""), ("version = 3\n", "\"io.containerd.cri.v1.images\"")]
-        {
-            let text = format!("{version}[plugins.{section}.image_decryption]\nkey_model = \"x\"\n");
+        for (version, section) in [
+            ("", "cri"),
+            ("version = 2\n", "\"io.containerd.grpc.v1.cri\""),
+            ("version = 3\n", "\"io.containerd.cri.v1.images\""),
+        ] {
+            let text =
+                format!("{version}[plugins.{section}.image_decryption]\nkey_model = \"x\"\n");
             assert_eq!(config(&[("config.toml", &text)], NEW)?.key_model, "x", "{section}");
         }
-        let local = "version = 3\n[plugins.\"io.containerd.cri.v1.images\"]\nuse_local_image_pull = true\n";
+        let local =
+            "version = 3\n[plugins.\"io.containerd.cri.v1.images\"]\nuse_local_image_pull = true\n";
         assert!(config(&[("config.toml", local)], NEW)?.local_image_pull);
-        let elsewhere = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\"]\nuse_local_image_pull = true\n";
+        let elsewhere =
+            "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\"]\nuse_local_image_pull = true\n";
         assert!(!config(&[("config.toml", elsewhere)], NEW)?.local_image_pull);
         Ok(())
     }
@@ -364,10 +383,20 @@ mod tests {
             (&[("config.toml", "version = ")][..], "not TOML"),
             (&[("config.toml", "imports = [\"absent.toml\"]")], "absent.toml"),
             (&[("config.toml", "version = 4")], "version 4"),
-            (&[("config.toml", "imports = [\"conf.d/*.toml\"]"), ("conf.d/a.toml", "version = 2")], "newer"),
-            (&[("config.toml", "[stream_processors.a]\naccepts = \"x\"")], "`accepts` is not a list"),
+            (
+                &[
+                    ("config.toml", "imports = [\"conf.d/*.toml\"]"),
+                    ("conf.d/a.toml", "version = 2"),
+                ],
+                "newer",
+            ),
+            (
+                &[("config.toml", "[stream_processors.a]\naccepts = \"x\"")],
+                "`accepts` is not a list",
+            ),
         ] {
-            let error = config(files, NEW).err().map(|error| format!("{error:#}")).unwrap_or_default();
+            let error =
+                config(files, NEW).err().map(|error| format!("{error:#}")).unwrap_or_default();
             assert!(error.contains(word), "{word}: {error}");
         }
     }

@@ -93,7 +93,8 @@ pub fn remove(config: &Path) -> Result<Vec<String>> {
     for directory in directories {
         let file = directory.join(DROP_IN);
         if fs::read_to_string(&file).is_ok_and(|text| text.starts_with(OURS)) {
-            fs::remove_file(&file).with_context(|| format!("cannot remove `{}`", file.display()))?;
+            fs::remove_file(&file)
+                .with_context(|| format!("cannot remove `{}`", file.display()))?;
             done.push(format!("removed `{}`", file.display()));
         }
     }
@@ -104,9 +105,12 @@ pub fn remove(config: &Path) -> Result<Vec<String>> {
         if rest == text {
             continue;
         }
-        let is_begun = rest.strip_prefix(BEGUN).is_some_and(|rest| rest.trim().starts_with("version") && rest.lines().count() == 1);
+        let is_begun = rest
+            .strip_prefix(BEGUN)
+            .is_some_and(|rest| rest.trim().starts_with("version") && rest.lines().count() == 1);
         if is_begun || rest.trim() == BASE.trim() {
-            fs::remove_file(&file).with_context(|| format!("cannot remove `{}`", file.display()))?;
+            fs::remove_file(&file)
+                .with_context(|| format!("cannot remove `{}`", file.display()))?;
             done.push(format!("removed `{}`", file.display()));
         } else {
             replace(&file, &rest)?;
@@ -121,7 +125,11 @@ const BASE: &str = "{{ template \"base\" . }}\n";
 
 /// containerd had no configuration: one that imports, so that others can go on from it.
 fn create(it: &Installation) -> Result<Vec<String>> {
-    ensure!(!is_generated(&it.config), "there is no `{}`: has k3s or RKE2 been started?", it.config.display());
+    ensure!(
+        !is_generated(&it.config),
+        "there is no `{}`: has k3s or RKE2 been started?",
+        it.config.display()
+    );
     let directory = beside(&it.config, "conf.d");
     let syntax = it.version.config_version();
     let text = OURS.to_owned() + &snippet(it.version, syntax, &it.keys, &it.decoder);
@@ -188,8 +196,10 @@ fn import(file: &Path, directory: &Path) -> Result<String> {
         None => format!("imports = [{glob}] {MARK}\n{text}"),
         Some(former) => {
             let table: Table = former.parse().ok().with_context(by_hand)?;
-            let list = table.get("imports").and_then(toml::Value::as_array).with_context(by_hand)?;
-            let paths = list.iter().filter_map(|item| item.as_str()).map(|path| quoted(Path::new(path)));
+            let list =
+                table.get("imports").and_then(toml::Value::as_array).with_context(by_hand)?;
+            let paths =
+                list.iter().filter_map(|item| item.as_str()).map(|path| quoted(Path::new(path)));
             let paths: Vec<_> = paths.chain([glob.clone()]).collect();
             ensure!(paths.len() == list.len() + 1, by_hand());
             let line = format!("{FORMER}{former}\nimports = [{}] {MARK}", paths.join(", "));
@@ -209,7 +219,11 @@ fn check(it: &Installation) -> Result<()> {
     for (id, processor) in &found.processors {
         let is_ours = super::WITH_PAYLOAD.contains(&id.as_str());
         let path = Path::new(&processor.path);
-        ensure!(!is_ours || path == it.decoder, "`{id}` of `{}` comes after ours", processor.file.as_deref().unwrap_or(path).display());
+        ensure!(
+            !is_ours || path == it.decoder,
+            "`{id}` of `{}` comes after ours",
+            processor.file.as_deref().unwrap_or(path).display()
+        );
     }
     let Some(program) = &it.program else { return Ok(()) };
     let mut command = Command::new(program);

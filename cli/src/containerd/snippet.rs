@@ -28,7 +28,8 @@ pub fn snippet(containerd: Version, syntax: u32, keys: &Path, decoder: &Path) ->
         (WITH_PAYLOAD[0], &["tar+gzip", "tar+zstd"][..], "tar+gzip"),
         (WITH_PAYLOAD[1], &["tar"], "tar"),
     ] {
-        let media_type = |kind: &&str| format!("\"application/vnd.oci.image.layer.v1.{kind}+encrypted\"");
+        let media_type =
+            |kind: &&str| format!("\"application/vnd.oci.image.layer.v1.{kind}+encrypted\"");
         let accepts: Vec<_> = accepts.iter().map(media_type).collect();
         let _ = writeln!(text, "[stream_processors.\"{id}\"]");
         let _ = writeln!(text, "  accepts = [{}]", accepts.join(", "));
@@ -69,9 +70,12 @@ mod tests {
     fn what_is_written_is_what_is_read() -> Result<()> {
         let dir = tempfile::tempdir()?;
         let file = dir.path().join("config.toml");
-        for (version, syntax) in
-            [(Version(1, 6, 20), 1), (Version(1, 7, 24), 2), (Version(2, 1, 7), 2), (Version(2, 3, 0), 3)]
-        {
+        for (version, syntax) in [
+            (Version(1, 6, 20), 1),
+            (Version(1, 7, 24), 2),
+            (Version(2, 1, 7), 2),
+            (Version(2, 3, 0), 3),
+        ] {
             let (keys, decoder) = (Path::new("/k \"e\\y"), Path::new("/usr/bin/ctd-decoder"));
             fs::write(&file, snippet(version, syntax, keys, decoder))?;
             let config = Config::read(&file, Some(version))?;

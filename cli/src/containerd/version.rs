@@ -65,7 +65,8 @@ impl FromStr for Version {
             let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
             part[..end].parse::<u32>()
         });
-        let wanted = || format!("`{}` is not a version such as `1.7` or `2.1.7`", text.escape_debug());
+        let wanted =
+            || format!("`{}` is not a version such as `1.7` or `2.1.7`", text.escape_debug());
         let numbers: Vec<_> = numbers.take(3).collect::<Result<_, _>>().with_context(wanted)?;
         match numbers[..] {
             // The newest release is what somebody means who names none.

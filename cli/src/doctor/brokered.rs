@@ -22,7 +22,8 @@ pub fn examine(decoder: &Decoder, keys: Option<&Keys>, report: &mut Report) {
             false
         }
         Some(path) if !path.exists() => {
-            report.note(format!("no key providers are configured: there is no `{}`", path.display()));
+            report
+                .note(format!("no key providers are configured: there is no `{}`", path.display()));
             false
         }
         Some(path) => {
@@ -65,7 +66,11 @@ fn providers(path: &Path, report: &mut Report) {
 }
 
 /// Whether the broker would be needed.
-fn tokens(policy: Result<Option<Policy>, Refusal>, keys: Option<&Keys>, report: &mut Report) -> bool {
+fn tokens(
+    policy: Result<Option<Policy>, Refusal>,
+    keys: Option<&Keys>,
+    report: &mut Report,
+) -> bool {
     let tokens = keys.into_iter().flat_map(Keys::tokens);
     match policy {
         Err(refusal) => {
@@ -87,9 +92,16 @@ fn tokens(policy: Result<Option<Policy>, Refusal>, keys: Option<&Keys>, report: 
         Ok(Some(policy)) => {
             for token in tokens {
                 match token.check(&policy) {
-                    Ok(module) => report.fine(format!("token's key `{}` through `{}`", token.shown(), module.display())),
+                    Ok(module) => report.fine(format!(
+                        "token's key `{}` through `{}`",
+                        token.shown(),
+                        module.display()
+                    )),
                     Err(Refusal::NotConfigured) => report.fails(
-                        format!("the token's key `{}` cannot be used: no PKCS#11 module is allowed", token.shown()),
+                        format!(
+                            "the token's key `{}` cannot be used: no PKCS#11 module is allowed",
+                            token.shown()
+                        ),
                         "add its module to `allowed-module-paths`",
                     ),
                     Err(refusal) => report.fails(format!("token's key {refusal}"), ""),

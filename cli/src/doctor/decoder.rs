@@ -43,7 +43,8 @@ impl Decoder {
                 true
             }
             Some(version) => {
-                let version: String = version.chars().filter(|c| !c.is_control()).take(64).collect();
+                let version: String =
+                    version.chars().filter(|c| !c.is_control()).take(64).collect();
                 report.note(format!("`{shown}` is not Keycell's: it calls itself `{version}`"));
                 false
             }
@@ -96,7 +97,10 @@ fn program(processor: &Processor, report: &mut Report) -> Option<PathBuf> {
         match places.into_iter().find(|file| file.is_file()) {
             Some(file) => file,
             None => {
-                report.fails(format!("there is no `{name}` in the `PATH` of services, {PATH}"), install);
+                report.fails(
+                    format!("there is no `{name}` in the `PATH` of services, {PATH}"),
+                    install,
+                );
                 return None;
             }
         }
@@ -105,7 +109,10 @@ fn program(processor: &Processor, report: &mut Report) -> Option<PathBuf> {
     let found = match fs::metadata(&program) {
         Ok(found) => found,
         Err(error) => {
-            report.fails(format!("cannot find `{shown}`: {}", keycell_host::failures::plain(&error)), install);
+            report.fails(
+                format!("cannot find `{shown}`: {}", keycell_host::failures::plain(&error)),
+                install,
+            );
             return None;
         }
     };

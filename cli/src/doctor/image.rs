@@ -17,10 +17,21 @@ use super::report::{Report, Severity};
 use super::{Arguments, store};
 
 /// Tries the keys on every encrypted layer, as the decoder would, and decrypts nothing.
-pub fn examine(name: &str, arguments: &Arguments, config: &Config, keys: &mut Keys, report: &mut Report) {
+pub fn examine(
+    name: &str,
+    arguments: &Arguments,
+    config: &Config,
+    keys: &mut Keys,
+    report: &mut Report,
+) {
     let layers = match layers(name, arguments, config) {
         Ok(layers) => layers,
-        Err(error) => return report.unknown(format!("{error:#}"), "an image is `oci:DIR:TAG`, a name that `ctr images list` shows, or a digest"),
+        Err(error) => {
+            return report.unknown(
+                format!("{error:#}"),
+                "an image is `oci:DIR:TAG`, a name that `ctr images list` shows, or a digest",
+            );
+        }
     };
     let mut encrypted = 0;
     for (number, layer) in (1..).zip(&layers) {
@@ -34,12 +45,20 @@ pub fn examine(name: &str, arguments: &Arguments, config: &Config, keys: &mut Ke
                 let by = &opened.by;
                 let print = by.fingerprint.iter().map(|print| format!(", {print}"));
                 let print: String = print.collect();
-                report.fine(format!("layer {number}, {digest}: opened by `{}` ({}{print})", by.name, opened.scheme));
+                report.fine(format!(
+                    "layer {number}, {digest}: opened by `{}` ({}{print})",
+                    by.name, opened.scheme
+                ));
             }
             Err(error) => {
                 let advice = error.downcast_ref::<Advice>();
-                let hints: Vec<_> = advice.iter().flat_map(|advice| &advice.hints).map(String::as_str).collect();
-                report.add(Severity::Failure, format!("layer {number}, {digest}: {error:#}"), &hints);
+                let hints: Vec<_> =
+                    advice.iter().flat_map(|advice| &advice.hints).map(String::as_str).collect();
+                report.add(
+                    Severity::Failure,
+                    format!("layer {number}, {digest}: {error:#}"),
+                    &hints,
+                );
             }
         }
     }
@@ -51,7 +70,8 @@ pub fn examine(name: &str, arguments: &Arguments, config: &Config, keys: &mut Ke
 
 /// The layers of an image in a layout, or in containerd's store.
 fn layers(name: &str, arguments: &Arguments, config: &Config) -> Result<Vec<Value>> {
-    let directory = name.strip_prefix("oci:").map_or(name, |rest| rest.split(':').next().unwrap_or(rest));
+    let directory =
+        name.strip_prefix("oci:").map_or(name, |rest| rest.split(':').next().unwrap_or(rest));
     if name.starts_with("oci:") || Path::new(directory).join("index.json").is_file() {
         return Image::open(name)?.layers();
     }
@@ -67,7 +87,8 @@ fn digest_of(name: &str, arguments: &Arguments, config: &Config) -> Result<Strin
     let mut command = Command::new("ctr");
     command.arg("--address").arg(&config.address).args(["--namespace", &arguments.namespace]);
     command.args(["images", "list", &format!("name=={name}")]).stdin(Stdio::null());
-    let output = command.output().context("cannot start `ctr`, which knows the digest of a name")?;
+    let output =
+        command.output().context("cannot start `ctr`, which knows the digest of a name")?;
     let said = String::from_utf8_lossy(&output.stdout);
     let words = said.lines().skip(1).find_map(|line| line.split_whitespace().nth(2));
     match words {
@@ -86,9 +107,11 @@ fn collect(digest: &str, config: &Config, depth: usize, into: &mut Vec<Value>) -
     let path = blob_path(&json!({ "digest": digest }))?;
     let path = store::blobs(config).join(path.file_name().unwrap_or_default());
     let document = store::document(&path);
-    let document = document.with_context(|| format!("there is no manifest `{digest}` in the content store"))?;
+    let document = document
+        .with_context(|| format!("there is no manifest `{digest}` in the content store"))?;
     into.extend(members(&document, "layers").iter().cloned());
-    let listed = members(&document, "manifests").iter().filter_map(|entry| entry["digest"].as_str());
+    let listed =
+        members(&document, "manifests").iter().filter_map(|entry| entry["digest"].as_str());
     for digest in listed.filter(|_| depth < MAX_DEPTH) {
         let _ = collect(digest, config, depth + 1, into); // not pulled
     }

@@ -24,10 +24,15 @@ pub fn examine(decoder: &Decoder, report: &mut Report) -> Option<Keys> {
         return None;
     };
     let shown = path.display();
-    if let Err(error) = std::fs::metadata(path).and_then(|found| found.is_dir().then(|| std::fs::read_dir(path)).transpose()) {
+    if let Err(error) = std::fs::metadata(path)
+        .and_then(|found| found.is_dir().then(|| std::fs::read_dir(path)).transpose())
+    {
         let plain = keycell_host::failures::plain(&error);
         if error.kind() == std::io::ErrorKind::PermissionDenied {
-            report.unknown(format!("cannot look into `{shown}`: {plain}"), "run `keycell doctor` as root");
+            report.unknown(
+                format!("cannot look into `{shown}`: {plain}"),
+                "run `keycell doctor` as root",
+            );
         } else {
             report.fails(format!("there are no keys in `{shown}`: {plain}"), put);
         }
@@ -42,7 +47,8 @@ pub fn examine(decoder: &Decoder, report: &mut Report) -> Option<Keys> {
     };
     let ring = keys.ring();
     let mut count = 0;
-    for key in ring.keys().map(ToString::to_string).chain(ring.pgp_keys().map(ToString::to_string)) {
+    for key in ring.keys().map(ToString::to_string).chain(ring.pgp_keys().map(ToString::to_string))
+    {
         report.fine(key);
         count += 1;
     }

@@ -16,7 +16,9 @@ pub fn examine(config: &Config, version: Version, decoders: &[Decoder], report: 
         let accepting = config.accepting(&format!("{media_type}+encrypted"));
         // Whatever else is wrong was told above.
         let [(id, processor)] = accepting[..] else { continue };
-        let Some(decoder) = decoders.iter().find(|decoder| decoder.is_same(processor)) else { continue };
+        let Some(decoder) = decoders.iter().find(|decoder| decoder.is_same(processor)) else {
+            continue;
+        };
         let has_payload = pull.has_payload() && WITH_PAYLOAD.contains(&id);
         let finds = decoder.finds_payload();
         match (has_payload, finds) {
@@ -83,7 +85,9 @@ impl Pull {
                 "let the processor `io.containerd.ocicrypt.decoder.v1.tar.gzip` take it: containerd hands a payload to few ids"
             }
             Self::Local => "",
-            Self::NoKeyModel(_) => "set `key_model = \"node\"` in the section `image_decryption` of the CRI plugin",
+            Self::NoKeyModel(_) => {
+                "set `key_model = \"node\"` in the section `image_decryption` of the CRI plugin"
+            }
             Self::Transfer => {
                 "set `use_local_image_pull = true` in `[plugins.\"io.containerd.cri.v1.images\"]`, as `keycell config containerd` does"
             }

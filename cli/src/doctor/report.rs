@@ -146,6 +146,9 @@ mod tests {
         report.fails("f", "");
         assert_eq!(report.exit_code(), 1);
         let text = report.text();
-        assert_eq!(text, "a\n  note     n\n  warning  w\n           hint: h\n  unknown  u\n  fails    f\n");
+        assert_eq!(
+            text,
+            "a\n  note     n\n  warning  w\n           hint: h\n  unknown  u\n  fails    f\n"
+        );
     }
 }

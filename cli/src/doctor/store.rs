@@ -36,12 +36,17 @@ pub fn examine(config: &Config, keys: &mut Keys, report: &mut Report) {
         }
         Err(error) => {
             let why = keycell_host::failures::plain(&error);
-            return report.unknown(format!("cannot look into `{shown}`: {why}"), "run `keycell doctor` as root");
+            return report.unknown(
+                format!("cannot look into `{shown}`: {why}"),
+                "run `keycell doctor` as root",
+            );
         }
     };
     let mut layers: BTreeMap<String, Value> = BTreeMap::new();
     for layer in found.iter().flat_map(|manifest| members(manifest, "layers")) {
-        if !annotation::wrapped_keys(&annotations::of(layer)).is_empty() && layers.len() < MAX_LAYERS {
+        if !annotation::wrapped_keys(&annotations::of(layer)).is_empty()
+            && layers.len() < MAX_LAYERS
+        {
             // Two images may have the same layer, each for other recipients.
             layers.entry(layer.to_string()).or_insert_with(|| layer.clone());
         }
@@ -61,7 +66,9 @@ pub fn examine(config: &Config, keys: &mut Keys, report: &mut Report) {
     let opened = count - closed;
     report.fine(format!("{opened} of {count} encrypted {plural} in `{shown}` can be opened"));
     if closed > 0 {
-        report.note(format!("{closed} cannot: they are for other keys, or damaged; `--image` tells more"));
+        report.note(format!(
+            "{closed} cannot: they are for other keys, or damaged; `--image` tells more"
+        ));
     }
     for name in keys.names() {
         if !useful.contains(&name) {
@@ -87,7 +94,11 @@ fn manifests(directory: &Path) -> std::io::Result<Vec<Value>> {
     }
     candidates.sort_by(|a, b| b.cmp(a));
     candidates.truncate(MAX_BLOBS);
-    Ok(candidates.iter().filter_map(|(_, path)| document(path)).filter(|it| it["layers"].is_array()).collect())
+    Ok(candidates
+        .iter()
+        .filter_map(|(_, path)| document(path))
+        .filter(|it| it["layers"].is_array())
+        .collect())
 }
 
 /// The JSON object in a file. Whether it is one shows at its first byte.

@@ -22,7 +22,9 @@ pub(crate) fn cases(suite: &mut Suite) {
     case("printed-and-imported", &[Tool::Containerd], printed_and_imported);
     case("written-where-nothing-was", &[Tool::Containerd], || written("", true));
     case("written-beside-settings", &[Tool::Containerd], || written(SETTINGS, false));
-    case("written-where-imports-are-empty", &[Tool::Containerd], || written(&format!("imports = []\n{SETTINGS}"), false));
+    case("written-where-imports-are-empty", &[Tool::Containerd], || {
+        written(&format!("imports = []\n{SETTINGS}"), false)
+    });
     case("written-where-others-are-imported", &[Tool::Containerd], || {
         written(&format!("imports = [\"other.toml\"]\n{SETTINGS}"), false)
     });
@@ -46,7 +48,10 @@ const DECODER: &str = "/usr/local/bin/ctd-decoder";
 fn readme() -> Result<()> {
     let readme = fs::read_to_string(keycell_tests::workspace().join("README.md"))?;
     for version in ["1.7", "2.3"] {
-        let text = exits(&mut keycell(&["config", "containerd", "--version", version, "--decoder", DECODER])?, 0)?;
+        let text = exits(
+            &mut keycell(&["config", "containerd", "--version", version, "--decoder", DECODER])?,
+            0,
+        )?;
         ensure!(readme.contains(&format!("```toml\n{text}```\n")), "README does not have:\n{text}");
     }
     Ok(())
@@ -64,7 +69,14 @@ fn no_release() -> Result<()> {
     let output = command.output()?;
     let said = String::from_utf8(output.stderr)?;
     ensure!(output.status.code() == Some(1), "{}: {said}", output.status);
-    says(&said, &["keycell: error: which containerd is it for?", "`--version 2.1`", "cannot start `/nowhere/containerd`"])
+    says(
+        &said,
+        &[
+            "keycell: error: which containerd is it for?",
+            "`--version 2.1`",
+            "cannot start `/nowhere/containerd`",
+        ],
+    )
 }
 
 /// The processors of a file as containerd itself understands it.
@@ -81,7 +93,10 @@ fn printed_and_imported() -> Result<()> {
     let config = dir.path().join("config.toml");
     fs::write(&config, format!("imports = [\"{}\"]\n{SETTINGS}", file.display()))?;
     takes_all(&dump(&config)?)?;
-    says(&dump(&config)?, &["sandbox_image = \"registry.example/pause:1\"", "[stream_processors.mine]"])
+    says(
+        &dump(&config)?,
+        &["sandbox_image = \"registry.example/pause:1\"", "[stream_processors.mine]"],
+    )
 }
 
 /// The three kinds of layers go to our decoder, by ids that get a payload.
@@ -115,8 +130,14 @@ fn written(former: &str, is_new: bool) -> Result<()> {
     let dumped = dump(&config)?;
     takes_all(&dumped)?;
     if !is_new {
-        says(&dumped, &["sandbox_image = \"registry.example/pause:1\"", "[stream_processors.mine]"])?;
-        ensure!(!former.contains("other.toml") || dumped.contains("oom_score = 7"), "an import is lost");
+        says(
+            &dumped,
+            &["sandbox_image = \"registry.example/pause:1\"", "[stream_processors.mine]"],
+        )?;
+        ensure!(
+            !former.contains("other.toml") || dumped.contains("oom_score = 7"),
+            "an import is lost"
+        );
         let backup = dir.path().join("config.toml.before-keycell");
         let changed = fs::read_to_string(&config)? != former;
         ensure!(backup.exists() == changed, "changed: {changed}, kept: {}", backup.exists());
@@ -171,7 +192,10 @@ fn taken_back() -> Result<()> {
 fn overridden() -> Result<()> {
     let dir = TempDir::with_prefix("keycell-config-")?;
     fs::create_dir(dir.path().join("conf.d"))?;
-    fs::write(dir.path().join("config.toml"), format!("imports = [\"conf.d/*.toml\"]\n{SETTINGS}"))?;
+    fs::write(
+        dir.path().join("config.toml"),
+        format!("imports = [\"conf.d/*.toml\"]\n{SETTINGS}"),
+    )?;
     let id = "io.containerd.ocicrypt.decoder.v1.tar";
     let later = format!("[stream_processors.\"{id}\"]\npath = \"/usr/bin/other\"\n");
     fs::write(dir.path().join("conf.d/99.toml"), later)?;
@@ -199,7 +223,10 @@ fn rancher() -> Result<()> {
             let before = state(&etc)?;
             run("--write")?;
             let text = fs::read_to_string(etc.join(template))?;
-            says(&text, &["{{ template \"base\" . }}\n", "# keycell begin\n", DECODER, "# keycell end\n"])?;
+            says(
+                &text,
+                &["{{ template \"base\" . }}\n", "# keycell begin\n", DECODER, "# keycell end\n"],
+            )?;
             ensure!(!text.contains("version = "), "a version twice: {text}");
             ensure!(text.starts_with(former), "{text}");
             run("--write")?;

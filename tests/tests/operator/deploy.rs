@@ -41,7 +41,10 @@ fn manifests() -> Result<()> {
     let validate = |file: &Path| -> Result<String> {
         let modules = keycell_tests::workspace().join("target/tools/python");
         let mut command = Command::new(Tool::Python.find()?);
-        command.env("PYTHONPATH", modules).args(["-m", "kubernetes_validate", "--strict"]).arg(file);
+        command
+            .env("PYTHONPATH", modules)
+            .args(["-m", "kubernetes_validate", "--strict"])
+            .arg(file);
         Ok(String::from_utf8(output(&mut command)?)?)
     };
     for name in ["daemonset.yaml", "uninstall.yaml"] {
@@ -75,7 +78,8 @@ fn keys() -> Result<()> {
     let opens = |key: &Recipient| -> Result<bool> {
         let sealed = Sealed::of_length(1000);
         let decoder = keycell_tests::decoder::Decoder::new()?.keys(&target);
-        let decoder = decoder.payload(sealed.payload_for(key).bytes()).layer(sealed.encrypted.clone());
+        let decoder =
+            decoder.payload(sealed.payload_for(key).bytes()).layer(sealed.encrypted.clone());
         Ok(decoder.run()?.is_silent_success(&sealed.plain).is_ok())
     };
     let (first, second) = (Recipient::generate(), Recipient::generate());
@@ -90,11 +94,13 @@ fn keys() -> Result<()> {
     fs::remove_file(secret.join("a.pem"))?;
     sync()?;
     ensure!(!opens(&first)? && opens(&second)?, "the second key");
-    let names = fs::read_dir(&target)?.map(|entry| Ok(entry?.file_name().into_string().unwrap_or_default()));
+    let names = fs::read_dir(&target)?
+        .map(|entry| Ok(entry?.file_name().into_string().unwrap_or_default()));
     let mut names: Vec<String> = names.collect::<Result<_>>()?;
     names.retain(|name| !name.starts_with(".."));
     ensure!(names == ["b.pem"], "{names:?}");
-    let directories = fs::read_dir(&target)?.filter(|entry| entry.as_ref().is_ok_and(|entry| entry.path().is_dir()));
+    let directories = fs::read_dir(&target)?
+        .filter(|entry| entry.as_ref().is_ok_and(|entry| entry.path().is_dir()));
     ensure!(directories.count() == 2, "an old directory stays");
     Ok(())
 }
@@ -127,7 +133,9 @@ fn on_a_node(config: &str, text: &str, written: &str) -> Result<()> {
     says(&run("uninstall")?, &["containerd has to be restarted"])?;
     let mut after = state(&host)?;
     after.retain(|(path, _)| !path.to_string_lossy().ends_with(".before-keycell"));
-    let names = |state: &[(PathBuf, Vec<u8>)]| state.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>();
+    let names = |state: &[(PathBuf, Vec<u8>)]| {
+        state.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>()
+    };
     ensure!(after == before, "left: {:#?}\nbefore: {:#?}", names(&after), names(&before));
     Ok(())
 }

@@ -25,14 +25,50 @@ pub(crate) fn cases(suite: &mut Suite) {
     case("json", &[Tool::Containerd], json_of_it);
     case("three-syntaxes", &[], three_syntaxes);
     case("a-configuration-that-containerd-refuses", &[], refused_configuration);
-    case("no-decoder", &[], || fails("path = \"/usr/bin/ctd-decoder\"", "path = \"/nowhere/ctd-decoder\"", &["cannot find `/nowhere/ctd-decoder`"]));
-    case("not-a-program", &[], || fails("path = \"/usr/bin/ctd-decoder\"", "path = \"/etc/passwd\"", &["no program that may be executed"]));
+    case("no-decoder", &[], || {
+        fails(
+            "path = \"/usr/bin/ctd-decoder\"",
+            "path = \"/nowhere/ctd-decoder\"",
+            &["cannot find `/nowhere/ctd-decoder`"],
+        )
+    });
+    case("not-a-program", &[], || {
+        fails(
+            "path = \"/usr/bin/ctd-decoder\"",
+            "path = \"/etc/passwd\"",
+            &["no program that may be executed"],
+        )
+    });
     case("another-decoder", &[], another_decoder);
-    case("a-flag-that-is-none", &[], || fails("\"--decryption-keys-path\"", "\"--decryption-key-path\"", &["the `args` of", "`--decryption-key-path`"]));
-    case("zstd-without-a-processor", &[], || fails(", \"application/vnd.oci.image.layer.v1.tar+zstd+encrypted\"", "", &["zstd layers fail", "hint: list it in the `accepts`"]));
+    case("a-flag-that-is-none", &[], || {
+        fails(
+            "\"--decryption-keys-path\"",
+            "\"--decryption-key-path\"",
+            &["the `args` of", "`--decryption-key-path`"],
+        )
+    });
+    case("zstd-without-a-processor", &[], || {
+        fails(
+            ", \"application/vnd.oci.image.layer.v1.tar+zstd+encrypted\"",
+            "",
+            &["zstd layers fail", "hint: list it in the `accepts`"],
+        )
+    });
     case("two-processors-for-one-type", &[], two_processors);
-    case("a-return-that-cannot-be-unpacked", &[], || fails("returns = \"application/vnd.oci.image.layer.v1.tar+gzip\"", "returns = \"text/plain\"", &["returns `text/plain`, which containerd cannot unpack"]));
-    case("key-model", &[], || fails("version = 2\n", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".image_decryption]\nkey_model = \"\"\n", &["`key_model` is ``", "hint: set `key_model = \"node\"`"]));
+    case("a-return-that-cannot-be-unpacked", &[], || {
+        fails(
+            "returns = \"application/vnd.oci.image.layer.v1.tar+gzip\"",
+            "returns = \"text/plain\"",
+            &["returns `text/plain`, which containerd cannot unpack"],
+        )
+    });
+    case("key-model", &[], || {
+        fails(
+            "version = 2\n",
+            "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".image_decryption]\nkey_model = \"\"\n",
+            &["`key_model` is ``", "hint: set `key_model = \"node\"`"],
+        )
+    });
     case("keys", &[], keys);
     case("no-keys", &[], no_keys);
     case("key-providers", &[], key_providers);
@@ -86,7 +122,8 @@ impl Made {
 
     /// Puts the manifest of an encrypted layer into the content store, and returns its digest.
     fn store(&self, sealed: &Sealed, recipient: &Recipient) -> Result<String> {
-        let descriptor = sealed.descriptor(&[sealed.wrapped_for(recipient).flattened().to_string()]);
+        let descriptor =
+            sealed.descriptor(&[sealed.wrapped_for(recipient).flattened().to_string()]);
         let manifest = json!({ "schemaVersion": 2, "layers": [descriptor] });
         self.blob(manifest.to_string().as_bytes())
     }
@@ -112,7 +149,17 @@ fn all_is_well() -> Result<()> {
     let text = exits(&mut made.doctor()?, 0)?;
     let gzip = "gzip layer, pulled for Kubernetes: containerd hands over what is needed";
     let zstd = gzip.replace("gzip", "zstd");
-    says(&text, &["ok       containerd 1.6.20", "(version 2)", "(Keycell)", "P-256 `node.pem` (SHA256:", gzip, &zstd])?;
+    says(
+        &text,
+        &[
+            "ok       containerd 1.6.20",
+            "(version 2)",
+            "(Keycell)",
+            "P-256 `node.pem` (SHA256:",
+            gzip,
+            &zstd,
+        ],
+    )?;
     ensure!(!text.contains("warning") && !text.contains("hint: "), "{text}");
     Ok(())
 }
@@ -139,7 +186,8 @@ fn json_of_it() -> Result<()> {
 /// The processors are the same in all; where the CRI is configured is not.
 fn three_syntaxes() -> Result<()> {
     let made = Made::new()?;
-    let model = |section: &str| format!("[plugins.{section}.image_decryption]\nkey_model = \"none\"\n");
+    let model =
+        |section: &str| format!("[plugins.{section}.image_decryption]\nkey_model = \"none\"\n");
     for (version, section, program) in [
         ("", "cri", "1.7"),
         ("version = 2\n", "\"io.containerd.grpc.v1.cri\"", "1.7"),
@@ -148,13 +196,18 @@ fn three_syntaxes() -> Result<()> {
         // A program that is not there: the release is told from the configuration.
         let file = made.path("syntax.toml");
         let text = fs::read_to_string(made.path("config.toml"))?;
-        let local = if program == "2.3" { "[plugins.\"io.containerd.cri.v1.images\"]\nuse_local_image_pull = true\n" } else { "" };
+        let local = if program == "2.3" {
+            "[plugins.\"io.containerd.cri.v1.images\"]\nuse_local_image_pull = true\n"
+        } else {
+            ""
+        };
         let text = text.replace("version = 2\n", version);
         fs::write(&file, format!("{text}{local}{}", model(section)))?;
         let mut doctor = keycell(&["doctor", "--containerd", "/nowhere/containerd", "--config"])?;
         says(&exits(doctor.arg(&file), 1)?, &["`key_model` is `none`"])?;
     }
-    let text = fs::read_to_string(made.path("config.toml"))?.replace("version = 2\n", "version = 3\n");
+    let text =
+        fs::read_to_string(made.path("config.toml"))?.replace("version = 2\n", "version = 3\n");
     fs::write(made.path("syntax.toml"), text)?;
     let mut doctor = keycell(&["doctor", "--containerd", "/nowhere/containerd", "--config"])?;
     let output = doctor.arg(made.path("syntax.toml")).output()?;
@@ -163,7 +216,10 @@ fn three_syntaxes() -> Result<()> {
 
 fn refused_configuration() -> Result<()> {
     let made = Made::new()?;
-    fs::write(made.path("config.toml"), "version = 2\nimports = [\"absent.toml\"]\npassword = \"Secret-1\"\n")?;
+    fs::write(
+        made.path("config.toml"),
+        "version = 2\nimports = [\"absent.toml\"]\npassword = \"Secret-1\"\n",
+    )?;
     let text = exits(&mut made.doctor()?, 1)?;
     says(&text, &["containerd does not start with its configuration", "absent.toml"])?;
     fs::write(made.path("config.toml"), "version = 2\npassword = \"Secret-1\n")?;
@@ -183,7 +239,13 @@ fn another_decoder() -> Result<()> {
     made.change("path = \"/usr/bin/ctd-decoder\"", &to)?;
     let output = made.doctor()?.output()?;
     let text = String::from_utf8(output.stdout)?;
-    says(&text, &["is not Keycell's: it calls itself `ctd-decoder version 2.0.3`", "can be changed by others than root"])
+    says(
+        &text,
+        &[
+            "is not Keycell's: it calls itself `ctd-decoder version 2.0.3`",
+            "can be changed by others than root",
+        ],
+    )
 }
 
 fn two_processors() -> Result<()> {
@@ -240,9 +302,19 @@ fn key_providers() -> Result<()> {
     let file = fs::read_to_string(made.path("config.toml"))?;
     ensure!(file.contains(&format!("{variable}{path}")), "{file}");
     says(&exits(&mut made.doctor()?, 0)?, &["no key providers are configured: there is no `"])?;
-    fs::write(&providers, r#"{"key-providers":{"a":{"cmd":{"path":"/bin/true"}},"b":{"grpc":"localhost:1"}}}"#)?;
+    fs::write(
+        &providers,
+        r#"{"key-providers":{"a":{"cmd":{"path":"/bin/true"}},"b":{"grpc":"localhost:1"}}}"#,
+    )?;
     let text = exits(&mut made.doctor()?, 0)?;
-    says(&text, &["key provider `a`: the command `/bin/true`", "key provider `b`: gRPC at `localhost:1`", "keycell-broker` asks them"])?;
+    says(
+        &text,
+        &[
+            "key provider `a`: the command `/bin/true`",
+            "key provider `b`: gRPC at `localhost:1`",
+            "keycell-broker` asks them",
+        ],
+    )?;
     fs::write(&providers, r#"{"key-providers":{"a":{"cmd":{"path":"/nowhere/kms"}}}}"#)?;
     says(&exits(&mut made.doctor()?, 1)?, &["key provider `a`: there is no `/nowhere/kms`"])?;
     fs::write(&providers, "{")?;
@@ -252,15 +324,25 @@ fn key_providers() -> Result<()> {
 /// A token's key that no module may serve, and one whose module is not there. No PIN is shown.
 fn tokens() -> Result<()> {
     let made = Made::new()?;
-    let key = "pkcs11:\n  uri: pkcs11:token=node;object=images?pin-value=Pin-1234&module-name=softhsm2\n";
+    let key =
+        "pkcs11:\n  uri: pkcs11:token=node;object=images?pin-value=Pin-1234&module-name=softhsm2\n";
     made.node.add("token.yaml", key)?;
     fs::set_permissions(made.node.keys().join("token.yaml"), Permissions::from_mode(0o600))?;
     let text = exits(&mut made.doctor()?, 1)?;
-    says(&text, &["`pkcs11:token=node;object=images` cannot be used: no PKCS#11 module is allowed"])?;
+    says(
+        &text,
+        &["`pkcs11:token=node;object=images` cannot be used: no PKCS#11 module is allowed"],
+    )?;
     let policy = made.path("ocicrypt.conf");
     let empty = made.path("modules");
     fs::create_dir(&empty)?;
-    fs::write(&policy, format!("pkcs11: {{module-directories: [{0}/], allowed-module-paths: [{0}/]}}\n", empty.display()))?;
+    fs::write(
+        &policy,
+        format!(
+            "pkcs11: {{module-directories: [{0}/], allowed-module-paths: [{0}/]}}\n",
+            empty.display()
+        ),
+    )?;
     let variable = format!("env = [\"OCICRYPT_CONFIG={}\", ", policy.display());
     made.change("env = [", &variable)?;
     let refused = exits(&mut made.doctor()?, 1)?;
@@ -282,7 +364,10 @@ fn images() -> Result<()> {
         says(&text, &["opened by `node.pem` (jwe, SHA256:", "1 of 2 encrypted layers"])?;
     }
     let text = exits(made.doctor()?.args(["--image", &theirs]), 1)?;
-    says(&text, &["no wrapped key could be opened", "hint: the image was encrypted for other keys"])?;
+    says(
+        &text,
+        &["no wrapped key could be opened", "hint: the image was encrypted for other keys"],
+    )?;
     let absent = format!("sha256:{}", "1".repeat(64));
     says(&exits(made.doctor()?.args(["--image", &absent]), 2)?, &["there is no manifest `sha256:1"])
 }
@@ -310,7 +395,13 @@ fn a_store_of_garbage() -> Result<()> {
     made.blob(br#"{"layers":[{"annotations":5},7,{"annotations":{"org.opencontainers.image.enc.keys.jwe":"!"}}]}"#)?;
     let blobs = made.path("root/io.containerd.content.v1.content/blobs/sha256");
     symlink("/dev/zero", blobs.join("zero"))?;
-    rustix::fs::mknodat(rustix::fs::CWD, blobs.join("pipe"), rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600), 0)?;
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        blobs.join("pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )?;
     let large = fs::File::create(blobs.join("large"))?;
     large.set_len(1 << 40)?;
     says(&exits(&mut made.doctor()?, 0)?, &["1 of 2 encrypted layers"])

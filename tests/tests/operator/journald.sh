@@ -1,3 +1,4 @@
+#!/bin/sh
 # journald where a system has it, and decoders that log to it: sh journald.sh DIR DECODER JOURNALD.
 # Prints what the journal has of them, in JSON.
 set -eu
@@ -35,6 +36,6 @@ decode --log journal 3<"$dir/payload"
 decode --log syslog 3<"$dir/payload"
 decode --log off 3<"$dir/payload"
 rm "$dir/keys/node.pem"
-! decode 3<"$dir/payload" 2>/dev/null
+if decode 3<"$dir/payload" 2>/dev/null; then exit 1; fi
 journalctl --sync
 journalctl --directory /run/log/journal --identifier ctd-decoder --output json --quiet

@@ -104,14 +104,19 @@ fn a_reader_that_leaves() -> Result<()> {
 /// Where nobody but root can enter, a mode of 0644 harms nobody.
 fn a_key_that_everyone_reads() -> Result<()> {
     let sealed = Sealed::of_length(1000);
-    for (directory, key, warns) in [(0o755, 0o644, true), (0o700, 0o644, false), (0o755, 0o600, false)] {
+    for (directory, key, warns) in
+        [(0o755, 0o644, true), (0o700, 0o644, false), (0o755, 0o600, false)]
+    {
         let node = Node::new()?;
         fs::set_permissions(node.outside(), fs::Permissions::from_mode(0o755))?;
         fs::set_permissions(node.keys(), fs::Permissions::from_mode(directory))?;
         fs::set_permissions(node.keys().join(KEY), fs::Permissions::from_mode(key))?;
         let event = logged(&node, &sealed)?;
         let warning = event["warning"].as_str().unwrap_or_default();
-        ensure!(warning.contains("everyone on this node") == warns, "{directory:o} {key:o}: {event}");
+        ensure!(
+            warning.contains("everyone on this node") == warns,
+            "{directory:o} {key:o}: {event}"
+        );
     }
     Ok(())
 }
@@ -146,7 +151,10 @@ fn rotated() -> Result<()> {
     let log = node.outside().join("log");
     logged(&node, &sealed)?;
     let (rules, state) = (node.outside().join("rules"), node.outside().join("state"));
-    fs::write(&rules, format!("\"{}\" {{ rotate 2\n size 1\n nocreate\n su root root\n}}\n", log.display()))?;
+    fs::write(
+        &rules,
+        format!("\"{}\" {{ rotate 2\n size 1\n nocreate\n su root root\n}}\n", log.display()),
+    )?;
     Tool::Logrotate.run(["-f".as_ref(), "-s".as_ref(), state.as_os_str(), rules.as_os_str()])?;
     ensure!(!log.exists(), "it was not rotated");
     logged(&node, &sealed)?;
@@ -191,19 +199,26 @@ fn journal_and_syslog() -> Result<()> {
     let entries = events::parse(&String::from_utf8(output(&mut command)?)?)?;
     let of = |wanted: &str| -> Vec<&Value> {
         let all = entries.iter();
-        all.filter(|entry| entry["SYSLOG_IDENTIFIER"] == "ctd-decoder" && entry["_TRANSPORT"] == wanted)
-            .collect()
+        all.filter(|entry| {
+            entry["SYSLOG_IDENTIFIER"] == "ctd-decoder" && entry["_TRANSPORT"] == wanted
+        })
+        .collect()
     };
     // By default and by name, a decrypted layer and a note each; then a failure.
     let native = of("journal");
     ensure!(native.len() == 6, "{} native entries: {native:#?}", native.len());
-    let layer = native.iter().find(|entry| entry["KEYCELL_EVENT"] == "layer").context("no event")?;
+    let layer =
+        native.iter().find(|entry| entry["KEYCELL_EVENT"] == "layer").context("no event")?;
     let digest = digest(&sealed.encrypted);
     ensure!(layer["KEYCELL_LAYER"] == digest && layer["PRIORITY"] == "6", "{layer}");
     ensure!(layer["KEYCELL_KEY"] == KEY && layer["KEYCELL_BYTES"] == "1000", "{layer}");
     let message = layer["MESSAGE"].as_str().unwrap_or_default();
-    ensure!(message.starts_with(&format!("decrypted {digest} with `{KEY}` (jwe, SHA256:")), "{message}");
-    let failed = native.iter().find(|entry| entry["KEYCELL_VERDICT"] == "failed").context("no failure")?;
+    ensure!(
+        message.starts_with(&format!("decrypted {digest} with `{KEY}` (jwe, SHA256:")),
+        "{message}"
+    );
+    let failed =
+        native.iter().find(|entry| entry["KEYCELL_VERDICT"] == "failed").context("no failure")?;
     let message = failed["MESSAGE"].as_str().unwrap_or_default();
     ensure!(failed["PRIORITY"] == "3" && message.contains("\nhint: "), "{failed}");
     ensure!(failed["KEYCELL_HINTS"].is_string() || failed["KEYCELL_HINTS"].is_array(), "{failed}");

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use keycell_tests::decoder::Decoder;
 use keycell_tests::layout::state;
 use keycell_tests::node::Node;
 use keycell_tests::sealed::Sealed;
 use keycell_tests::suite::Suite;
 use keycell_tests::tools::{Tool, output};
-use keycell_tests::decoder::Decoder;
 use tempfile::TempDir;
 
 use crate::says;
@@ -80,9 +80,19 @@ fn deb() -> Result<()> {
     let ask = |args: &[&str]| -> Result<String> {
         Ok(String::from_utf8(output(Command::new(dpkg.with_file_name("dpkg-deb")).args(args))?)?)
     };
-    says(&ask(&["--info", package])?, &["Package: keycell", "Depends: libc6 (>= 2.", "postinst", "prerm"])?;
+    says(
+        &ask(&["--info", package])?,
+        &["Package: keycell", "Depends: libc6 (>= 2.", "postinst", "prerm"],
+    )?;
     let contents = ask(&["--contents", package])?;
-    says(&contents, &["./usr/bin/ctd-decoder", "./usr/share/man/man1/keycell.1.gz", "./usr/share/doc/keycell/copyright"])?;
+    says(
+        &contents,
+        &[
+            "./usr/bin/ctd-decoder",
+            "./usr/share/man/man1/keycell.1.gz",
+            "./usr/share/doc/keycell/copyright",
+        ],
+    )?;
     for line in contents.lines() {
         ensure!(line.contains("root/root"), "not root's: {line}");
         ensure!(!line.contains("./etc/") && !line.contains("./lib/"), "of others: {line}");
@@ -106,7 +116,11 @@ fn deb() -> Result<()> {
     says(&said, &["`keycell config containerd --write` tells containerd of the decoder"])?;
     works(&root.join("usr/bin/ctd-decoder"))?;
     run(&["--purge", "keycell"])?;
-    ensure!(!root.join("usr").exists(), "left: {:#?}", fs::read_dir(root.join("usr"))?.collect::<Vec<_>>());
+    ensure!(
+        !root.join("usr").exists(),
+        "left: {:#?}",
+        fs::read_dir(root.join("usr"))?.collect::<Vec<_>>()
+    );
     says(&fs::read_to_string(&config)?, &["/usr/bin/ctd-decoder"])
 }
 
@@ -114,8 +128,14 @@ fn deb() -> Result<()> {
 fn manual_pages() -> Result<()> {
     let man = dist()?.join("man");
     let read = |name: &str| fs::read_to_string(man.join(name)).with_context(|| name.to_owned());
-    says(&read("ctd-decoder.8")?, &["\\-\\-decryption\\-keys\\-path", "\\-\\-log", ".TH ctd-decoder 8"])?;
-    says(&read("keycell.toml.5")?, &["\\fBdecryption\\-keys\\-path\\fR", "\\fBlog\\fR", "/etc/keycell/config.toml"])?;
+    says(
+        &read("ctd-decoder.8")?,
+        &["\\-\\-decryption\\-keys\\-path", "\\-\\-log", ".TH ctd-decoder 8"],
+    )?;
+    says(
+        &read("keycell.toml.5")?,
+        &["\\fBdecryption\\-keys\\-path\\fR", "\\fBlog\\fR", "/etc/keycell/config.toml"],
+    )?;
     says(&read("keycell.1")?, &["doctor", "config"])?;
     says(&read("keycell-config-containerd.1")?, &["\\-\\-write", "\\-\\-remove"])?;
     ensure!(!man.join("keycell-manual.1").exists(), "what is hidden has a page");
@@ -131,14 +151,18 @@ fn every_flag_is_documented() -> Result<()> {
     let flags: Vec<_> = flags.filter(|flag| !["help", "version"].contains(flag)).collect();
     ensure!(flags.len() > 4, "{flags:?}");
     for flag in flags {
-        ensure!(document.contains(&format!("| `{flag}` |")), "docs/operating.md does not know `{flag}`");
+        ensure!(
+            document.contains(&format!("| `{flag}` |")),
+            "docs/operating.md does not know `{flag}`"
+        );
     }
     Ok(())
 }
 
 fn scripts() -> Result<()> {
     let workspace = keycell_tests::workspace();
-    let scripts = ["deploy/node.sh", "package/deb.sh", "package/postinst", "package/prerm", "package/postrm"];
+    let scripts =
+        ["deploy/node.sh", "package/deb.sh", "package/postinst", "package/prerm", "package/postrm"];
     let scripts = scripts.map(|script| workspace.join(script));
     Tool::Shellcheck.run(scripts)?;
     Ok(())
