@@ -55,6 +55,10 @@ impl Sorted {
     }
 }
 
+/// How often a link is followed again: a mounted Secret is exchanged by a link that changes, and what it
+/// led to is removed at once.
+const EXCHANGES: usize = 8;
+
 #[derive(Default)]
 struct Walk {
     sorted: Sorted,
@@ -98,11 +102,23 @@ impl Walk {
                 return self.skip(shown, &reason);
             }
             let shown = if shown.is_empty() { text.to_string() } else { format!("{shown}/{text}") };
-            self.entry(directory, &path.join(&name), &shown, depth);
+            self.entry(directory, &path.join(&name), &shown, depth, EXCHANGES);
         }
     }
 
-    fn entry(&mut self, directory: &Dir, path: &PathBuf, shown: &str, depth: usize) {
+    /// `exchanges` is how often a link is followed again that leads to nothing.
+    fn entry(
+        &mut self,
+        directory: &Dir,
+        path: &PathBuf,
+        shown: &str,
+        depth: usize,
+        exchanges: usize,
+    ) {
+        let is_exchanged = |error: &io::Error| {
+            let is_gone = error.kind() == io::ErrorKind::NotFound;
+            exchanges > 0 && is_gone && is_link(directory, path)
+        };
         // Before it is opened: opening a pipe would wait for a writer.
         match directory.metadata(path) {
             Ok(found) if found.is_dir() && depth < MAX_DEPTH => {
@@ -113,8 +129,14 @@ impl Walk {
             Ok(found) if found.len() > MAX_FILE => self.skip(shown, "larger than 1 MiB"),
             Ok(_) => match directory.open(path).and_then(|file| read(file.into_std())) {
                 Ok(content) => self.add(shown, content),
+                Err(error) if is_exchanged(&error) => {
+                    self.entry(directory, path, shown, depth, exchanges - 1);
+                }
                 Err(error) => self.skip(shown, &error.kind().to_string()),
             },
+            Err(error) if is_exchanged(&error) => {
+                self.entry(directory, path, shown, depth, exchanges - 1);
+            }
             Err(error) if is_link(directory, path) => {
                 let reason = match error.kind() {
                     io::ErrorKind::PermissionDenied => {

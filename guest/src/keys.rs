@@ -18,6 +18,11 @@ const MAX_ENTRIES: usize = 16_384;
 /// this ends it.
 const MAX_DEPTH: usize = 8;
 
+/// How often a link is followed again that leads to nothing. When a mounted Secret changes, the
+/// kubelet lets `..data` lead to another directory and removes the old one: whoever is on the way
+/// finds neither, and at once thereafter the new one.
+const EXCHANGES: usize = 8;
+
 /// Adds every key below `directory` to `ring`, in the order of their names. What is no key, or
 /// cannot be read, is remembered with its reason; a directory that is missing holds no keys.
 ///
@@ -67,18 +72,21 @@ impl Walk<'_> {
     }
 
     fn entry(&mut self, path: &Path, shown: &str, depth: usize) {
-        // Before it is opened: opening a pipe would wait for a writer.
-        match fs::metadata(path) {
-            Ok(found) if found.is_dir() && depth < MAX_DEPTH => {
-                self.directory(path, shown, depth + 1);
+        let mut found = look(path);
+        for _ in 0..EXCHANGES {
+            match &found {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && is_link(path) => {
+                    found = look(path);
+                }
+                _ => break,
             }
-            Ok(found) if found.is_dir() => self.skip(shown, "directories are nested too deeply"),
-            Ok(found) if !found.is_file() => self.skip(shown, "not a regular file"),
-            Ok(found) if found.len() > MAX_FILE => self.skip(shown, "larger than 1 MiB"),
-            Ok(found) => match read(path, found.len()) {
-                Ok(content) => self.ring.add_file(shown, &content),
-                Err(error) => self.skip(shown, &reason(&error)),
-            },
+        }
+        match found {
+            Ok(Found::Directory) if depth < MAX_DEPTH => self.directory(path, shown, depth + 1),
+            Ok(Found::Directory) => self.skip(shown, "directories are nested too deeply"),
+            Ok(Found::Special) => self.skip(shown, "not a regular file"),
+            Ok(Found::Large) => self.skip(shown, "larger than 1 MiB"),
+            Ok(Found::Content(content)) => self.ring.add_file(shown, &content),
             // Absolute paths lead out, even back into the directory.
             Err(error) if is_link(path) && error.kind() == io::ErrorKind::PermissionDenied => {
                 self.skip(shown, "the link leaves the keys directory or is absolute");
@@ -94,11 +102,30 @@ impl Walk<'_> {
     }
 }
 
-fn read(path: &Path, length: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+enum Found {
+    Directory,
+    Special,
+    Large,
+    Content(Zeroizing<Vec<u8>>),
+}
+
+fn look(path: &Path) -> io::Result<Found> {
+    // Before it is opened: opening a pipe would wait for a writer.
+    let found = fs::metadata(path)?;
+    if found.is_dir() {
+        return Ok(Found::Directory);
+    } else if !found.is_file() {
+        return Ok(Found::Special);
+    } else if found.len() > MAX_FILE {
+        return Ok(Found::Large);
+    }
+    let file = fs::File::open(path)?;
+    // Of this very file: the link may lead to another one by now.
+    let length = file.metadata()?.len().min(MAX_FILE);
     // With room for all of it: a vector that grows leaves copies behind.
     let mut content = Zeroizing::new(Vec::with_capacity(length as usize + 1));
-    fs::File::open(path)?.take(length).read_to_end(&mut content)?;
-    Ok(content)
+    file.take(length).read_to_end(&mut content)?;
+    Ok(Found::Content(content))
 }
 
 fn is_link(path: &Path) -> bool {
