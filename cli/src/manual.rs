@@ -119,12 +119,10 @@ fn configuration(decoder: &Command) -> String {
 }
 
 /// The flags that are keys of the configuration.
-fn flags(command: &Command) -> impl Iterator<Item = &Arg> {
-    let is_key = |argument: &&Arg| {
-        let name = argument.get_long().unwrap_or_default();
-        !argument.is_hide_set() && !["", "help", "version", "config"].contains(&name)
-    };
-    command.get_arguments().filter(is_key)
+fn flags(command: &Command) -> Vec<&Arg> {
+    let keys: Vec<_> = keycell_host::config::keys(command).collect();
+    let is_key = |flag: &&Arg| flag.get_long().is_some_and(|name| keys.contains(&name));
+    command.get_arguments().filter(is_key).collect()
 }
 
 fn roff(text: &str) -> String {

@@ -3,12 +3,19 @@
 
 #![forbid(unsafe_code)]
 
+pub mod host;
+pub mod provider;
+
 use std::convert::Infallible;
 use std::fmt::Display;
+use std::path::{Path, PathBuf};
 
 use base64ct::{Base64, Encoding};
 use ocicrypt::keyring::KeyRing;
 use rand_core::{TryCryptoRng, TryRng};
+
+// Where the host's files look for them.
+pub use host::{args, contract, failures, limits, streams};
 
 /// Characters that a text for the operator may have: what is longer lets hostile bytes through.
 const LONGEST_TEXT: usize = 16 * 1024;
@@ -40,6 +47,28 @@ pub fn tell(text: &impl Display) {
 /// Standard base64, as the format has it everywhere outside of JWE.
 pub fn base64(bytes: &[u8]) -> String {
     Base64::encode_string(bytes)
+}
+
+/// A file for what is read from files, gone when dropped.
+pub struct OwnFile(PathBuf);
+
+impl OwnFile {
+    /// With this content.
+    pub fn with(content: &[u8]) -> Self {
+        let path = std::env::temp_dir().join(format!("keycell-fuzz-{}", std::process::id()));
+        std::fs::write(&path, content).expect("a file of our own");
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for OwnFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 /// Takes the fields of a structured input from its front. What is missing is zero.

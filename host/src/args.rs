@@ -9,8 +9,7 @@ use clap::{Arg, ArgMatches, Command};
 
 use crate::config;
 use crate::contract::Failure;
-use crate::failures::with_hint;
-use crate::log::Destination;
+use crate::words::with_hint;
 
 /// What a command line asks for.
 pub enum Request {
@@ -30,6 +29,10 @@ pub struct Job {
     pub log: Destination,
     /// Tell on standard error what each instance was granted.
     pub explain: bool,
+    /// The user to become before the guest runs.
+    pub user: Option<String>,
+    /// Refuse to run where a wall of the operating system is missing.
+    pub require_sandbox: bool,
 }
 
 /// Who does the layer's cipher.
@@ -39,6 +42,34 @@ pub enum CipherSide {
     Host,
     /// The guest, inside the sandbox.
     Guest,
+}
+
+/// Where to log to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Destination {
+    /// The journal, or else the system's log, or else nowhere.
+    #[default]
+    System,
+    /// journald, in its native protocol.
+    Journal,
+    /// The system's log, in JSON.
+    Syslog,
+    /// A file, in JSON, one event a line.
+    File(PathBuf),
+    /// Nowhere.
+    Off,
+}
+
+impl From<PathBuf> for Destination {
+    /// Three words have a meaning; everything else is the path of a file.
+    fn from(path: PathBuf) -> Self {
+        match path.to_str() {
+            Some("journal") => Self::Journal,
+            Some("syslog") => Self::Syslog,
+            Some("off") => Self::Off,
+            _ => Self::File(path),
+        }
+    }
 }
 
 /// Parses a command line, program name first.
@@ -114,6 +145,16 @@ pub fn command() -> Command {
                 .help("Where to log each layer to, instead of the journal or else syslog"),
         )
         .arg(
+            Arg::new("user")
+                .long("user")
+                .value_name("NAME|UID[:GID]")
+                .help("Become this user before the guest runs; needs root"),
+        )
+        .arg(
+            switch("require-sandbox")
+                .help("Refuse to decrypt where the kernel does not give all walls of the sandbox"),
+        )
+        .arg(
             switch("explain")
                 .help("Tell on standard error what each instance of the guest was granted"),
         )
@@ -163,6 +204,8 @@ fn job(mut matches: ArgMatches) -> Job {
         cipher: if guest { CipherSide::Guest } else { CipherSide::Host },
         log: matches.remove_one("log").map_or(Destination::System, PathBuf::into),
         explain: is_on(&matches, "explain"),
+        require_sandbox: is_on(&matches, "require-sandbox"),
+        user: matches.remove_one("user"),
     }
 }
 

@@ -78,6 +78,14 @@ impl Broker {
         matches!(self.state, State::Running(_))
     }
 
+    /// The process group of the program, where it runs.
+    pub fn group(&self) -> Option<i32> {
+        match &self.state {
+            State::Running(process) => i32::try_from(process.child.id()).ok(),
+            State::NotConfigured | State::Broken(_) => None,
+        }
+    }
+
     /// What lies in the keys directory, or key file, where PKCS#11 modules are allowed: PINs
     /// stay in the broker. `None` where the guest may look itself.
     ///

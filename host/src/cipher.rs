@@ -13,6 +13,8 @@ use crate::instance::Instance;
 use crate::ledger::{Fault, Ledger};
 use crate::streams::Stdin;
 
+pub use crate::record::checked;
+
 /// What an instance needs to be lent the cipher.
 pub struct Loan {
     /// The key that `unwrap` returned: the only one that is accepted.
@@ -52,16 +54,6 @@ impl cipher::Host for Instance {
         let plain: DynInputStream = Box::new(plain);
         Ok(Ok(self.table.push(plain)?))
     }
-}
-
-/// Checks the record that passes between the steps.
-///
-/// # Errors
-/// An unknown cipher, a member of the wrong length, a malformed digest.
-pub fn checked(key: &LayerKey) -> Result<layer::LayerKey, layer::LayerError> {
-    let LayerKey { cipher, key, nonce, hmac, digest, length } = key;
-    let key = layer::LayerKey::new(cipher, key, nonce, hmac, digest.as_deref())?;
-    Ok(key.with_length(*length))
 }
 
 /// The plain layer, whose tail appears only when HMAC and digest have verified.

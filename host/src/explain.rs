@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use keycell_walls::{State, Wall};
+
 use crate::args::CipherSide;
 use crate::broker::Broker;
 use crate::contract::KeyFile;
@@ -70,6 +72,18 @@ pub fn decrypt(cipher: CipherSide) -> String {
             ("files, network, environment, clock, processes", false, String::new()),
         ],
     )
+}
+
+/// The operating system's walls around a step.
+pub fn walls(step: &str, walls: &[Wall]) -> String {
+    let mut text = format!("walls around `{step}`\n");
+    for Wall { name, state, .. } in walls {
+        text += &match state {
+            State::Up(how) => format!("  up       {name}: {how}\n"),
+            State::Missing(why) => format!("  missing  {name}: {why}\n"),
+        };
+    }
+    text
 }
 
 fn list<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {

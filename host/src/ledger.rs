@@ -79,6 +79,12 @@ impl Books {
         self.fault.is_some()
     }
 
+    /// After a fault nothing comes out any more, not even what would be right: it would stand
+    /// behind a gap.
+    fn is_sound(&self) -> Result<(), Faulty> {
+        if self.is_faulty() { Err(Faulty) } else { Ok(()) }
+    }
+
     /// Something moved: a guest that waits for streams makes progress, one that loops does not.
     pub fn progress(&self) -> u64 {
         self.read + self.released + self.written
@@ -108,6 +114,7 @@ impl Books {
     /// # Errors
     /// Where they are not.
     pub fn claim(&mut self, bytes: &Bytes) -> Result<(), Faulty> {
+        self.is_sound()?;
         let mut rest = bytes.as_ref();
         while !rest.is_empty() {
             let Some(next) = self.outstanding.front_mut() else {
@@ -136,6 +143,7 @@ impl Books {
     /// # Errors
     /// Where they are.
     pub fn allow(&mut self, length: usize) -> Result<(), Faulty> {
+        self.is_sound()?;
         if self.moved() + length as u64 > self.read {
             self.fault(Fault::TooMuch);
             return Err(Faulty);
@@ -149,6 +157,10 @@ impl Books {
     /// # Errors
     /// Where writing to standard output fails.
     pub fn hold_back(&mut self, bytes: Bytes) -> Result<(), Faulty> {
+        // A guest may write no bytes as often as it likes, and no note is kept of those either.
+        if bytes.is_empty() {
+            return Ok(());
+        }
         self.held_bytes += bytes.len();
         self.held.push_back(bytes);
         while self.held.front().is_some_and(|first| self.held_bytes - first.len() >= CHUNK) {
@@ -227,6 +239,15 @@ mod tests {
     }
 
     #[test]
+    fn after_a_fault_nothing_is_accepted() {
+        let (mut books, chunks) = books();
+        assert!(books.claim(&Bytes::from_static(b"first!")).is_err());
+        assert!(books.claim(&chunks[1]).is_err());
+        let mut books = Books { read: 4, ..Books::default() };
+        assert!(books.allow(5).is_err() && books.allow(4).is_err());
+    }
+
+    #[test]
     fn another_order_is_refused() {
         let (mut books, chunks) = books();
         assert!(books.claim(&chunks[1]).is_err());
@@ -270,5 +291,12 @@ mod tests {
         let mut books = Books::default();
         assert!((0..100).all(|_| books.release(&Bytes::new()).is_ok()));
         assert!(books.outstanding.is_empty());
+    }
+
+    #[test]
+    fn nothing_written_is_nothing_held() {
+        let mut books = Books::default();
+        assert!((0..100).all(|_| books.hold_back(Bytes::new()).is_ok()));
+        assert!(books.held.is_empty());
     }
 }

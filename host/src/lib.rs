@@ -2,74 +2,66 @@
 //! and decides itself whether the layer came out right.
 //!
 //! It parses nothing that an image or a key file says: payload and keys pass through as bytes.
-//! The way of one layer: [`args`], [`config`] and [`descriptors`] take what containerd gave, [`steps`] runs
-//! the guest's two steps with the grants of [`instance`], [`broker`] asks providers and tokens,
-//! [`cipher`] decrypts, [`ledger`] keeps the books that decide, [`message`] is all that is ever
-//! said, and [`log`] tells the operator.
+//! The way of one layer: [`args`], [`config`] and [`descriptors`] take what containerd gave,
+//! [`walls`] are the operating system's, [`steps`] runs the guest's two steps with the grants of
+//! [`instance`], [`broker`] asks providers and tokens, [`cipher`] decrypts, [`ledger`] keeps the
+//! books that decide, [`message`] is all that is ever said, and [`log`] tells the operator.
 
+// Without the feature `runtime`: what a node is configured to, for `keycell`.
 pub mod args;
-pub mod artefact;
-pub mod broker;
-pub mod brokered;
-pub mod cipher;
 pub mod config;
 pub mod contract;
-pub mod deadline;
-pub mod descriptors;
-pub mod event;
-pub mod explain;
 pub mod exposure;
+pub mod words;
+
+#[cfg(feature = "runtime")]
+pub mod artefact;
+#[cfg(feature = "runtime")]
+pub mod broker;
+#[cfg(feature = "runtime")]
+pub mod brokered;
+#[cfg(feature = "runtime")]
+pub mod cipher;
+#[cfg(feature = "runtime")]
+pub mod cleaned;
+#[cfg(feature = "runtime")]
+pub mod deadline;
+#[cfg(feature = "runtime")]
+pub mod descriptors;
+#[cfg(feature = "runtime")]
+pub mod event;
+#[cfg(feature = "runtime")]
+pub mod explain;
+#[cfg(feature = "runtime")]
 pub mod failures;
+#[cfg(feature = "runtime")]
 pub mod instance;
+#[cfg(feature = "runtime")]
 pub mod keys;
+#[cfg(feature = "runtime")]
 pub mod ledger;
+#[cfg(feature = "runtime")]
 pub mod limits;
+#[cfg(feature = "runtime")]
 pub mod linger;
+#[cfg(feature = "runtime")]
 pub mod log;
+#[cfg(feature = "runtime")]
 pub mod message;
+#[cfg(feature = "runtime")]
+pub mod record;
+#[cfg(feature = "runtime")]
+mod run;
+#[cfg(feature = "runtime")]
 pub mod steps;
+#[cfg(feature = "runtime")]
 pub mod streams;
+#[cfg(feature = "runtime")]
+pub mod walls;
 
-use std::process::ExitCode;
-use std::time::Instant;
-
-use event::Verdict;
-use failures::Ending;
-use log::Log;
-
+#[cfg(feature = "runtime")]
 pub use artefact::Artefact;
+#[cfg(feature = "runtime")]
 pub use limits::Limits;
-
-/// Everything that `ctd-decoder` does, with `guest` as its guest.
-///
-/// Exit codes: 0, the whole layer was written and has verified; 1, it was not, and standard error
-/// says why, except where nobody reads standard output any more.
-pub fn main(guest: &Artefact) -> ExitCode {
-    main_within(guest, Limits::default())
-}
-
-/// [`main`] with other limits: for tests, which do not wait for half a minute.
-pub fn main_within(guest: &Artefact, limits: Limits) -> ExitCode {
-    let started = Instant::now();
-    message::speak_on_panic();
-    let job = match args::parse(std::env::args_os()) {
-        Ok(args::Request::Decrypt(job)) => job,
-        Ok(args::Request::Print(text)) => return message::print(&text),
-        Err(failure) => return message::fail(&failure, None),
-    };
-    // Before anything else is opened: it would get the number of a descriptor that is missing.
-    let payload = descriptors::take_payload(limits::PAYLOAD);
-    let log = Log::open(&job.log, started);
-    log.layer().starts(guest.digest());
-    match steps::run(&job, payload, guest, limits, &log) {
-        Ok(()) => {
-            log.end(&Verdict::Decrypted);
-            ExitCode::SUCCESS
-        }
-        Err(Ending::Failed(failure)) => message::fail(&failure, Some(&log)),
-        Err(Ending::ReaderGone) => {
-            log.end(&Verdict::Abandoned);
-            ExitCode::FAILURE
-        }
-    }
-}
+#[cfg(feature = "runtime")]
+pub use run::{main, main_within};

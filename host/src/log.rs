@@ -7,43 +7,16 @@
 use std::cell::{Cell, RefCell, RefMut};
 use std::fs::OpenOptions;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
+use crate::args::Destination;
 use crate::event::{Event, Layer, Verdict};
-
-/// Where to log to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Destination {
-    /// The journal, or else the system's log, or else nowhere.
-    #[default]
-    System,
-    /// journald, in its native protocol.
-    Journal,
-    /// The system's log, in JSON.
-    Syslog,
-    /// A file, in JSON, one event a line.
-    File(PathBuf),
-    /// Nowhere.
-    Off,
-}
-
-impl From<PathBuf> for Destination {
-    /// Three words have a meaning; everything else is the path of a file.
-    fn from(path: PathBuf) -> Self {
-        match path.to_str() {
-            Some("journal") => Self::Journal,
-            Some("syslog") => Self::Syslog,
-            Some("off") => Self::Off,
-            _ => Self::File(path),
-        }
-    }
-}
 
 /// The socket of journald.
 const JOURNAL: &str = "/run/systemd/journal/socket";
@@ -88,6 +61,16 @@ impl Log {
             Destination::Off => None,
         };
         Self { sink, is_broken: Cell::new(false), started, layer: RefCell::default() }
+    }
+
+    /// Where it is written to.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.sink.as_ref().map(|(_, descriptor)| descriptor.as_fd())
+    }
+
+    /// Whether it is a file that the operator named.
+    pub fn is_file(&self) -> bool {
+        matches!(self.sink, Some((Format::Lines, _)))
     }
 
     /// What the event will say of the layer.

@@ -4,6 +4,10 @@
 
 use std::process::ExitCode;
 
+/// Whatever held a key is wiped when it is freed.
+#[global_allocator]
+static MEMORY: keycell_walls::wiping::Wiping = keycell_walls::wiping::Wiping;
+
 fn main() -> ExitCode {
     keycell_host::main(&keycell_host::artefact::embedded())
 }

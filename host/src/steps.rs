@@ -19,7 +19,7 @@ use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::streams::{GuestLog, Sink, Source};
-use crate::{deadline, descriptors, explain, failures, limits, message};
+use crate::{deadline, descriptors, explain, failures, limits, message, walls};
 
 /// Decrypts the layer on standard input to standard output, with what was on descriptor 3.
 ///
@@ -43,7 +43,10 @@ pub fn run(
     let runtime = runtime.map_err(|error| broken_host(error.into()))?;
     runtime.block_on(async {
         let host = Host::start(guest, limits)?;
+        let walls = limits.walls.then(|| walls::before_guest(job, &keys, &broker, log));
+        let walls = walls.transpose()?;
         let key = host.unwrap(job, payload, keys, broker, log).await?;
+        walls.map(|walls| walls::before_layer(walls, job)).transpose()?;
         host.decrypt(job, key, log).await
     })
 }

@@ -40,9 +40,7 @@ pub fn redacted(line: &str) -> String {
     let mut rest = line;
     while !rest.is_empty() {
         let run = rest.find(|c| !of_base64(c)).unwrap_or(rest.len());
-        // A path has slashes more often than base64 has: its parts are looked at one by one.
-        let secret = rest[..run].split('/').any(is_secret) || is_dense(&rest[..run]);
-        out.push_str(if secret { "…" } else { &rest[..run] });
+        out.push_str(if is_secret(&rest[..run]) { "…" } else { &rest[..run] });
         let next = rest[run..].chars().next().map_or(0, char::len_utf8);
         out.push_str(&rest[run..run + next]);
         rest = &rest[run + next..];
@@ -50,12 +48,24 @@ pub fn redacted(line: &str) -> String {
     out
 }
 
-/// Names of files are long too, but do not mix cases and digits, and are not hexadecimal.
 fn is_secret(run: &str) -> bool {
+    // A path has slashes more often than base64 has: its parts are looked at one by one.
+    run.split('/').any(is_mixed)
+        || run.split(|c: char| !c.is_ascii_alphanumeric()).any(is_hexadecimal)
+        || is_dense(run)
+}
+
+/// Names of files are long too, but do not mix cases and digits.
+fn is_mixed(run: &str) -> bool {
     let has = |kind: fn(&u8) -> bool| run.as_bytes().iter().any(kind);
-    let mixed =
-        has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit);
-    run.len() >= SECRET_RUN && (mixed || run.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    run.len() >= SECRET_RUN
+        && has(u8::is_ascii_uppercase)
+        && has(u8::is_ascii_lowercase)
+        && has(u8::is_ascii_digit)
+}
+
+fn is_hexadecimal(run: &str) -> bool {
+    run.len() >= SECRET_RUN && run.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Base64 with its slashes: its letters and digits alternate, which those of a path do not.
@@ -92,6 +102,13 @@ mod tests {
     #[test]
     fn what_moves_the_cursor_is_dropped() {
         assert_eq!(printable("a\u{1b}[2Jb\r\n`c`\u{202e}d"), "a[2Jbcd");
+    }
+
+    #[test]
+    fn a_name_before_it_does_not_hide_a_key() {
+        let key = "00112233445566778899aaaaaaaabbbbccccddddeeeeffff0011223344556677";
+        assert_eq!(redacted(&format!("symkey={key}")), "…");
+        assert_eq!(redacted(&format!("key-{key}, and more")), "…, and more");
     }
 
     #[test]

@@ -78,6 +78,8 @@ pub struct Jwe {
     pub ciphertext: Vec<u8>,
     /// The authentication tag.
     pub tag: Vec<u8>,
+    /// The content key, which the wrapped one holds.
+    pub content_key: [u8; 32],
 }
 
 impl Jwe {
@@ -130,7 +132,7 @@ impl Jwe {
             Content::Gcm(plain) => gcm(&content_key, protected.as_bytes(), plain),
             Content::Cbc(ciphertext) => cbc_hs(&content_key, protected.as_bytes(), ciphertext),
         };
-        Self { protected, encrypted_key, iv, ciphertext, tag }
+        Self { protected, encrypted_key, iv, ciphertext, tag, content_key }
     }
 
     /// The flattened JSON serialization, which Go writes for a single recipient.

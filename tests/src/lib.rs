@@ -14,6 +14,7 @@
 //! | [`gpg`] | OpenPGP keys from GnuPG |
 //! | [`containerd`], [`cri`], [`registry`] | a containerd of the test's own, a client and a registry |
 //! | [`memo`] | what cases share, made once |
+//! | [`running`], [`tracing`] | a decoder that is stopped on its way, and what its memory holds |
 //! | [`suite`], [`tools`] | cases with names, the programs that they need, and skips with reasons |
 //!
 //! The binaries come from `dist/` beside the workspace (made by `make`) or from `KEYCELL_DIST`.
@@ -34,9 +35,11 @@ pub mod node;
 pub mod outcome;
 pub mod payload;
 pub mod registry;
+pub mod running;
 pub mod sealed;
 pub mod suite;
 pub mod tools;
+pub mod tracing;
 
 use std::path::PathBuf;
 

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -185,6 +185,23 @@ pub fn filtered(command: &mut Command, input: &[u8]) -> Result<Vec<u8>> {
         bail!("{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
     }
     Ok(output.stdout)
+}
+
+/// Runs a command to its end, with all of `stdin`, however long, on its standard input.
+///
+/// # Errors
+///
+/// When it cannot be started. How it ended is for the caller to judge.
+pub fn fed(mut command: Command, stdin: &[&[u8]]) -> Result<Output> {
+    let input = stdin.concat();
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut pipe = child.stdin.take().context("no pipe")?;
+    let writer = std::thread::spawn(move || pipe.write_all(&input));
+    let output = child.wait_with_output()?;
+    // A guest that fails early does not read to the end: that is no fault.
+    let _ = writer.join();
+    Ok(output)
 }
 
 /// A service that ends when this process does, however this process ends.

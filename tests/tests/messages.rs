@@ -13,10 +13,13 @@ use trycmd::schema::Bin;
 fn commands_say_what_their_files_say() {
     let decoder = keycell_tests::dist("ctd-decoder").expect("`make` has built the decoder");
     let directory = decoder.parent().expect("a file lies in a directory").display().to_string();
+    // `without`, which runs a program as on a kernel that lacks something.
+    let ours = Path::new(env!("CARGO_BIN_EXE_without"));
+    let ours = ours.parent().expect("a file lies in a directory").display();
     // Files are named relative to it, and so do messages name them.
     env::set_current_dir(commands().join("fixtures")).expect("the fixtures are there");
     trycmd::TestCases::new()
-        .env("PATH", format!("{directory}:/usr/bin:/bin"))
+        .env("PATH", format!("{directory}:{ours}:/usr/bin:/bin"))
         .register_bin("ctd-decoder", Bin::Path(decoder))
         .register_bin("sh", Bin::Path("/bin/sh".into()))
         .case(commands().join("*.trycmd"));

@@ -2,10 +2,9 @@
 //! Keycell's host.
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Command, ExitCode, Output, Stdio};
+use std::process::{Command, ExitCode, Output};
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -13,7 +12,7 @@ use keycell_tests::image::{Image, LayerKind};
 use keycell_tests::keys::{KeyForm, KeyKind, KeyPair};
 use keycell_tests::payload::Payload;
 use keycell_tests::suite::Suite;
-use keycell_tests::tools::Tool;
+use keycell_tests::tools::{Tool, fed};
 use keycell_tests::{dist, workspace};
 use tempfile::TempDir;
 
@@ -82,18 +81,6 @@ impl Fixture {
         command.args(["--payload", payload]);
         Ok(command)
     }
-}
-
-fn fed(mut command: Command, stdin: &[&[u8]]) -> Result<Output> {
-    let input = stdin.concat();
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let mut pipe = child.stdin.take().context("no pipe")?;
-    let writer = std::thread::spawn(move || pipe.write_all(&input));
-    let output = child.wait_with_output()?;
-    // A guest that fails early does not read to the end: that is no fault.
-    let _ = writer.join();
-    Ok(output)
 }
 
 fn is_layer(output: &Output, plain: &[u8]) -> Result<()> {

@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::process::ExitCode;
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
+use keycell_walls::memory::no_dump;
+use keycell_walls::module::around_module;
+use rustix::process::Signal;
 
 use super::module;
-use super::wire::Question;
+use super::wire::{Answer, Question};
 
 /// The one argument that this process is started with.
 pub const ARGUMENT: &str = "pkcs11-token";
@@ -47,9 +49,7 @@ pub fn main() -> ExitCode {
 fn run() -> io::Result<()> {
     // No core dump may hold the PIN, and nobody may be left waiting for a dead broker. The dump's
     // limit does not count where the kernel pipes dumps to a program; not being dumpable does.
-    let nothing = Rlimit { current: Some(0), maximum: Some(0) };
-    let _ = rustix::process::setrlimit(Resource::Core, nothing);
-    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let _ = no_dump();
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
 
     let question = Question::read(io::stdin().by_ref())?;
@@ -59,6 +59,10 @@ fn run() -> io::Result<()> {
     rustix::stdio::dup2_stdin(&nothing)?;
     rustix::stdio::dup2_stdout(&nothing)?;
 
+    if let Err(why) = around_module(&question.module, question.files.as_deref()) {
+        return Answer::Failed(format!("the module cannot be confined to `module-files`: {why}"))
+            .write(&answers);
+    }
     let mut outcome = Ok(());
     module::perform(&question, |answer| outcome = answer.write(&answers));
     outcome

@@ -26,6 +26,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Policy {
     directories: Vec<String>,
     allowed: Vec<String>,
+    files: Option<Vec<String>>,
     timeout: Duration,
 }
 
@@ -87,8 +88,12 @@ impl Policy {
         }
     }
 
-    /// Reads a configuration file: `module-directories` and `allowed-module-paths`, two lists of
-    /// absolute paths, below `pkcs11`.
+    /// Reads a configuration file: `module-directories`, `allowed-module-paths` and `module-files`,
+    /// lists of absolute paths, below `pkcs11`.
+    ///
+    /// `module-files` is Keycell's own, and Go ignores it: what modules may read and write besides
+    /// the system's libraries (their configuration, token stores, devices, sockets). Where it is
+    /// there, the kernel refuses them everything else.
     ///
     /// # Errors
     ///
@@ -109,6 +114,7 @@ impl Policy {
         Ok(Self {
             directories: paths(pkcs11, "module-directories")?,
             allowed: paths(pkcs11, "allowed-module-paths")?,
+            files: pkcs11.get("module-files").map(|_| paths(pkcs11, "module-files")).transpose()?,
             timeout: TIMEOUT,
         })
     }
@@ -116,6 +122,12 @@ impl Policy {
     /// The same modules, each operation of which is ended after `timeout` instead of 30 seconds.
     pub fn within(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
+    }
+
+    /// What modules may read and write besides the system's libraries, where it is said.
+    pub(super) fn files(&self) -> Option<Vec<PathBuf>> {
+        let files = self.files.as_ref()?;
+        Some(files.iter().map(PathBuf::from).collect())
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -205,13 +217,13 @@ impl Policy {
             "/usr/lib/softhsm/".to_owned(),
             format!("/usr/lib/{triplet}/"),
         ];
-        Self { allowed: directories.clone(), directories, timeout: TIMEOUT }
+        Self { allowed: directories.clone(), directories, files: None, timeout: TIMEOUT }
     }
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { directories: Vec::new(), allowed: Vec::new(), timeout: TIMEOUT }
+        Self { directories: Vec::new(), allowed: Vec::new(), files: None, timeout: TIMEOUT }
     }
 }
 

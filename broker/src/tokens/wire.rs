@@ -13,6 +13,9 @@ use super::pin::Pin;
 /// Bytes of a question or an answer at most: a path, a URI, a PIN and a blob are far from it.
 const SIZE: usize = 64 * 1024;
 
+/// Between two paths: no path has it.
+const BETWEEN: u8 = 0;
+
 /// What is asked of a module.
 pub(super) enum Operation {
     /// Opens a blob with a private key.
@@ -38,6 +41,8 @@ pub(super) struct Selection {
 pub(super) struct Question {
     pub(super) operation: Operation,
     pub(super) module: PathBuf,
+    /// What the module may use of the file system besides libraries, where the operator says it.
+    pub(super) files: Option<Vec<PathBuf>>,
     pub(super) selection: Selection,
     /// `None`: without logging in.
     pub(super) pin: Option<Pin>,
@@ -70,10 +75,16 @@ impl Question {
         };
         let slot = self.selection.slot.map(u32::to_be_bytes);
         let selection = &self.selection;
+        let files: Option<Vec<_>> = self
+            .files
+            .as_ref()
+            .map(|files| files.iter().map(|file| file.as_os_str().as_bytes()).collect());
+        let files = files.map(|files| files.join(&BETWEEN));
         for field in [
             Some(&[operation][..]),
             Some(blob),
             Some(self.module.as_os_str().as_bytes()),
+            files.as_deref(),
             slot.as_ref().map(|slot| &slot[..]),
             selection.token.as_deref(),
             selection.manufacturer.as_deref(),
@@ -111,6 +122,10 @@ impl Question {
             _ => return Err(io::ErrorKind::InvalidData.into()),
         };
         let module = PathBuf::from(OsStr::from_bytes(fields.required()?));
+        let files = fields.next()?.map(|files| {
+            let files = files.split(|byte| *byte == BETWEEN).filter(|file| !file.is_empty());
+            files.map(|file| PathBuf::from(OsStr::from_bytes(file))).collect()
+        });
         let slot = match fields.next()?.map(TryInto::try_into) {
             None => None,
             Some(Ok(slot)) => Some(u32::from_be_bytes(slot)),
@@ -128,7 +143,7 @@ impl Question {
         };
         let pin = fields.next()?.map(Pin::new).transpose().map_err(io::Error::other)?;
         let stranger = fields.required()? == [1];
-        Ok(Self { operation, module, selection, pin, stranger })
+        Ok(Self { operation, module, files, selection, pin, stranger })
     }
 }
 
@@ -198,6 +213,7 @@ mod tests {
         Question {
             operation: Operation::Decrypt(OaepHash::Sha256, b"blob".to_vec()),
             module: "/a/b.so".into(),
+            files: Some(vec!["/c".into(), "/d e".into()]),
             selection: Selection {
                 slot: Some(u32::MAX),
                 token: Some(b"token".to_vec()),
@@ -217,6 +233,7 @@ mod tests {
         let Operation::Decrypt(OaepHash::Sha256, blob) = read.operation else { panic!("not it") };
         assert_eq!(blob, b"blob");
         assert_eq!(read.module, PathBuf::from("/a/b.so"));
+        assert_eq!(read.files, Some(vec!["/c".into(), "/d e".into()]));
         assert_eq!(read.selection.slot, Some(u32::MAX));
         assert_eq!(read.selection.token.as_deref(), Some(&b"token"[..]));
         assert_eq!((read.selection.model, read.selection.id), (None, Some(Vec::new())));

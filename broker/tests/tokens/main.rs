@@ -10,6 +10,7 @@ mod pins;
 mod policies;
 mod setup;
 mod strangers;
+mod walls;
 
 use std::process::ExitCode;
 
@@ -29,5 +30,6 @@ fn main() -> ExitCode {
     strangers::cases(&mut suite);
     files::cases(&mut suite);
     policies::cases(&mut suite);
+    walls::cases(&mut suite);
     suite.run()
 }

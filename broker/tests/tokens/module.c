@@ -2,9 +2,17 @@
    how. Each login is a line in the file that KEYCELL_TEST_LOG names. Without a header: each function
    has its place in the list, and what is not needed stays empty. */
 
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 typedef unsigned long ulong_t;
@@ -36,8 +44,28 @@ static void note(const char *text, ulong_t length) {
     }
 }
 
+static void attempt(const char *what, long result) {
+    char line[128];
+    snprintf(line, sizeof line, "%s: %s", what, result < 0 ? strerrorname_np(errno) : "done");
+    note(line, strlen(line));
+}
+
+/* What a module that was taken over would do. All of it works for root without walls. */
+static void attack(void) {
+    attempt("privileges", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? (errno = EPERM, -1) : 0);
+    attempt("dump", prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0 ? (errno = EPERM, -1) : 0);
+    attempt("trace", ptrace(PTRACE_TRACEME, 0, 0, 0));
+    attempt("namespace", unshare(CLONE_NEWUTS));
+    attempt("root", chroot("/"));
+    attempt("time", settimeofday(NULL, NULL));
+    attempt("priority", setpriority(PRIO_PROCESS, 0, -5));
+    attempt("read", open("/etc/passwd", O_RDONLY));
+    attempt("write", open("/var/tmp", O_WRONLY | O_TMPFILE, 0600));
+}
+
 static ulong_t initialize(void *arguments) {
     (void)arguments;
+    if (is("attack")) attack();
     if (is("hang"))
         for (;;) pause();
     if (is("hang with a child")) {

@@ -262,6 +262,16 @@ impl Module {
         policy(&[&self.dir()], &[&self.dir()])
     }
 
+    /// As [`Module::policy`], and the module may use one file and no other.
+    pub(crate) fn policy_with_file(&self, file: &Path) -> Result<Policy> {
+        let (dir, file) = (self.dir(), file.display());
+        let yaml = format!(
+            "pkcs11: {{module-directories: [{dir}], allowed-module-paths: [{dir}], \
+             module-files: [{file}]}}"
+        );
+        Policy::parse(yaml.as_bytes()).map_err(refused)
+    }
+
     /// A key that makes the module behave so, and the file in which it writes its logins down.
     pub(crate) fn key(
         &self,
@@ -297,6 +307,13 @@ pub(crate) fn policy(directories: &[&str], allowed: &[&str]) -> Result<Policy> {
         list(allowed)
     );
     Policy::parse(yaml.as_bytes()).map_err(|refusal| anyhow!("{refusal:?}: {yaml}"))
+}
+
+/// SoftHSM and nothing else, which may use these files and no others.
+pub(crate) fn softhsm_policy_with_files(files: &[&str]) -> Result<Policy> {
+    let files = files.join(", ");
+    let yaml = format!("pkcs11: {{allowed-module-paths: [{SOFTHSM}], module-files: [{files}]}}");
+    Policy::parse(yaml.as_bytes()).map_err(refused)
 }
 
 /// SoftHSM and nothing else.

@@ -110,7 +110,7 @@ fn program(processor: &Processor, report: &mut Report) -> Option<PathBuf> {
         Ok(found) => found,
         Err(error) => {
             report.fails(
-                format!("cannot find `{shown}`: {}", keycell_host::failures::plain(&error)),
+                format!("cannot find `{shown}`: {}", keycell_host::words::plain(&error)),
                 install,
             );
             return None;

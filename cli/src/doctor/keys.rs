@@ -27,7 +27,7 @@ pub fn examine(decoder: &Decoder, report: &mut Report) -> Option<Keys> {
     if let Err(error) = std::fs::metadata(path)
         .and_then(|found| found.is_dir().then(|| std::fs::read_dir(path)).transpose())
     {
-        let plain = keycell_host::failures::plain(&error);
+        let plain = keycell_host::words::plain(&error);
         if error.kind() == std::io::ErrorKind::PermissionDenied {
             report.unknown(
                 format!("cannot look into `{shown}`: {plain}"),

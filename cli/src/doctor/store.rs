@@ -35,7 +35,7 @@ pub fn examine(config: &Config, keys: &mut Keys, report: &mut Report) {
             return report.note(format!("there is no content store at `{shown}` yet"));
         }
         Err(error) => {
-            let why = keycell_host::failures::plain(&error);
+            let why = keycell_host::words::plain(&error);
             return report.unknown(
                 format!("cannot look into `{shown}`: {why}"),
                 "run `keycell doctor` as root",

@@ -225,6 +225,12 @@ fn decrypt_loops_at_the_end() -> Result<()> {
 }
 
 #[test]
+fn decrypt_writes_nothing() -> Result<()> {
+    let attack = attack("decrypt_writes_nothing").seconds(1);
+    attack.is_refused(&["`decrypt`: it did not end in time"])
+}
+
+#[test]
 fn decrypt_reads_nothing() -> Result<()> {
     let attack = attack("decrypt_reads_nothing").seconds(1);
     attack.is_refused(&["`decrypt`: it did not end in time"])
@@ -320,6 +326,7 @@ refused! {
     decrypt_skips_half: ["`decrypt`"];
     decrypt_drains_without_writing: ["`decrypt`"];
     decrypt_writes_other_bytes: ["other bytes than the cipher gave out"];
+    decrypt_writes_on: ["other bytes than the cipher gave out"];
     decrypt_reorders: ["other bytes than the cipher gave out"];
     decrypt_writes_more: ["more bytes than it was given"];
     decrypt_writes_first: ["more bytes than it was given"];

@@ -1,0 +1,3 @@
+module keycell.example/jwe
+
+go 1.21

@@ -1,0 +1,137 @@
+//! The host's books under a guest that does whatever it likes with the layer: reads it in any
+//! pieces, writes it, other bytes, or none, in any order and number, and says that it is done.
+//!
+//! Nothing but the released bytes comes out, in their order; never the last 64 KiB before the
+//! verdict; and all of them only from a guest that has passed all of them on.
+
+#![no_main]
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use keycell_fuzz::args::CipherSide;
+use keycell_fuzz::host::ledger::Books;
+use keycell_fuzz::streams::STDOUT;
+use keycell_fuzz::{Fields, limits};
+use libfuzzer_sys::fuzz_target;
+use ocicrypt::layer::CHUNK;
+
+/// What a guest does next, at most so often.
+const MOST: usize = 512;
+
+/// Where bytes from further on come from.
+const LONGEST: usize = 32 * CHUNK;
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut fields = Fields(bytes);
+    let (side, breaks) = (fields.u8(), fields.u8());
+    let side = if side % 2 == 0 { CipherSide::Host } else { CipherSide::Guest };
+    let room = if breaks % 4 == 1 { fields.u32() as usize % (8 * CHUNK) } else { usize::MAX };
+    STDOUT.set((Vec::new(), room));
+    match side {
+        CipherSide::Host => host_side(fields),
+        CipherSide::Guest => guest_side(fields),
+    }
+});
+
+/// The host's cipher gave the bytes out, so it knows them.
+fn host_side(mut fields: Fields<'_>) {
+    let mut books = Books::default();
+    let (mut released, mut claimed) = (Vec::new(), 0);
+    let mut given = VecDeque::new();
+    for _ in 0..MOST {
+        if fields.is_empty() {
+            break;
+        }
+        let written = match fields.u8() % 8 {
+            0 | 1 => {
+                let bytes = Bytes::from(layer(released.len(), usize::from(fields.u16()) * 5));
+                if books.release(&bytes).is_ok() {
+                    released.extend_from_slice(&bytes);
+                    given.push_back(bytes);
+                }
+                assert!(released.len() - claimed <= limits::OUTSTANDING);
+                continue;
+            }
+            2 => {
+                books.opened = true;
+                books.drained |= fields.u8() % 2 == 0;
+                continue;
+            }
+            // As a splice does it: the very buffer, in its turn or not.
+            3 | 4 => given.pop_front(),
+            // A copy of the next bytes, which may be more than there are.
+            5 => Some(layer(claimed, usize::from(fields.u16()) * 3).into()),
+            // The same bytes twice, or those from further on.
+            6 => Some(layer(fields.u32() as usize % LONGEST, usize::from(fields.u16())).into()),
+            _ => Some(Bytes::copy_from_slice(fields.bytes())),
+        };
+        let written = written.unwrap_or_default();
+        let genuine = !books.is_faulty() && released[claimed..].starts_with(&written);
+        let length = written.len();
+        match books.claim(&written) {
+            Ok(()) => {
+                assert!(genuine, "bytes were taken that the cipher did not give out next");
+                claimed += length;
+                let _ = books.hold_back(written); // what goes wrong with it is in the books
+            }
+            Err(_) => assert!(!genuine && books.is_faulty()),
+        }
+        is_held_back(&released[..claimed]);
+    }
+    let is_complete = books.is_complete(CipherSide::Host);
+    assert!(!is_complete || books.opened && books.drained && claimed == released.len());
+    let is_out = is_complete && books.let_go().is_ok();
+    STDOUT.with_borrow(|(out, _)| {
+        assert!(released.starts_with(out));
+        assert!(!is_out || out.len() == released.len());
+    });
+}
+
+/// The guest decrypts by itself: the host knows how much it has read, and no more.
+fn guest_side(mut fields: Fields<'_>) {
+    let mut books = Books::default();
+    let mut written = Vec::new();
+    for _ in 0..MOST {
+        if fields.is_empty() {
+            break;
+        }
+        match fields.u8() % 4 {
+            0 => books.read += u64::from(fields.u16()) * 3,
+            1 => books.source_ended = true,
+            _ => {
+                let bytes = Bytes::from(layer(written.len(), usize::from(fields.u16()) * 3));
+                let fits = (written.len() + bytes.len()) as u64 <= books.read;
+                let accepted = books.allow(bytes.len());
+                assert!(accepted.is_err() || fits, "more was taken than was read");
+                match accepted {
+                    Ok(()) => {
+                        written.extend_from_slice(&bytes);
+                        let _ = books.hold_back(bytes); // what goes wrong with it is in the books
+                    }
+                    Err(_) => assert!(books.is_faulty()),
+                }
+            }
+        }
+        is_held_back(&written);
+    }
+    let is_complete = books.is_complete(CipherSide::Guest);
+    assert!(!is_complete || books.source_ended && written.len() as u64 == books.read);
+    let is_out = is_complete && books.let_go().is_ok();
+    STDOUT.with_borrow(|(out, _)| assert!(!is_out || *out == written));
+}
+
+/// Before the verdict what came out are the first bytes that were taken, and of those the last
+/// 64 KiB are not among it.
+fn is_held_back(taken: &[u8]) {
+    STDOUT.with_borrow(|(out, _)| {
+        assert!(taken.starts_with(out));
+        assert!(out.is_empty() || out.len() + CHUNK <= taken.len(), "the last 64 KiB came out");
+    });
+}
+
+/// Bytes of a layer that differ from place to place.
+fn layer(from: usize, length: usize) -> Vec<u8> {
+    let byte = |place: usize| (place as u32).wrapping_mul(0x9e37_79b1).to_be_bytes()[0];
+    (from..from + length).map(byte).collect()
+}

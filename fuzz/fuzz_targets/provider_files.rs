@@ -1,0 +1,14 @@
+//! The operator's file of key providers. A faulty entry is told when it is used, and spoils no other.
+
+#![no_main]
+
+use keycell_broker::providers::Providers;
+use keycell_fuzz::{OwnFile, tell};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    match Providers::open(OwnFile::with(bytes).path()) {
+        Ok(providers) => assert!(providers.names().count() <= bytes.len()),
+        Err(refusal) => tell(&refusal),
+    }
+});

@@ -1,0 +1,83 @@
+//! The operating system's walls, as the host asks for them and speaks of them.
+
+use keycell_walls::decoder::{Needs, Walls};
+use keycell_walls::rights::User;
+use rustix::fs::{FileType, fstat};
+
+use crate::args::Job;
+use crate::broker::Broker;
+use crate::contract::Failure;
+use crate::failures::with_hint;
+use crate::keys::Keys;
+use crate::log::Log;
+use crate::message::cleaned;
+use crate::{explain, linger, message};
+
+/// Puts up the walls of the first phase: keys are read, the broker is asked.
+///
+/// # Errors
+/// A user that the process cannot become; with `--require-sandbox`, a wall that is missing.
+pub fn before_guest(job: &Job, keys: &Keys, broker: &Broker, log: &Log) -> Result<Walls, Failure> {
+    let user =
+        job.user.as_deref().map(|name| User::parse(name).map_err(|why| cannot_become(name, &why)));
+    let user = user.transpose()?;
+    let keys = match keys {
+        Keys::Directory(path) => Some(path.as_path()),
+        _ => None,
+    };
+    let needs = Needs {
+        keys,
+        broker: broker.group(),
+        user: user.as_ref(),
+        log: log.descriptor(),
+        farewell: Some(linger::hold_stdout),
+        writes_files: log.is_file() || stdout_is_a_file(),
+    };
+    let walls = Walls::before_guest(&needs);
+    let walls =
+        walls.map_err(|why| cannot_become(job.user.as_deref().unwrap_or_default(), &why))?;
+    for wall in walls.missing().filter(|wall| wall.required) {
+        let why = wall.missing().unwrap_or_default();
+        log.note(&format!("the sandbox has no wall `{}`: {}", wall.name, cleaned(why)));
+    }
+    checked(walls, job, "unwrap")
+}
+
+/// Puts up the walls of the second phase: the layer flows, and nothing else happens any more.
+///
+/// # Errors
+/// With `--require-sandbox`, a wall that is missing.
+pub fn before_layer(walls: Walls, job: &Job) -> Result<(), Failure> {
+    checked(walls.before_layer(), job, "decrypt").map(drop)
+}
+
+fn checked(walls: Walls, job: &Job, step: &str) -> Result<Walls, Failure> {
+    if job.explain {
+        message::say(&explain::walls(step, walls.walls()));
+    }
+    let missing = walls.missing().find(|wall| wall.required);
+    if let (true, Some(wall)) = (job.require_sandbox, missing) {
+        return Err(with_hint(
+            format!(
+                "the sandbox has no wall `{}`, and `--require-sandbox` is set: {}",
+                wall.name,
+                wall.missing().unwrap_or_default()
+            ),
+            "`keycell doctor` shows which walls this kernel gives; without `--require-sandbox` \
+             the layer is decrypted behind the others",
+        ));
+    }
+    Ok(walls)
+}
+
+fn cannot_become(user: &str, why: &str) -> Failure {
+    with_hint(
+        format!("cannot become the user `{user}`, which `--user` names: {why}"),
+        "`--user` takes a name from `/etc/passwd`, `UID` or `UID:GID`, and needs root",
+    )
+}
+
+fn stdout_is_a_file() -> bool {
+    let found = fstat(rustix::stdio::stdout());
+    found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::RegularFile)
+}

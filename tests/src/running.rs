@@ -1,0 +1,206 @@
+//! A decoder that is stopped on its way, to be looked at: before `unwrap` is over, while the layer
+//! flows, and at its very end.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use base64ct::{Base64, Encoding};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::payload::Payload;
+use crate::sealed::Sealed;
+
+/// The annotation with what the provider of [`Running`] opens.
+pub const PROVIDER_KEYS: &str = "org.opencontainers.image.enc.keys.provider.slow";
+
+/// Longer than anything takes on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A decoder whose layer key comes from a key provider that waits: the first step is not over
+/// until [`Running::go_on`].
+pub struct Running {
+    /// Its process.
+    pub child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: ChildStdout,
+    sealed: Sealed,
+    fed: usize,
+    came: Vec<u8>,
+    dir: TempDir,
+}
+
+impl Running {
+    /// Starts `program` with `args`, for `sealed`, whose `payload` gets an annotation for the
+    /// provider.
+    ///
+    /// # Errors
+    /// When it does not start, or does not come to the provider.
+    pub fn start(
+        program: &[&Path],
+        args: &[&str],
+        sealed: &Sealed,
+        payload: Payload,
+    ) -> Result<Self> {
+        let dir = TempDir::with_prefix("keycell-running-")?;
+        let path = |name: &str| dir.path().join(name);
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o755))?;
+        let options = Base64::encode_string(sealed.private.to_string().as_bytes());
+        let answer = json!({ "keyunwrapresults": { "optsdata": options } });
+        fs::write(path("answer"), answer.to_string())?;
+        let script = format!(
+            "#!/bin/sh\ncat >/dev/null\necho $$ >{0}/asked\n\
+             while [ ! -e {0}/go ]; do sleep 0.02; done\ncat {0}/answer\n",
+            dir.path().display()
+        );
+        fs::write(path("provider"), script)?;
+        fs::set_permissions(path("provider"), Permissions::from_mode(0o755))?;
+        let config =
+            json!({ "key-providers": { "slow": { "cmd": { "path": path("provider") } } } });
+        fs::write(path("providers.json"), config.to_string())?;
+        let wrapped = Base64::encode_string(b"wrapped");
+        fs::write(path("payload"), payload.annotation(PROVIDER_KEYS, &wrapped).bytes())?;
+
+        // A shell passes the payload on descriptor 3, and is replaced by the decoder.
+        let mut child = Command::new("sh")
+            .args(["-c", r#"file=$1; shift; exec "$@" 3<"$file""#, "sh"])
+            .arg(path("payload"))
+            .args(program)
+            .args(args)
+            .env("OCICRYPT_KEYPROVIDER_CONFIG", path("providers.json"))
+            .env_remove("OCICRYPT_CONFIG")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take().context("no stdout")?;
+        let sealed = sealed.clone();
+        let mut running = Self { child, stdin, stdout, sealed, fed: 0, came: Vec::new(), dir };
+        let asked = running.dir.path().join("asked");
+        running.wait_until("the provider was not asked", || asked.exists())?;
+        Ok(running)
+    }
+
+    /// The process identifier of the decoder.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The process identifier of the provider that waits.
+    ///
+    /// # Errors
+    /// Where it was not asked.
+    pub fn provider(&self) -> Result<u32> {
+        Ok(fs::read_to_string(self.dir.path().join("asked"))?.trim().parse()?)
+    }
+
+    /// Lets the provider answer, and the layer begin: some of it has come out, and the rest is
+    /// not there yet.
+    ///
+    /// # Errors
+    /// When nothing comes out.
+    pub fn go_on(&mut self) -> Result<()> {
+        fs::write(self.dir.path().join("go"), "")?;
+        let half = self.sealed.encrypted.len() / 2;
+        let stdin = self.stdin.as_mut().context("stdin is open")?;
+        stdin.write_all(&self.sealed.encrypted[..half])?;
+        self.fed = half;
+        let mut first = vec![0; 1];
+        if let Err(error) = self.stdout.read_exact(&mut first) {
+            bail!("nothing came out: {error}; {}", self.said());
+        }
+        self.came = first;
+        // What can come out has, and the decoder waits for more.
+        let pid = self.pid();
+        self.wait_until("it does not wait for its input", || is_reading(pid))
+    }
+
+    /// Gives it the rest of the layer, on a thread, and reads what comes out to its end.
+    ///
+    /// # Errors
+    /// When it is not the layer.
+    pub fn finish(&mut self) -> Result<()> {
+        let mut stdin = self.stdin.take().context("stdin is open")?;
+        let rest = self.sealed.encrypted[self.fed..].to_vec();
+        let feeder = std::thread::spawn(move || stdin.write_all(&rest));
+        self.stdout.read_to_end(&mut self.came)?;
+        feeder.join().map_err(|_| anyhow::anyhow!("the feeder panicked"))??;
+        ensure!(self.came == self.sealed.plain, "something else came out: {}", self.said());
+        Ok(())
+    }
+
+    /// The fields of `/proc/PID/status`.
+    ///
+    /// # Errors
+    /// When the process has gone.
+    pub fn status(pid: u32) -> Result<BTreeMap<String, String>> {
+        let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let fields = text.lines().filter_map(|line| line.split_once(':'));
+        Ok(fields.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect())
+    }
+
+    /// Its parent's children: the broker is the decoder's.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn child_of(parent: u32, name: &str) -> Result<u32> {
+        for entry in fs::read_dir("/proc")?.flatten() {
+            let Ok(pid) = entry.file_name().to_string_lossy().parse() else { continue };
+            let Ok(status) = Self::status(pid) else { continue };
+            if status.get("PPid") == Some(&parent.to_string())
+                && status.get("Name").is_some_and(|its| name.starts_with(its.as_str()))
+            {
+                return Ok(pid);
+            }
+        }
+        bail!("{parent} has no child `{name}`")
+    }
+
+    /// Where the process keeps what it needs.
+    pub fn dir(&self) -> PathBuf {
+        self.dir.path().to_owned()
+    }
+
+    fn said(&mut self) -> String {
+        let mut said = String::new();
+        let _ = self.child.kill();
+        if let Some(stderr) = &mut self.child.stderr {
+            let _ = stderr.read_to_string(&mut said);
+        }
+        said
+    }
+
+    fn wait_until(&mut self, otherwise: &str, condition: impl Fn() -> bool) -> Result<()> {
+        let started = Instant::now();
+        while !condition() {
+            let ended = self.child.try_wait()?;
+            if ended.is_some() || started.elapsed() > PATIENCE {
+                bail!("{otherwise}: {ended:?} {}", self.said());
+            }
+            sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = fs::write(self.dir.path().join("go"), "");
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether the process sleeps in `read` of descriptor 0 (proc(5), `syscall`).
+fn is_reading(pid: u32) -> bool {
+    let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+    call.starts_with(&format!("{} 0x0 ", libc::SYS_read))
+}

@@ -1,0 +1,141 @@
+//! Native code behind the decoder's walls, as a sandbox escape would be: the program `escape` puts
+//! up the very walls that `ctd-decoder` does, and makes one attempt.
+//!
+//! Each attempt works without walls, or the case says nothing.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail, ensure};
+use keycell_tests::suite::Suite;
+use keycell_tests::tools::Tool;
+
+use Outcome::{Done, Refused, Stopped};
+
+/// What becomes of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// It works: it is needed.
+    Done,
+    /// The kernel answers with an error, and the program goes on.
+    Refused,
+    /// The program is ended, with a message.
+    Stopped,
+}
+
+/// The attempts, and what becomes of each while keys are unwrapped and while the layer flows.
+const ATTEMPTS: [(&str, Outcome, Outcome); 33] = [
+    ("read-a-key", Done, Refused),
+    ("read-another-file", Refused, Refused),
+    ("read-another-file-by-openat2", Refused, Stopped),
+    ("write-a-key", Stopped, Stopped),
+    ("write-a-key-by-openat2", Refused, Stopped),
+    ("make-a-key", Stopped, Stopped),
+    ("remove-a-key", Stopped, Stopped),
+    ("rename-a-key", Stopped, Stopped),
+    ("link-a-key", Stopped, Stopped),
+    ("open-a-key-to-all", Stopped, Stopped),
+    ("list-the-root", Refused, Refused),
+    ("change-the-root", Stopped, Stopped),
+    ("internet-socket", Stopped, Stopped),
+    ("unix-socket", Stopped, Stopped),
+    ("send-to-an-address", Stopped, Stopped),
+    ("run-a-program", Stopped, Stopped),
+    ("start-a-process", Stopped, Stopped),
+    ("start-a-thread", Stopped, Stopped),
+    ("be-traced", Stopped, Stopped),
+    ("read-memory-of-a-process", Stopped, Stopped),
+    ("signal-the-parent", Stopped, Stopped),
+    ("signal-a-thread-of-the-parent", Stopped, Stopped),
+    ("new-code", Stopped, Stopped),
+    ("code-from-data", Stopped, Stopped),
+    ("become-root-again", Stopped, Stopped),
+    ("new-namespace", Stopped, Stopped),
+    ("replace-the-alarm", Stopped, Stopped),
+    ("duplicate-a-descriptor", Done, Stopped),
+    ("memory-file", Done, Stopped),
+    ("two-gibibytes", Refused, Refused),
+    ("raise-a-limit", Done, Stopped),
+    ("dump-memory", Stopped, Stopped),
+    ("call-of-another-kind", Stopped, Stopped),
+];
+
+pub(crate) fn cases(suite: &mut Suite) {
+    for (attempt, unwrap, decrypt) in ATTEMPTS {
+        for (phase, expected) in [("unwrap", unwrap), ("decrypt", decrypt)] {
+            suite.case(format!("escape/{phase}/{attempt}"), &[Tool::Root], move || {
+                let (control, said) = outcome(&[], "none", attempt)?;
+                ensure!(control == Done, "it does not even work without walls: {said}");
+                let (came, said) = outcome(&[], phase, attempt)?;
+                ensure!(came == expected, "{came:?}, where {expected:?} was expected: {said}");
+                Ok(())
+            });
+        }
+    }
+    // The other way round: what one wall alone stops gets through where the kernel lacks it.
+    for (wall, phase, attempt) in [
+        ("landlock", "unwrap", "read-another-file"),
+        ("landlock", "unwrap", "write-a-key-by-openat2"),
+        ("seccomp", "unwrap", "internet-socket"),
+        ("seccomp", "unwrap", "new-code"),
+        ("seccomp", "decrypt", "code-from-data"),
+    ] {
+        suite.case(format!("escape/without-{wall}/{attempt}"), &[Tool::Root], move || {
+            let without = [env!("CARGO_BIN_EXE_without"), wall];
+            let (came, said) = outcome(&without, phase, attempt)?;
+            ensure!(came == Done, "{came:?}, without `{wall}`: {said}");
+            Ok(())
+        });
+    }
+    // And where one is lacking, another still stands.
+    for (wall, phase, attempt) in [
+        ("landlock", "decrypt", "read-a-key"),
+        ("seccomp", "decrypt", "read-a-key"),
+        ("seccomp", "unwrap", "write-a-key"),
+        ("seccomp", "decrypt", "internet-socket"),
+        ("seccomp", "decrypt", "signal-the-parent"),
+        ("seccomp", "unwrap", "change-the-root"),
+    ] {
+        suite.case(format!("escape/still-without-{wall}/{attempt}"), &[Tool::Root], move || {
+            let without = [env!("CARGO_BIN_EXE_without"), wall];
+            let (came, said) = outcome(&without, phase, attempt)?;
+            ensure!(came == Refused, "{came:?}, without `{wall}`: {said}");
+            Ok(())
+        });
+    }
+}
+
+/// One attempt, in a directory of its own.
+fn outcome(before: &[&str], phase: &str, attempt: &str) -> Result<(Outcome, String)> {
+    let dir = tempfile::tempdir()?;
+    std::fs::create_dir(dir.path().join("keys"))?;
+    std::fs::write(dir.path().join("keys/key"), "a key")?;
+    let words = [before, &[env!("CARGO_BIN_EXE_escape"), phase, attempt]].concat();
+    let output = Command::new(words[0]).args(&words[1..]).arg(dir.path()).output()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    let outcome = match output.status.code() {
+        Some(0) if stdout == "done" => Done,
+        Some(0) if stdout.starts_with("refused: ") => Refused,
+        Some(1) if is_alarm(&stderr) && stdout.is_empty() => Stopped,
+        _ => bail!("{}: {stdout}{stderr}", output.status),
+    };
+    if phase != "none" && outcome != Done {
+        untouched(dir.path())?;
+    }
+    Ok((outcome, stdout + &stderr))
+}
+
+fn is_alarm(stderr: &str) -> bool {
+    let number = stderr
+        .strip_prefix("ctd-decoder: error: the system call ")
+        .and_then(|rest| rest.split_once(" was stopped"));
+    number.is_some_and(|(number, rest)| number.parse::<u32>().is_ok() && rest.contains("\nhint: "))
+}
+
+fn untouched(dir: &Path) -> Result<()> {
+    let keys: Vec<_> = std::fs::read_dir(dir.join("keys"))?.flatten().collect();
+    ensure!(keys.len() == 1, "{} key files", keys.len());
+    ensure!(std::fs::read_to_string(dir.join("keys/key"))? == "a key", "the key has changed");
+    Ok(())
+}

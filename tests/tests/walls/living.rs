@@ -1,0 +1,148 @@
+//! What the kernel says of a decoder at work, and of what it has started.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use keycell_tests::jwe::Recipient;
+use keycell_tests::node::Node;
+use keycell_tests::running::Running;
+use keycell_tests::sealed::Sealed;
+use keycell_tests::suite::Suite;
+use keycell_tests::tools::Tool;
+
+/// `CAP_DAC_READ_SEARCH`, `CAP_IPC_LOCK` and `CAP_KILL` (capabilities(7)).
+const READ_SEARCH: u64 = 1 << 2;
+const IPC_LOCK: u64 = 1 << 14;
+const KILL: u64 = 1 << 5;
+
+const NOBODY: &str = "65534";
+
+pub(crate) fn cases(suite: &mut Suite) {
+    let mut case = |name: &str, run: fn() -> Result<()>| suite.case(name, &[Tool::Root], run);
+    case("status/while-keys-are-unwrapped", || {
+        let running = start(&[])?;
+        confined(running.pid(), READ_SEARCH | IPC_LOCK)?;
+        ensure!(limit(running.pid(), "Max open files")? == "1088");
+        ensure!(limit(running.pid(), "Max data size")? == (1u64 << 30).to_string());
+        Ok(())
+    });
+    case("status/while-the-layer-flows", || {
+        let mut running = start(&[])?;
+        running.go_on()?;
+        let pid = running.pid();
+        let status = confined(pid, 0)?;
+        ensure!(status == 0, "capabilities are left: {status:x}");
+        ensure!(limit(pid, "Max open files")? == "3");
+        ensure!(limit(pid, "Max file size")? == "0");
+        ensure!(Running::child_of(pid, "keycell-broker").is_err(), "the broker is still there");
+        let open = fs::read_dir(format!("/proc/{pid}/fd"))?.flatten();
+        for descriptor in open {
+            let leads = fs::read_link(descriptor.path())?.display().to_string();
+            let known = ["pipe:", "socket:", "/memfd:", "/dev/null"];
+            ensure!(known.iter().any(|start| leads.starts_with(start)), "it has {leads} open");
+        }
+        running.finish()
+    });
+    case("status/another-user", || {
+        let mut running = start(&["--user", NOBODY])?;
+        let pid = running.pid();
+        // To end the broker, which is root's, is a right that it needs in addition.
+        confined(pid, READ_SEARCH | IPC_LOCK | KILL)?;
+        is_nobody(pid)?;
+        running.go_on()?;
+        ensure!(confined(pid, 0)? == 0, "capabilities are left");
+        is_nobody(pid)?;
+        running.finish()
+    });
+    case("status/another-user-by-name", || {
+        let running = start(&["--user", "nobody"])?;
+        is_nobody(running.pid())
+    });
+    case("status/pages-are-locked", || {
+        let mut running = start(&[])?;
+        for phase in ["unwrap", "decrypt"] {
+            let status = Running::status(running.pid())?;
+            let number = |name: &str| -> Result<u64> {
+                let field = status.get(name).with_context(|| format!("no {name}"))?;
+                Ok(field.trim_end_matches(" kB").parse()?)
+            };
+            // It counts what may be used and is not yet, too.
+            ensure!(number("VmLck")? >= number("RssAnon")?, "{phase}: {status:?}");
+            if phase == "unwrap" {
+                running.go_on()?;
+            }
+        }
+        running.finish()
+    });
+    case("status/broker-and-provider", || {
+        let running = start(&[])?;
+        let broker = Running::child_of(running.pid(), "keycell-broker")?;
+        let broker_limit = limit(broker, "Max core file size")?;
+        ensure!(broker_limit == "0", "the broker may dump core: {broker_limit}");
+        let provider = running.provider()?;
+        ensure!(limit(provider, "Max core file size")? == "0", "the provider may dump core");
+        // It may need a program that gives it more rights.
+        let status = Running::status(provider)?;
+        ensure!(status.get("NoNewPrivs").is_some_and(|it| it == "0"), "{status:?}");
+        Ok(())
+    });
+    case("user/keys-that-only-root-reads", || {
+        let node = Node::new()?;
+        let sealed = Sealed::of_length(100_000);
+        let decoder = node.decoder(&sealed)?.arg("--user").arg(NOBODY);
+        decoder.run()?.is_silent_success(&sealed.plain)
+    });
+}
+
+/// A decoder that waits for a provider, for a layer of a megabyte.
+fn start(args: &[&str]) -> Result<Running> {
+    let node = Node::new()?;
+    let sealed = Sealed::of_length(1 << 20);
+    let decoder = keycell_tests::dist("ctd-decoder")?;
+    let keys = node.keys();
+    let with_keys = [Path::new("--decryption-keys-path"), &keys];
+    let program = [&[decoder.as_path()], &with_keys[..]].concat();
+    let payload = sealed.payload_for(&Recipient::generate());
+    // The directory outlives the start alone: the guest has read it by then.
+    Running::start(&program, args, &sealed, payload)
+}
+
+/// Checks what holds in both phases, and returns the capabilities, all of which are in `may`.
+fn confined(pid: u32, may: u64) -> Result<u64> {
+    let status = Running::status(pid)?;
+    let field = |name: &str| status.get(name).with_context(|| format!("no {name}"));
+    ensure!(field("NoNewPrivs")? == "1");
+    ensure!(field("Seccomp")? == "2");
+    ensure!(field("Threads")? == "1");
+    let mut all = 0;
+    for name in ["CapEff", "CapPrm", "CapInh", "CapAmb"] {
+        let set = u64::from_str_radix(field(name)?, 16)?;
+        ensure!(set & !may == 0, "{name} is {set:x}");
+        all |= set;
+    }
+    ensure!(limit(pid, "Max core file size")? == "0");
+    // Of a process that is not dumpable, these belong to root, whoever it runs as.
+    let owner = fs::metadata(format!("/proc/{pid}/environ"))?.uid();
+    ensure!(owner == 0, "its memory belongs to {owner}");
+    Ok(all)
+}
+
+fn is_nobody(pid: u32) -> Result<()> {
+    let status = Running::status(pid)?;
+    for name in ["Uid", "Gid"] {
+        let ids = status.get(name).context("no ids")?;
+        ensure!(ids.split_whitespace().all(|id| id == NOBODY), "{name} is {ids}");
+    }
+    let groups = status.get("Groups").context("no groups")?;
+    ensure!(groups.is_empty(), "it is in {groups}");
+    Ok(())
+}
+
+/// The hard limit.
+fn limit(pid: u32, name: &str) -> Result<String> {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits"))?;
+    let line = limits.lines().find_map(|line| line.strip_prefix(name)).context("no limit")?;
+    Ok(line.split_whitespace().nth(1).context("no hard limit")?.to_owned())
+}

@@ -1,0 +1,91 @@
+//! Kernels that lack a wall, and users that the decoder cannot become.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use keycell_tests::decoder::Decoder;
+use keycell_tests::node::Node;
+use keycell_tests::sealed::Sealed;
+use keycell_tests::suite::Suite;
+use keycell_tests::tools::Tool;
+
+pub(crate) fn cases(suite: &mut Suite) {
+    for wall in ["landlock", "seccomp"] {
+        suite.case(format!("missing/{wall}/goes-on-and-logs"), &[], move || {
+            let (sealed, decoder, log) = without(wall)?;
+            decoder.run()?.is_silent_success(&sealed.plain)?;
+            let log = fs::read_to_string(log.path())?;
+            let name = if wall == "landlock" { "Landlock" } else { wall };
+            ensure!(log.contains(&format!("no wall `{name}`")), "the log has: {log}");
+            Ok(())
+        });
+        suite.case(format!("missing/{wall}/is-refused-when-required"), &[], move || {
+            let (_, decoder, _log) = without(wall)?;
+            let outcome = decoder.arg("--require-sandbox").stdin_stays_open().run()?;
+            let error = outcome.error_without_output()?;
+            ensure!(error.contains("--require-sandbox"), "{error}");
+            Ok(())
+        });
+    }
+    suite.case("missing/nothing-where-all-is-there", &[], || {
+        let node = Node::new()?;
+        let sealed = Sealed::of_length(100_000);
+        let log = tempfile::NamedTempFile::new()?;
+        let decoder = node.decoder(&sealed)?.arg("--require-sandbox");
+        decoder.arg("--log").arg(log.path()).run()?.is_silent_success(&sealed.plain)?;
+        let log = fs::read_to_string(log.path())?;
+        ensure!(!log.contains("no wall"), "the log has: {log}");
+        Ok(())
+    });
+    // Without root, and with a limit on locked memory that is too low.
+    suite.case("missing/swap-alone-is-not-required", &[Tool::Root, Tool::Setpriv], || {
+        let node = Node::new()?;
+        let sealed = Sealed::of_length(100_000);
+        let copy = tempfile::tempdir()?;
+        let program = copy.path().join("ctd-decoder");
+        fs::copy(keycell_tests::dist("ctd-decoder")?, &program)?;
+        for path in [copy.path(), &program] {
+            open_to_all(path)?;
+        }
+        let decoder = Decoder::at(&program).layer(sealed.encrypted.clone());
+        let payload = sealed.payload_for(&node.recipient);
+        let decoder = decoder.payload(payload.private_key(&node.recipient.private_key()).bytes());
+        let outcome = decoder.as_user(65_534).arg("--require-sandbox").run()?;
+        outcome.is_silent_success(&sealed.plain)
+    });
+    suite.case("user/not-root", &[Tool::Root, Tool::Setpriv], || {
+        let sealed = Sealed::of_length(1000);
+        let copy = tempfile::tempdir()?;
+        let program = copy.path().join("ctd-decoder");
+        fs::copy(keycell_tests::dist("ctd-decoder")?, &program)?;
+        for path in [copy.path(), &program] {
+            open_to_all(path)?;
+        }
+        let payload = sealed.payload_for(&keycell_tests::jwe::Recipient::generate());
+        let decoder = Decoder::at(&program).payload(payload.bytes()).stdin_stays_open();
+        let outcome = decoder.as_user(65_534).arg("--user").arg("1").run()?;
+        let error = outcome.error_without_output()?;
+        ensure!(error.contains("cannot become the user `1`"), "{error}");
+        ensure!(error.contains("needs root"), "{error}");
+        Ok(())
+    });
+}
+
+/// A layer, a decoder on a kernel without `wall`, and its log.
+fn without(wall: &str) -> Result<(Sealed, Decoder, tempfile::NamedTempFile)> {
+    let node = Node::new()?;
+    let sealed = Sealed::of_length(100_000);
+    let log = tempfile::NamedTempFile::new()?;
+    let payload = sealed.payload_for(&node.recipient);
+    // The key comes with the payload, so that no directory has to outlive this.
+    let payload = payload.private_key(&node.recipient.private_key());
+    let decoder = Decoder::at(Path::new(env!("CARGO_BIN_EXE_without"))).arg(wall);
+    let decoder = decoder.arg(keycell_tests::dist("ctd-decoder")?).arg("--log").arg(log.path());
+    Ok((sealed.clone(), decoder.payload(payload.bytes()).layer(sealed.encrypted), log))
+}
+
+fn open_to_all(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
+}

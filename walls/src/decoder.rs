@@ -1,0 +1,127 @@
+//! The walls around `ctd-decoder`, in two phases.
+
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+use rustix::thread::CapabilitySet;
+
+use crate::files::{Reach, confine};
+use crate::rights::{User, become_user, keep, no_new_privileges};
+use crate::seccomp::Filter;
+use crate::{Wall, alarm, memory};
+
+/// What the walls are called.
+pub const NO_NEW_PRIVILEGES: &str = "no new privileges";
+/// As above.
+pub const NO_DUMP: &str = "memory not dumpable";
+/// As above.
+pub const LIMITS: &str = "resource limits";
+/// As above.
+pub const NO_SWAP: &str = "no swap";
+/// As above.
+pub const CAPABILITIES: &str = "capabilities";
+/// As above.
+pub const FILES: &str = "Landlock";
+/// As above.
+pub const CALLS: &str = "seccomp";
+
+/// What the decoder still needs behind its walls.
+#[derive(Default)]
+pub struct Needs<'a> {
+    /// The keys directory, where the guest reads it itself.
+    pub keys: Option<&'a Path>,
+    /// The process group of a broker that runs.
+    pub broker: Option<i32>,
+    /// The user to become.
+    pub user: Option<&'a User>,
+    /// The log, which is told when a system call was stopped.
+    pub log: Option<BorrowedFd<'a>>,
+    /// What is done last when a system call was stopped; async-signal-safe.
+    pub farewell: Option<fn()>,
+    /// Standard output, the log or something else that is written to is a file.
+    pub writes_files: bool,
+}
+
+/// The walls of the first phase, and what the second one needs.
+pub struct Walls {
+    walls: Vec<Wall>,
+    layer: Result<Filter, String>,
+    writes_files: bool,
+}
+
+impl Walls {
+    /// Before guest code runs: while keys are read and the broker is asked. Walls that this kernel
+    /// does not give are in [`Walls::missing`].
+    ///
+    /// The order matters. Pages are locked while there is a right to; the user changes before
+    /// capabilities go, which may make the process dumpable again; and the filter of system calls
+    /// comes last, because it forbids all of this.
+    ///
+    /// # Errors
+    /// Where the process cannot become [`Needs::user`]: why not.
+    pub fn before_guest(needs: &Needs<'_>) -> Result<Self, String> {
+        let mut walls = vec![Wall::required(NO_NEW_PRIVILEGES, no_new_privileges())];
+        let limits = memory::limits();
+        let locked = memory::no_swap();
+
+        if let Some(user) = needs.user {
+            become_user(user)?;
+        }
+        let mut capabilities = CapabilitySet::DAC_READ_SEARCH; // keys that only their owner may read
+        capabilities.set(CapabilitySet::IPC_LOCK, locked.is_ok());
+        // To end a broker that runs as the user that this process was.
+        capabilities.set(CapabilitySet::KILL, needs.broker.is_some() && needs.user.is_some());
+        let capabilities = keep(capabilities);
+
+        walls.push(Wall::required(NO_DUMP, memory::no_dump()));
+        walls.push(Wall::required(LIMITS, limits));
+        walls.push(Wall::wanted(NO_SWAP, locked));
+        walls.push(Wall::required(CAPABILITIES, capabilities));
+        let reach = Reach {
+            readable: needs.keys.into_iter().collect(),
+            signals: needs.broker.is_some(),
+            ..Reach::default()
+        };
+        walls.push(Wall::required(FILES, confine(&reach)));
+        let calls = Filter::unwrapping(needs.broker).and_then(|filter| {
+            let farewell = needs.farewell.unwrap_or(|| ());
+            alarm::install(needs.log, farewell).map_err(crate::plain)?;
+            filter.raise().map(|()| "those that unwrapping a key makes".to_owned())
+        });
+        // Compiled before it is needed: afterwards its memory is there.
+        let layer = Filter::decrypting();
+        walls.push(Wall::required(CALLS, calls));
+        Ok(Self { walls, layer, writes_files: needs.writes_files })
+    }
+
+    /// Before the layer flows: no file, no socket, no program, no signal, no capability, no
+    /// further descriptor. What was missing is so still.
+    pub fn before_layer(mut self) -> Self {
+        memory::no_swap_of_what_there_is();
+        self.now(FILES, confine(&Reach::default())); // takes a descriptor for a moment
+        self.now(LIMITS, memory::tighter_limits(self.writes_files));
+        self.now(CAPABILITIES, keep(CapabilitySet::empty()));
+        let calls = match &self.layer {
+            Ok(filter) => filter.raise(),
+            Err(why) => Err(why.clone()),
+        };
+        self.now(CALLS, calls.map(|()| "those that a stream makes".to_owned()));
+        self
+    }
+
+    /// All of them.
+    pub fn walls(&self) -> &[Wall] {
+        &self.walls
+    }
+
+    /// Those that are not up.
+    pub fn missing(&self) -> impl Iterator<Item = &Wall> {
+        self.walls.iter().filter(|wall| wall.missing().is_some())
+    }
+
+    fn now(&mut self, name: &str, state: Result<String, String>) {
+        if let Some(wall) = self.walls.iter_mut().find(|wall| wall.name == name) {
+            wall.state = state.into();
+        }
+    }
+}
