@@ -12,9 +12,6 @@ use clap_mangen::Man;
 /// Pages of programs that only others start.
 const SYSTEM: &str = "8";
 
-/// Pages of files.
-const FILES: &str = "5";
-
 /// Writes `man/` and `completions/` into `directory`.
 ///
 /// # Errors

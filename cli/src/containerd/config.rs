@@ -23,8 +23,6 @@ const CRI_V3: &str = "io.containerd.cri.v1.images";
 
 /// What of the configuration matters to a decoder.
 pub struct Config {
-    /// The first file.
-    pub path: PathBuf,
     /// All files, in the order in which containerd reads them. None: there is not even the first,
     /// and containerd's defaults hold.
     pub files: Vec<PathBuf>,
@@ -110,13 +108,12 @@ impl Processor {
 
 impl Config {
     /// What containerd does without a file.
-    fn defaults(path: &Path) -> Self {
+    fn defaults() -> Self {
         let processors = [("tar", ""), ("tar.gzip", "+gzip")].map(|(id, compression)| {
             let id = format!("io.containerd.ocicrypt.decoder.v1.{id}");
             (id, Processor::of_containerd(compression))
         });
         Self {
-            path: path.to_owned(),
             files: Vec::new(),
             version: 1,
             processors: processors.into(),
@@ -137,7 +134,7 @@ impl Config {
     /// What containerd would not start with: a file that is missing, or not TOML, or of a version
     /// that is too new.
     pub fn read(path: &Path, containerd: Option<Version>) -> Result<Self> {
-        let mut config = Self::defaults(path);
+        let mut config = Self::defaults();
         let merges = containerd.is_some_and(Version::merges_plugins);
         let newest = containerd.map_or(u32::MAX, Version::config_version);
         let mut pending = VecDeque::from([path.to_owned()]);
