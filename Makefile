@@ -1,10 +1,13 @@
 # make          builds everything into dist/
 # make demo     shows the main job, and what the sandbox refuses
 # make test     runs every check; needs root (it starts containerd) and Debian's packages
+# make test-containerd  the tests with a containerd, with CONTAINERD=/path/of/another/containerd
 # make examples builds the guests in other languages under examples/ into dist/examples/
 # make deny     checks licences, sources and versions of all crates: deny.toml
 # make sbom     writes what each program is made of to dist/*.cdx.json (CycloneDX)
 # make reproduce  builds the guest again in another folder: the same bytes
+# make bench    measures the decoder and its peers; CTD_PEER names Go's, BENCH_QUICK=1 is shorter
+# make guard    counts the decoder's instructions, against bench/instructions.json
 # make fuzz     runs every fuzz target for FUZZ_SECONDS (60); needs nightly Rust and cargo-fuzz
 # make install  copies programs, manual pages and completions to $(PREFIX); DESTDIR= for packagers
 # make uninstall  removes them again
@@ -23,7 +26,9 @@ BUILD := $(CARGO) build --release --locked
 PORTABLE := RUSTFLAGS="$(REMAP)" $(BUILD) --package keycell-guest --bin decoder-portable \
             --no-default-features --target-dir target/portable
 
-.PHONY: all demo test examples deny sbom reproduce fuzz lint install uninstall deb clean targets tools wasmtime
+.PHONY: all demo test test-containerd examples deny sbom reproduce bench guard guard-write fuzz lint \
+        install uninstall deb clean \
+        targets tools wasmtime
 
 all: targets
 	$(BUILD) --package ctd-decoder
@@ -69,9 +74,14 @@ test: all tools wasmtime lint examples deny sbom
 	$(CARGO) test --release --locked --package ocicrypt
 	$(CARGO) test --release --locked --package ctd-decoder
 	$(CARGO) test --release --locked --package keycell-walls
+	$(CARGO) test --release --locked --package keycell-walls
 	$(CARGO) test --release --locked --package keycell-broker
 	$(CARGO) test --release --locked --package keycell-hostile
 	$(CARGO) test --release --locked --package keycell-tests
+
+# With the containerd that `CONTAINERD` names (its `ctr` and its shim beside it), or Debian's.
+test-containerd: all tools
+	$(CARGO) test --release --locked --package keycell-tests --test containerd
 
 deny: tools
 	@tests/deny.sh
@@ -81,6 +91,16 @@ sbom: all tools
 
 reproduce: targets
 	@tests/reproduce.sh
+
+# Not a part of `test`: times on a shared machine prove nothing. See docs/performance.md.
+bench: all tools
+	@bench/bench.py
+
+guard: tools
+	@bench/instructions.py
+
+guard-write: tools
+	@bench/instructions.py --write
 
 # Not a part of `test`: see docs/fuzzing.md.
 fuzz:
@@ -93,8 +113,10 @@ lint: targets
 	$(CARGO) clippy --release --locked --package ocicrypt --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package ctd-decoder --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-walls --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked --package keycell-walls --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-broker --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked --package keycell-guest-store --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-hostile --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-tests --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-broker-protocol --all-targets -- -D warnings

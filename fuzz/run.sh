@@ -18,14 +18,14 @@ fi
 
 # The longest input worth trying: what the seeds of a target have, and some more.
 declare -A longest=(
-    [payload]=8192 [annotations]=4096 [options]=1024 [jwe]=4096 [jwe_content]=4096 [pkcs7]=4096
+    [payload]=8192 [manifest]=8192 [annotations]=4096 [options]=1024 [jwe]=4096 [jwe_content]=4096 [pkcs7]=4096
     [certificates]=4096 [pgp_message]=4096 [pgp_content]=4096 [pgp_keys]=8192 [keys]=4096
     [pkcs11]=2048 [public_keys]=8192 [layer]=256 [key_directory]=8192 [unwrap]=6144
     [broker_frames]=1024 [ledger]=2048 [guest_answers]=4096 [text]=1024 [token_files]=2048
     [provider_files]=2048 [provider_answers]=1024 [keys_tree]=128 [config]=1024
 )
 declare -A words=(
-    [payload]=json [options]=json [jwe]=json [pkcs11]=json [unwrap]=json
+    [payload]=json [manifest]=json [options]=json [jwe]=json [pkcs11]=json [unwrap]=json
     [provider_files]=json [provider_answers]=json [guest_answers]=keys
     [keys]=keys [key_directory]=keys [certificates]=keys [public_keys]=keys [pgp_keys]=keys
 )
@@ -38,6 +38,9 @@ cargo +nightly fuzz build --fuzz-dir fuzz --sanitizer none
 seeds=fuzz/target/seeds
 rm -rf "$seeds"
 python3 fuzz/seeds.py "$seeds"
+
+# What targets put into files stays in memory.
+[ ! -d /dev/shm ] || export TMPDIR=/dev/shm
 
 failed=()
 for target in "${targets[@]}"; do

@@ -85,6 +85,7 @@ for name, layer in layers:
     parameters = {"privkeys": ["AQI="], "privkeys-passwords": [None], "x509s": None}
     whole = {"DecryptConfig": {"Parameters": parameters}, "Descriptor": layer}
     seed("payload", f"layer {name}", json.dumps(whole).encode())
+    seed("manifest", name, json.dumps({"schemaVersion": 2, "layers": [layer]}).encode())
     lines = [
         f"{key.removeprefix(KEYS)} {value}" for key, value in layer["annotations"].items()
     ]

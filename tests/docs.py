@@ -2,7 +2,8 @@
 """Checks that SECURITY.md and docs/ speak of what is there: docs.py [--write]
 
 Paths in backticks exist, names of hostile guests are fixtures, every file of the host stands in the
-reading guide, and is as long as that says, rounded up to fifty lines; `--write` mends those numbers.
+reading guide, and is as long as that says, rounded up to fifty lines. `--write` mends the numbers, and puts
+files that are missing at the end of the guide, with the first sentence of their documentation.
 """
 
 import re
@@ -40,10 +41,16 @@ def counted(row):
 
 
 right = re.sub(r"^(\| [^|]*\| )(`[^|]+`) \| (\d+) \|", counted, architecture, flags=re.MULTILINE)
-if "--write" in sys.argv:
-    (ROOT / "docs/architecture.md").write_text(right)
 for path in sorted((ROOT / "host/src").rglob("*.rs")):
     if (file := str(path.relative_to(ROOT))) not in listed:
         faults.append(f"docs/architecture.md: `{file}` is not in the reading guide")
+        lines = path.read_text().splitlines()
+        documented = " ".join(line.removeprefix("//!").strip() for line in lines if line.startswith("//!"))
+        sentence = re.split(r"(?<=[.:]) |[.:]$", documented)[0].rstrip(".:").replace("|", ",")
+        row = f"| | `{file}` | {-(-len(lines) // 50) * 50} | {sentence[:1].lower()}{sentence[1:]} |\n"
+        end = right.index("\n", right.rindex("\n| | `host/src/") + 1) + 1
+        right = right[:end] + row + right[end:]
+if "--write" in sys.argv:
+    (ROOT / "docs/architecture.md").write_text(right)
 
 sys.exit("\n".join(faults) if faults else 0)

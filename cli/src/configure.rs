@@ -64,7 +64,7 @@ pub fn run(arguments: Arguments) -> Result<String> {
     let decoder = arguments.decoder.unwrap_or_else(beside_this_program);
     if !arguments.write {
         let (keys, syntax) = (&arguments.keys, version.config_version());
-        return Ok(containerd::snippet(version, syntax, keys, &decoder));
+        return Ok(containerd::snippet(syntax, keys, &decoder));
     }
     let installation = Installation {
         config: arguments.config,

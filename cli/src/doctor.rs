@@ -3,11 +3,13 @@
 
 mod brokered;
 mod decoder;
+mod guest;
 mod image;
 mod keys;
 mod outlook;
 mod processors;
 mod report;
+mod sandbox;
 mod store;
 
 use std::path::PathBuf;
@@ -77,8 +79,12 @@ fn examine(arguments: &Arguments, report: &mut Report) {
         let keys = keys::examine(decoder, report);
         report.section("key providers and tokens");
         brokered::examine(decoder, keys.as_ref(), report);
+        report.section("guest");
+        guest::examine(decoder, report);
         stores.push(keys);
     }
+    report.section("sandbox");
+    sandbox::examine(&decoders, report);
     report.section("next pull");
     outlook::examine(&config, version, &decoders, report);
 

@@ -12,6 +12,18 @@ pub struct Advice {
     pub hints: Vec<String>,
 }
 
+impl Advice {
+    /// With one hint.
+    pub fn new(message: impl Into<String>, hint: &str) -> Self {
+        Self::with_hints(message, vec![hint.to_owned()])
+    }
+
+    /// With any number of hints.
+    pub fn with_hints(message: impl Into<String>, hints: Vec<String>) -> Self {
+        Self { message: message.into(), hints }
+    }
+}
+
 /// The guest speaks of `ctd-decoder`.
 impl From<Failure> for Advice {
     fn from(failure: Failure) -> Self {

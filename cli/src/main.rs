@@ -5,11 +5,13 @@
 mod annotations;
 mod brokered;
 mod configure;
+mod conform;
 mod containerd;
 mod decrypt;
 mod doctor;
 mod encrypt;
 mod failure;
+mod guest;
 mod inspect;
 mod keys;
 mod layout;
@@ -45,6 +47,8 @@ enum Verb {
     Decrypt(decrypt::Arguments),
     /// List the layers of an image, and for whom the encrypted ones are
     Inspect(inspect::Arguments),
+    /// Install guests that `ctd-decoder` may run beside its own, and look after them
+    Guest(guest::Arguments),
     /// Say what would happen on the next pull of an encrypted image, and what would mend it
     #[command(
         after_help = "Exit codes: 0 nothing will fail, 1 something will, 2 something could not be looked at."
@@ -76,6 +80,8 @@ enum Verb {
         #[arg(long)]
         output: PathBuf,
     },
+    /// Judge a decoder: this one, a guest, or anyone's that speaks the protocol of `ctd-decoder`
+    Conform(conform::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -87,6 +93,7 @@ fn main() -> ExitCode {
         Verb::Encrypt(arguments) => encrypt::run(arguments),
         Verb::Decrypt(arguments) => decrypt::run(arguments),
         Verb::Inspect(arguments) => inspect::run(&arguments),
+        Verb::Guest(arguments) => guest::run(&arguments),
         Verb::Doctor(arguments) => match doctor::run(&arguments) {
             Ok(code) => return code,
             Err(error) => Err(error),
@@ -95,6 +102,13 @@ fn main() -> ExitCode {
         Verb::Manual { directory } => manual::write(&directory, Arguments::command()),
         Verb::Keys { files } => keys::list(&files),
         Verb::Payload { image, layer, output } => payload::write(&image, layer, &output),
+        // Its exit code 1 is a verdict on the target.
+        Verb::Conform(arguments) => {
+            return conform::run(&arguments).unwrap_or_else(|error| {
+                tell(&error);
+                ExitCode::from(2)
+            });
+        }
     };
     match done {
         Ok(text) => {
@@ -102,11 +116,15 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("keycell: error: {error:#}");
-            for hint in error.downcast_ref::<Advice>().iter().flat_map(|advice| &advice.hints) {
-                eprintln!("hint: {hint}");
-            }
+            tell(&error);
             ExitCode::FAILURE
         }
+    }
+}
+
+fn tell(error: &anyhow::Error) {
+    eprintln!("keycell: error: {error:#}");
+    for hint in error.downcast_ref::<Advice>().iter().flat_map(|advice| &advice.hints) {
+        eprintln!("hint: {hint}");
     }
 }

@@ -2,16 +2,17 @@
 
 use wasmtime::{Config, Engine, OptLevel, Result};
 
-/// Compiles a component for `target` and returns the artefact that `ctd-decoder` loads.
+/// Compiles a component for `target` and returns the artefact that `ctd-decoder` loads. `None` is
+/// for the CPU of this machine, and others like it.
 ///
 /// # Errors
 /// Where `component` is not a valid component or `target` is not known.
-pub fn compile_component(component: &[u8], target: &str) -> Result<Vec<u8>> {
+pub fn compile_component(component: &[u8], target: Option<&str>) -> Result<Vec<u8>> {
     Engine::new(&compiling(target)?)?.precompile_component(component)
 }
 
-fn compiling(target: &str) -> Result<Config> {
-    let mut config = crate::config(Some(target))?;
+fn compiling(target: Option<&str>) -> Result<Config> {
+    let mut config = crate::config(target)?;
     config.cranelift_opt_level(OptLevel::Speed);
     Ok(config)
 }

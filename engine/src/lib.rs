@@ -5,10 +5,19 @@
 
 #![forbid(unsafe_code)]
 
-use wasmtime::{Config, Result};
+use wasmtime::{Config, ModuleVersionStrategy, Result};
 
 #[cfg(feature = "compiler")]
 pub mod compiler;
+
+/// The engine that artefacts are compiled for and refused by, as records and messages name it.
+/// The exact version: a mended compiler must not run what the broken one has made.
+pub const ENGINE: &str = env!("ENGINE");
+
+/// The target of this machine, for guests that are compiled on it.
+pub fn target() -> String {
+    format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
+}
 
 /// The settings of an engine that runs decoder guests.
 ///
@@ -16,12 +25,13 @@ pub mod compiler;
 /// Where wasmtime does not know `target`, a target triple such as `x86_64-unknown-linux-gnu`. With
 /// `Some`, code is made for the baseline of that target (x86-64-v1 for instance) and not for the
 /// CPU of the machine that compiles: it has to run on every node. `None` is for an engine that
-/// only runs.
+/// only runs, or compiles for the CPU of this very machine.
 pub fn config(target: Option<&str>) -> Result<Config> {
     let mut config = Config::new();
     if let Some(target) = target {
         config.target(target)?;
     }
+    config.module_version(ModuleVersionStrategy::Custom(ENGINE.to_owned()))?;
     // The deadline: compiled code looks at a counter that a timer advances.
     config.epoch_interruption(true);
     // RSA and elliptic curves multiply 64 by 64 bits: five times faster with this.

@@ -63,13 +63,14 @@ fn failure(mut fields: Fields<'_>) {
         // As a guest might quote it: not in the middle of another run of letters.
         1 => text = format!("{text} {line} "),
         2 => text = format!("{text}`{line}`"),
-        _ => {}
+        _ => text.push_str(&key.replacen(' ', "\u{200b} ", 1)),
     }
     text.push_str(&String::from_utf8_lossy(fields.bytes()));
 
     let mut shown = cleaned(&text);
     assert!(shown.len() <= MAX_MESSAGE + '…'.len_utf8());
     assert!(!shown.chars().any(|c| c.is_control() || is_invisible(c)), "{shown:?}");
+    assert!(!shown.contains("-----BEGIN "), "{shown}");
     for line in &lines[..lines.len() - 1] {
         assert!(!shown.contains(line), "a line of the key is shown");
     }

@@ -11,9 +11,12 @@ use libfuzzer_sys::fuzz_target;
 const PIN: &str = "Pin-1234";
 
 fuzz_target!(|bytes: &[u8]| {
+    // A mutation may put it where it is none, in the name of a key for instance.
+    let elsewhere = String::from_utf8_lossy(bytes).replace(&format!("pin-value={PIN}"), "");
+    let is_secret = !elsewhere.contains(&PIN[1..]);
     let shows = |text: &str| {
         tell(&text);
-        assert!(!text.contains(PIN), "a PIN is shown: {text}");
+        assert!(!(is_secret && text.contains(PIN)), "a PIN is shown: {text}");
     };
     match TokenKey::parse(bytes) {
         Some(Ok(key)) => {

@@ -141,11 +141,14 @@ const WRONG_KEY: &str = "the image was encrypted for other keys: put the private
 impl From<PayloadError> for Failure {
     fn from(error: PayloadError) -> Self {
         match error {
-            PayloadError::Empty => no_payload(),
+            PayloadError::Empty => Self::new(error.to_string(), EMPTY),
             _ => Self::new(error.to_string(), NOT_OURS),
         }
     }
 }
+
+const EMPTY: &str = "`ctd-decoder` looks the layer up in containerd's content store where there is \
+    no payload; other callers of this guest need one: `keycell payload IMAGE --output FILE` makes it";
 
 const NOT_OURS: &str = "containerd passes the payload of a stream processor whose id begins with \
     `io.containerd.ocicrypt.decoder.v1`; is `ctd-decoder` the `path` of another one?";
@@ -159,30 +162,5 @@ impl From<LayerError> for Failure {
             _ => "remove the image and pull it again",
         };
         Self::new(error.to_string(), hint)
-    }
-}
-
-/// Go ctd-decoder says `type with url : not found` or `bad file descriptor`; Keycell names the
-/// ways in which containerd comes to call a decoder without a payload.
-fn no_payload() -> Failure {
-    let hints = [
-        "containerd 2.x pulls through its transfer service, which passes no payload: set \
-         `use_local_image_pull = true` in `[plugins.\"io.containerd.cri.v1.images\"]` and \
-         `key_model = \"node\"` in `[plugins.\"io.containerd.cri.v1.images\".image_decryption]`",
-        "containerd 1.x: set `key_model = \"node\"` in \
-         `[plugins.\"io.containerd.grpc.v1.cri\".image_decryption]`",
-        "an image that was pulled earlier is unpacked without a payload: remove it and pull it \
-         again, for example `crictl rmi IMAGE && crictl pull IMAGE`",
-        "`ctr images pull` and `ctr images import` pass none: pull with `crictl pull`, or use \
-         `ctr-enc`",
-        "only the processors `io.containerd.ocicrypt.decoder.v1.tar` and \
-         `io.containerd.ocicrypt.decoder.v1.tar.gzip` are given one: list a zstd media type in \
-         the `accepts` of the `tar.gzip` processor",
-    ];
-    Failure {
-        message: "containerd passed no payload on descriptor 3, so no wrapped key is known"
-            .to_owned(),
-        hints: hints.map(str::to_owned).to_vec(),
-        layer: None,
     }
 }

@@ -10,6 +10,7 @@
 pub mod failure;
 pub mod keys;
 pub mod steps;
+pub mod stored;
 
 #[cfg(feature = "component")]
 mod brokered;

@@ -38,13 +38,17 @@ pub fn unwrap(
         payload.descriptor.media_type = media_type.unwrap_or_default().to_owned();
     }
     ring.add_parameters(&payload.parameters);
-    // One line each, on success too: the host writes them to its log.
-    ring.skipped().iter().for_each(|skipped| eprintln!("passed over {skipped}"));
+    tell_skipped(&ring);
     let layer = Some(payload.descriptor.digest.clone()).filter(|digest| !digest.is_empty());
     match unwrap::unwrap_with(&payload, &ring, broker, &mut SysRng) {
         Ok(opened) => Ok(Unwrapped { opened, layer }),
         Err(error) => Err(Failure { layer, ..Failure::no_key(&error, &ring) }),
     }
+}
+
+/// What was passed over, one line each, on success too: the host writes them to its log.
+pub fn tell_skipped(ring: &KeyRing) {
+    ring.skipped().iter().for_each(|skipped| eprintln!("passed over {skipped}"));
 }
 
 /// How many files that are no keys a message names.
@@ -72,7 +76,8 @@ pub fn decrypt(key: &LayerKey, source: impl Read, mut sink: impl Write) -> Resul
     sink.flush().map_err(unwritable)
 }
 
-fn unwritable(error: io::Error) -> Failure {
+/// The sink does not take it.
+pub fn unwritable(error: io::Error) -> Failure {
     Failure::new(
         format!("cannot write the plain layer: {error}"),
         "does whatever reads it still run, and is there space left?",

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::{PathBufValueParser, TypedValueParser, ValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Command};
+use keycell_guest_store::store::DEFAULT_STORE;
 
 use crate::config;
 use crate::contract::Failure;
@@ -25,6 +26,16 @@ pub struct Job {
     pub keys: Option<PathBuf>,
     /// Who does the layer's cipher.
     pub cipher: CipherSide,
+    /// Where to look for the layer when there is no payload.
+    pub content_store: ContentStore,
+    /// Check all of the layer before its first byte is written, and keep it here meanwhile.
+    pub verify_first: Option<SpoolPlace>,
+    /// Which guest, if not the default one.
+    pub guest: Option<String>,
+    /// Where guests are installed.
+    pub guest_store: PathBuf,
+    /// Run only guests whose signature was verified when they were installed.
+    pub require_signature: bool,
     /// Where to log to.
     pub log: Destination,
     /// Tell on standard error what each instance was granted.
@@ -33,6 +44,25 @@ pub struct Job {
     pub user: Option<String>,
     /// Refuse to run where a wall of the operating system is missing.
     pub require_sandbox: bool,
+}
+
+/// containerd's content store.
+pub enum ContentStore {
+    /// At containerd's usual places.
+    Usual,
+    /// In containerd's root directory, or here itself.
+    At(PathBuf),
+    /// Not to be looked at.
+    Off,
+}
+
+/// Where `--verify-first` keeps the layer, and how long it may become.
+#[derive(Clone)]
+pub struct SpoolPlace {
+    /// A directory; `None`: in memory.
+    pub directory: Option<PathBuf>,
+    /// The longest layer, in MiB.
+    pub limit: u64,
 }
 
 /// Who does the layer's cipher.
@@ -104,7 +134,7 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Request, Failure> {
         let hint = format!("it stands in `{shown}`, whose keys are flags");
         matches = command.try_get_matches_from(&args).map_err(|error| failure(&error, &hint))?;
     }
-    Ok(Request::Decrypt(job(matches)))
+    Ok(Request::Decrypt(job(matches)?))
 }
 
 const AFTER_HELP: &str = "\
@@ -136,6 +166,51 @@ pub fn command() -> Command {
                 .value_parser(["host", "guest"])
                 .default_value("host")
                 .help("Where the layer is decrypted: lent by the host, or inside the guest"),
+        )
+        .arg(
+            Arg::new("content-store")
+                .long("content-store")
+                .value_name("DIR|off")
+                .value_parser(path())
+                .help("containerd's root directory, where layers that come without a payload are looked up [default: the usual ones]"),
+        )
+        .arg(
+            switch("verify-first")
+                .help("Check the whole layer before the first byte of it is written"),
+        )
+        .arg(
+            Arg::new("spool")
+                .long("spool")
+                .value_name("DIR|memory")
+                .value_parser(path())
+                .default_value("/var/tmp")
+                .help("Where `--verify-first` keeps the encrypted layer meanwhile"),
+        )
+        .arg(
+            Arg::new("spool-limit")
+                .long("spool-limit")
+                .value_name("MIB")
+                .value_parser(clap::value_parser!(u64).range(1..))
+                .default_value("8192")
+                .help("The longest layer that it keeps"),
+        )
+        .arg(
+            Arg::new("guest")
+                .long("guest")
+                .value_name("NAME")
+                .help("Run the guest that `keycell guest install` has installed under this name"),
+        )
+        .arg(
+            Arg::new("guest-store")
+                .long("guest-store")
+                .value_name("DIR")
+                .value_parser(path())
+                .default_value(DEFAULT_STORE)
+                .help("Where guests are installed"),
+        )
+        .arg(
+            switch("require-signature")
+                .help("Refuse an installed guest without a verified signature"),
         )
         .arg(
             Arg::new("log")
@@ -197,16 +272,43 @@ fn two_dashes(arg: OsString) -> OsString {
     doubled
 }
 
-fn job(mut matches: ArgMatches) -> Job {
+fn content_store(path: Option<PathBuf>) -> ContentStore {
+    match path {
+        None => ContentStore::Usual,
+        Some(path) if path == Path::new("off") => ContentStore::Off,
+        Some(path) => ContentStore::At(path),
+    }
+}
+
+fn spool(matches: &mut ArgMatches) -> SpoolPlace {
+    let directory = matches.remove_one::<PathBuf>("spool").unwrap_or_default();
+    let limit = matches.get_one("spool-limit").copied().unwrap_or_default();
+    SpoolPlace { directory: (directory != Path::new("memory")).then_some(directory), limit }
+}
+
+fn job(mut matches: ArgMatches) -> Result<Job, Failure> {
     let guest = matches.get_one::<String>("cipher").is_some_and(|side| side == "guest");
-    Job {
+    let verify_first = is_on(&matches, "verify-first");
+    if guest && verify_first {
+        return Err(with_hint(
+            "`--verify-first` and `--cipher guest` exclude each other",
+            "it is the host that checks the layer first, and `--cipher guest` keeps the layer from \
+             the host: choose one",
+        ));
+    }
+    Ok(Job {
         keys: matches.remove_one("decryption-keys-path"),
         cipher: if guest { CipherSide::Guest } else { CipherSide::Host },
+        content_store: content_store(matches.remove_one("content-store")),
+        verify_first: verify_first.then(|| spool(&mut matches)),
+        guest: matches.remove_one("guest"),
+        guest_store: matches.remove_one("guest-store").unwrap_or_else(|| DEFAULT_STORE.into()),
+        require_signature: is_on(&matches, "require-signature"),
         log: matches.remove_one("log").map_or(Destination::System, PathBuf::into),
         explain: is_on(&matches, "explain"),
         require_sandbox: is_on(&matches, "require-sandbox"),
         user: matches.remove_one("user"),
-    }
+    })
 }
 
 fn is_on(matches: &ArgMatches, name: &str) -> bool {
@@ -227,8 +329,6 @@ fn failure(error: &clap::Error, hint: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     fn parsed(args: &[&str]) -> Result<Request, Failure> {

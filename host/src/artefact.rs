@@ -1,7 +1,13 @@
-//! The guest, compiled ahead of time: embedded in the program, and run from where it lies.
+//! Native code of guests, compiled ahead of time: embedded in the program and run from where it
+//! lies, or read from the guest store into memory that nobody else can write to.
 
-use std::ptr::NonNull;
+use std::fs::File;
+use std::io::Read;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
+
+use keycell_guest_store::record::Digest;
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 
 use wasmtime::component::Component;
 use wasmtime::{Config, CustomCodeMemory, Engine, Result};
@@ -17,14 +23,15 @@ static EMBEDDED: &PageAligned<[u8]> =
 const EMBEDDED_DIGEST: &str = include_str!(concat!(env!("OUT_DIR"), "/decoder.digest"));
 
 /// A guest compiled by this project's compiler for this engine.
+#[derive(Clone, Copy)]
 pub struct Artefact {
     bytes: &'static [u8],
-    digest: Option<String>,
+    digest: Option<&'static str>,
 }
 
 /// The decoder guest that this program was built with.
 pub fn embedded() -> Artefact {
-    Artefact { bytes: &EMBEDDED.0, digest: Some(EMBEDDED_DIGEST.to_owned()) }
+    Artefact { bytes: &EMBEDDED.0, digest: Some(EMBEDDED_DIGEST) }
 }
 
 impl Artefact {
@@ -32,15 +39,45 @@ impl Artefact {
     ///
     /// # Safety
     /// The bytes are executed: they must be what [`keycell_engine`]'s compiler returned, aligned
-    /// to 64 KiB, and nobody else may ever have been able to write to them.
+    /// to pages, and nobody else may ever have been able to write to them.
     #[expect(unsafe_code, reason = "the caller vouches for native code")]
     pub unsafe fn from_trusted(bytes: &'static [u8]) -> Self {
         Self { bytes, digest: None }
     }
 
     /// The digest of the guest that it was compiled from, if that is known: `sha256:…`.
-    pub fn digest(&self) -> Option<&str> {
-        self.digest.as_deref()
+    pub fn digest(&self) -> Option<&'static str> {
+        self.digest
+    }
+
+    /// Reads `length` bytes of native code, and takes them if their digest is `expected`: those
+    /// very bytes that are executed, not those of a file that may have changed since.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is shorter. `Ok(None)`: the digest is another one.
+    ///
+    /// # Safety
+    /// `expected` must be the digest of what [`keycell_engine`]'s compiler returned.
+    #[expect(unsafe_code, reason = "the caller vouches for native code; memory is mapped")]
+    pub unsafe fn read(
+        mut file: &File,
+        length: usize,
+        expected: &Digest,
+    ) -> std::io::Result<Option<Self>> {
+        let writable = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping of no file, at a place that the system chooses.
+        let memory = unsafe {
+            rustix::mm::mmap_anonymous(ptr::null_mut(), length, writable, MapFlags::PRIVATE)?
+        };
+        // SAFETY: it is `length` bytes long, zeroed, in nobody else's hands, and never unmapped.
+        let bytes: &'static mut [u8] =
+            unsafe { std::slice::from_raw_parts_mut(memory.cast(), length) };
+        file.read_exact(bytes)?;
+        let bytes: &'static [u8] = bytes;
+        // SAFETY: nothing writes to these pages any more.
+        unsafe { rustix::mm::mprotect(memory, length, MprotectFlags::READ)? };
+        // SAFETY: the caller vouches for what has this digest.
+        Ok((Digest::of(bytes) == *expected).then(|| unsafe { Self::from_trusted(bytes) }))
     }
 
     /// An engine, and the guest in it. Nothing is copied: the code runs from where the program
@@ -54,8 +91,8 @@ impl Artefact {
         config.with_custom_code_memory(Some(Arc::new(InPlace)));
         let engine = Engine::new(&config)?;
         let memory = NonNull::from(self.bytes);
-        // SAFETY: `bytes` lives as long as the program, is written by nobody (it is `.rodata`, or
-        // `from_trusted`'s caller vouched), and came from the compiler in `build.rs`.
+        // SAFETY: `bytes` lives as long as the program, is written by nobody and came from the
+        // compiler: it is `.rodata` that `build.rs` made, or the caller of `from_trusted` vouched.
         let component = unsafe { Component::deserialize_raw(&engine, memory)? };
         Ok((engine, component))
     }
@@ -65,23 +102,27 @@ impl Artefact {
 struct InPlace;
 
 impl CustomCodeMemory for InPlace {
+    #[expect(unsafe_code, reason = "a call of libc")]
     fn required_alignment(&self) -> usize {
-        rustix::param::page_size()
+        // Not rustix's, which reads the vDSO on the way: valgrind has none, and it costs a start.
+        // SAFETY: asks for a number; touches no memory.
+        let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        usize::try_from(size).unwrap_or(4096) // POSIX has it, and it is never -1
     }
 
     fn publish_executable(&self, code: *const u8, length: usize) -> Result<()> {
-        protect(code, length, rustix::mm::MprotectFlags::EXEC)
+        protect(code, length, MprotectFlags::EXEC)
     }
 
     fn unpublish_executable(&self, code: *const u8, length: usize) -> Result<()> {
-        protect(code, length, rustix::mm::MprotectFlags::empty())
+        protect(code, length, MprotectFlags::empty())
     }
 }
 
 /// Read-only, or read-only and executable: never writable.
 #[expect(unsafe_code, reason = "memory protection is changed")]
-fn protect(code: *const u8, length: usize, more: rustix::mm::MprotectFlags) -> Result<()> {
-    let flags = rustix::mm::MprotectFlags::READ | more;
+fn protect(code: *const u8, length: usize, more: MprotectFlags) -> Result<()> {
+    let flags = MprotectFlags::READ | more;
     // SAFETY: wasmtime calls this with the pages of the artefact's text section alone (the
     // section is padded to whole pages), which hold no Rust value that anyone writes to.
     unsafe { rustix::mm::mprotect(code.cast_mut().cast(), length, flags)? };

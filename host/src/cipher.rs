@@ -9,9 +9,9 @@ use wasmtime_wasi::p2::{DynInputStream, InputStream, Pollable, StreamError, Stre
 
 use crate::contract::LayerKey;
 use crate::contract::keycell::decoder::{cipher, types};
+use crate::input::Input;
 use crate::instance::Instance;
 use crate::ledger::{Fault, Ledger};
-use crate::streams::Stdin;
 
 pub use crate::record::checked;
 
@@ -21,6 +21,8 @@ pub struct Loan {
     pub key: layer::LayerKey,
     /// The handle of the encrypted layer: the only source that is accepted.
     pub source: u32,
+    /// The encrypted layer itself.
+    pub input: Input,
     /// Where it is written down what the cipher did.
     pub ledger: Ledger,
 }
@@ -33,7 +35,7 @@ impl cipher::Host for Instance {
         key: LayerKey,
         source: Resource<DynInputStream>,
     ) -> Result<Result<Resource<DynInputStream>, cipher::Refusal>> {
-        let Some(loan) = &self.loan else {
+        let Some(loan) = &mut self.loan else {
             return Ok(Err(cipher::Refusal::NotGranted(source)));
         };
         if std::mem::replace(&mut loan.ledger.books().opened, true) {
@@ -46,7 +48,7 @@ impl cipher::Host for Instance {
             return Ok(Err(cipher::Refusal::OtherKey));
         }
         let plain = Plain {
-            reader: PlainReader::new(Stdin, &loan.key),
+            reader: PlainReader::new(std::mem::take(&mut loan.input), &loan.key),
             chunk: Bytes::new(),
             ledger: loan.ledger.clone(),
         };
@@ -58,7 +60,7 @@ impl cipher::Host for Instance {
 
 /// The plain layer, whose tail appears only when HMAC and digest have verified.
 struct Plain {
-    reader: PlainReader<Stdin>,
+    reader: PlainReader<Input>,
     /// What is left of the chunk that was given out last.
     chunk: Bytes,
     ledger: Ledger,

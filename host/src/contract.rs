@@ -15,7 +15,9 @@ wasmtime::component::bindgen!({
 #[cfg(feature = "runtime")]
 pub use exports::keycell::decoder::unwrapping::Request;
 #[cfg(feature = "runtime")]
-pub use keycell::decoder::types::{Failure, KeyFile, LayerKey, Opened};
+pub use keycell::decoder::types::{
+    Failure, KeyFile, LayerKey, Opened, Origin, Stored, StoredLayer, Unwrapped,
+};
 
 /// As in the contract, for those who do not run guests.
 #[cfg(not(feature = "runtime"))]

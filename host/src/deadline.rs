@@ -5,7 +5,7 @@
 //! drive) does not look at the epoch, so the same signal ends the whole process if the step is
 //! still not over a good while after its deadline.
 
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -43,13 +43,10 @@ pub fn start(engine: &Engine) -> std::io::Result<()> {
 /// Ends the process if [`disarm`] is not called within `seconds` and a grace period. `log` is
 /// written to then, and must stay open as long as the process runs.
 pub fn arm(seconds: u64, log: &Log) {
-    let words = String::from_utf8_lossy(LAST_WORDS);
-    let mut lines = words.lines().filter_map(|line| line.split_once(": ").map(|(_, text)| text));
-    let error = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-    let verdict = Verdict::Failed { error, hints: lines.map(str::to_owned).collect() };
+    let verdict = Verdict::said(&String::from_utf8_lossy(LAST_WORDS));
     let foreseen = log.foreseen(&verdict, Duration::from_secs(seconds + GRACE));
-    if let Some(foreseen) = foreseen {
-        LAST_EVENT.get_or_init(|| foreseen);
+    if let (Some(event), Some(log)) = (foreseen, log.descriptor()) {
+        LAST_EVENT.get_or_init(|| (log.as_raw_fd(), event));
     }
     LAST_RESORT.store(seconds + GRACE, Ordering::Relaxed);
 }

@@ -5,13 +5,11 @@
 //! are logged if they have the form that they should have, or cleaned and cut: no secret gets into
 //! a log by mistake, but a guest that was taken over can choose these few hundred bytes.
 
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
 use crate::contract::{Failure, Opened};
-use crate::exposure;
 use crate::message::cleaned;
 
 /// The longest name of a scheme or a key, in characters.
@@ -45,20 +43,30 @@ pub enum Verdict {
     },
 }
 
+impl Verdict {
+    /// A failure, from all that standard error says about it.
+    pub fn said(text: &str) -> Self {
+        let mut lines = text.lines().filter_map(|line| line.split_once(": ").map(|(_, it)| it));
+        let error = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        Self::Failed { error, hints: lines.map(str::to_owned).collect() }
+    }
+}
+
 impl Layer {
-    /// The digest of the guest that decodes, and containerd's name for what is decoded.
-    pub fn starts(&mut self, guest: Option<&str>) {
-        self.guest = guest.map(str::to_owned);
+    /// containerd's name for what is decoded.
+    pub fn starts(&mut self) {
         let media_type = std::env::var("STREAM_PROCESSOR_MEDIATYPE").ok();
         self.media_type = media_type.map(|text| name(&text)).filter(|text| !text.is_empty());
     }
 
-    /// What the guest says opened it, with one of the keys in `keys`.
-    ///
-    /// # Ambient Authority
-    /// That of [`exposure::warning`].
-    pub fn opened(&mut self, opened: &Opened, keys: Option<&Path>) {
-        self.warning = keys.and_then(|keys| exposure::warning(keys, &opened.key));
+    /// The digest of the guest that decodes, if it is known.
+    pub fn runs(&mut self, guest: Option<&str>) {
+        self.guest = guest.map(str::to_owned);
+    }
+
+    /// What the guest says opened it, and what the operator should know of that key.
+    pub fn opened(&mut self, opened: &Opened, warning: Option<String>) {
+        self.warning = warning;
         self.scheme = Some(name(&opened.scheme));
         self.key = Some(name(&opened.key));
         self.fingerprint = opened.fingerprint.clone().filter(|text| is_fingerprint(text));

@@ -6,7 +6,7 @@ use keycell_walls::{State, Wall};
 
 use crate::args::CipherSide;
 use crate::broker::Broker;
-use crate::contract::KeyFile;
+use crate::contract::{KeyFile, Origin};
 use crate::limits::{self, Limits};
 
 /// Where the guest finds private keys.
@@ -25,7 +25,7 @@ pub fn unwrap(
     keys: &Keys<'_>,
     broker: &Broker,
     tokens: &[String],
-    payload: usize,
+    origin: &Origin,
     limits: &Limits,
 ) -> String {
     let keys = match (keys.directory, keys.files) {
@@ -37,10 +37,20 @@ pub fn unwrap(
         [] => "key providers that are configured, by name".to_owned(),
         tokens => list(tokens.iter().map(String::as_str)) + " and key providers, by name",
     };
+    let origin = match origin {
+        Origin::Payload(payload) => {
+            ("payload", true, format!("{} bytes from descriptor 3", payload.len()))
+        }
+        Origin::Stored(stored) => {
+            let (manifests, bytes) = (stored.manifests.len(), stored.beginning.len());
+            let what = "manifests in containerd's content store";
+            (what, true, format!("{manifests}, with the layer's first {bytes} bytes"))
+        }
+    };
     table(
         "unwrap",
         &[
-            ("payload", true, format!("{payload} bytes from descriptor 3")),
+            origin,
             ("private keys", keys != "none", keys),
             ("random numbers", true, "for blinding".to_owned()),
             ("memory", true, format!("{} MiB", limits::MEMORY >> 20)),
@@ -70,6 +80,27 @@ pub fn decrypt(cipher: CipherSide) -> String {
             ("key providers, tokens", false, String::new()),
             ("random numbers", false, String::new()),
             ("files, network, environment, clock, processes", false, String::new()),
+        ],
+    )
+}
+
+/// The grants of a command: one instance has what two share otherwise.
+pub fn command(directory: Option<&Path>, payload: usize, limits: &Limits) -> String {
+    let keys = directory.map(|path| format!("`{}` as `/keys`, read-only", path.display()));
+    table(
+        "command",
+        &[
+            ("payload", true, format!("{payload} bytes from descriptor 3")),
+            ("private keys", keys.is_some(), keys.unwrap_or_default()),
+            ("encrypted layer", true, "standard input, behind the payload".to_owned()),
+            ("plain layer", true, "standard output, not checked by the host".to_owned()),
+            ("random numbers", true, "for blinding".to_owned()),
+            ("clock", true, "its own, which only it moves".to_owned()),
+            ("memory", true, format!("{} MiB", limits::MEMORY >> 20)),
+            ("time", true, format!("{} seconds without a byte moved", limits.stall_seconds)),
+            ("key providers, tokens", false, String::new()),
+            ("cipher", false, String::new()),
+            ("other files, network, environment, processes", false, String::new()),
         ],
     )
 }

@@ -5,11 +5,12 @@ use std::io;
 use ocicrypt::layer::LayerError;
 use wasmtime::Trap;
 
-use crate::contract::Failure;
+use crate::contract::{Failure, Origin};
 use crate::descriptors::PayloadFault;
 use crate::ledger::Fault;
 use crate::limits;
 use crate::message::cleaned;
+use crate::store::{self, StoreFault};
 use crate::streams::GuestLog;
 
 pub use crate::words::{plain, with_hint};
@@ -36,6 +37,105 @@ impl From<Fault> for Ending {
             fault => Self::Failed(stream_failure(fault)),
         }
     }
+}
+
+impl From<LayerError> for Ending {
+    fn from(error: LayerError) -> Self {
+        Fault::Layer(error).into()
+    }
+}
+
+/// There is no payload, and containerd's content store was of no use.
+///
+/// Go ctd-decoder says `type with url : not found` or `bad file descriptor`.
+pub fn no_payload(fault: StoreFault) -> Failure {
+    let (why, hint) = match fault {
+        StoreFault::Off => (
+            "and its content store is not to be looked at".to_owned(),
+            "remove `--content-store off`: the decoder then finds the layer's manifest by itself"
+                .to_owned(),
+        ),
+        StoreFault::Absent => (
+            "and there is no content store at containerd's usual places".to_owned(),
+            format!(
+                "`--content-store DIR` names containerd's root directory, which `containerd \
+                 config dump` shows as `root`; looked at {}",
+                store::usual_roots()
+            ),
+        ),
+        StoreFault::Other(path) => (
+            format!("and `{}` is no content store", path.display()),
+            "`--content-store` is containerd's root directory, which `containerd config dump` \
+             shows as `root`: the blobs lie in `io.containerd.content.v1.content/blobs/sha256` \
+             below it"
+                .to_owned(),
+        ),
+        StoreFault::Closed(path, error) => (
+            format!("and its content store `{}` cannot be read: {}", path.display(), plain(&error)),
+            "the decoder has to run as the user that containerd runs as, usually root".to_owned(),
+        ),
+        StoreFault::Bare { shown, blobs, stopped } => {
+            let stopped = stopped.map(|limit| format!(" (stopped after {limit})"));
+            (
+                format!(
+                    "and none of {blobs} blobs in its content store `{shown}` is the manifest of \
+                     an encrypted image{}",
+                    stopped.unwrap_or_default()
+                ),
+                "is this the store of the containerd that calls? `--content-store DIR` names the \
+                 root directory of another; if the manifest is gone, pull the image again"
+                    .to_owned(),
+            )
+        }
+    };
+    Failure {
+        message: format!("containerd passed no payload on descriptor 3, {why}"),
+        hints: vec![hint, PASS_A_PAYLOAD.to_owned()],
+        layer_digest: None,
+    }
+}
+
+/// The other way, which needs no content store.
+const PASS_A_PAYLOAD: &str = "or have containerd pass one: `key_model = \"node\"` in \
+    `[plugins.\"io.containerd.cri.v1.images\".image_decryption]`, and on 2.x \
+    `use_local_image_pull = true` in `[plugins.\"io.containerd.cri.v1.images\"]` (on 1.x: \
+    `[plugins.\"io.containerd.grpc.v1.cri\".image_decryption]` alone); `ctr images pull` and \
+    `ctr images import` never pass one";
+
+/// The payload for a guest that is a command, which is given nothing else.
+///
+/// # Errors
+/// There is none, or the layer was to be verified by the host, which never learns its key.
+pub fn for_a_command(origin: Origin, verify_first: bool) -> Result<Vec<u8>, Failure> {
+    match origin {
+        Origin::Payload(_) if verify_first => Err(with_hint(
+            "`--verify-first` cannot be had with a guest that is a command",
+            "such a guest does the cipher by itself, and the host never learns the key: choose a \
+             decoder component, or go without the flag",
+        )),
+        Origin::Payload(payload) => Ok(payload),
+        Origin::Stored(_) => Err(with_hint(
+            "containerd passed no payload on descriptor 3, and a guest that is a command needs one",
+            PASS_A_PAYLOAD.trim_start_matches("or "),
+        )),
+    }
+}
+
+/// Several keys open wrapped keys of layers that begin alike.
+pub fn ambiguous(keys: usize) -> Failure {
+    with_hint(
+        format!(
+            "containerd passed no payload, and {keys} different keys in the manifests of its \
+             content store might be the layer's: nothing was written"
+        ),
+        "`--verify-first` finds the right one, since it reads the whole layer before it writes; \
+         or remove the image that was made to look like this one",
+    )
+}
+
+/// Standard input was read ahead, to recognise the layer.
+pub fn unreadable_layer(error: io::Error) -> Failure {
+    stream_failure(Fault::Layer(error.into()))
 }
 
 /// Descriptor 3 was no payload.

@@ -6,15 +6,15 @@ use wasmtime::component::{HasData, HasSelf, Linker, Resource, ResourceTable};
 use wasmtime::{Engine, ResourceLimiter, Result, Store, StoreLimits, StoreLimitsBuilder, bail};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
-use wasmtime_wasi::p2::DynPollable;
 use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, io, random};
-use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, async_trait};
 
 use crate::broker::Broker;
 use crate::cipher::Loan;
 use crate::contract::keycell::decoder::{broker, cipher, providers, tokens, types};
 use crate::limits;
-use crate::streams::{Closed, GuestLog};
+use crate::streams::{Closed, GuestLog, Sink, Source};
 
 /// The state of one instance: everything that it was granted.
 pub struct Instance {
@@ -30,6 +30,8 @@ pub struct Instance {
     pub tokens: Vec<String>,
     /// Random numbers.
     entropy: bool,
+    /// The instance's own clock, in nanoseconds.
+    clock: Option<u64>,
 }
 
 impl Instance {
@@ -41,15 +43,29 @@ impl Instance {
     /// # Ambient Authority
     /// Opens `keys` with the rights of this process.
     pub fn for_unwrap(keys: Option<&Path>, log: &GuestLog) -> Result<Self> {
-        let mut instance = Self { entropy: true, ..Self::bare(log) };
-        if let Some(keys) = keys {
-            // The file system does not wait for anything else, so no thread is needed for it.
-            let mut wasi = Self::context(log);
-            wasi.allow_blocking_current_thread(true);
-            wasi.preopened_dir(keys, "/keys", FsPerms::ReadOnly)?;
-            instance.wasi = wasi.build();
-        }
-        Ok(instance)
+        let mut wasi = Self::context(log);
+        grant(&mut wasi, keys)?;
+        Ok(Self { entropy: true, wasi: wasi.build(), ..Self::bare(log) })
+    }
+
+    /// For a command: what both steps have, in one instance, and a clock that only it moves.
+    ///
+    /// # Errors
+    /// A directory that cannot be opened.
+    ///
+    /// # Ambient Authority
+    /// Opens `keys` with the rights of this process.
+    pub fn for_command(
+        name: &str,
+        keys: Option<&Path>,
+        source: Source,
+        sink: Sink,
+        log: &GuestLog,
+    ) -> Result<Self> {
+        let mut wasi = Self::context(log);
+        wasi.stdin(source).stdout(sink).args(&[name, "--payload", "-"]);
+        grant(&mut wasi, keys)?;
+        Ok(Self { entropy: true, clock: Some(0), wasi: wasi.build(), ..Self::bare(log) })
     }
 
     /// For `decrypt`: nothing but what its arguments will be.
@@ -76,11 +92,12 @@ impl Instance {
             broker: Broker::none(),
             tokens: Vec::new(),
             entropy: false,
+            clock: None,
         }
     }
 
     /// No argument, no variable, no file, no stream but the log.
-    fn context(log: &GuestLog) -> wasmtime_wasi::WasiCtxBuilder {
+    fn context(log: &GuestLog) -> WasiCtxBuilder {
         let mut wasi = WasiCtx::builder();
         wasi.stdin(Closed).stdout(Closed).stderr(log.clone());
         wasi
@@ -98,6 +115,16 @@ impl Instance {
         store.set_hostcall_fuel(limits::HOSTCALL);
         store
     }
+}
+
+/// `/keys`, read-only.
+fn grant(wasi: &mut WasiCtxBuilder, keys: Option<&Path>) -> Result<()> {
+    if let Some(keys) = keys {
+        // The file system does not wait for anything else, so no thread is needed for it.
+        wasi.allow_blocking_current_thread(true);
+        wasi.preopened_dir(keys, "/keys", FsPerms::ReadOnly)?;
+    }
+    Ok(())
 }
 
 /// Limits that remember whether memory ran out: a guest that gets none traps like one with a bug.
@@ -175,8 +202,8 @@ pub fn linker(engine: &Engine) -> Result<Linker<Instance>> {
     random::random::add_to_linker::<_, Entropy>(l, |i| Entropy(i.entropy))?;
     random::insecure::add_to_linker::<_, Entropy>(l, |i| Entropy(i.entropy))?;
     random::insecure_seed::add_to_linker::<_, Entropy>(l, |i| Entropy(i.entropy))?;
-    clocks::monotonic_clock::add_to_linker::<_, NoClock>(l, |_| NoClock)?;
-    clocks::wall_clock::add_to_linker::<_, NoClock>(l, |_| NoClock)?;
+    clocks::monotonic_clock::add_to_linker::<_, Clock<'static>>(l, Instance::clock)?;
+    clocks::wall_clock::add_to_linker::<_, Clock<'static>>(l, Instance::clock)?;
 
     types::add_to_linker::<_, HasSelf<Instance>>(l, |instance| instance)?;
     cipher::add_to_linker::<_, HasSelf<Instance>>(l, |instance| instance)?;
@@ -241,40 +268,74 @@ impl random::insecure_seed::Host for Entropy {
 }
 
 /// Clocks that trap: no step needs the time, and a clock measures what others do.
-struct NoClock;
-
-impl HasData for NoClock {
-    type Data<'a> = NoClock;
+///
+/// A command gets one, because the runtimes of many languages look at it when they start. It is
+/// that instance's own and tells nothing: it begins at 0 and moves by a microsecond when it is
+/// looked at, and by as much as is slept, which takes no time.
+struct Clock<'a> {
+    now: &'a mut Option<u64>,
+    table: &'a mut ResourceTable,
 }
 
-impl clocks::monotonic_clock::Host for NoClock {
+/// Nanoseconds by which a clock moves when it is looked at.
+const TICK: u64 = 1000;
+
+impl HasData for Clock<'static> {
+    type Data<'a> = Clock<'a>;
+}
+
+impl Instance {
+    fn clock(&mut self) -> Clock<'_> {
+        Clock { now: &mut self.clock, table: &mut self.table }
+    }
+}
+
+impl Clock<'_> {
+    fn tick(&mut self, nanoseconds: u64) -> Result<u64> {
+        let Some(now) = self.now else { bail!("clocks are not granted") };
+        *now = now.saturating_add(nanoseconds);
+        Ok(*now)
+    }
+}
+
+impl clocks::monotonic_clock::Host for Clock<'_> {
     fn now(&mut self) -> Result<u64> {
-        no_clock()
+        self.tick(TICK)
     }
 
     fn resolution(&mut self) -> Result<u64> {
-        no_clock()
+        self.tick(0).map(|_| TICK)
     }
 
-    fn subscribe_instant(&mut self, _when: u64) -> Result<Resource<DynPollable>> {
-        no_clock()
+    fn subscribe_instant(&mut self, when: u64) -> Result<Resource<DynPollable>> {
+        let now = self.tick(0)?;
+        self.subscribe_duration(when.saturating_sub(now))
     }
 
-    fn subscribe_duration(&mut self, _duration: u64) -> Result<Resource<DynPollable>> {
-        no_clock()
+    fn subscribe_duration(&mut self, duration: u64) -> Result<Resource<DynPollable>> {
+        self.tick(duration)?;
+        let slept = self.table.push(Slept)?;
+        subscribe(self.table, slept)
     }
 }
 
-impl clocks::wall_clock::Host for NoClock {
+impl clocks::wall_clock::Host for Clock<'_> {
     fn now(&mut self) -> Result<clocks::wall_clock::Datetime> {
-        no_clock()
+        let now = self.tick(TICK)?;
+        let (seconds, nanoseconds) = (now / 1_000_000_000, (now % 1_000_000_000) as u32);
+        Ok(clocks::wall_clock::Datetime { seconds, nanoseconds })
     }
 
     fn resolution(&mut self) -> Result<clocks::wall_clock::Datetime> {
-        no_clock()
+        self.tick(0)?;
+        Ok(clocks::wall_clock::Datetime { seconds: 0, nanoseconds: TICK as u32 })
     }
 }
 
-fn no_clock<T>() -> Result<T> {
-    bail!("clocks are not granted")
+/// A sleep that is over.
+struct Slept;
+
+#[async_trait]
+impl Pollable for Slept {
+    async fn ready(&mut self) {}
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use ocicrypt::layer::{CHUNK, LayerError};
+use ocicrypt::layer::{CHUNK, LayerError, Witness};
 
 use crate::args::CipherSide;
 use crate::{limits, streams};
@@ -37,6 +37,8 @@ pub struct Books {
     outstanding: VecDeque<Bytes>,
     outstanding_bytes: usize,
     fault: Option<Fault>,
+    /// Verifies beside a guest that decrypts itself, where the layer's key is known.
+    pub witness: Option<Witness>,
 }
 
 /// The first thing that went wrong with a stream, as the host saw it.
@@ -79,8 +81,8 @@ impl Books {
         self.fault.is_some()
     }
 
-    /// After a fault nothing comes out any more, not even what would be right: it would stand
-    /// behind a gap.
+    /// After a fault nothing is given out or comes out any more, not even what would be right: it
+    /// would stand behind a gap.
     fn is_sound(&self) -> Result<(), Faulty> {
         if self.is_faulty() { Err(Faulty) } else { Ok(()) }
     }
@@ -93,8 +95,9 @@ impl Books {
     /// The cipher gives out `bytes`.
     ///
     /// # Errors
-    /// Where the guest holds too much already.
+    /// Where the guest holds too much already, or something went wrong.
     pub fn release(&mut self, bytes: &Bytes) -> Result<(), Faulty> {
+        self.is_sound()?;
         if self.outstanding_bytes + bytes.len() > limits::OUTSTANDING {
             self.fault(Fault::Hoarding);
             return Err(Faulty);
@@ -137,16 +140,34 @@ impl Books {
         Ok(())
     }
 
-    /// A guest that decrypts by itself wants to write `length` bytes: counter mode keeps the length,
+    /// A guest that decrypts by itself reads `bytes` of the layer.
+    ///
+    /// # Errors
+    /// Where the layer goes on beyond its length.
+    pub fn take_in(&mut self, bytes: &[u8]) -> Result<(), Faulty> {
+        self.read += bytes.len() as u64;
+        match self.witness.as_mut().map(|witness| witness.encrypted(bytes)) {
+            Some(Err(error)) => {
+                self.fault(Fault::Layer(error));
+                Err(Faulty)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A guest that decrypts by itself wants to write `bytes`: counter mode keeps the length,
     /// so they cannot be more than it has read.
     ///
     /// # Errors
     /// Where they are.
-    pub fn allow(&mut self, length: usize) -> Result<(), Faulty> {
+    pub fn allow(&mut self, bytes: &[u8]) -> Result<(), Faulty> {
         self.is_sound()?;
-        if self.moved() + length as u64 > self.read {
+        if self.moved() + bytes.len() as u64 > self.read {
             self.fault(Fault::TooMuch);
             return Err(Faulty);
+        }
+        if let Some(witness) = &mut self.witness {
+            witness.plain(bytes);
         }
         Ok(())
     }
@@ -196,6 +217,26 @@ impl Books {
         self.written + self.held_bytes as u64
     }
 
+    /// The witness speaks: HMAC and sealed digest, if the guest has decrypted by itself.
+    ///
+    /// # Errors
+    /// A layer that is not genuine, or did not come out right.
+    pub fn hear_witness(&mut self) -> Result<(), Faulty> {
+        match self.witness.take().map(Witness::finish) {
+            Some(Err(error)) => {
+                self.fault(Fault::Layer(error));
+                Err(Faulty)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a command has read all that there was. What it wrote of it may be shorter: its
+    /// scheme is its own.
+    pub fn is_read(&self) -> bool {
+        self.source_ended && !self.is_faulty()
+    }
+
     /// Whether a whole layer has gone through the guest's hands: one that the host's cipher has
     /// verified, or all of what a guest that decrypts by itself had to read.
     pub fn is_complete(&self, side: CipherSide) -> bool {
@@ -242,7 +283,7 @@ mod tests {
     fn after_a_fault_nothing_is_accepted() {
         let (mut books, chunks) = books();
         assert!(books.claim(&Bytes::from_static(b"first!")).is_err());
-        assert!(books.claim(&chunks[1]).is_err());
+        assert!(books.claim(&chunks[1]).is_err() && books.release(&chunks[1]).is_err());
         let mut books = Books { read: 4, ..Books::default() };
         assert!(books.allow(5).is_err() && books.allow(4).is_err());
     }
@@ -272,9 +313,9 @@ mod tests {
     #[test]
     fn a_guest_that_decrypts_itself_cannot_write_more_than_it_read() {
         let mut books = Books { read: 4, ..Books::default() };
-        assert!(books.allow(4).is_ok());
+        assert!(books.allow(b"four").is_ok());
         assert!(books.hold_back(Bytes::from_static(b"four")).is_ok());
-        assert!(books.allow(1).is_err());
+        assert!(books.allow(b"5").is_err());
     }
 
     #[test]

@@ -2,10 +2,11 @@
 //! and decides itself whether the layer came out right.
 //!
 //! It parses nothing that an image or a key file says: payload and keys pass through as bytes.
-//! The way of one layer: [`args`], [`config`] and [`descriptors`] take what containerd gave,
-//! [`walls`] are the operating system's, [`steps`] runs the guest's two steps with the grants of
-//! [`instance`], [`broker`] asks providers and tokens, [`cipher`] decrypts, [`ledger`] keeps the
-//! books that decide, [`message`] is all that is ever said, and [`log`] tells the operator.
+//! The way of one layer: [`args`], [`config`] and [`descriptors`] take what containerd gave, [`store`]
+//! finds the layer where that is no payload, [`walls`] are the operating system's, [`steps`] runs
+//! the guest's two steps with the grants of [`instance`], [`broker`] asks providers and tokens,
+//! [`cipher`] decrypts, [`ledger`] keeps the books that decide, [`message`] is all that is ever
+//! said, and [`log`] tells the operator.
 
 // Without the feature `runtime`: what a node is configured to, for `keycell`.
 pub mod args;
@@ -21,9 +22,13 @@ pub mod broker;
 #[cfg(feature = "runtime")]
 pub mod brokered;
 #[cfg(feature = "runtime")]
+pub mod choice;
+#[cfg(feature = "runtime")]
 pub mod cipher;
 #[cfg(feature = "runtime")]
 pub mod cleaned;
+#[cfg(feature = "runtime")]
+pub mod command;
 #[cfg(feature = "runtime")]
 pub mod deadline;
 #[cfg(feature = "runtime")]
@@ -34,6 +39,10 @@ pub mod event;
 pub mod explain;
 #[cfg(feature = "runtime")]
 pub mod failures;
+#[cfg(feature = "runtime")]
+pub mod input;
+#[cfg(feature = "runtime")]
+pub mod installed;
 #[cfg(feature = "runtime")]
 pub mod instance;
 #[cfg(feature = "runtime")]
@@ -53,7 +62,11 @@ pub mod record;
 #[cfg(feature = "runtime")]
 mod run;
 #[cfg(feature = "runtime")]
+pub mod spool;
+#[cfg(feature = "runtime")]
 pub mod steps;
+#[cfg(feature = "runtime")]
+pub mod store;
 #[cfg(feature = "runtime")]
 pub mod streams;
 #[cfg(feature = "runtime")]

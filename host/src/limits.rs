@@ -8,6 +8,10 @@ pub const MEMORY: usize = 256 * 1024 * 1024;
 /// above 4 to 8 MiB, and what a payload repeats of them is about as long.
 pub const PAYLOAD: usize = 32 * 1024 * 1024;
 
+/// Layer keys that `unwrap` may return, where containerd's content store has several manifests that
+/// name the layer: each costs a pass over it. A genuine image has one, whoever its recipients are.
+pub const LAYER_KEYS: usize = 16;
+
 /// A single key file that the host reads, in bytes: 1 MiB.
 pub const KEY_FILE: u64 = 1024 * 1024;
 

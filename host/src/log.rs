@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell, RefMut};
 use std::fs::OpenOptions;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -91,11 +91,11 @@ impl Log {
         self.write(&event);
     }
 
-    /// What [`Log::end`] would write if it ended so `after` so long, and where to: for a signal
-    /// handler, which must not put it together itself.
-    pub fn foreseen(&self, verdict: &Verdict, after: Duration) -> Option<(RawFd, Vec<u8>)> {
-        let (format, descriptor) = self.sink.as_ref()?;
-        Some((descriptor.as_raw_fd(), format.entry(&self.layer().event(verdict, after))))
+    /// What [`Log::end`] would write if it ended so `after` so long: for a signal handler, which must
+    /// not put it together itself.
+    pub fn foreseen(&self, verdict: &Verdict, after: Duration) -> Option<Vec<u8>> {
+        let (format, _) = self.sink.as_ref()?;
+        Some(format.entry(&self.layer().event(verdict, self.started.elapsed() + after)))
     }
 
     /// One write for each event, so that those of other processes do not get in between.

@@ -29,8 +29,10 @@ pub fn main_within(guest: &Artefact, limits: Limits) -> ExitCode {
     // Before anything else is opened: it would get the number of a descriptor that is missing.
     let payload = descriptors::take_payload(limits::PAYLOAD);
     let log = Log::open(&job.log, started);
-    log.layer().starts(guest.digest());
-    match steps::run(&job, payload, guest, limits, &log) {
+    log.layer().starts();
+    let ended = steps::run(&job, payload, guest, limits, &log);
+    keycell_walls::wiping::wipe_stack();
+    match ended {
         Ok(()) => {
             log.end(&Verdict::Decrypted);
             ExitCode::SUCCESS

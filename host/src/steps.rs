@@ -1,7 +1,10 @@
 //! The two steps of a layer, each in an instance of its own, and the verdict over them.
 
-use ocicrypt::layer;
-use wasmtime::component::{Component, Linker};
+use std::path::Path;
+
+use keycell_guest_store::record::Kind;
+use ocicrypt::layer::{self, Witness};
+use wasmtime::component::{InstancePre, Linker};
 use wasmtime::{Engine, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 use zeroize::Zeroize;
@@ -9,26 +12,34 @@ use zeroize::Zeroize;
 use crate::args::{CipherSide, Job};
 use crate::artefact::Artefact;
 use crate::broker::Broker;
+use crate::choice::{Candidate, Layer};
 use crate::cipher::{Loan, checked};
-use crate::contract::{DecoderPre, Failure, LayerKey, Request};
+use crate::contract::{DecoderPre, Failure, LayerKey, Origin, Request, Unwrapped};
 use crate::descriptors::PayloadFault;
 use crate::failures::{Ending, broken_guest, broken_host, foreign_guest, guest_failure};
+use crate::input::Input;
+use crate::installed::Guest;
 use crate::instance::{self, Instance};
 use crate::keys::{KeyPath, Keys};
 use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::log::Log;
+use crate::spool::Spool;
 use crate::streams::{GuestLog, Sink, Source};
-use crate::{deadline, descriptors, explain, failures, limits, message, walls};
+use crate::{
+    command, deadline, descriptors, explain, exposure, failures, limits, message, store, walls,
+};
 
 /// Decrypts the layer on standard input to standard output, with what was on descriptor 3.
+/// `embedded` is the guest where no other was chosen.
 ///
 /// # Errors
 /// Why there is no layer, with the way out.
+#[inline(never)] // its frame held keys, and is wiped when it has returned
 pub fn run(
     job: &Job,
     payload: Result<Vec<u8>, PayloadFault>,
-    guest: &Artefact,
+    embedded: &Artefact,
     limits: Limits,
     log: &Log,
 ) -> Result<(), Ending> {
@@ -36,18 +47,37 @@ pub fn run(
     if !descriptors::stdout_was_open() {
         return Err(failures::no_stdout().into());
     }
+    let mut layer = Layer::default();
+    let origin = if payload.is_empty() {
+        let found = store::look(&job.content_store, &mut layer.input)?;
+        log.note(&found.shown);
+        layer.blob = found.blob;
+        Origin::Stored(found.stored)
+    } else {
+        Origin::Payload(payload)
+    };
     // Before the guest: what a broker starts must not inherit anything of it.
     let mut broker = Broker::start();
     let keys = Keys::find(job.keys.as_deref())?.without_tokens(job.keys.as_deref(), &mut broker)?;
+    let guest = Guest::choose(job, *embedded)?;
+    log.layer().runs(guest.digest());
+    layer.spool = job.verify_first.as_ref().map(Spool::make).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.map_err(|error| broken_host(error.into()))?;
     runtime.block_on(async {
-        let host = Host::start(guest, limits)?;
-        let walls = limits.walls.then(|| walls::before_guest(job, &keys, &broker, log));
+        if guest.kind == Kind::Command {
+            drop(broker);
+            let payload = failures::for_a_command(origin, job.verify_first.is_some())?;
+            return command::run(job, &guest, payload, keys, limits, log).await;
+        }
+        let host = Host::start(&guest, limits)?;
+        let walls = limits.walls.then(|| walls::before_guest("unwrap", job, &keys, &broker, log));
         let walls = walls.transpose()?;
-        let key = host.unwrap(job, payload, keys, broker, log).await?;
+        let candidates = host.unwrap(job, origin, keys, broker, log).await?;
         walls.map(|walls| walls::before_layer(walls, job)).transpose()?;
-        host.decrypt(job, key, log).await
+        let (candidate, input) = layer.choose(candidates)?;
+        log.layer().opened(&candidate.opened, candidate.warning);
+        host.decrypt(job, candidate.key, input, log).await
     })
 }
 
@@ -59,12 +89,9 @@ struct Host {
 }
 
 impl Host {
-    fn start(guest: &Artefact, limits: Limits) -> Result<Self, Failure> {
-        let (engine, component): (Engine, Component) = guest.load().map_err(broken_host)?;
-        deadline::start(&engine).map_err(|error| broken_host(error.into()))?;
-        let linker: Linker<Instance> = instance::linker(&engine).map_err(broken_host)?;
-        let guest = linker.instantiate_pre(&component).and_then(DecoderPre::new);
-        let guest = guest.map_err(|error| foreign_guest(&error))?;
+    fn start(guest: &Guest, limits: Limits) -> Result<Self, Failure> {
+        let (engine, guest) = prepare(guest)?;
+        let guest = DecoderPre::new(guest).map_err(|error| foreign_guest(&error))?;
         Ok(Self { engine, guest, limits })
     }
 
@@ -72,11 +99,11 @@ impl Host {
     async fn unwrap(
         &self,
         job: &Job,
-        payload: Vec<u8>,
+        origin: Origin,
         keys: Keys,
         broker: Broker,
         log: &Log,
-    ) -> Result<layer::LayerKey, Failure> {
+    ) -> Result<Vec<Candidate>, Failure> {
         let is_missing = matches!(keys, Keys::Missing);
         let (directory, key_files, tokens) = match keys {
             Keys::NotConfigured | Keys::Missing => (None, Vec::new(), Vec::new()),
@@ -93,7 +120,7 @@ impl Host {
         let mut instance = instance.map_err(|error| of_keys.cannot_be_opened(&error))?;
         if job.explain {
             let keys = explain::Keys { directory: directory.as_deref(), files: &key_files };
-            message::say(&explain::unwrap(&keys, &broker, &tokens, payload.len(), &self.limits));
+            message::say(&explain::unwrap(&keys, &broker, &tokens, &origin, &self.limits));
         }
         let seconds = self.limits.unwrap_seconds;
         let patience = if broker.is_configured() { limits::BROKER_SECONDS } else { 0 };
@@ -104,7 +131,7 @@ impl Host {
         deadline::arm(seconds + patience, log);
 
         let media_type = std::env::var("STREAM_PROCESSOR_MEDIATYPE").ok();
-        let mut request = Request { payload, media_type, key_files };
+        let mut request = Request { origin, media_type, key_files };
         let answer = async {
             let decoder = self.guest.instantiate_async(&mut store).await?;
             decoder.keycell_decoder_unwrapping().call_unwrap(&mut store, &request).await
@@ -113,31 +140,47 @@ impl Host {
         let exhausted = store.data().is_exhausted();
         drop(store);
         deadline::disarm();
-        request.payload.zeroize(); // it may carry private keys
+        if let Origin::Payload(payload) = &mut request.origin {
+            payload.zeroize(); // it may carry private keys
+        }
         request.key_files.iter_mut().for_each(|file| file.content.zeroize());
         remember(&said, log);
 
         let answer = answer.map_err(|error| guest_failure("unwrap", &error, &said, exhausted))?;
-        let unwrapped = answer.map_err(|failure| of_keys.for_the_operator(failure))?;
-        log.layer().opened(&unwrapped.opened, job.keys.as_deref());
-        let mut record = unwrapped.key;
-        let key = checked(&record);
-        record.key.zeroize();
-        key.map_err(|error| broken_guest("unwrap", &error.to_string()))
+        let mut records = answer.map_err(|failure| of_keys.for_the_operator(failure))?;
+        let candidates = candidates(&records, &request.origin, job.keys.as_deref());
+        records.iter_mut().for_each(|record| record.key.key.zeroize());
+        candidates.map_err(|why| broken_guest("unwrap", &why))
     }
 
     /// The second step. `Ok` only if the books say so.
-    async fn decrypt(&self, job: &Job, key: layer::LayerKey, log: &Log) -> Result<(), Ending> {
+    async fn decrypt(
+        &self,
+        job: &Job,
+        key: layer::LayerKey,
+        input: Input,
+        log: &Log,
+    ) -> Result<(), Ending> {
         let said = GuestLog::default();
         let ledger = Ledger::default();
         let mut instance = Instance::for_decrypt(&said);
-        let source: DynInputStream = Box::new(Source::new(ledger.clone()));
+        let (lent, granted) = match job.cipher {
+            CipherSide::Host => (input, Input::default()),
+            CipherSide::Guest => (Input::default(), input),
+        };
+        let source: DynInputStream = Box::new(Source::new(granted, ledger.clone()));
         let sink: DynOutputStream = Box::new(Sink::new(ledger.clone(), job.cipher));
         let source = instance.table.push(source).map_err(|error| broken_host(error.into()))?;
         let sink = instance.table.push(sink).map_err(|error| broken_host(error.into()))?;
         let mut record = record(&key);
-        if job.cipher == CipherSide::Host {
-            instance.loan = Some(Loan { key, source: source.rep(), ledger: ledger.clone() });
+        match job.cipher {
+            CipherSide::Host => {
+                let (source, ledger) = (source.rep(), ledger.clone());
+                instance.loan = Some(Loan { key, source, input: lent, ledger });
+            }
+            CipherSide::Guest => {
+                ledger.books().witness = Some(Witness::new(&key));
+            }
         }
         if job.explain {
             message::say(&explain::decrypt(job.cipher));
@@ -161,6 +204,40 @@ impl Host {
     }
 }
 
+/// The keys among what the guest returned, each checked: as many as the contract allows. What is to
+/// be said of the files in `keys` is found out here: later nothing can be opened any more.
+fn candidates(
+    records: &[Unwrapped],
+    origin: &Origin,
+    keys: Option<&Path>,
+) -> Result<Vec<Candidate>, String> {
+    let most = match origin {
+        Origin::Payload(_) => 1,
+        Origin::Stored(_) => limits::LAYER_KEYS,
+    };
+    if !(1..=most).contains(&records.len()) {
+        return Err(format!("it returned {} layer keys", records.len()));
+    }
+    let candidates = records.iter().map(|Unwrapped { key, opened }| {
+        let key = checked(key).map_err(|error| error.to_string())?;
+        let warning = keys.and_then(|keys| exposure::warning(keys, &opened.key));
+        Ok(Candidate { key, opened: opened.clone(), warning })
+    });
+    candidates.collect()
+}
+
+/// The guest with everything linked that there is, in an engine whose epoch advances.
+///
+/// # Errors
+/// A guest for another engine, or one that imports what no guest is granted.
+pub fn prepare(guest: &Guest) -> Result<(Engine, InstancePre<Instance>), Failure> {
+    let (engine, component) = guest.load()?;
+    deadline::start(&engine).map_err(|error| broken_host(error.into()))?;
+    let linker: Linker<Instance> = instance::linker(&engine).map_err(broken_host)?;
+    let guest = linker.instantiate_pre(&component).map_err(|error| foreign_guest(&error))?;
+    Ok((engine, guest))
+}
+
 /// What the host has seen comes first, what the guest says second, and its `ok` is not enough.
 fn verdict(side: CipherSide, answer: Result<(), Failure>, ledger: &Ledger) -> Result<(), Ending> {
     let fault = ledger.books().take_fault();
@@ -168,12 +245,20 @@ fn verdict(side: CipherSide, answer: Result<(), Failure>, ledger: &Ledger) -> Re
         return Err(fault.into());
     }
     answer?;
-    let mut books = ledger.books();
-    if !books.is_complete(side) {
+    if !ledger.books().is_complete(side) {
         let why = "it says that it is done, but the layer is not";
         return Err(broken_guest("decrypt", why).into());
     }
-    let _ = books.let_go(); // what goes wrong with it is in the books
+    let_go(ledger)
+}
+
+/// What was held back goes out, if the witness says so too, where there is one.
+///
+/// # Errors
+/// A layer that is not genuine, or cannot be written.
+pub fn let_go(ledger: &Ledger) -> Result<(), Ending> {
+    let mut books = ledger.books();
+    let _ = books.hear_witness().and_then(|()| books.let_go()); // the books say what went wrong
     books.take_fault().map_or(Ok(()), |fault| Err(fault.into()))
 }
 
@@ -194,7 +279,7 @@ fn trap_when_late(store: &mut Store<Instance>, seconds: u64) {
 
 /// A guest that computes without moving a byte is stopped; one that waits for a slow registry is
 /// not, since it does not run while it waits.
-fn trap_when_stalled(store: &mut Store<Instance>, ledger: Ledger, seconds: u64) {
+pub fn trap_when_stalled(store: &mut Store<Instance>, ledger: Ledger, seconds: u64) {
     let (mut seen, mut idle) = (0, 0);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |_| {
@@ -214,14 +299,14 @@ fn record(key: &layer::LayerKey) -> LayerKey {
         key: key.key().to_vec(),
         nonce: key.nonce().to_vec(),
         hmac: key.hmac().to_vec(),
-        digest: key.digest(),
+        digest: key.compared_digest(),
         length: key.length(),
     }
 }
 
 /// What a guest notes about keys that it passed over goes to the log: on success containerd drops
 /// standard error, and the original is silent.
-fn remember(said: &GuestLog, log: &Log) {
+pub fn remember(said: &GuestLog, log: &Log) {
     let said = said.text();
     let lines = said.lines().filter(|line| !line.trim().is_empty());
     for line in lines.clone().take(limits::GUEST_LINES) {

@@ -13,10 +13,12 @@ use wasmtime::format_err;
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::args::CipherSide;
+use crate::input::Input;
 use crate::ledger::{Fault, Faulty, Ledger};
-use crate::limits;
+use crate::{deadline, limits};
 
 /// The most that one call moves, in bytes.
 const PERMIT: usize = 256 * 1024;
@@ -33,21 +35,43 @@ impl Read for Stdin {
 
 /// What the guest gets as the encrypted layer. In the hands of the host's cipher it is only a
 /// token; a guest that decrypts by itself reads it.
+#[derive(Clone)]
 pub struct Source {
+    /// Read only where the guest decrypts by itself.
+    input: Arc<Mutex<Input>>,
     ledger: Ledger,
+    /// What comes before the layer.
+    frame: Arc<Mutex<Bytes>>,
 }
 
 impl Source {
-    /// The layer on standard input.
-    pub fn new(ledger: Ledger) -> Self {
-        Self { ledger }
+    /// The layer in `input`.
+    pub fn new(input: Input, ledger: Ledger) -> Self {
+        Self { input: Arc::new(Mutex::new(input)), ledger, frame: Arc::default() }
+    }
+
+    /// The payload before the layer, as a command gets it: its length in four bytes, big-endian,
+    /// then the payload.
+    pub fn framed(ledger: Ledger, mut payload: Vec<u8>) -> Self {
+        let length = u32::try_from(payload.len()).expect("a payload has at most 32 MiB");
+        let frame = Zeroizing::new([&length.to_be_bytes(), payload.as_slice()].concat());
+        payload.zeroize(); // it may carry private keys
+        let frame = Arc::new(Mutex::new(Bytes::from_owner(frame)));
+        Self { input: Arc::default(), ledger, frame }
     }
 }
 
 impl InputStream for Source {
     fn read(&mut self, size: usize) -> StreamResult<Bytes> {
+        let mut frame = self.frame.lock().unwrap_or_else(PoisonError::into_inner);
+        if !frame.is_empty() {
+            let length = size.min(frame.len());
+            return Ok(frame.split_to(length));
+        }
+        deadline::disarm(); // from here on, it may wait for the layer as long as that takes
         let mut buffer = vec![0; size.min(PERMIT)];
-        let read = if size == 0 { Ok(0) } else { Stdin.read(&mut buffer) };
+        let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = if size == 0 { Ok(0) } else { input.read(&mut buffer) };
         let mut books = self.ledger.books();
         match read {
             Ok(0) if size > 0 => {
@@ -55,13 +79,13 @@ impl InputStream for Source {
                 Err(StreamError::Closed)
             }
             Ok(length) => {
-                books.read += length as u64;
                 buffer.truncate(length);
+                books.take_in(&buffer).map_err(|Faulty| unreadable())?;
                 Ok(buffer.into())
             }
             Err(error) => {
                 books.fault(Fault::Layer(error.into()));
-                Err(StreamError::LastOperationFailed(format_err!("the layer cannot be read")))
+                Err(unreadable())
             }
         }
     }
@@ -72,11 +96,23 @@ impl Pollable for Source {
     async fn ready(&mut self) {} // reading waits, and there is no other work to do meanwhile
 }
 
+/// A command may ask for its standard input as often as it likes: it is one stream.
+impl StdinStream for Source {
+    fn async_stream(&self) -> Box<dyn AsyncRead + Send + Sync> {
+        Box::new(tokio::io::empty()) // only WASI 0.3 asks for it, which is not linked
+    }
+
+    fn p2_stream(&self) -> Box<dyn InputStream> {
+        Box::new(self.clone())
+    }
+}
+
 /// What the guest gets to write the plain layer to: standard output.
 ///
 /// Where the host lends its cipher, the bytes have to be those that the cipher gave out, in
 /// order. Where the guest decrypts by itself, they cannot be more than it has read. The last 64 KiB
 /// wait until the step is over and all was well.
+#[derive(Clone)]
 pub struct Sink {
     ledger: Ledger,
     side: CipherSide,
@@ -98,7 +134,7 @@ impl OutputStream for Sink {
         let mut books = self.ledger.books();
         let accepted = match self.side {
             CipherSide::Host => books.claim(&bytes),
-            CipherSide::Guest => books.allow(bytes.len()),
+            CipherSide::Guest => books.allow(&bytes),
         };
         accepted.and_then(|()| books.hold_back(bytes)).map_err(|Faulty| broken())
     }
@@ -111,6 +147,33 @@ impl OutputStream for Sink {
 #[async_trait]
 impl Pollable for Sink {
     async fn ready(&mut self) {} // writing waits, and there is no other work to do meanwhile
+}
+
+impl StdoutStream for Sink {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(tokio::io::sink()) // only WASI 0.3 asks for it, which is not linked
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+/// The streams of the layer are pipes, or files.
+macro_rules! no_terminal {
+    ($($stream:ty),+) => {$(
+        impl IsTerminal for $stream {
+            fn is_terminal(&self) -> bool {
+                false
+            }
+        }
+    )+};
+}
+
+no_terminal!(Source, Sink, GuestLog, Closed);
+
+fn unreadable() -> StreamError {
+    StreamError::LastOperationFailed(format_err!("the layer cannot be read"))
 }
 
 /// Not `closed`: to a splice that is the end of its source, and a layer that was cut off would
@@ -170,12 +233,6 @@ impl GuestLog {
     }
 }
 
-impl IsTerminal for GuestLog {
-    fn is_terminal(&self) -> bool {
-        false
-    }
-}
-
 impl StdoutStream for GuestLog {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
         Box::new(tokio::io::sink()) // only WASI 0.3 asks for it, which is not linked
@@ -208,12 +265,6 @@ impl Pollable for GuestLog {
 
 /// Standard input and output of an instance: closed. The layer's streams are arguments.
 pub struct Closed;
-
-impl IsTerminal for Closed {
-    fn is_terminal(&self) -> bool {
-        false
-    }
-}
 
 impl StdinStream for Closed {
     fn async_stream(&self) -> Box<dyn AsyncRead + Send + Sync> {

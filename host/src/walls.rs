@@ -1,5 +1,8 @@
 //! The operating system's walls, as the host asks for them and speaks of them.
 
+use std::time::Duration;
+
+use keycell_walls::alarm::{self, Entry};
 use keycell_walls::decoder::{Needs, Walls};
 use keycell_walls::rights::User;
 use rustix::fs::{FileType, fstat};
@@ -7,17 +10,25 @@ use rustix::fs::{FileType, fstat};
 use crate::args::Job;
 use crate::broker::Broker;
 use crate::contract::Failure;
+use crate::event::Verdict;
 use crate::failures::with_hint;
 use crate::keys::Keys;
 use crate::log::Log;
 use crate::message::cleaned;
 use crate::{explain, linger, message};
 
-/// Puts up the walls of the first phase: keys are read, the broker is asked.
+/// Puts up the walls of the first phase, around `step`: keys are read, the broker is asked. A
+/// command has no other phase.
 ///
 /// # Errors
 /// A user that the process cannot become; with `--require-sandbox`, a wall that is missing.
-pub fn before_guest(job: &Job, keys: &Keys, broker: &Broker, log: &Log) -> Result<Walls, Failure> {
+pub fn before_guest(
+    step: &str,
+    job: &Job,
+    keys: &Keys,
+    broker: &Broker,
+    log: &Log,
+) -> Result<Walls, Failure> {
     let user =
         job.user.as_deref().map(|name| User::parse(name).map_err(|why| cannot_become(name, &why)));
     let user = user.transpose()?;
@@ -29,18 +40,18 @@ pub fn before_guest(job: &Job, keys: &Keys, broker: &Broker, log: &Log) -> Resul
         keys,
         broker: broker.group(),
         user: user.as_ref(),
-        log: log.descriptor(),
+        alarm: alarm(log),
         farewell: Some(linger::hold_stdout),
-        writes_files: log.is_file() || stdout_is_a_file(),
+        writes_files: log.is_file() || stdout_is_a_file() || job.verify_first.is_some(),
     };
-    let walls = Walls::before_guest(&needs);
+    let walls = Walls::before_guest(needs);
     let walls =
         walls.map_err(|why| cannot_become(job.user.as_deref().unwrap_or_default(), &why))?;
     for wall in walls.missing().filter(|wall| wall.required) {
         let why = wall.missing().unwrap_or_default();
         log.note(&format!("the sandbox has no wall `{}`: {}", wall.name, cleaned(why)));
     }
-    checked(walls, job, "unwrap")
+    checked(walls, job, step)
 }
 
 /// Puts up the walls of the second phase: the layer flows, and nothing else happens any more.
@@ -68,6 +79,12 @@ fn checked(walls: Walls, job: &Job, step: &str) -> Result<Walls, Failure> {
         ));
     }
     Ok(walls)
+}
+
+/// What the log is told when a system call was stopped: an event too.
+fn alarm(log: &Log) -> Option<Entry<'_>> {
+    let text = log.foreseen(&Verdict::said(&alarm::words()), Duration::ZERO)?;
+    log.descriptor().map(|log| Entry { log, text })
 }
 
 fn cannot_become(user: &str, why: &str) -> Failure {

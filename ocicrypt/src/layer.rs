@@ -5,6 +5,8 @@
 
 #[cfg(feature = "encrypt")]
 mod encryptor;
+mod keystream;
+mod witness;
 
 use std::io::{self, Read};
 
@@ -20,6 +22,8 @@ use crate::text::printable;
 
 #[cfg(feature = "encrypt")]
 pub use self::encryptor::Encryptor;
+pub use self::keystream::Keystream;
+pub use self::witness::Witness;
 
 /// The only layer cipher that the format defines, as its `cipher` member names it.
 pub const AES_256_CTR_HMAC_SHA256: &str = "AES_256_CTR_HMAC_SHA256";
@@ -75,6 +79,7 @@ pub struct LayerKey {
     nonce: Zeroizing<[u8; 16]>,
     hmac: [u8; 32],
     digest: Option<Digest>,
+    is_digest_compared: bool,
     length: Option<u64>,
 }
 
@@ -99,6 +104,7 @@ impl LayerKey {
             nonce: Zeroizing::new(exactly("nonce", nonce)?),
             hmac: exactly("HMAC", hmac)?,
             digest: digest.map(Digest::parse).transpose()?,
+            is_digest_compared: true,
             length: None,
         })
     }
@@ -108,6 +114,18 @@ impl LayerKey {
     #[must_use]
     pub fn with_length(self, length: Option<u64>) -> Self {
         Self { length, ..self }
+    }
+
+    /// With a digest that may be that of another blob, so that only the HMAC is compared. That is
+    /// computed with the sealed key: nobody without it can make one.
+    #[must_use]
+    pub fn with_digest_of_any_blob(self) -> Self {
+        Self { is_digest_compared: false, ..self }
+    }
+
+    /// The digest that the plain layer has to have, in its text form, if there is one.
+    pub fn compared_digest(&self) -> Option<String> {
+        self.digest().filter(|_| self.is_digest_compared)
     }
 
     /// The length of the layer in bytes, if it is known.
@@ -130,7 +148,7 @@ impl LayerKey {
         &self.hmac
     }
 
-    /// The digest of the plain layer in its text form, if one was sealed.
+    /// The digest that was sealed, in its text form.
     pub fn digest(&self) -> Option<String> {
         self.digest.as_ref().map(Digest::to_text)
     }
@@ -229,12 +247,13 @@ pub struct Decryptor {
 impl Decryptor {
     /// Starts at the first byte of the layer that `key` opens.
     pub fn new(key: &LayerKey) -> Self {
+        let compared = key.digest.clone().filter(|_| key.is_digest_compared);
         Self {
             cipher: Ctr128BE::<Aes256>::new((&*key.key).into(), (&*key.nonce).into()),
             mac: <Hmac<Sha256> as KeyInit>::new_from_slice(&*key.key)
                 .expect("HMAC takes a key of any length"),
             expected_hmac: key.hmac,
-            digest: key.digest.clone().map(|digest| (Hasher::new(digest.kind), digest)),
+            digest: compared.map(|digest| (Hasher::new(digest.kind), digest)),
         }
     }
 

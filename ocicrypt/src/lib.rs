@@ -2,7 +2,8 @@
 //!
 //! An encrypted layer is AES-256-CTR with an HMAC ([`layer`]). Its key is wrapped for each
 //! recipient and stands in the annotations of the layer ([`encrypt`]). containerd hands them to a
-//! decoder together with private keys, as a [`payload`]. From there to the key of the layer it is
+//! decoder together with private keys, as a [`payload`]; where it does not, they still stand in the
+//! image's [`manifest`]. From there to the key of the layer it is
 //! [`unwrap`](mod@unwrap), with the private keys of a [`keyring`], and with those that a [`broker`]
 //! reaches.
 //!
@@ -82,6 +83,8 @@ pub mod jwe;
 pub mod key;
 #[cfg(feature = "unwrap")]
 pub mod keyring;
+#[cfg(feature = "unwrap")]
+pub mod manifest;
 #[cfg(feature = "unwrap")]
 pub mod media_type;
 #[cfg(feature = "unwrap")]

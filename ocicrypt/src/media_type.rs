@@ -43,11 +43,58 @@ pub fn plain(encrypted: &str) -> Result<&'static str, UnsupportedMediaType> {
         .ok_or_else(|| UnsupportedMediaType { media_type: printable(encrypted) })
 }
 
+/// Whether a plain layer of this media type is compressed.
+///
+/// The digest that is sealed with a layer key is then no proof of anything: where skopeo, podman and
+/// buildah compress a layer and encrypt it in one go, as they do with every layer of a local store,
+/// they seal that of the layer from before.
+pub(crate) fn is_compressed(plain: &str) -> bool {
+    plain.ends_with("gzip") || plain.ends_with("zstd")
+}
+
 /// The media type of the encrypted form of a layer that has the media type `plain`: what
 /// [`plain()`] undoes. None if it is encrypted already, or no media type of a layer.
 #[cfg(feature = "encrypt")]
 pub fn encrypted(plain: &str) -> Option<String> {
     PLAIN.contains(&plain).then(|| format!("{plain}{ENCRYPTED}"))
+}
+
+/// Whether a plain layer of the media type `plain` may begin with these bytes: the magic number of
+/// gzip (RFC 1952), zstd (RFC 8878) or WebAssembly, or the checksum in a tar header (POSIX.1-2024,
+/// pax, ustar). Random bytes do with one chance in 2^27 at most.
+pub fn may_begin_with(plain: &str, bytes: &[u8]) -> bool {
+    match plain.rsplit(['.', '+']).next() {
+        // Three reserved flags are zero.
+        Some("gzip") => {
+            bytes.starts_with(&[0x1f, 0x8b, 8]) && bytes.get(3).is_some_and(|f| *f < 0x20)
+        }
+        Some("zstd") => bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]),
+        Some("wasm") => bytes.starts_with(b"\0asm"),
+        Some("tar") => bytes.get(..TAR_HEADER).is_some_and(is_tar_header),
+        _ => false,
+    }
+}
+
+/// Bytes of a tar header.
+const TAR_HEADER: usize = 512;
+
+/// Its checksum: six octal digits, as if they were eight spaces, summed up with the other bytes.
+const TAR_CHECKSUM: std::ops::Range<usize> = 148..156;
+
+fn is_tar_header(header: &[u8]) -> bool {
+    // An archive without files is blocks of zeroes.
+    if header.iter().all(|byte| *byte == 0) {
+        return true;
+    }
+    let digits = header[TAR_CHECKSUM].trim_ascii_start();
+    let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
+    let stored = digits.fold(0u32, |sum, digit| sum * 8 + u32::from(*digit - b'0'));
+    let spaces = TAR_CHECKSUM.len() as u32 * u32::from(b' ');
+    let others = header.iter().enumerate().filter(|(place, _)| !TAR_CHECKSUM.contains(place));
+    let sum = |value: fn(u8) -> i64| others.clone().map(|(_, byte)| value(*byte)).sum::<i64>();
+    // Some old archivers summed up signed bytes.
+    let sums = [sum(|byte| i64::from(byte)), sum(|byte| i64::from(byte as i8))];
+    sums.contains(&(i64::from(stored) - i64::from(spaces)))
 }
 
 #[cfg(test)]
@@ -70,6 +117,45 @@ mod tests {
             assert_eq!(super::encrypted(&encrypted.unwrap_or_default()), None);
         }
         assert_eq!(encrypted("application/vnd.oci.image.config.v1+json"), None);
+    }
+
+    #[test]
+    fn layers_begin_as_their_type_promises() {
+        let [tar, gzip, zstd] = [PLAIN[0], PLAIN[1], PLAIN[2]];
+        // The header that GNU tar writes for an empty file `a`.
+        let mut header = [0; TAR_HEADER];
+        header[0] = b'a';
+        header[100..108].copy_from_slice(b"0000644\0");
+        header[108..116].copy_from_slice(b"0000000\0");
+        header[116..124].copy_from_slice(b"0000000\0");
+        header[124..136].copy_from_slice(b"00000000000\0");
+        header[136..148].copy_from_slice(b"00000000000\0");
+        header[148..156].copy_from_slice(b"006036\0 ");
+        header[156] = b'0';
+        header[257..265].copy_from_slice(b"ustar  \0");
+        assert!(may_begin_with(tar, &header));
+        assert!(may_begin_with(tar, &[0; 1024]));
+        assert!(may_begin_with(gzip, &[0x1f, 0x8b, 8, 0, 0]));
+        assert!(may_begin_with(zstd, &[0x28, 0xb5, 0x2f, 0xfd, 0]));
+        assert!(may_begin_with(
+            "application/vnd.docker.image.rootfs.diff.tar.gzip",
+            b"\x1f\x8b\x08\0"
+        ));
+        assert!(may_begin_with(PLAIN[9], b"\0asm\x01\0\0\0"));
+
+        header[0] = b'b';
+        assert!(!may_begin_with(tar, &header));
+        assert!(!may_begin_with(tar, &[0; 511]));
+        assert!(!may_begin_with(gzip, &[0x1f, 0x8b, 8, 0x20]));
+        assert!(!may_begin_with(gzip, &[0x1f, 0x8b, 8]));
+        assert!(!may_begin_with(zstd, &[0x1f, 0x8b, 8, 0]));
+        assert!(!may_begin_with("text/plain", b"text"));
+    }
+
+    #[test]
+    fn compressed_ones_are_known() {
+        let compressed = PLAIN.into_iter().filter(|plain| is_compressed(plain));
+        assert_eq!(compressed.count(), 6);
     }
 
     #[test]

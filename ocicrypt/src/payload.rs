@@ -47,6 +47,7 @@ pub enum PayloadError {
 }
 
 /// A decoded payload.
+#[derive(Default)]
 pub struct Payload {
     /// The keys and passwords that containerd was configured with.
     pub parameters: Parameters,
@@ -202,26 +203,31 @@ impl Descriptor {
     }
 
     fn parse(payload: &Json<'_>) -> Result<Self, PayloadError> {
-        let Some(descriptor) = payload.field("Descriptor") else {
-            return Ok(Self::default());
-        };
-        must_be_object(descriptor, "Descriptor")?;
+        match payload.field("Descriptor") {
+            Some(descriptor) => Ok(Self::of(descriptor, "Descriptor")?),
+            None => Ok(Self::default()),
+        }
+    }
+
+    /// Reads one, which stands at `place` in its document.
+    pub(crate) fn of(descriptor: &Json<'_>, place: &str) -> Result<Self, WrongShape> {
+        must_be_object(descriptor, place)?;
         let string = |name: &str| match descriptor.field(name) {
             Some(value) => {
                 let text = value.as_str().map(str::to_owned);
-                text.ok_or_else(|| wrong(format!("Descriptor.{name}"), "a string"))
+                text.ok_or_else(|| wrong(format!("{place}.{name}"), "a string"))
             }
             None => Ok(String::new()),
         };
         let size = match descriptor.field("size") {
             Some(Json::Number(Some(size))) => *size,
-            Some(_) => return Err(wrong("Descriptor.size".to_owned(), "a whole number")),
+            Some(_) => return Err(wrong(format!("{place}.size"), "a whole number")),
             None => 0,
         };
         let mut annotations = BTreeMap::new();
         if let Some(found) = descriptor.field("annotations") {
-            for (name, value) in must_be_object(found, "Descriptor.annotations")? {
-                let path = || format!("Descriptor.annotations.{}", printable(name.as_str()));
+            for (name, value) in must_be_object(found, &format!("{place}.annotations"))? {
+                let path = || format!("{place}.annotations.{}", printable(name.as_str()));
                 let value = match value {
                     Json::Null => "",
                     value => value.as_str().ok_or_else(|| wrong(path(), "a string"))?,
@@ -233,10 +239,22 @@ impl Descriptor {
     }
 }
 
-fn must_be_object<'j, 'a>(
+/// A member that has another type than the format gives it.
+pub(crate) struct WrongShape {
+    pub(crate) member: String,
+    pub(crate) wanted: &'static str,
+}
+
+impl From<WrongShape> for PayloadError {
+    fn from(WrongShape { member, wanted }: WrongShape) -> Self {
+        Self::WrongShape { member, wanted }
+    }
+}
+
+pub(crate) fn must_be_object<'j, 'a>(
     json: &'j Json<'a>,
     member: &str,
-) -> Result<&'j [(crate::json::Text<'a>, Json<'a>)], PayloadError> {
+) -> Result<&'j [(crate::json::Text<'a>, Json<'a>)], WrongShape> {
     json.as_object().ok_or_else(|| wrong(member.to_owned(), "an object"))
 }
 
@@ -247,6 +265,6 @@ fn bytes_or_null(value: &Json<'_>) -> Option<Zeroizing<Vec<u8>>> {
     }
 }
 
-fn wrong(member: String, wanted: &'static str) -> PayloadError {
-    PayloadError::WrongShape { member, wanted }
+fn wrong(member: String, wanted: &'static str) -> WrongShape {
+    WrongShape { member, wanted }
 }

@@ -72,6 +72,11 @@ impl From<&NamedPgpKey> for OpenedBy {
 /// and for each the keys of the ring in theirs. A wrapped key that opens, but holds nothing
 /// useful, does not end the search: anyone can make one.
 ///
+/// The digest that is sealed with the key of a compressed layer is not compared: podman, buildah and
+/// skopeo, where they compress a layer and encrypt it in one go, as they do with layers of a local
+/// store, seal that of the blob from before. Go ctd-decoder compares no digest; Keycell those of
+/// layers that are not compressed.
+///
 /// The random numbers blind private-key operations.
 ///
 /// # Errors
@@ -82,7 +87,7 @@ pub fn unwrap_with<R: TryCryptoRng + ?Sized>(
     broker: &mut dyn Broker,
     rng: &mut R,
 ) -> Result<Opened, UnwrapError> {
-    media_type::plain(&payload.descriptor.media_type)?;
+    let plain = media_type::plain(&payload.descriptor.media_type)?;
     let annotations = &payload.descriptor.annotations;
     let schemes = annotation::wrapped_keys(annotations);
     if schemes.is_empty() {
@@ -105,6 +110,8 @@ pub fn unwrap_with<R: TryCryptoRng + ?Sized>(
         match result {
             Ok((key, by)) => {
                 let key = key.with_length(payload.descriptor.length());
+                let is_compressed = media_type::is_compressed(plain);
+                let key = if is_compressed { key.with_digest_of_any_blob() } else { key };
                 return Ok(Opened { key, scheme: keys.scheme.clone(), by });
             }
             Err(failure) => failures.push(failure),

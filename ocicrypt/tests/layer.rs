@@ -8,7 +8,7 @@
 use std::io::{self, Read};
 
 use ocicrypt::layer::{
-    AES_256_CTR_HMAC_SHA256, CHUNK, Decryptor, LayerError, LayerKey, PlainReader,
+    AES_256_CTR_HMAC_SHA256, CHUNK, Decryptor, LayerError, LayerKey, PlainReader, Witness,
 };
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -124,6 +124,35 @@ fn a_digest_of_another_layer_is_refused_though_the_hmac_is_right() {
     let (plain, end) = read_all(PlainReader::new(&*hex(ENCRYPTED), &key));
     assert!(matches!(end, Err(LayerError::DigestMismatch)));
     assert!(plain.is_empty());
+}
+
+#[test]
+fn a_digest_that_may_be_of_another_blob_is_not_compared() {
+    let key = key(HMAC, Some(ZEROS_DIGEST)).with_digest_of_any_blob();
+    assert_eq!((key.digest().as_deref(), key.compared_digest()), (Some(ZEROS_DIGEST), None));
+    let (plain, end) = read_all(PlainReader::new(&*hex(ENCRYPTED), &key));
+    end.unwrap();
+    assert_eq!(plain, PLAIN);
+}
+
+/// With a digest or without one, a guest that writes anything but the plain layer is found out.
+#[test]
+fn a_witness_sees_what_comes_out() {
+    let other_digest = key(HMAC, Some(ZEROS_DIGEST)).with_digest_of_any_blob();
+    for key in [key(HMAC, Some(SHA256)), key(HMAC, None), other_digest] {
+        let told = |plain: &[u8]| {
+            let mut witness = Witness::new(&key);
+            witness.encrypted(&hex(ENCRYPTED)).unwrap();
+            plain.chunks(7).for_each(|piece| witness.plain(piece));
+            witness.finish()
+        };
+        told(PLAIN).unwrap();
+        let mut altered = PLAIN.to_vec();
+        altered[PLAIN.len() / 2] ^= 1;
+        for wrong in [&altered[..], &PLAIN[1..], &PLAIN[..PLAIN.len() - 1], b""] {
+            assert!(told(wrong).is_err(), "{} bytes", wrong.len());
+        }
+    }
 }
 
 #[test]

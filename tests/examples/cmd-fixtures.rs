@@ -8,11 +8,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use base64ct::{Base64, Encoding};
-use keycell_tests::image::Descriptor;
+use keycell_tests::guest::COPIES;
+use keycell_tests::image::{Descriptor, hex};
 use keycell_tests::jwe::{Jwe, Recipient, url};
 use keycell_tests::payload::{Payload, TYPE_URL, any};
 use keycell_tests::sealed::{JWE_KEYS, PUBLIC_OPTIONS, Sealed};
+use keycell_tests::store::manifest;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 fn main() -> Result<()> {
     let dir = std::env::args_os().nth(1).context("usage: cmd-fixtures DIR")?;
@@ -24,14 +27,28 @@ fn main() -> Result<()> {
     fs::write(dir.join("keys/node.pem"), node.private_pem())?;
     fs::write(dir.join("other-keys/other.pem"), other.private_pem())?;
     fs::write(dir.join("node.pub"), node.public_pem())?;
+    guests(&dir.join("guests"))?;
 
     let sealed = Sealed::new(b"the plain layer\n".to_vec());
     fs::write(dir.join("layer"), &sealed.encrypted)?;
     let payloads = Payloads { dir, sealed, node };
     payloads.whole()?;
+    payloads.stores()?;
     payloads.of_descriptors()?;
     payloads.of_options()?;
     payloads.of_wrapped_keys()
+}
+
+/// Guests to install, and some that are none.
+fn guests(dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir)?;
+    let copies = wat::parse_str(COPIES)?;
+    fs::write(dir.join("cut-off.wasm"), &copies[..copies.len() / 2])?;
+    fs::write(dir.join("copies.wasm"), copies)?;
+    let sockets = r#"(component (import "wasi:sockets/tcp@0.2.0" (instance)))"#;
+    fs::write(dir.join("sockets.wasm"), wat::parse_str(sockets)?)?;
+    fs::write(dir.join("library.wasm"), wat::parse_str("(module (func (export \"open\")))")?)?;
+    Ok(())
 }
 
 struct Payloads<'a> {
@@ -55,6 +72,28 @@ impl Payloads<'_> {
         self.write("not-an-object", &any(TYPE_URL, b"[]".to_vec()))?;
         let keys = json!({ "DecryptConfig": { "Parameters": { "privkeys": ["%"] } } });
         self.write("not-base64", &any(TYPE_URL, keys.to_string().into_bytes()))
+    }
+
+    /// Content stores: one with the image, one with an empty configuration and nothing else, and one
+    /// whose manifest names a layer that is not there.
+    fn stores(&self) -> Result<()> {
+        let wrapped = self.sealed.wrapped_for(&self.node).compact();
+        let layer = self.sealed.descriptor(&[wrapped]);
+        let image = manifest(std::slice::from_ref(&layer)).to_string();
+        let gone = Descriptor { digest: format!("sha256:{}", "0".repeat(64)), ..layer };
+        let gone = manifest(&[gone]).to_string();
+        for (store, blobs) in [
+            ("store", &[&self.sealed.encrypted[..], image.as_bytes()][..]),
+            ("store-bare", &[b"{}"]),
+            ("store-gone", &[gone.as_bytes()]),
+        ] {
+            let blobs_of = self.dir.join(store).join("blobs/sha256");
+            fs::create_dir_all(&blobs_of)?;
+            for blob in blobs {
+                fs::write(blobs_of.join(hex(&Sha256::digest(blob))), blob)?;
+            }
+        }
+        Ok(())
     }
 
     /// The descriptor and its annotations.

@@ -101,7 +101,7 @@ fn compile(guests: &[Guest], out: &Path) -> Result<()> {
     thread::scope(|scope| {
         let compile = |guests: &[Guest]| -> Result<()> {
             for (name, guest) in guests {
-                let artefact = keycell_engine::compiler::compile_component(guest, target)
+                let artefact = keycell_engine::compiler::compile_component(guest, Some(target))
                     .map_err(|error| anyhow!("compiling {name}: {error:?}"))?;
                 fs::write(out.join(name).with_extension("cwasm"), artefact)?;
             }

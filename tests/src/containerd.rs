@@ -1,5 +1,6 @@
 //! A containerd of the test's own, in namespaces of its own.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -36,12 +37,17 @@ impl Setup {
     /// The decoder, at `/usr/local/bin/ctd-decoder`.
     pub fn decoder(self) -> Result<Self> {
         let program = fs::read(crate::dist("ctd-decoder")?)?;
-        Ok(self.file_with_mode("/usr/local/bin/ctd-decoder", program, 0o755))
+        Ok(self.program("ctd-decoder", program))
     }
 
     /// A file that only root reads, below `/keys` or `/etc`.
     pub fn file(self, path: &str, content: Vec<u8>) -> Self {
         self.file_with_mode(path, content, 0o600)
+    }
+
+    /// A program, below `/usr/local/bin`.
+    pub fn program(self, name: &str, content: Vec<u8>) -> Self {
+        self.file_with_mode(&format!("/usr/local/bin/{name}"), content, 0o755)
     }
 
     fn file_with_mode(mut self, path: &str, content: Vec<u8>, mode: u32) -> Self {
@@ -81,6 +87,7 @@ impl Node {
 
         let mut command = Command::new(Tool::Unshare.find()?);
         command
+            .env("PATH", path_of_containerd()?)
             .args(["--mount", "--pid", "--fork", "--propagation", "private", "sh"])
             .arg(dir.path().join("node.sh"))
             .arg(dir.path());
@@ -126,18 +133,40 @@ impl Node {
     /// Runs `ctr` inside the node and returns what it prints. `namespace` is containerd's word:
     /// the CRI keeps its images in `k8s.io`.
     pub fn ctr(&self, namespace: &str, args: &[&str]) -> Result<String> {
+        let printed = output(&mut self.ctr_command(namespace, args)?)?;
+        Ok(String::from_utf8_lossy(&printed).trim().to_owned())
+    }
+
+    /// The same, to be started by the caller.
+    pub fn ctr_command(&self, namespace: &str, args: &[&str]) -> Result<Command> {
         let mut command = Command::new(Tool::Nsenter.find()?);
         command.args(["--mount", "--pid", "--target"]).arg(self.process.to_string());
         command.arg(Tool::Ctr.find()?).arg("--address");
         command.arg(self.dir.path().join("containerd.sock"));
-        let printed = output(command.args(["--namespace", namespace]).args(args))?;
-        Ok(String::from_utf8_lossy(&printed).trim().to_owned())
+        command.args(["--namespace", namespace]).args(args);
+        Ok(command)
+    }
+
+    /// How many processes of this name run in the node.
+    pub fn processes(&self, name: &str) -> Result<usize> {
+        let mut count = 0;
+        for entry in fs::read_dir(format!("/proc/{}/root/proc", self.process))? {
+            // It may have ended since.
+            let command = fs::read_to_string(entry?.path().join("comm")).unwrap_or_default();
+            count += usize::from(command.trim() == name);
+        }
+        Ok(count)
     }
 
     /// `ctr run` of an image that the CRI has pulled: prints what the container prints.
     pub fn ctr_run(&self, image: &str) -> Result<String> {
+        self.ctr_run_in("k8s.io", image)
+    }
+
+    /// The same in another of containerd's namespaces. Unpacks the image where it is not.
+    pub fn ctr_run_in(&self, namespace: &str, image: &str) -> Result<String> {
         let cgroup = format!("/{}/ctr", self.cgroup);
-        self.ctr("k8s.io", &["run", "--rm", "--net-host", "--cgroup", &cgroup, image, "ctr-run"])
+        self.ctr(namespace, &["run", "--rm", "--net-host", "--cgroup", &cgroup, image, "ctr-run"])
     }
 
     /// Gives the node one more file: those that have changed since it started, too.
@@ -173,6 +202,27 @@ impl Drop for Node {
             eprintln!("cannot remove the cgroups `{}`: {error:#}", self.cgroup);
         }
     }
+}
+
+/// Whether `containerd` is of version 2, which reads version 3 of its configuration and pulls through
+/// its transfer service.
+///
+/// # Errors
+///
+/// When it does not say which version it is.
+pub fn is_version_2() -> Result<bool> {
+    let printed = Tool::Containerd.run(["--version"])?;
+    let printed = String::from_utf8_lossy(&printed);
+    let version = printed.split_whitespace().nth(2).context("containerd says no version")?;
+    Ok(version.trim_start_matches('v').starts_with("2."))
+}
+
+/// With the directory of the containerd under test before all others: its shims lie beside it.
+fn path_of_containerd() -> Result<OsString> {
+    let containerd = Tool::Containerd.find()?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let own = containerd.parent().map(Path::to_path_buf);
+    Ok(std::env::join_paths(own.into_iter().chain(std::env::split_paths(&path)))?)
 }
 
 /// Removes a cgroup from the unified hierarchy or from each controller's.

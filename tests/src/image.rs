@@ -181,6 +181,16 @@ impl Image {
         Ok(image)
     }
 
+    /// Has skopeo compress every plain layer while it encrypts it, as it does unless it is told
+    /// otherwise, and as podman and buildah do with layers of a local store.
+    pub fn compressed_and_encrypted(&self, dir: &Path, recipient: &Path) -> Result<Self> {
+        let image = Self { dir: dir.to_path_buf() };
+        let recipient = format!("jwe:{}", recipient.display());
+        self.copy(&["--encryption-key", &recipient], &image.reference())?;
+        image.check(&format!("{}+encrypted", LayerKind::Gzip.media_type()))?;
+        Ok(image)
+    }
+
     /// The same image, with other layers in the place of its own: descriptors without digest and
     /// size, which are computed, and blobs.
     pub fn with_layers(&self, dir: &Path, layers: Vec<(Descriptor, Vec<u8>)>) -> Result<Self> {

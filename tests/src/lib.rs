@@ -8,10 +8,14 @@
 //! | [`payload`] | what containerd writes to descriptor 3 |
 //! | [`image`] | OCI image layouts: plain ones from busybox, encrypted ones from skopeo |
 //! | [`layout`] | OCI image layouts for several platforms, made by hand |
+//! | [`forged`] | encrypted images of which nothing but the HMAC is wrong |
+//! | [`archive`] | tar archives and their compressions, made by hand |
 //! | [`sealed`], [`jwe`] | a writer of encrypted layers, with every part open to be spoilt |
 //! | [`node`] | a directory with one key, and what is expected of a decoder with it |
+//! | [`store`] | a content store as containerd lays it out, made by hand
 //! | [`keys`] | private keys from openssl, in every file form |
 //! | [`gpg`] | OpenPGP keys from GnuPG |
+//! | [`guest`] | a guest of a few lines |
 //! | [`containerd`], [`cri`], [`registry`] | a containerd of the test's own, a client and a registry |
 //! | [`memo`] | what cases share, made once |
 //! | [`running`], [`tracing`] | a decoder that is stopped on its way, and what its memory holds |
@@ -20,12 +24,15 @@
 //! The binaries come from `dist/` beside the workspace (made by `make`) or from `KEYCELL_DIST`.
 //! `tests/install-tools.sh` installs the tools. With `CI` set, a missing tool is a failure.
 
+pub mod archive;
 pub mod containerd;
 pub mod cri;
 pub mod decoder;
 mod descriptors;
 pub mod events;
+pub mod forged;
 pub mod gpg;
+pub mod guest;
 pub mod image;
 pub mod jwe;
 pub mod keys;
@@ -37,6 +44,7 @@ pub mod payload;
 pub mod registry;
 pub mod running;
 pub mod sealed;
+pub mod store;
 pub mod suite;
 pub mod tools;
 pub mod tracing;

@@ -35,6 +35,11 @@ for entry in /*; do
 done
 mount -t tmpfs -o mode=0755 keycell-node "$root/usr/local/bin"
 mount -t proc proc "$root/proc"
+# containerd's root, where it usually lies: the decoder has to find it there by itself.
+mkdir -p "$dir/root"
+mount -t tmpfs -o mode=0755 keycell-node "$root/var/lib"
+mkdir "$root/var/lib/containerd"
+mount --bind "$dir/root" "$root/var/lib/containerd"
 # Writable also where the machine keeps temporary files elsewhere than in /tmp.
 mount --bind "$dir" "$root$dir"
 rm -rf "$root/etc/containerd" "$root/etc/cni"
@@ -49,6 +54,6 @@ pivot_root . mnt
 cd /
 umount -l /mnt
 
-containerd --config "$dir/config.toml" --root "$dir/root" --state "$dir/state" \
+containerd --config "$dir/config.toml" --root /var/lib/containerd --state "$dir/state" \
     --address "$dir/containerd.sock" &
 cat >/dev/null

@@ -7,10 +7,11 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::thread::sleep;
+use std::sync::{Arc, Mutex};
+use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use base64ct::{Base64, Encoding};
 use serde_json::json;
 use tempfile::TempDir;
@@ -30,10 +31,11 @@ pub struct Running {
     /// Its process.
     pub child: Child,
     stdin: Option<ChildStdin>,
-    stdout: ChildStdout,
+    /// What has come out so far.
+    came: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
     sealed: Sealed,
     fed: usize,
-    came: Vec<u8>,
     dir: TempDir,
 }
 
@@ -82,8 +84,12 @@ impl Running {
             .spawn()?;
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().context("no stdout")?;
-        let sealed = sealed.clone();
-        let mut running = Self { child, stdin, stdout, sealed, fed: 0, came: Vec::new(), dir };
+        let came = Arc::new(Mutex::new(Vec::new()));
+        let reader = Some(std::thread::spawn({
+            let came = came.clone();
+            move || collect(stdout, &came)
+        }));
+        let mut running = Self { child, stdin, came, reader, sealed: sealed.clone(), fed: 0, dir };
         let asked = running.dir.path().join("asked");
         running.wait_until("the provider was not asked", || asked.exists())?;
         Ok(running)
@@ -113,27 +119,46 @@ impl Running {
         let stdin = self.stdin.as_mut().context("stdin is open")?;
         stdin.write_all(&self.sealed.encrypted[..half])?;
         self.fed = half;
-        let mut first = vec![0; 1];
-        if let Err(error) = self.stdout.read_exact(&mut first) {
-            bail!("nothing came out: {error}; {}", self.said());
-        }
-        self.came = first;
+        let came = self.came.clone();
+        self.wait_until("nothing came out", || came.lock().is_ok_and(|came| !came.is_empty()))?;
         // What can come out has, and the decoder waits for more.
         let pid = self.pid();
         self.wait_until("it does not wait for its input", || is_reading(pid))
     }
 
-    /// Gives it the rest of the layer, on a thread, and reads what comes out to its end.
+    /// Gives it the rest of the layer, and waits until no more comes out.
+    ///
+    /// # Errors
+    /// When it is not the layer, or the decoder fails all the same.
+    pub fn finish(&mut self) -> Result<()> {
+        self.feed()?;
+        self.came_out()?;
+        let ended = self.child.wait()?;
+        ensure!(ended.success(), "{ended}: {}", self.said());
+        Ok(())
+    }
+
+    /// Begins to give it the rest of the layer.
+    ///
+    /// # Errors
+    /// When it has it already.
+    pub fn feed(&mut self) -> Result<()> {
+        let mut stdin = self.stdin.take().context("stdin is open")?;
+        let rest = self.sealed.encrypted[self.fed..].to_vec();
+        // One that ends early breaks the pipe; what came out tells the story.
+        std::thread::spawn(move || stdin.write_all(&rest).is_ok());
+        Ok(())
+    }
+
+    /// Waits until no more comes out.
     ///
     /// # Errors
     /// When it is not the layer.
-    pub fn finish(&mut self) -> Result<()> {
-        let mut stdin = self.stdin.take().context("stdin is open")?;
-        let rest = self.sealed.encrypted[self.fed..].to_vec();
-        let feeder = std::thread::spawn(move || stdin.write_all(&rest));
-        self.stdout.read_to_end(&mut self.came)?;
-        feeder.join().map_err(|_| anyhow::anyhow!("the feeder panicked"))??;
-        ensure!(self.came == self.sealed.plain, "something else came out: {}", self.said());
+    pub fn came_out(&mut self) -> Result<()> {
+        let reader = self.reader.take().context("it has not ended before")?;
+        reader.join().map_err(|_| anyhow!("the reader panicked"))?;
+        let whole = self.came.lock().is_ok_and(|came| *came == self.sealed.plain);
+        ensure!(whole, "something else came out: {}", self.said());
         Ok(())
     }
 
@@ -169,7 +194,8 @@ impl Running {
         self.dir.path().to_owned()
     }
 
-    fn said(&mut self) -> String {
+    /// What it says on standard error, after which it is ended.
+    pub fn said(&mut self) -> String {
         let mut said = String::new();
         let _ = self.child.kill();
         if let Some(stderr) = &mut self.child.stderr {
@@ -196,6 +222,16 @@ impl Drop for Running {
         let _ = fs::write(self.dir.path().join("go"), "");
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Reads to the end: a decoder must not wait for a reader.
+fn collect(mut stdout: ChildStdout, came: &Mutex<Vec<u8>>) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(length @ 1..) = stdout.read(&mut buffer) {
+        if let Ok(mut came) = came.lock() {
+            came.extend_from_slice(&buffer[..length]);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use aes::Aes256;
 use aes::cipher::{KeyIvInit, StreamCipher};
+use anyhow::{Context, Result, anyhow};
 use base64ct::{Base64, Encoding};
 use ctr::Ctr128BE;
 use hmac::{Hmac, KeyInit, Mac};
@@ -68,6 +69,22 @@ impl Sealed {
         Self::new(plain)
     }
 
+    /// Another plaintext under the same key. Where both are equally long, knowing the plaintext is
+    /// enough to make it.
+    ///
+    /// # Errors
+    ///
+    /// Private options that have been spoilt.
+    pub fn encrypted_as(&self, plain: &[u8]) -> Result<Vec<u8>> {
+        let bytes = |value: &Value| {
+            let text = value.as_str().context("no string")?;
+            Base64::decode_vec(text).map_err(|error| anyhow!("{error}"))
+        };
+        let key = bytes(&self.private["symkey"])?;
+        let nonce = bytes(&self.private["cipheroptions"]["nonce"])?;
+        Ok(decrypted(&key, &nonce, plain))
+    }
+
     /// The private options, wrapped for one recipient as a flattened JWE.
     pub fn wrapped_for(&self, recipient: &Recipient) -> Jwe {
         Jwe::seal(recipient, self.private.to_string().as_bytes(), json!({}))
@@ -108,6 +125,14 @@ impl Sealed {
     pub fn payload_with<I: AsRef<[u8]>>(&self, scheme: &str, items: &[I]) -> Payload {
         Payload::new(&self.descriptor_with(scheme, items))
     }
+}
+
+/// The layer cipher alone, which is the same in both directions.
+fn decrypted(key: &[u8], nonce: &[u8], text: &[u8]) -> Vec<u8> {
+    let mut text = text.to_vec();
+    let cipher = Ctr128BE::<Aes256>::new_from_slices(key, nonce);
+    cipher.expect("32 bytes of key, 16 of nonce").apply_keystream(&mut text);
+    text
 }
 
 /// HMAC-SHA256.

@@ -25,6 +25,8 @@ pub enum Tool {
     Jwcrypto,
     /// Runs a key provider of the tests.
     Python,
+    /// Signs guests.
+    Minisign,
     /// Keeps keys in a token.
     SoftHsm,
     /// Calls the decoder.
@@ -84,6 +86,7 @@ impl Tool {
             Self::Busybox => "busybox",
             Self::Gpg => "gpg",
             Self::Jwcrypto | Self::Python => "python3",
+            Self::Minisign => "minisign",
             Self::SoftHsm => "softhsm2-util",
             Self::Containerd => "containerd",
             Self::Ctr => "ctr",
@@ -129,12 +132,22 @@ impl Tool {
     fn search(self) -> Option<PathBuf> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         // Debian keeps runc where an ordinary user's PATH does not look.
-        std::env::split_paths(&path)
+        self.under_test()
+            .into_iter()
+            .chain(std::env::split_paths(&path))
             .chain(["/usr/bin", "/usr/sbin", "/sbin"].map(PathBuf::from))
             .chain(["/lib/systemd".into(), crate::workspace().join("target/tools/bin")])
             .chain([crate::workspace().join("target/tools/python")])
             .map(|dir| dir.join(self.name()))
             .find(|file| file.is_file() && self.is_complete(file))
+    }
+
+    /// Another containerd than the one that is installed: `CONTAINERD` names the program, and `ctr`
+    /// lies beside it.
+    fn under_test(self) -> Option<PathBuf> {
+        let named =
+            std::env::var_os("CONTAINERD").filter(|_| matches!(self, Self::Containerd | Self::Ctr));
+        Some(Path::new(&named?).parent()?.to_path_buf())
     }
 
     /// Whether the program has what the tests need of it. There may be several Pythons.

@@ -1,7 +1,7 @@
 //! The memory of another process, and its very last moment.
 #![allow(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -48,7 +48,7 @@ impl Secrets {
         }
     }
 
-    /// The names of those that are somewhere in the memory of a process.
+    /// The names of those that are somewhere in the memory of a process, and of the mappings.
     ///
     /// # Errors
     /// When it cannot be read, or hardly any of it.
@@ -60,8 +60,8 @@ impl Secrets {
             starts.entry(start).or_default().push(index);
             begins[usize::from(bytes[0]) << 8 | usize::from(bytes[1])] = true;
         }
-        let mut found = vec![0; self.patterns.len()];
-        let mut look = |memory: &[u8], limit: usize| {
+        let mut found = vec![BTreeSet::new(); self.patterns.len()];
+        let mut look = |memory: &[u8], limit: usize, mapping: &str| {
             for at in 0..limit.min(memory.len().saturating_sub(SHORTEST - 1)) {
                 if !begins[usize::from(memory[at]) << 8 | usize::from(memory[at + 1])] {
                     continue;
@@ -70,15 +70,15 @@ impl Secrets {
                     memory[at..at + SHORTEST].try_into().unwrap_or_default();
                 for &index in starts.get(&start).into_iter().flatten() {
                     if memory[at..].starts_with(&self.patterns[index].1) {
-                        found[index] += 1;
+                        found[index].insert(mapping.to_owned());
                     }
                 }
             }
         };
         let read = read_all(pid, &mut look)?;
         ensure!(read > 1 << 20, "only {read} bytes of its memory could be read");
-        let counted = self.patterns.iter().zip(found).filter(|(_, count)| *count > 0);
-        Ok(counted.map(|((name, _), count)| format!("{name} ({count})")).collect())
+        let seen = self.patterns.iter().zip(found).filter(|(_, places)| !places.is_empty());
+        Ok(seen.map(|((name, _), places)| format!("{name} in {places:?}")).collect())
     }
 }
 
@@ -87,7 +87,7 @@ const PIECE: usize = 1 << 20;
 
 /// Hands over all memory in pieces that overlap, with the number of bytes in each at which a
 /// pattern may start, and returns how much there was.
-fn read_all(pid: u32, look: &mut impl FnMut(&[u8], usize)) -> Result<usize> {
+fn read_all(pid: u32, look: &mut impl FnMut(&[u8], usize, &str)) -> Result<usize> {
     let memory = File::open(format!("/proc/{pid}/mem"))?;
     let mut buffer = vec![0; PIECE + LONGEST];
     let mut total = 0;
@@ -102,7 +102,7 @@ fn read_all(pid: u32, look: &mut impl FnMut(&[u8], usize)) -> Result<usize> {
         for offset in (0..length).step_by(PIECE) {
             let wanted = (length - offset).min(PIECE + LONGEST);
             match memory.read_exact_at(&mut buffer[..wanted], start + offset as u64) {
-                Ok(()) => look(&buffer[..wanted], PIECE),
+                Ok(()) => look(&buffer[..wanted], PIECE, line),
                 Err(_) if line.ends_with(']') => continue, // `[vsyscall]` and its like
                 Err(error) => bail!("{line}: {error}"),
             }

@@ -51,6 +51,10 @@ fn main() -> ExitCode {
     case("of-the-first-recipient", |fixture| one_of_two_recipients(fixture, KeyKind::Rsa(2048)));
     case("of-the-second-recipient", |fixture| one_of_two_recipients(fixture, KeyKind::P256));
     case("of-nobody", of_nobody);
+    suite.case("compressed-while-encrypted", &Tool::IMAGES, {
+        let fixture = fixture.clone();
+        move || compressed_while_encrypted(&fixture)
+    });
 
     let outcome = suite.run();
     if let Some(fixture) = Arc::into_inner(fixture) {
@@ -187,6 +191,33 @@ fn of_nobody(fixture: &Fixture) -> Result<()> {
         ensure!(outcome.stdout.is_empty(), "{} bytes came out", outcome.stdout.len());
     }
     Ok(())
+}
+
+/// The digest that skopeo seals is then that of the layer from before it was compressed. Go
+/// ctd-decoder decrypts such layers, so Keycell has to.
+fn compressed_while_encrypted(fixture: &Fixture) -> Result<()> {
+    let plain = fixture.plain(LayerKind::Tar)?;
+    let (dir, keys) = (TempDir::new()?, TempDir::new()?);
+    let key = fixture.key("p-256", KeyKind::P256)?;
+    key.install(KeyForm::Pkcs8Pem, keys.path())?;
+    let image = plain.compressed_and_encrypted(&dir.path().join("image"), key.public())?;
+    for (encrypted, tar) in image.layers()?.iter().zip(plain.layers()?) {
+        for side in ["host", "guest"] {
+            let decoder = Decoder::new()?.keys(keys.path()).arg("--cipher").arg(side);
+            let decoder = decoder.media_type(&encrypted.media_type).layer(image.blob(encrypted)?);
+            let gzip = decoder.payload(Payload::new(encrypted).bytes()).run()?.plaintext()?;
+            ensure!(gunzipped(&gzip)? == plain.blob(&tar)?, "{side}: another layer came out");
+        }
+    }
+    Ok(())
+}
+
+/// RFC 1952 as skopeo writes it: a header without optional fields, one member.
+fn gunzipped(gzip: &[u8]) -> Result<Vec<u8>> {
+    ensure!(gzip.len() > 18 && gzip.starts_with(&[0x1f, 0x8b, 8, 0]), "not such a file");
+    let deflated = &gzip[10..gzip.len() - 8];
+    miniz_oxide::inflate::decompress_to_vec(deflated)
+        .map_err(|error| anyhow::anyhow!("cannot inflate: {error}"))
 }
 
 /// Keys and images that cases share: each is made once, by the first case that asks for it.

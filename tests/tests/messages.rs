@@ -38,7 +38,7 @@ fn messages_keep_their_form() {
         let text = fs::read_to_string(&path).expect("a text file");
         let lines: Vec<_> = text.lines().collect();
         for (index, line) in lines.iter().enumerate() {
-            let Some((prefix, said)) = ["ctd-decoder: error: ", "hint: "]
+            let Some((prefix, said)) = ["ctd-decoder: error: ", "keycell: error: ", "hint: "]
                 .into_iter()
                 .find_map(|prefix| Some((prefix, line.strip_prefix(prefix)?)))
             else {

@@ -134,7 +134,7 @@ pub const UNWRAPPING: &[Call] = &[
     ),
     call(libc::SYS_capset, "what the second phase takes away"),
     only(libc::SYS_prlimit64, Only::Equal(0, &[0]), "what the second phase takes away"),
-    call(libc::SYS_mlockall, "no swap for the layer key"),
+    call(libc::SYS_munlockall, "a stack that is locked cannot grow without the right to lock"),
     call(libc::SYS_landlock_create_ruleset, "what the second phase takes away"),
     call(libc::SYS_landlock_restrict_self, "what the second phase takes away"),
     call(libc::SYS_seccomp, "what the second phase takes away"),

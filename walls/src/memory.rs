@@ -70,12 +70,20 @@ pub fn no_swap() -> Result<String, String> {
     Ok("all pages stay in memory".to_owned())
 }
 
-/// Pages that are in use stay locked, those that come later are not: for a process that is about
-/// to lose the right to lock them. Does nothing where the limit alone is enough.
-pub fn no_swap_of_what_there_is() {
-    if rustix::process::getrlimit(Resource::Memlock).current.is_some() {
-        let _ = rustix::mm::mlockall(MlockAllFlags::CURRENT | MlockAllFlags::ONFAULT);
-    }
+/// Whether [`no_swap`] outlives `CAP_IPC_LOCK`: there is no limit.
+pub fn no_swap_without_capability() -> bool {
+    rustix::process::getrlimit(Resource::Memlock).current.is_none()
+}
+
+/// Takes [`no_swap`] back, for a process that is about to lose the right to lock more than its
+/// limit: its stack could not grow any more, and the next deep call would be its last.
+///
+/// # Errors
+/// Always, with the reason, as the state of the wall.
+pub fn swap_again() -> Result<String, String> {
+    rustix::mm::munlockall().map_err(plain)?;
+    Err("locked until keys were unwrapped: set `LimitMEMLOCK=infinity` for containerd's service"
+        .to_owned())
 }
 
 /// Sets both limits, or leaves them where they are lower.

@@ -12,6 +12,17 @@ use std::alloc::{GlobalAlloc, Layout, System};
 /// `#[global_allocator]`.
 pub struct Wiping;
 
+/// How deep the stack is wiped, in bytes: twice of what a run was seen to use.
+const STACK: usize = 128 * 1024;
+
+/// Overwrites what functions that have returned left on this stack: values that were moved leave
+/// copies behind. To be called from below all of them.
+#[inline(never)]
+pub fn wipe_stack() {
+    let mut unused = [0_u8; STACK];
+    std::hint::black_box(&mut unused);
+}
+
 // SAFETY: all memory comes from `System` and goes back to it with the same layout. `realloc` is the
 // trait's own: new memory, a copy, and the old memory freed, so that a buffer that grows leaves
 // nothing behind.

@@ -54,7 +54,7 @@ pub fn install(it: &Installation) -> Result<Vec<String>> {
     if found.files.is_empty() {
         return create(it);
     }
-    let text = snippet(it.version, found.version, &it.keys, &it.decoder);
+    let text = snippet(found.version, &it.keys, &it.decoder);
     let mut done = Vec::new();
     let known = drop_ins(&found);
     if known.is_none() && is_generated(&it.config) {
@@ -132,7 +132,7 @@ fn create(it: &Installation) -> Result<Vec<String>> {
     );
     let directory = beside(&it.config, "conf.d");
     let syntax = it.version.config_version();
-    let text = OURS.to_owned() + &snippet(it.version, syntax, &it.keys, &it.decoder);
+    let text = OURS.to_owned() + &snippet(syntax, &it.keys, &it.decoder);
     let glob = quoted(&directory.join("*.toml"));
     let first = format!("{BEGUN}version = {syntax}\nimports = [{glob}] {MARK}\n");
     let done = vec![place(&directory.join(DROP_IN), &text)?, place(&it.config, &first)?];

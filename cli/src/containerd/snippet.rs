@@ -3,26 +3,23 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::{Version, WITH_PAYLOAD};
+use super::WITH_PAYLOAD;
 
 /// The file of key providers that containerd's own defaults name.
 const PROVIDERS: &str = "/etc/containerd/ocicrypt/ocicrypt_keyprovider.conf";
 
-/// The part of a configuration of version `syntax` that a `containerd` needs to run `decoder` with
+/// The part of a configuration of version `syntax` that containerd needs to run `decoder` with
 /// `keys`. It can stand in the first file, or in one that is imported.
 ///
-/// For containerd 1.x it has no section of a plugin: in an imported file that would replace the
-/// whole section of the CRI plugin, and `key_model` is `node` without it. zstd layers go through the
+/// It has no section of a plugin: in a file that containerd 1.x imports that would replace the
+/// whole section of the CRI plugin, and `key_model` is `node` without it. containerd 2.x hands over
+/// no payload, and the decoder does without. zstd layers go through the
 /// gzip processor, because containerd hands a payload to these two processors alone; it recognises
 /// by itself how the layer is compressed that comes out.
-pub fn snippet(containerd: Version, syntax: u32, keys: &Path, decoder: &Path) -> String {
+pub fn snippet(syntax: u32, keys: &Path, decoder: &Path) -> String {
     let mut text = String::new();
     if syntax > 1 {
         let _ = writeln!(text, "version = {syntax}\n");
-    }
-    if containerd.has_transfer_service() {
-        text += "# The transfer service, which pulls otherwise, hands over no payload.\n\
-                 [plugins.\"io.containerd.cri.v1.images\"]\n  use_local_image_pull = true\n\n";
     }
     for (id, accepts, returns) in [
         (WITH_PAYLOAD[0], &["tar+gzip", "tar+zstd"][..], "tar+gzip"),
@@ -64,7 +61,7 @@ mod tests {
     use anyhow::Result;
 
     use super::*;
-    use crate::containerd::Config;
+    use crate::containerd::{Config, Version};
 
     #[test]
     fn what_is_written_is_what_is_read() -> Result<()> {
@@ -77,10 +74,9 @@ mod tests {
             (Version(2, 3, 0), 3),
         ] {
             let (keys, decoder) = (Path::new("/k \"e\\y"), Path::new("/usr/bin/ctd-decoder"));
-            fs::write(&file, snippet(version, syntax, keys, decoder))?;
+            fs::write(&file, snippet(syntax, keys, decoder))?;
             let config = Config::read(&file, Some(version))?;
             assert_eq!(config.version, syntax);
-            assert_eq!(config.local_image_pull, version.has_transfer_service());
             for kind in ["tar", "tar+gzip", "tar+zstd"] {
                 let media_type = format!("application/vnd.oci.image.layer.v1.{kind}+encrypted");
                 let accepting = config.accepting(&media_type);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use keycell_host::args::{self, Job, Request};
+use keycell_host::args::{self, ContentStore, Job, Request};
 
 use crate::containerd::Processor;
 
@@ -16,9 +16,6 @@ use super::report::{Report, Severity};
 
 /// Where systemd's services find programs. containerd's `PATH` is its own.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// Whether the decoder of this release looks into the content store.
-const FINDS_PAYLOAD: bool = false;
 
 /// How long a program may take to tell its version.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -79,8 +76,7 @@ impl Decoder {
 
     /// Whether it finds the payload by itself where containerd hands over none.
     pub fn finds_payload(&self) -> bool {
-        // Keycell looks into the content store; nobody else does.
-        self.is_keycell && FINDS_PAYLOAD
+        self.is_keycell && !matches!(self.job.content_store, ContentStore::Off)
     }
 
     /// Whether a processor names the same program with the same arguments and variables.

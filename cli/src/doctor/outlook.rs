@@ -89,7 +89,7 @@ impl Pull {
                 "set `key_model = \"node\"` in the section `image_decryption` of the CRI plugin"
             }
             Self::Transfer => {
-                "set `use_local_image_pull = true` in `[plugins.\"io.containerd.cri.v1.images\"]`, as `keycell config containerd` does"
+                "set `use_local_image_pull = true` in `[plugins.\"io.containerd.cri.v1.images\"]`, or do without `--content-store off`: the decoder then finds it in the content store"
             }
             Self::NoHook(_) => "update containerd: 2.1.7, 2.2.2 and 2.3 have it again",
         }

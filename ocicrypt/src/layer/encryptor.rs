@@ -76,6 +76,7 @@ impl Encryptor {
             nonce: self.nonce,
             hmac: self.mac.finalize().into_bytes().into(),
             digest: Some(Digest { kind: DigestKind::Sha256, value: self.hash.finalize().to_vec() }),
+            is_digest_compared: true,
             length: Some(self.length),
         }
     }

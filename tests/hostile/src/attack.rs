@@ -43,6 +43,7 @@ pub struct Attack {
     pipe: bool,
     provider: bool,
     token: bool,
+    store: Option<PathBuf>,
 }
 
 impl Attack {
@@ -61,7 +62,14 @@ impl Attack {
             pipe: false,
             provider: false,
             token: false,
+            store: None,
         }
+    }
+
+    /// With a guest that is installed in `store`, where the fixture is not one of this package.
+    pub fn installed_in(mut self, store: &Path) -> Self {
+        self.store = Some(store.to_owned());
+        self.garbled()
     }
 
     /// Measures memory, with the program `hostile-meter`.
@@ -198,8 +206,13 @@ impl Attack {
     /// A hang, and a keys directory that is not what it was.
     pub fn run(&self, length: usize) -> Result<Seen> {
         let layer = self.tag.map_or_else(|| Layer::of(length), |tag| Layer::tagged(length, tag));
-        let artefact = FIXTURES.iter().find(|(name, _)| *name == self.fixture);
-        let (_, artefact) = artefact.with_context(|| format!("no fixture `{}`", self.fixture))?;
+        let artefact = match self.store {
+            Some(_) => guest::EMBEDDED,
+            None => {
+                let found = FIXTURES.iter().find(|(name, _)| *name == self.fixture);
+                found.with_context(|| format!("no fixture `{}`", self.fixture))?.1
+            }
+        };
         let keys = Keys::new()?;
         if self.pipe {
             keys.add_pipe()?;
@@ -209,7 +222,7 @@ impl Attack {
         }
         let before = keys.state()?;
         let mut decoder = Decoder::at(&self.decoder)
-            .env(guest::GUEST, *artefact)
+            .env(guest::GUEST, artefact)
             .env(guest::SECONDS, self.seconds.to_string())
             .media_type("application/vnd.oci.image.layer.v1.tar+encrypted")
             .keys(&keys.path())
@@ -228,6 +241,9 @@ impl Attack {
             let providers = r#"{"key-providers":{"plain":{"cmd":{"path":"/bin/false"}}}}"#;
             fs::write(&config, providers)?;
             decoder = decoder.env("OCICRYPT_KEYPROVIDER_CONFIG", config);
+        }
+        if let Some(store) = &self.store {
+            decoder = decoder.arg("--guest-store").arg(store).arg("--guest").arg(&self.fixture);
         }
         if self.inside {
             decoder = decoder.arg("--cipher").arg("guest");

@@ -27,10 +27,8 @@ pub fn main() -> ExitCode {
         eprintln!("no guest: `{GUEST}` is the path of an artefact");
         return ExitCode::from(2);
     };
-    if path == EMBEDDED {
-        return keycell_host::main(&artefact::embedded());
-    }
-    let artefact = match load(&path) {
+    let artefact = if path == EMBEDDED { Ok(artefact::embedded()) } else { load(&path) };
+    let artefact = match artefact {
         Ok(artefact) => artefact,
         Err(error) => {
             eprintln!("no guest: {error}");

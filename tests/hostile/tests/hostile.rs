@@ -277,6 +277,14 @@ fn unwrap_returns_malformed_keys() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn unwrap_returns_many_keys() -> Result<()> {
+    for (note, words) in [("none", "returned 0 layer keys"), ("two", "2 layer keys"), ("", "17")] {
+        attack("unwrap_returns_many_keys").note(note).is_refused(&[words])?;
+    }
+    Ok(())
+}
+
 refused! {
     unwrap_answers_out_of_bounds: ["`unwrap`"];
     unwrap_fails_with_control_characters: ["bad "];
@@ -353,7 +361,18 @@ fn decrypt_reads_bytewise() -> Result<()> {
     attack.is_refused_with(LARGE, &["read the layer without writing it"])
 }
 
-// `--cipher guest`: every byte inside, so that the host knows no more than how many they are.
+// `--cipher guest`: every byte inside, and the host verifies beside it.
+
+#[test]
+fn inside_ignores_the_hmac() -> Result<()> {
+    attack("inside_ignores_the_hmac").inside().is_refused(&["the layer does not match its HMAC"])
+}
+
+#[test]
+fn inside_ignores_the_digest() -> Result<()> {
+    let attack = attack("inside_ignores_the_digest").inside();
+    attack.is_refused(&["does not match the digest that was sealed"])
+}
 
 #[test]
 fn inside_stops_half() -> Result<()> {

@@ -44,10 +44,12 @@ const SETTINGS: &str = "version = 2\n\n[plugins.\"io.containerd.grpc.v1.cri\"]\n
 
 const DECODER: &str = "/usr/local/bin/ctd-decoder";
 
-/// Each snippet of the README is what the command prints.
+/// The snippet of the README is what the command prints, and for 2.x the same with another version.
 fn readme() -> Result<()> {
     let readme = fs::read_to_string(keycell_tests::workspace().join("README.md"))?;
-    for version in ["1.7", "2.3"] {
+    ensure!(readme.contains("The same two processors with `version = 3`, and nothing else"));
+    let other = readme.replace("```toml\nversion = 2\n", "```toml\nversion = 3\n");
+    for (version, readme) in [("1.7", readme), ("2.3", other)] {
         let text = exits(
             &mut keycell(&["config", "containerd", "--version", version, "--decoder", DECODER])?,
             0,

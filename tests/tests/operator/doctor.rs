@@ -16,6 +16,9 @@ use sha2::{Digest, Sha256};
 
 use crate::{exits, keycell, says};
 
+/// The first flag of the decoder in a configuration.
+const FLAG: &str = "\"--decryption-keys-path\"";
+
 pub(crate) fn cases(suite: &mut Suite) {
     let mut case = |name: &str, tools: &[Tool], run: fn() -> Result<()>| {
         suite.case(format!("doctor/{name}"), tools, run);
@@ -62,11 +65,12 @@ pub(crate) fn cases(suite: &mut Suite) {
             &["returns `text/plain`, which containerd cannot unpack"],
         )
     });
-    case("key-model", &[], || {
+    case("key-model", &[], key_model);
+    case("a-guest-that-is-not-there", &[], || {
         fails(
-            "version = 2\n",
-            "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".image_decryption]\nkey_model = \"\"\n",
-            &["`key_model` is ``", "hint: set `key_model = \"node\"`"],
+            "\"--decryption-keys-path\"",
+            "\"--guest\", \"absent\", \"--decryption-keys-path\"",
+            &["there is no guest `absent`", "hint: "],
         )
     });
     case("keys", &[], keys);
@@ -160,8 +164,29 @@ fn all_is_well() -> Result<()> {
             &zstd,
         ],
     )?;
-    ensure!(!text.contains("warning") && !text.contains("hint: "), "{text}");
+    says(&text, &["the guest that the decoder was built with", "this kernel gives: no new priv"])?;
+    // Not every kernel has every wall.
+    let lines = text.lines().filter(|line| !line.contains("no wall `"));
+    let lines: Vec<_> = lines.filter(|line| !line.contains("`--require-sandbox`")).collect();
+    ensure!(!lines.concat().contains("warning") && !lines.concat().contains("hint: "), "{text}");
     Ok(())
+}
+
+/// Without a payload, and not to find one by itself.
+fn key_model() -> Result<()> {
+    let made = Made::new()?;
+    let section = "[plugins.\"io.containerd.grpc.v1.cri\".image_decryption]\nkey_model = \"\"\n";
+    made.change("version = 2\n", &format!("version = 2\n{section}"))?;
+    says(
+        &exits(&mut made.doctor()?, 0)?,
+        &[
+            "`key_model` is ``",
+            "gzip layer, pulled for Kubernetes: the decoder finds what is needed",
+        ],
+    )?;
+    made.change(FLAG, &format!("\"--content-store\", \"off\", {FLAG}"))?;
+    let text = exits(&mut made.doctor()?, 1)?;
+    says(&text, &["the decoder gets no payload", "hint: set `key_model = \"node\"`"])
 }
 
 /// Without a configuration, `ctd-decoder` in PATH and no zstd.
@@ -186,6 +211,7 @@ fn json_of_it() -> Result<()> {
 /// The processors are the same in all; where the CRI is configured is not.
 fn three_syntaxes() -> Result<()> {
     let made = Made::new()?;
+    made.change(FLAG, &format!("\"--content-store\", \"off\", {FLAG}"))?;
     let model =
         |section: &str| format!("[plugins.{section}.image_decryption]\nkey_model = \"none\"\n");
     for (version, section, program) in [

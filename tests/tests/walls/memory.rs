@@ -44,12 +44,14 @@ pub(crate) fn cases(suite: &mut Suite) {
         let seen = while_it_flows.iter().any(|found| found.starts_with("layer key"));
         ensure!(seen, "not even while the layer flows is there a layer key");
         let last = LastMoment::of(running.pid())?;
-        running.finish()?;
+        running.feed()?;
         last.wait()?;
         let at_the_end = opened.layer_key.found_in(running.pid())?;
         last.let_go()?;
+        running.came_out()?;
+        let ended = running.child.wait()?;
+        ensure!(ended.success(), "{ended}: {}", running.said());
         ensure!(at_the_end.is_empty(), "at the end there is: {at_the_end:?}");
-        ensure!(running.child.wait()?.success(), "it fails at the end");
         Ok(())
     });
 }

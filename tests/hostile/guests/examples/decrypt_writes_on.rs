@@ -1,4 +1,4 @@
-//! Writes a byte of its own among the plain ones, and after that goes on with what follows.
+//! Writes a byte of its own behind the first plain ones, and after that goes on with what follows.
 
 use keycell_hostile_guests::{
     Failure, Fixture, InputStream, LayerKey, OutputStream, fixture, open,
@@ -9,17 +9,15 @@ struct WritesOn;
 impl Fixture for WritesOn {
     fn decrypt(key: LayerKey, source: InputStream, sink: OutputStream) -> Result<(), Failure> {
         let plain = open(&key, source)?;
-        let mut is_first = true;
-        while let Ok(bytes) = plain.blocking_read(4096) {
-            let (first, rest) = bytes.split_at(16.min(bytes.len()));
-            if std::mem::take(&mut is_first) {
-                let _ = sink.write(&[first, b"!"].concat());
-            } else {
-                let _ = sink.write(first);
-            }
-            let _ = sink.write(rest);
+        let mut first = plain.blocking_read(64).unwrap_or_default();
+        let mut next = plain.blocking_read(64).unwrap_or_default();
+        first.push(!next.first().copied().unwrap_or_default());
+        let _ = sink.write(&first);
+        loop {
+            let _ = sink.write(&next);
+            let Ok(more) = plain.blocking_read(4096) else { return Ok(()) };
+            next = more;
         }
-        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use keycell_hostile_guests::{
     Failure, Fixture, InputStream, LayerKey, OutputStream, Report, Request, cipher, copy,
-    eat_memory, failure, fixture, found, key_in, note, of_contract, open, spin,
+    eat_memory, failure, fixture, found, key_in, note, of_contract, open, payload, spin,
 };
 use wasip2::clocks::monotonic_clock;
 use wasip2::filesystem::preopens::get_directories;
@@ -87,7 +87,7 @@ fn unwrap(request: &Request) {
         report.attempt("change the times of a key", times);
     }
     surroundings(&mut report);
-    report.attempt("write the payload to stdout", to_stdout(&request.payload));
+    report.attempt("write the payload to stdout", to_stdout(payload(&request)));
     let source = of_contract(wasip2::cli::stdin::get_stdin());
     report.attempt("open the cipher", cipher::open(&key_in(request), source));
     tell("unwrap", &report);

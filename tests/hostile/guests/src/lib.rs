@@ -12,7 +12,9 @@ pub use bindings::exports::keycell::decoder::{decrypting, unwrapping};
 pub use bindings::keycell::decoder::cipher::{self, Refusal};
 pub use bindings::keycell::decoder::providers;
 pub use bindings::keycell::decoder::tokens::{self, OaepHash, TokenKey};
-pub use bindings::keycell::decoder::types::{Failure, LayerKey, Opened, Request, Unwrapped};
+pub use bindings::keycell::decoder::types::{
+    Failure, LayerKey, Opened, Origin, Request, Unwrapped,
+};
 pub use bindings::wasi::io::streams::{InputStream, OutputStream, StreamError};
 
 /// The two steps. What a fixture does not attack does what it should.
@@ -20,6 +22,11 @@ pub trait Fixture {
     /// The first step.
     fn unwrap(request: Request) -> Result<LayerKey, Failure> {
         Ok(key_in(&request))
+    }
+
+    /// How often it returns the key.
+    fn copies(_: &Request) -> usize {
+        1
     }
 
     /// What it says about the first step.
@@ -35,8 +42,10 @@ pub trait Fixture {
 }
 
 impl<T: Fixture> unwrapping::Guest for T {
-    fn unwrap(request: Request) -> Result<Unwrapped, Failure> {
-        Ok(Unwrapped { key: T::unwrap(request)?, opened: T::opened() })
+    fn unwrap(request: Request) -> Result<Vec<Unwrapped>, Failure> {
+        let copies = T::copies(&request);
+        let key = T::unwrap(request)?;
+        Ok((0..copies).map(|_| Unwrapped { key: key.clone(), opened: T::opened() }).collect())
     }
 }
 
@@ -60,19 +69,28 @@ macro_rules! fixture {
 /// # Panics
 /// On a shorter payload.
 pub fn key_in(request: &Request) -> LayerKey {
+    let payload = payload(request);
     LayerKey {
         cipher: "AES_256_CTR_HMAC_SHA256".to_owned(),
-        key: request.payload[..32].to_vec(),
-        nonce: request.payload[32..48].to_vec(),
-        hmac: request.payload[48..80].to_vec(),
+        key: payload[..32].to_vec(),
+        nonce: payload[32..48].to_vec(),
+        hmac: payload[48..80].to_vec(),
         digest: None,
-        length: request.payload[80..88].try_into().map(u64::from_le_bytes).ok(),
+        length: payload[80..88].try_into().map(u64::from_le_bytes).ok(),
+    }
+}
+
+/// The payload; nothing where there is none.
+pub fn payload(request: &Request) -> &[u8] {
+    match &request.origin {
+        Origin::Payload(payload) => payload,
+        Origin::Stored(_) => &[],
     }
 }
 
 /// What follows the key in the payload: which variant of an attack is wanted.
 pub fn note(request: &Request) -> &str {
-    str::from_utf8(&request.payload[88..]).unwrap_or_default()
+    str::from_utf8(&payload(request)[88..]).unwrap_or_default()
 }
 
 /// Opens the host's cipher.

@@ -8,7 +8,7 @@
   (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)
 
   (func (export "keycell:decoder/unwrapping@0.3.0#unwrap")
-    (param i32 i32 i32 i32 i32 i32 i32) (result i32)
+    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
     unreachable)
 
   (func (export "keycell:decoder/decrypting@0.3.0#decrypt")

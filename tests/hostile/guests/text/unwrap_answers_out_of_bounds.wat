@@ -11,11 +11,14 @@
     (local.get $at))
 
   (func (export "keycell:decoder/unwrapping@0.3.0#unwrap")
-    (param i32 i32 i32 i32 i32 i32 i32) (result i32)
-    ;; ok; the cipher's name is empty, the key is 32 bytes at the end of the address space
+    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+    ;; ok, a list of one; the cipher's name is empty, the key is 32 bytes at the end of the address
+    ;; space
     (i32.store8 (i32.const 16) (i32.const 0))
-    (i32.store (i32.const 32) (i32.const 0xfffffff0))
-    (i32.store (i32.const 36) (i32.const 32))
+    (i32.store (i32.const 20) (i32.const 64))
+    (i32.store (i32.const 24) (i32.const 1))
+    (i32.store (i32.const 72) (i32.const 0xfffffff0))
+    (i32.store (i32.const 76) (i32.const 32))
     (i32.const 16))
 
   (func (export "keycell:decoder/decrypting@0.3.0#decrypt")

@@ -1,0 +1,247 @@
+#!/usr/bin/python3
+"""`make bench`: whole processes, ours and its peers in turns, on layers that skopeo encrypted.
+
+Writes a table and the verdicts over the targets to docs/benchmark.md, and a plot to
+docs/benchmark.svg. Peers: the Go ctd-decoder that CTD_PEER names, `skopeo copy --decryption-key`,
+and `openssl speed` as what the machine can do at all. BENCH_QUICK=1 makes fewer and shorter runs.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+
+import fixtures
+import plot
+from runs import Decoder, Skopeo, Together, limits, peak_mib
+
+ROOT = Path(__file__).resolve().parent.parent
+QUICK = bool(os.environ.get("BENCH_QUICK"))
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+SIZES = {"1 KiB": KIB, "1 MiB": MIB, "64 MiB": 64 * MIB, "512 MiB": 512 * MIB, "4 GiB": 4 * GIB}
+# How often each is run: what takes long varies less.
+ROUNDS = {KIB: 41, MIB: 31, 64 * MIB: 11, 512 * MIB: 7, 4 * GIB: 3}
+if QUICK:
+    SIZES.pop("4 GiB")
+    ROUNDS = {KIB: 11, MIB: 7, 64 * MIB: 5, 512 * MIB: 3}
+
+
+def main():
+    # The tests' own place for another build.
+    dist = Path(os.environ.get("KEYCELL_DIST", ROOT / "dist"))
+    ours = Decoder("Keycell", dist / "ctd-decoder")
+    peer = os.environ.get("CTD_PEER")
+    decoders = [ours] + ([Decoder("Go", Path(peer))] if peer else [])
+    for decoder in decoders:
+        if not os.access(decoder.program, os.X_OK):
+            sys.exit(f"bench: `{decoder.program}` cannot be run: build it with `make`, or set CTD_PEER")
+    cpus = sorted(os.sched_getaffinity(0))
+    work = ROOT / "target/bench"
+    work.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(work).free < 16 * GIB and SIZES.pop("4 GiB", None):
+        print("bench: less than 16 GiB of disk are free: no layer of 4 GiB", file=sys.stderr)
+
+    report = Report(decoders, cpus)
+    throughput(report, work, decoders, cpus)
+    start_up(report, work, decoders, cpus)
+    together(report, work, decoders)
+    report.write(ROOT / "docs")
+
+
+def throughput(report, work, decoders, cpus):
+    """Layers of every size, from a file to /dev/null and from pipe to pipe."""
+    for name, size in SIZES.items():
+        layer = fixtures.layer(work, "rsa2048", size)
+        for decoder in decoders:
+            decoder.check(layer)
+        ways = [("file", cpus[:1]), ("pipe", cpus[:1])]
+        if len(cpus) > 1:
+            ways += [("file", cpus[:2]), ("pipe", cpus[:2])]
+        for way, pinned in ways:
+            before = limits(pinned) if size >= 64 * MIB else None
+            samples = alternate(decoders, ROUNDS[size], lambda it: it.run(layer, way, pinned))
+            after = limits(pinned) if size >= 64 * MIB else None
+            speed = before and {kind: max(before[kind], after[kind]) for kind in before}
+            report.throughput(name, size, way, len(pinned), samples, speed)
+        report.memory(name, {it.name: peak_mib(it, layer) for it in decoders})
+        if size <= 512 * MIB:
+            skopeo = Skopeo(work / "skopeo")
+            rounds = min(ROUNDS[size], 5)
+            report.skopeo(name, size, [skopeo.run(layer, cpus) for _ in range(rounds)])
+
+
+def start_up(report, work, decoders, cpus):
+    """A layer of 1 KiB with every kind of key, from start to exit."""
+    for kind in fixtures.KINDS:
+        layer = fixtures.layer(work, kind, KIB)
+        for decoder in decoders:
+            decoder.check(layer)
+        samples = alternate(decoders, ROUNDS[KIB], lambda it: it.run(layer, "pipe", cpus[:1]))
+        report.start_up(kind, samples)
+
+
+def together(report, work, decoders):
+    """Sixteen at once, against the same sixteen one after another."""
+    layer = fixtures.layer(work, "rsa2048", 64 * MIB)
+    for decoder in decoders:
+        at_once = [Together(decoder, 16).run(layer, True) for _ in range(3)]
+        in_turn = [Together(decoder, 16).run(layer, False) for _ in range(3)]
+        report.together(decoder.name, min(at_once), min(in_turn))
+        # As an image with many layers has it: containerd starts a decoder for each, in turn.
+        small = fixtures.layer(work, "rsa2048", MIB)
+        report.image(decoder.name, min(Together(decoder, 100).run(small, False) for _ in range(3)))
+
+
+def alternate(decoders, rounds, run):
+    """In every round each of them once, so that whatever else the machine does meets all."""
+    samples = {decoder.name: [] for decoder in decoders}
+    for decoder in decoders:
+        run(decoder)  # the first fills caches
+    for _ in range(rounds):
+        for decoder in decoders:
+            samples[decoder.name].append(run(decoder))
+    return samples
+
+
+def spread(values, digits=2):
+    """The median, and the least and most in brackets."""
+    return f"{median(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
+
+
+def ratio(samples, measure):
+    """Ours to Go's, round by round."""
+    if "Go" not in samples:
+        return None
+    pairs = zip(samples["Keycell"], samples["Go"])
+    return [measure(ours) / measure(go) for ours, go in pairs if measure(go)]
+
+
+class Report:
+    """The table, and what the targets say."""
+
+    def __init__(self, decoders, cpus):
+        self.names = [decoder.name for decoder in decoders]
+        self.lines, self.starts, self.others, self.verdicts = [], [], [], []
+        self.machine = machine(decoders, cpus)
+        self.points, self.bars, self.per_byte, self.peaks = {}, {}, {}, []
+
+    def throughput(self, name, size, way, pinned, samples, speed):
+        wall, cpu = lambda it: it.wall, lambda it: it.cpu
+        best = {who: min(it.wall for it in runs) for who, runs in samples.items()}
+        for who, runs in samples.items():
+            walls, cpus = [1e3 * it.wall for it in runs], [1e3 * it.cpu for it in runs]
+            rate = size / MIB / best[who]
+            self.lines.append(f"| {name} | {WAYS[way]} | {pinned} | {who} | {spread(walls, 1)} | "
+                              f"{spread(cpus, 1)} | {rate:.0f} |")
+            if size >= MIB and pinned == 1:
+                self.points.setdefault((who, way), []).append((name, rate))
+        for what, measure in (("wall", wall), ("CPU", cpu)):
+            if ratios := ratio(samples, measure):
+                self.lines.append(f"| | | | {what}, ours / Go | {spread(ratios)} | | |")
+        if size >= 64 * MIB and way == "file" and pinned == 1:
+            self.per_byte[name] = min(it.cpu for it in samples["Keycell"]) / size
+        if size == 512 * MIB:
+            self.judge_large(way, pinned, samples, speed)
+
+    def judge_large(self, way, pinned, samples, speed):
+        if way == "file" and pinned == 1:
+            rate = 512 * MIB / min(it.cpu for it in samples["Keycell"])
+            self.verdict("512 MiB, file to /dev/null, one CPU: rate / `openssl speed` HMAC-SHA256",
+                         rate / speed["hmac"], 0.65, at_least=True)
+            if ratios := ratio(samples, lambda it: it.cpu):
+                self.verdict("the same: CPU time, ours / Go", median(ratios), 0.5)
+        elif way == "pipe":
+            if ratios := ratio(samples, lambda it: it.wall):
+                self.verdict(f"512 MiB, pipe to pipe, {pinned} CPU: wall time, ours / Go",
+                             median(ratios), 0.5)
+        if speed:
+            told = ", ".join(f"{LIMITS[kind]} {value / 1e6:.0f} MB/s" for kind, value in speed.items())
+            self.others.append(f"`openssl speed` beside 512 MiB, {WAYS[way]}, {pinned} CPU: {told}.")
+
+    def memory(self, name, peaks):
+        self.peaks.append(peaks["Keycell"])
+        told = ", ".join(f"{who} {peak:.1f} MiB" for who, peak in peaks.items())
+        self.others.append(f"Peak memory with a layer of {name}: {told}.")
+
+    def skopeo(self, name, size, walls):
+        self.others.append(f"`skopeo copy --decryption-key`, a layer of {name} into a directory: "
+                           f"{spread([1e3 * it for it in walls], 0)} ms.")
+        if size >= MIB:
+            self.points.setdefault(("skopeo", "file"), []).append((name, size / MIB / min(walls)))
+
+    def start_up(self, kind, samples):
+        title = fixtures.KINDS[kind]
+        for who, runs in samples.items():
+            walls, cpus = [1e3 * it.wall for it in runs], [1e3 * it.cpu for it in runs]
+            self.starts.append(f"| {title} | {who} | {spread(walls)} | {spread(cpus)} |")
+            self.bars.setdefault(title, {})[who] = median(walls)
+        if ratios := ratio(samples, lambda it: it.wall):
+            self.starts.append(f"| | wall, ours / Go | {spread(ratios)} | |")
+            if kind in START_TARGETS:
+                self.verdict(f"1 KiB, {title}, start to exit: wall time, ours / Go",
+                             median(ratios), START_TARGETS[kind])
+
+    def together(self, who, at_once, in_turn):
+        self.others.append(f"{who}, 16 layers of 64 MiB: at once {at_once:.2f} s, one after another "
+                           f"{in_turn:.2f} s.")
+        if who == "Keycell":
+            self.verdict("16 at once: time / one after another", at_once / in_turn, 1.0)
+
+    def image(self, who, seconds):
+        self.others.append(f"{who}, 100 layers of 1 MiB one after another, as containerd calls a "
+                           f"decoder for an image: {seconds:.2f} s.")
+
+    def verdict(self, what, value, target, at_least=False):
+        met = value >= target if at_least else value <= target
+        sign = "at least" if at_least else "at most"
+        self.verdicts.append(f"| {what} | {value:.2f} | {sign} {target} | {'met' if met else '**missed**'} |")
+
+    def write(self, docs):
+        self.verdict("peak memory, any size, MiB", max(self.peaks), 10)
+        if len(self.per_byte) > 1:
+            costs = self.per_byte.values()
+            self.verdict("CPU time per byte, 64 MiB and above: most / least", max(costs) / min(costs), 1.25)
+        (docs / "benchmark.svg").write_text(plot.draw(self.points, self.bars))
+        (docs / "benchmark.md").write_text("\n".join([
+            "# Benchmark", "",
+            "Written by `make bench`; [performance.md](performance.md) explains it. Medians, with the "
+            "least and the most of all runs in brackets. MiB/s are of the fastest run.", "",
+            *self.machine, "", "![Throughput and start](benchmark.svg)", "",
+            "## Targets", "", "| | measured | target | |", "|---|---|---|---|", *self.verdicts, "",
+            "## Layers", "", "| layer | way | CPUs | | wall, ms | CPU, ms | MiB/s |",
+            "|---|---|---|---|---|---|---|", *self.lines, "",
+            "## Start to exit, a layer of 1 KiB", "", "| key | | wall, ms | CPU, ms |", "|---|---|---|---|",
+            *self.starts, "", "## Beside these", "", *(f"- {line}" for line in self.others), ""]))
+        print("\n".join(self.verdicts))
+        print(f"bench: wrote {docs}/benchmark.md and {docs}/benchmark.svg")
+
+
+WAYS = {"file": "file to /dev/null", "pipe": "pipe to pipe"}
+LIMITS = {"hmac": "HMAC-SHA256", "ctr": "AES-256-CTR"}
+START_TARGETS = {"rsa2048": 0.5, "p256": 0.35}
+
+
+def machine(decoders, cpus):
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((it.split(":")[1].strip() for it in lines if it.startswith("model name")), "unknown")
+
+    def first_line(*command):
+        told = subprocess.run(command, capture_output=True, text=True).stdout
+        return next(iter(told.splitlines()), "unknown")
+
+    told = [f"- {model}, {len(cpus)} CPUs, load {os.getloadavg()[0]:.1f} at the start",
+            f"- Linux {platform.release()}, {first_line('openssl', 'version').split('  ')[0]}, "
+            f"{first_line('skopeo', '--version').split(' commit')[0]}"]
+    ours = first_line(str(decoders[0].program), "--version")
+    revision = first_line("git", "-C", str(ROOT), "describe", "--always", "--dirty")
+    told.append(f"- {ours}, revision {revision}" + (", quick" if QUICK else ""))
+    if len(decoders) > 1:
+        told.append("- Go: the original, which `CTD_PEER` named")
+    return told
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+//! Where case files come from.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use miniz_oxide::inflate::decompress_to_vec;
+
+use super::case::{Case, Family};
+
+/// Names and contents of the case files, packed by `build.rs`.
+const EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/cases.rs"));
+
+/// A case, and the family that has its files.
+pub struct Chosen<'a> {
+    /// Where its files are.
+    pub family: &'a Family,
+    /// The case.
+    pub case: &'a Case,
+}
+
+/// Those that this program holds.
+///
+/// # Errors
+/// None, unless the build was broken.
+pub fn embedded() -> Result<Vec<Family>> {
+    let unpack = |&(name, packed): &(&str, &[u8])| {
+        let json = decompress_to_vec(packed).ok().context("it is not packed as it should be")?;
+        parse(&json).with_context(|| format!("the cases `{name}` of this program"))
+    };
+    EMBEDDED.iter().map(unpack).collect()
+}
+
+/// Those of a file, or of the `.json` files of a directory.
+///
+/// # Errors
+/// What cannot be read, and where it is malformed.
+pub fn read(path: &Path) -> Result<Vec<Family>> {
+    let shown = path.display();
+    let mut files = Vec::new();
+    if path.is_dir() {
+        for entry in fs::read_dir(path).with_context(|| format!("cannot read `{shown}`"))? {
+            let file = entry.with_context(|| format!("cannot read `{shown}`"))?.path();
+            if file.extension().is_some_and(|extension| extension == "json") {
+                files.push(file);
+            }
+        }
+        files.sort();
+    } else {
+        files.push(path.to_path_buf());
+    }
+    if files.is_empty() {
+        bail!("`{shown}` holds no `.json` file with cases");
+    }
+    let read = |file: &std::path::PathBuf| {
+        let json = fs::read(file).with_context(|| format!("cannot read `{}`", file.display()))?;
+        parse(&json).with_context(|| format!("`{}` is no file of cases", file.display()))
+    };
+    files.iter().map(read).collect()
+}
+
+fn parse(json: &[u8]) -> Result<Family> {
+    Ok(serde_json::from_slice(json)?)
+}
+
+/// Those whose names contain one of the words, or all.
+pub fn choose<'a>(families: &'a [Family], words: &[String]) -> Vec<Chosen<'a>> {
+    let chosen =
+        |case: &Case| words.is_empty() || words.iter().any(|word| case.name.contains(word));
+    let each = |family: &'a Family| family.cases.iter().map(move |case| Chosen { family, case });
+    families.iter().flat_map(each).filter(|each| chosen(each.case)).collect()
+}

@@ -1,0 +1,51 @@
+//! `keycell guest default`.
+
+use std::fs::{self, Permissions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use keycell_guest_store::store::{DEFAULT, EMBEDDED, Store};
+
+use super::Place;
+use crate::failure::Advice;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// Which guest; `embedded` is the decoder's own. Without one: tell which it is
+    name: Option<String>,
+    #[command(flatten)]
+    place: Place,
+}
+
+pub fn run(arguments: &Arguments) -> Result<String> {
+    let Some(name) = &arguments.name else {
+        let store = Store::open(&arguments.place.store).map_err(Advice::from)?;
+        let default = match &store {
+            Some(store) => store.default_guest().map_err(Advice::from)?,
+            None => None,
+        };
+        return Ok(default.unwrap_or_else(|| EMBEDDED.to_owned()) + "\n");
+    };
+    let store = arguments.place.open()?;
+    let path = store.path().join(DEFAULT);
+    let cannot = || format!("cannot write `{}`", path.display());
+    if name == EMBEDDED {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(cannot);
+            }
+            _ => return Ok("the default guest is the decoder's own\n".to_owned()),
+        }
+    }
+    // A default that is refused would stop every layer on this node.
+    store.guest(name).map_err(Advice::from)?;
+    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(store.path())?;
+    file.write_all(format!("{name}\n").as_bytes())?;
+    file.as_file().set_permissions(Permissions::from_mode(0o644))?;
+    file.as_file().sync_all()?;
+    file.persist(&path).with_context(cannot)?;
+    fs::File::open(store.path())?.sync_all()?;
+    Ok(format!("the default guest is `{name}`\n"))
+}

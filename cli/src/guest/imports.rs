@@ -1,0 +1,190 @@
+//! What guests may import, and what that means in words.
+
+use anyhow::{Result, bail};
+use keycell_guest_store::record::Kind;
+
+use crate::failure::Advice;
+
+/// The version of `keycell:decoder` that this host has. Before 1.0 the second number counts.
+pub const CONTRACT: &str = "0.2";
+
+/// A group of interfaces of a package, and what each kind of guest gets of them.
+struct Grant {
+    package: &'static str,
+    interfaces: &'static [&'static str],
+    decoder: &'static str,
+    command: &'static str,
+}
+
+/// Everything that the host links: `host/src/instance.rs`. Words that are empty go without saying.
+const GRANTS: &[Grant] = &[
+    Grant {
+        package: "wasi:filesystem",
+        interfaces: &["types", "preopens"],
+        decoder: "reads the keys directory, in `unwrap`",
+        command: "reads the keys directory",
+    },
+    Grant {
+        package: "wasi:cli",
+        interfaces: &["stdin"],
+        decoder: "standard input is closed to it",
+        command: "reads the payload and the encrypted layer",
+    },
+    Grant {
+        package: "wasi:cli",
+        interfaces: &["stdout"],
+        decoder: "standard output is closed to it",
+        command: "writes the plain layer",
+    },
+    Grant {
+        package: "wasi:cli",
+        interfaces: &["stderr"],
+        decoder: "writes to the log",
+        command: "writes to the log",
+    },
+    Grant {
+        package: "wasi:cli",
+        interfaces: &["environment"],
+        decoder: "sees no argument and an empty environment",
+        command: "sees its arguments and an empty environment",
+    },
+    Grant {
+        package: "wasi:cli",
+        interfaces: &[
+            "exit",
+            "terminal-input",
+            "terminal-output",
+            "terminal-stdin",
+            "terminal-stdout",
+            "terminal-stderr",
+        ],
+        decoder: "",
+        command: "",
+    },
+    Grant {
+        package: "wasi:random",
+        interfaces: &["random", "insecure", "insecure-seed"],
+        decoder: "gets random numbers, in `unwrap`",
+        command: "gets random numbers",
+    },
+    Grant {
+        package: "wasi:clocks",
+        interfaces: &["monotonic-clock", "wall-clock"],
+        decoder: "may not look at a clock: it traps",
+        command: "has a clock of its own, which tells nothing",
+    },
+    Grant {
+        package: "wasi:io",
+        interfaces: &["error", "poll", "streams"],
+        decoder: "",
+        command: "",
+    },
+    Grant {
+        package: "keycell:decoder",
+        interfaces: &["types", "broker"],
+        decoder: "",
+        command: "",
+    },
+    Grant {
+        package: "keycell:decoder",
+        interfaces: &["cipher"],
+        decoder: "may use the host's cipher, in `decrypt`",
+        command: "may not use the host's cipher: it is a command",
+    },
+    Grant {
+        package: "keycell:decoder",
+        interfaces: &["providers"],
+        decoder: "may ask key providers that the operator configured, in `unwrap`",
+        command: "may not ask key providers: it is a command",
+    },
+    Grant {
+        package: "keycell:decoder",
+        interfaces: &["tokens"],
+        decoder: "may ask for keys in PKCS#11 tokens that the operator allows, in `unwrap`",
+        command: "may not ask for keys in PKCS#11 tokens: it is a command",
+    },
+];
+
+/// Whether every import is one that the host has.
+///
+/// # Errors
+/// All that are none, by name.
+pub fn all_granted(imports: &[String], shown: &str) -> Result<()> {
+    let foreign = imports.iter().filter(|import| grant(import).is_none());
+    let foreign = foreign.cloned().collect::<Vec<_>>();
+    if !foreign.is_empty() {
+        bail!(refused(&foreign, shown));
+    }
+    Ok(())
+}
+
+/// What they let a guest of this kind do, a line each.
+pub fn in_words(imports: &[String], kind: Kind) -> Vec<String> {
+    let has = |grant: &&Grant| imports.iter().any(|import| grant.has(import));
+    let words = GRANTS.iter().filter(has).map(|grant| match kind {
+        Kind::Decoder => grant.decoder,
+        Kind::Command => grant.command,
+    });
+    words.filter(|words| !words.is_empty()).map(str::to_owned).collect()
+}
+
+/// Whether a name of the contract has a version that this host has.
+pub fn is_ours(name: &str) -> bool {
+    parts(name).is_some_and(|(package, _, version)| is_version(package, version))
+}
+
+/// Imports that no guest is granted.
+pub fn refused(foreign: &[String], shown: &str) -> anyhow::Error {
+    let named = foreign.iter().take(8).map(|import| format!("`{import}`{}", reason(import)));
+    let named = named.collect::<Vec<_>>().join(", ");
+    let more = foreign.len().saturating_sub(8);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Advice::new(
+        format!("`{shown}` imports what no guest is granted: {named}{more}"),
+        "`wit/decoder.wit` says what there is; imports that are never called can be left out by \
+         the linker, so look for what calls them",
+    )
+    .into()
+}
+
+fn reason(import: &str) -> &'static str {
+    let Some((package, interface, version)) = parts(import) else { return " (unknown)" };
+    let has_package = GRANTS.iter().any(|grant| grant.package == package);
+    let has_interface = GRANTS
+        .iter()
+        .any(|grant| grant.package == package && grant.interfaces.contains(&interface));
+    match package {
+        "wasi:sockets" | "wasi:http" | "wasi:tls" => " (the network)",
+        _ if has_interface && !is_version(package, version) => " (another version)",
+        _ if has_package => " (not a part of the contract)",
+        _ => " (an unknown package)",
+    }
+}
+
+fn grant(import: &str) -> Option<&'static Grant> {
+    GRANTS.iter().find(|grant| grant.has(import))
+}
+
+impl Grant {
+    fn has(&self, import: &str) -> bool {
+        parts(import).is_some_and(|(package, interface, version)| {
+            self.package == package
+                && self.interfaces.contains(&interface)
+                && is_version(package, version)
+        })
+    }
+}
+
+/// `0.2` of WASI, or of the contract, and any patch of it.
+fn is_version(package: &str, version: &str) -> bool {
+    let wanted = if package.starts_with("wasi:") { "0.2" } else { CONTRACT };
+    let patch = version.strip_prefix(wanted).and_then(|rest| rest.strip_prefix('.'));
+    patch.is_some_and(|patch| !patch.is_empty() && patch.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// `PACKAGE/INTERFACE@VERSION`.
+fn parts(name: &str) -> Option<(&str, &str, &str)> {
+    let (path, version) = name.split_once('@')?;
+    let (package, interface) = path.split_once('/')?;
+    Some((package, interface, version))
+}

@@ -1,0 +1,133 @@
+//! `keycell guest install`.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use keycell_engine::{ENGINE, compiler, target};
+use keycell_guest_store::record::{Cpu, Digest, Kind, Record, Signature};
+use keycell_guest_store::store;
+
+use super::Place;
+use super::place::{self, Parts};
+use super::signature::Signing;
+use super::source::Source;
+use crate::failure::Advice;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The guest: a component, or a core module for WASI 0.1
+    file: PathBuf,
+    /// What it is called; otherwise after its file
+    #[arg(long)]
+    name: Option<String>,
+    #[command(flatten)]
+    signing: Signing,
+    /// Put it in the place of the guest that has this name
+    #[arg(long)]
+    replace: bool,
+    /// The CPUs that its code runs on: all of this kind, or those that have what this one has.
+    /// SIMD is ten times faster with the latter
+    #[arg(long, value_enum, default_value_t = Cpus::Baseline)]
+    cpu: Cpus,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Cpus {
+    Baseline,
+    Native,
+}
+
+impl From<Cpus> for Cpu {
+    fn from(cpus: Cpus) -> Self {
+        match cpus {
+            Cpus::Baseline => Self::Baseline,
+            Cpus::Native => Self::Native,
+        }
+    }
+}
+
+pub fn run(arguments: &Arguments) -> Result<String> {
+    let shown = arguments.file.display().to_string();
+    let name = match &arguments.name {
+        Some(name) => name.clone(),
+        None => {
+            let stem = arguments.file.file_stem().unwrap_or_default();
+            stem.to_string_lossy().to_lowercase()
+        }
+    };
+    store::is_name(&name).map_err(Advice::from)?;
+    let source = fs::read(&arguments.file).with_context(|| format!("cannot read `{shown}`"))?;
+    // First of all: nothing looks at a file that is not the signer's.
+    let (signature, signed) = arguments.signing.verified(&source)?.unzip();
+    let parts = compiled(name, source, &shown, signature, signed, arguments.cpu.into())?;
+    let store = place::open(&arguments.place.store)?;
+    place::place(&store, &parts.0, arguments.replace)?;
+    let (Parts { record, .. }, form) = parts;
+
+    let mut text = format!("installed `{}`: a {}, from a {form}\n", record.name, record.kind);
+    text += &described(&record)?;
+    let default = store.command("default", &record.name);
+    writeln!(
+        text,
+        "`ctd-decoder --guest {}` runs it, and `{default}` makes it the default",
+        record.name
+    )?;
+    Ok(text)
+}
+
+/// Checks and compiles a guest. Also tells what it was before it was a component.
+pub fn compiled(
+    name: String,
+    source: Vec<u8>,
+    shown: &str,
+    signature: Option<Signature>,
+    signed: Option<String>,
+    cpu: Cpu,
+) -> Result<(Parts, &'static str)> {
+    let guest = Source::read(&source, shown)?;
+    let target = target();
+    let for_cpu = (cpu == Cpu::Baseline).then_some(target.as_str());
+    let artefact = compiler::compile_component(&guest.component, for_cpu).map_err(|error| {
+        let what = format!("`{shown}` cannot be compiled: {}", error.root_cause());
+        Advice::new(what, "it needs what this engine does not have: build it without")
+    })?;
+    let record = Record {
+        name,
+        kind: guest.kind,
+        artefact: Digest::of(&artefact),
+        size: artefact.len() as u64,
+        source: Digest::of(&source),
+        engine: ENGINE.to_owned(),
+        target,
+        cpu,
+        imports: guest.imports,
+        may: guest.may,
+        signature,
+    };
+    Ok((Parts { record, artefact, source, signature: signed }, guest.form))
+}
+
+/// What a guest may do, and where it comes from.
+pub fn described(record: &Record) -> Result<String> {
+    let mut text = String::new();
+    for words in &record.may {
+        writeln!(text, "  {words}")?;
+    }
+    if record.kind == Kind::Command {
+        text +=
+            "  sees the private keys and writes the layer in one instance; the HMAC is its word\n";
+    }
+    writeln!(text, "source    {}", record.source)?;
+    writeln!(text, "code      {}, {} KiB", record.artefact, record.size.div_ceil(1024))?;
+    writeln!(text, "engine    {}, {} {}", record.engine, record.target, record.cpu)?;
+    match &record.signature {
+        Some(Signature { key, comment }) => writeln!(text, "signed by {key}: {comment}")?,
+        None => text += "not signed\n",
+    }
+    Ok(text)
+}

@@ -1,0 +1,86 @@
+//! `keycell guest`: which guests `ctd-decoder` may run beside its own.
+
+mod default;
+mod imports;
+mod install;
+mod place;
+mod rebuild;
+mod remove;
+mod show;
+mod signature;
+mod source;
+mod verify;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use keycell_guest_store::store::{DEFAULT_STORE, Refusal, Store};
+
+use crate::failure::Advice;
+
+/// What to do with the guests of this node.
+#[derive(Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Check a guest, compile it for this machine, and put it into the store
+    Install(install::Arguments),
+    /// List the guests that are installed
+    List(show::List),
+    /// Tell what is known of a guest
+    Show(show::Show),
+    /// Check guests against their records, their signatures and their sources
+    Verify(verify::Arguments),
+    /// Compile guests anew from their sources, as after an upgrade
+    Rebuild(rebuild::Arguments),
+    /// Take a guest out of the store
+    Remove(remove::Arguments),
+    /// Name the guest that `ctd-decoder` uses without `--guest`, or tell which it is
+    Default(default::Arguments),
+}
+
+/// Which store.
+#[derive(Args)]
+struct Place {
+    /// Where guests are installed
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_STORE)]
+    store: PathBuf,
+}
+
+impl Place {
+    /// The store, which has to be there.
+    fn open(&self) -> Result<Store> {
+        let shown = self.store.display();
+        Store::open(&self.store).map_err(Advice::from)?.ok_or_else(|| {
+            let hint = "`keycell guest install FILE` makes one; `--store DIR` names another";
+            Advice::new(format!("there is no guest store `{shown}`"), hint).into()
+        })
+    }
+}
+
+/// Does it, and returns what there is to say.
+///
+/// # Errors
+/// Why it cannot be done.
+pub fn run(arguments: &Arguments) -> Result<String> {
+    match &arguments.verb {
+        Verb::Install(arguments) => install::run(arguments),
+        Verb::List(arguments) => show::list(arguments),
+        Verb::Show(arguments) => show::show(arguments),
+        Verb::Verify(arguments) => verify::run(arguments),
+        Verb::Rebuild(arguments) => rebuild::run(arguments),
+        Verb::Remove(arguments) => remove::run(arguments),
+        Verb::Default(arguments) => default::run(arguments),
+    }
+}
+
+impl From<Refusal> for Advice {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.message, &refusal.hint)
+    }
+}

@@ -1,0 +1,92 @@
+//! Writing to the store, all or nothing.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use keycell_guest_store::record::Record;
+use keycell_guest_store::store::{ARTEFACT, RECORD, SIGNATURE, SOURCE, Store};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use tempfile::TempDir;
+
+use crate::failure::Advice;
+
+/// Everything of a guest.
+pub struct Parts {
+    /// What is known of it.
+    pub record: Record,
+    /// Its native code.
+    pub artefact: Vec<u8>,
+    /// The file that it came as.
+    pub source: Vec<u8>,
+    /// The signature over that file.
+    pub signature: Option<String>,
+}
+
+/// The store at `path`, which is made where there is none.
+///
+/// # Errors
+/// A store that cannot be made, or that others can write to.
+pub fn open(path: &Path) -> Result<Store> {
+    let shown = path.display();
+    if !path.exists() {
+        let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
+        made.with_context(|| format!("cannot make the guest store `{shown}`"))?;
+        // Whatever the umask is: a decoder may run as another user.
+        fs::set_permissions(path, Permissions::from_mode(0o755))?;
+    }
+    let store = Store::open(path).map_err(Advice::from)?;
+    store.with_context(|| format!("the guest store `{shown}` was removed"))
+}
+
+/// Puts a guest into the store: a decoder that starts meanwhile sees all of it or nothing.
+///
+/// # Errors
+/// A guest of this name that is there already, unless it is replaced; a disk that is full.
+pub fn place(store: &Store, parts: &Parts, replace: bool) -> Result<()> {
+    let name = &parts.record.name;
+    let staged = stage(store, parts).with_context(|| {
+        format!("cannot write the guest `{name}` to `{}`", store.path().display())
+    })?;
+    let target = store.path().join(name);
+    let moved = match renameat_with(CWD, staged.path(), CWD, &target, RenameFlags::NOREPLACE) {
+        // The old one is then where the new one was staged, and goes with it.
+        Err(Errno::EXIST) if replace => {
+            renameat_with(CWD, staged.path(), CWD, &target, RenameFlags::EXCHANGE)
+        }
+        moved => moved,
+    };
+    match moved {
+        Ok(()) => {}
+        Err(Errno::EXIST) => {
+            let hint = "`--replace` puts this one in its place, `--name` gives it another name";
+            bail!(Advice::new(format!("there is a guest `{name}` already"), hint));
+        }
+        Err(error) => {
+            return Err(io::Error::from(error))
+                .with_context(|| format!("cannot put `{}` in its place", target.display()));
+        }
+    }
+    File::open(store.path())?.sync_all()?;
+    Ok(())
+}
+
+/// A directory in the store, and so on its disk, that is removed if it is not moved.
+fn stage(store: &Store, parts: &Parts) -> Result<TempDir> {
+    let staged = tempfile::Builder::new().prefix(".new-").tempdir_in(store.path())?;
+    let json = parts.record.to_json();
+    let signature = parts.signature.as_ref().map(|text| (SIGNATURE, text.as_bytes()));
+    let files = [(SOURCE, &*parts.source), (ARTEFACT, &*parts.artefact), (RECORD, json.as_bytes())];
+    for (name, bytes) in files.into_iter().chain(signature) {
+        let mut file = File::create_new(staged.path().join(name))?;
+        file.write_all(bytes)?;
+        file.set_permissions(Permissions::from_mode(0o644))?;
+        file.sync_all()?;
+    }
+    fs::set_permissions(staged.path(), Permissions::from_mode(0o755))?;
+    File::open(staged.path())?.sync_all()?;
+    Ok(staged)
+}

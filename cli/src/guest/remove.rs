@@ -1,0 +1,41 @@
+//! `keycell guest remove`.
+
+use std::fs;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use keycell_guest_store::store::{self, EMBEDDED};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use super::Place;
+use crate::failure::Advice;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// Which guest
+    name: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Whatever is wrong with it: this is how one gets rid of a guest that was tampered with.
+pub fn run(arguments: &Arguments) -> Result<String> {
+    let name = &arguments.name;
+    store::is_name(name).map_err(Advice::from)?;
+    let store = arguments.place.open()?;
+    if store.default_guest().map_err(Advice::from)?.as_deref() == Some(name) {
+        let hint = format!("`{}` first", store.command("default", EMBEDDED));
+        bail!(Advice::new(format!("`{name}` is the default guest"), &hint));
+    }
+    let path = store.path().join(name);
+    if fs::symlink_metadata(&path).is_err() {
+        bail!(Advice::from(store.unknown(name)));
+    }
+    // Out of the way first, at once: a decoder must not meet half of it.
+    let gone = tempfile::Builder::new().prefix(".gone-").tempdir_in(store.path())?;
+    renameat_with(CWD, &path, CWD, gone.path().join(name), RenameFlags::NOREPLACE)
+        .map_err(std::io::Error::from)
+        .with_context(|| format!("cannot remove `{}`", path.display()))?;
+    gone.close().with_context(|| format!("cannot remove all of `{}`", path.display()))?;
+    Ok(format!("removed `{name}`\n"))
+}

@@ -1,0 +1,98 @@
+//! Signatures of minisign over the file that a guest comes as.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use keycell_guest_store::record::Signature;
+use minisign_verify::{Error, PublicKey};
+
+use crate::failure::Advice;
+
+/// The signature, and whose it has to be.
+#[derive(Args)]
+pub struct Signing {
+    /// A signature over FILE that `minisign -S` made
+    #[arg(long, value_name = "FILE.minisig", requires = "public_key")]
+    signature: Option<PathBuf>,
+    /// The signer's public key: a file that `minisign -G` made, or its second line
+    #[arg(long, value_name = "KEY|FILE", requires = "signature")]
+    public_key: Option<String>,
+}
+
+impl Signing {
+    /// Verifies it over `source`; `None` where no signature was given. Returns what the record
+    /// says of it, and the signature itself.
+    ///
+    /// # Errors
+    /// A signature that is not that of this file and key.
+    pub fn verified(&self, source: &[u8]) -> Result<Option<(Signature, String)>> {
+        let (Some(path), Some(key)) = (&self.signature, &self.public_key) else { return Ok(None) };
+        let shown = path.display();
+        let text = fs::read(path).with_context(|| format!("cannot read `{shown}`"))?;
+        let text = String::from_utf8_lossy(&text).into_owned(); // what is no text is no signature
+        let key = public_key(key)?;
+        let comment = verify(source, &text, &key)
+            .map_err(|error| wrong(&format!("the signature `{shown}`"), &error))?;
+        Ok(Some((Signature { key, comment }, text)))
+    }
+}
+
+/// Verifies a signature that was installed with its source.
+///
+/// # Errors
+/// A signature that is not that of this file and key.
+pub fn still_verifies(source: &[u8], text: &str, signature: &Signature) -> Result<()> {
+    let comment = verify(source, text, &signature.key)
+        .map_err(|error| wrong("the signature in the store", &error))?;
+    if comment != signature.comment {
+        return Err(wrong("the signature in the store", &Error::InvalidSignature));
+    }
+    Ok(())
+}
+
+fn verify(source: &[u8], text: &str, key: &str) -> Result<String, Error> {
+    let signature = minisign_verify::Signature::decode(text)?;
+    PublicKey::from_base64(key)?.verify(source, &signature, false)?;
+    Ok(signature.trusted_comment().to_owned())
+}
+
+/// The base64 of a public key that was given as such, or in a file.
+fn public_key(given: &str) -> Result<String> {
+    let text = match PublicKey::from_base64(given) {
+        Ok(_) => return Ok(given.to_owned()),
+        Err(_) => fs::read_to_string(Path::new(given)),
+    };
+    let bad = |why: &str| {
+        let hint =
+            "`minisign -G` writes a public key to `minisign.pub`; its second line is the key";
+        Advice::new(format!("`{given}` is no public key of minisign: {why}"), hint)
+    };
+    let text = text.map_err(|_| bad("neither a key nor a file that can be read"))?;
+    let key = text.lines().nth(1).unwrap_or_default().trim();
+    PublicKey::from_base64(key).map_err(|_| bad("the file has no key in its second line"))?;
+    Ok(key.to_owned())
+}
+
+fn wrong(what: &str, error: &Error) -> anyhow::Error {
+    let (why, hint) = match error {
+        Error::InvalidSignature => (
+            "does not fit the file: one of them was altered",
+            "get both again, from where the signer publishes them",
+        ),
+        Error::UnexpectedKeyId => (
+            "was made with another key",
+            "`--public-key` is the key of whoever signed this file: get it from them, not from \
+             where the file came from",
+        ),
+        Error::UnsupportedLegacyMode => (
+            "is of a kind that minisign no longer makes",
+            "sign the file again with minisign 0.10 or newer",
+        ),
+        _ => {
+            ("is not one of minisign", "`minisign -S -m FILE` writes a signature to `FILE.minisig`")
+        }
+    };
+    Advice::new(format!("{what} {why}"), hint).into()
+}

@@ -1,0 +1,404 @@
+//! The store of installed guests: a directory that only its owner may write to, with a directory
+//! for each guest.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `NAME/guest.cwasm` | native code: whoever can write to it runs code in the decoder |
+//! | `NAME/record.json` | what is known of it: [`Record`] |
+//! | `NAME/guest.wasm` | the file that was installed, to check and to compile it anew |
+//! | `NAME/guest.minisig` | the signature over that file, if there is one |
+//! | `default` | the name of the guest that is used where none is named |
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use keycell_engine::ENGINE;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::io::Errno;
+
+use crate::record::Record;
+
+/// Where the store is unless it is said otherwise.
+pub const DEFAULT_STORE: &str = "/var/lib/keycell/guests";
+
+/// The name of the guest that `ctd-decoder` was built with.
+pub const EMBEDDED: &str = "embedded";
+
+/// The file that names the default guest.
+pub const DEFAULT: &str = "default";
+
+/// The files of a guest.
+pub const ARTEFACT: &str = "guest.cwasm";
+/// See [`ARTEFACT`].
+pub const RECORD: &str = "record.json";
+/// See [`ARTEFACT`].
+pub const SOURCE: &str = "guest.wasm";
+/// See [`ARTEFACT`].
+pub const SIGNATURE: &str = "guest.minisig";
+
+/// The longest record, in bytes.
+const MAX_RECORD: u64 = 64 * 1024;
+
+/// The largest artefact, in bytes: the embedded one has three million.
+const MAX_ARTEFACT: u64 = 256 * 1024 * 1024;
+
+/// The longest name, in bytes.
+const MAX_NAME: usize = 64;
+
+/// Why a guest is not run, and what would mend it.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What is wrong.
+    pub message: String,
+    /// What would mend it.
+    pub hint: String,
+}
+
+/// An open store.
+pub struct Store {
+    path: PathBuf,
+    directory: OwnedFd,
+}
+
+/// An installed guest, of which everything was checked but the digest of its code.
+pub struct Installed {
+    /// What is known of it.
+    pub record: Record,
+    /// Its native code, at the beginning of the file.
+    pub artefact: File,
+    path: PathBuf,
+    directory: OwnedFd,
+}
+
+impl Store {
+    /// Opens the store at `path`; `None` where there is none.
+    ///
+    /// # Errors
+    /// A store that others than root, or the user of this process, could have written to.
+    ///
+    /// # Ambient Authority
+    /// Opens `path` with the rights of this process.
+    pub fn open(path: &Path) -> Result<Option<Self>, Refusal> {
+        let shown = path.display();
+        let path = match path.canonicalize() {
+            Ok(path) => path,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                return Err(refusal(
+                    format!("cannot open the guest store `{shown}`: {}", plain(&error)),
+                    "`--guest-store` is the directory that `keycell guest install` writes to",
+                ));
+            }
+        };
+        // Who may write to a directory above can put another store in this one's place.
+        for above in path.ancestors().skip(1) {
+            let found = rustix::fs::stat(above).map_err(|error| unreadable(above, error))?;
+            let is_sticky = found.st_mode & 0o1000 != 0;
+            nobody_else(above, &found, is_sticky)?;
+        }
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(&path, flags, Mode::empty());
+        let directory = directory.map_err(|error| unreadable(&path, error))?;
+        let found = fstat(&directory).map_err(|error| unreadable(&path, error))?;
+        nobody_else(&path, &found, false)?;
+        Ok(Some(Self { path, directory }))
+    }
+
+    /// The guest that is used where none is named; `None` is the embedded one.
+    ///
+    /// # Errors
+    /// A file that is there and cannot be read or trusted: the embedded guest in its place would
+    /// not be what the operator chose.
+    pub fn default_guest(&self) -> Result<Option<String>, Refusal> {
+        let path = self.path.join(DEFAULT);
+        let mut text = String::new();
+        match open_file(&self.directory, &self.path, DEFAULT, MAX_RECORD)? {
+            Some((file, _)) => file.take(MAX_RECORD).read_to_string(&mut text),
+            None => return Ok(None),
+        }
+        .map_err(|error| {
+            refusal(format!("cannot read `{}`: {error}", path.display()), MEND_DEFAULT)
+        })?;
+        let name = text.trim();
+        is_name(name).map_err(|mut refusal| {
+            refusal.message = format!("`{}` does not hold the name of a guest", path.display());
+            refusal.hint = MEND_DEFAULT.to_owned();
+            refusal
+        })?;
+        Ok(Some(name.to_owned()))
+    }
+
+    /// The names of what is installed, in order.
+    pub fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            (is_name(&name).is_ok() && entry.file_type().ok()?.is_dir()).then_some(name)
+        });
+        let mut names = names.collect::<Vec<_>>();
+        names.sort();
+        names
+    }
+
+    /// Finds the guest `name`, with everything checked but the digest of its code: who owns its
+    /// files and can write to them, its record, and that it was compiled for this engine.
+    ///
+    /// # Errors
+    /// What is wrong with it, with the way out.
+    pub fn guest(&self, name: &str) -> Result<Installed, Refusal> {
+        let found = self.find(name)?;
+        let (engine, target) = (&found.record.engine, &found.record.target);
+        let rebuild = format!("`{}` compiles it anew", self.command("rebuild", name));
+        if engine != ENGINE {
+            return Err(refusal(
+                format!("the guest `{name}` was compiled for `{engine}`, and this is `{ENGINE}`"),
+                rebuild,
+            ));
+        }
+        if *target != keycell_engine::target() {
+            return Err(refusal(
+                format!("the guest `{name}` was compiled for `{target}`, not for this machine"),
+                rebuild,
+            ));
+        }
+        Ok(found)
+    }
+
+    /// [`Store::guest`], for whatever engine it was compiled.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn find(&self, name: &str) -> Result<Installed, Refusal> {
+        is_name(name)?;
+        let path = self.path.join(name);
+        let directory = self.directory_of(name, &path)?;
+        let again =
+            format!("`{}` installs it anew", self.command("install --replace FILE --name", name));
+
+        let record = open_file(&directory, &path, RECORD, MAX_RECORD)?;
+        let (record, _) = record.ok_or_else(|| {
+            refusal(
+                format!("the guest `{name}` has no `{RECORD}`, so it was not installed whole"),
+                &*again,
+            )
+        })?;
+        let shown = path.join(RECORD);
+        let garbled = |why: String| {
+            refusal(format!("the record `{}` is not readable: {why}", shown.display()), &*again)
+        };
+        let mut json = Vec::new();
+        record.take(MAX_RECORD).read_to_end(&mut json).map_err(|error| garbled(plain(&error)))?;
+        let record = Record::parse(&json).map_err(garbled)?;
+        if record.name != name {
+            return Err(garbled(format!("it is that of `{}`", printable(&record.name))));
+        }
+        let artefact = open_file(&directory, &path, ARTEFACT, MAX_ARTEFACT)?;
+        let (artefact, length) = artefact.ok_or_else(|| {
+            refusal(
+                format!("the guest `{name}` has no `{ARTEFACT}`, so it was not installed whole"),
+                &*again,
+            )
+        })?;
+        if length != record.size {
+            return Err(altered(name, &self.command("verify", name)));
+        }
+        Ok(Installed { record, artefact, path, directory })
+    }
+
+    fn directory_of(&self, name: &str, path: &Path) -> Result<OwnedFd, Refusal> {
+        // One component at a time, and no link in any: a name cannot lead out of the store.
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = match openat(&self.directory, name, flags, Mode::empty()) {
+            Ok(directory) => directory,
+            Err(Errno::NOENT) => return Err(self.unknown(name)),
+            Err(Errno::NOTDIR | Errno::LOOP) => return Err(not_plain(path, "directory")),
+            Err(error) => return Err(unreadable(path, error)),
+        };
+        let found = fstat(&directory).map_err(|error| unreadable(path, error))?;
+        nobody_else(path, &found, false)?;
+        Ok(directory)
+    }
+
+    /// There is no guest `name`.
+    pub fn unknown(&self, name: &str) -> Refusal {
+        let names = self.names();
+        let names = names.iter().take(8).map(|name| format!("`{name}`")).collect::<Vec<_>>();
+        let installed = match names.len() {
+            0 => "none is installed".to_owned(),
+            _ => format!("installed are {}", names.join(", ")),
+        };
+        no_guest(name, &self.path, &installed)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The words of `keycell` that do `verb` to `name` in this store.
+    pub fn command(&self, verb: &str, name: &str) -> String {
+        command(verb, name, &self.path)
+    }
+}
+
+impl Installed {
+    /// Another file of it; `None` where it has none.
+    ///
+    /// # Errors
+    /// As [`Store::guest`].
+    pub fn file(&self, name: &str) -> Result<Option<Vec<u8>>, Refusal> {
+        let Some((file, length)) = open_file(&self.directory, &self.path, name, MAX_ARTEFACT)?
+        else {
+            return Ok(None);
+        };
+        let mut bytes = Vec::with_capacity(length as usize);
+        let read = file.take(length).read_to_end(&mut bytes);
+        read.map_err(|error| refusal(format!("cannot read `{name}`: {error}"), LOOK))?;
+        Ok(Some(bytes))
+    }
+}
+
+/// The guest `name` does not exist in a store at `path`.
+pub fn no_guest(name: &str, path: &Path, installed: &str) -> Refusal {
+    refusal(
+        format!("there is no guest `{}` in `{}`", printable(name), path.display()),
+        format!("{installed}; `{}` installs one", command("install FILE --name", name, path)),
+    )
+}
+
+/// The code of the guest `name` is not what was installed; `verify` is the command that looks closer.
+pub fn altered(name: &str, verify: &str) -> Refusal {
+    refusal(
+        format!("the code of the guest `{name}` is not what was installed: its SHA-256 differs"),
+        format!(
+            "find out who wrote to it; `{verify}` looks closer, and `rebuild` compiles it anew"
+        ),
+    )
+}
+
+/// A name has no path in it, and nothing that a shell or a terminal minds.
+///
+/// # Errors
+/// What a name looks like.
+pub fn is_name(name: &str) -> Result<(), Refusal> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let good = name.bytes().all(|byte| plain(byte) || b"-_.".contains(&byte))
+        && name.bytes().next().is_some_and(plain)
+        && name.len() <= MAX_NAME;
+    if !good || [EMBEDDED, DEFAULT].contains(&name) {
+        return Err(refusal(
+            format!("`{}` is no name of an installed guest", printable(name)),
+            "a name is up to 64 small letters, digits and `-`, `_`, `.`, beginning with a letter or \
+             a digit, other than `default` and `embedded`; `keycell guest list` lists them",
+        ));
+    }
+    Ok(())
+}
+
+const MEND_DEFAULT: &str =
+    "`keycell guest default NAME` writes it anew; `embedded` is the decoder's own";
+
+const LOOK: &str = "`keycell guest verify` looks closer";
+
+fn command(verb: &str, name: &str, path: &Path) -> String {
+    let store = match path == Path::new(DEFAULT_STORE) {
+        true => String::new(),
+        false => format!(" --store {}", path.display()),
+    };
+    format!("keycell guest {verb} {}{store}", printable(name))
+}
+
+/// A regular file of at most `limit` bytes that only its owner can write to, and its length.
+fn open_file(
+    directory: &OwnedFd,
+    path: &Path,
+    name: &str,
+    limit: u64,
+) -> Result<Option<(File, u64)>, Refusal> {
+    let path = path.join(name);
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let found = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(found) => found,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(unreadable(&path, error)),
+    };
+    // Before it is opened: opening a device may do something.
+    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+        return Err(not_plain(&path, "file"));
+    }
+    let file = match openat(directory, name, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::LOOP) => return Err(not_plain(&path, "file")),
+        Err(error) => return Err(unreadable(&path, error)),
+    };
+    let found = fstat(&file).map_err(|error| unreadable(&path, error))?;
+    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+        return Err(not_plain(&path, "file"));
+    }
+    nobody_else(&path, &found, false)?;
+    let length = u64::try_from(found.st_size).unwrap_or(u64::MAX);
+    if length > limit {
+        return Err(refusal(format!("`{}` is longer than {limit} bytes", path.display()), LOOK));
+    }
+    Ok(Some((File::from(file), length)))
+}
+
+/// Nobody but root and the user of this process may write to what is executed.
+fn nobody_else(path: &Path, found: &Stat, is_sticky: bool) -> Result<(), Refusal> {
+    let shown = path.display();
+    let me = rustix::process::geteuid().as_raw();
+    if found.st_uid != 0 && found.st_uid != me {
+        return Err(refusal(
+            format!(
+                "`{shown}` belongs to the user {}, who could run code in the decoder",
+                found.st_uid
+            ),
+            "guests belong to root: find out who wrote it, remove it, and install the guest anew",
+        ));
+    }
+    if found.st_mode & 0o022 != 0 && !is_sticky {
+        return Err(refusal(
+            format!(
+                "`{shown}` can be written to by others than its owner (mode {:04o}), who could run \
+                 code in the decoder",
+                found.st_mode & 0o7777
+            ),
+            format!(
+                "find out who wrote to it; then `chmod go-w {shown}`, and `keycell guest verify`"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn not_plain(path: &Path, what: &str) -> Refusal {
+    refusal(
+        format!("`{}` is a link or something else than a {what}", path.display()),
+        "the store holds what `keycell guest install` wrote and no links: remove it, and install \
+         the guest anew",
+    )
+}
+
+fn unreadable(path: &Path, error: Errno) -> Refusal {
+    refusal(
+        format!("cannot read `{}`: {}", path.display(), plain(&error.into())),
+        "the store is readable for everybody as `keycell guest install` makes it",
+    )
+}
+
+fn refusal(message: impl Into<String>, hint: impl Into<String>) -> Refusal {
+    Refusal { message: message.into(), hint: hint.into() }
+}
+
+/// The system's words without its number, in the middle of a sentence.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+}
+
+/// A name from a command line, for a message.
+fn printable(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control() && *c != '`').take(MAX_NAME).collect()
+}

@@ -1,0 +1,133 @@
+//! The guest that runs: the one that this program was built with, or one that an administrator
+//! has installed.
+
+use keycell_guest_store::record::Kind;
+use keycell_guest_store::store::{self, EMBEDDED, Installed, Refusal, Store};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::args::Job;
+use crate::artefact::Artefact;
+use crate::contract::Failure;
+use crate::failures::{broken_host, with_hint};
+
+/// A guest, ready to be loaded.
+pub struct Guest {
+    /// Its name in the store, or `embedded`.
+    pub name: String,
+    /// How it is run.
+    pub kind: Kind,
+    artefact: Artefact,
+    /// The digest of the guest that it was compiled from.
+    source: Option<String>,
+    /// The command that compiles it anew; `None` for the embedded one.
+    rebuild: Option<String>,
+}
+
+impl Guest {
+    /// The guest that `job` names, the store's default one, or `embedded`.
+    ///
+    /// # Errors
+    /// A guest that is not there, or of which anything is not as it was installed: whose it is,
+    /// who can write to it, its digest, its engine. Another one never runs in its place.
+    ///
+    /// # Ambient Authority
+    /// Opens the guest store with the rights of this process.
+    pub fn choose(job: &Job, embedded: Artefact) -> Result<Self, Failure> {
+        let none = |name: &str| store::no_guest(name, &job.guest_store, "there is no such store");
+        let store = match job.guest.as_deref() {
+            Some(EMBEDDED) => None,
+            _ => Store::open(&job.guest_store)?,
+        };
+        let (store, name) = match (store, job.guest.as_deref()) {
+            (Some(store), Some(name)) => (store, name.to_owned()),
+            (Some(store), None) => match store.default_guest()? {
+                Some(name) => (store, name),
+                None => return Ok(Self::embedded(embedded)),
+            },
+            (None, None | Some(EMBEDDED)) => return Ok(Self::embedded(embedded)),
+            (None, Some(name)) => {
+                return Err(store::is_name(name).err().unwrap_or(none(name)).into());
+            }
+        };
+        let installed = store.guest(&name)?;
+        if job.require_signature && installed.record.signature.is_none() {
+            return Err(with_hint(
+                format!("the guest `{name}` is not signed, and `--require-signature` is set"),
+                format!(
+                    "`{}` takes a signature of minisign",
+                    store.command(
+                        "install --replace FILE --signature FILE --public-key KEY --name",
+                        &name
+                    )
+                ),
+            ));
+        }
+        Self::read(&store, installed)
+    }
+
+    fn embedded(artefact: Artefact) -> Self {
+        let source = artefact.digest().map(str::to_owned);
+        Self { name: EMBEDDED.to_owned(), kind: Kind::Decoder, artefact, source, rebuild: None }
+    }
+
+    #[expect(unsafe_code, reason = "native code is trusted")]
+    fn read(
+        store: &Store,
+        Installed { record, artefact: file, .. }: Installed,
+    ) -> Result<Self, Failure> {
+        let length = usize::try_from(record.size).unwrap_or(usize::MAX);
+        // SAFETY: the digest stands in a record to which only root, or the user of this process,
+        // can write, and `keycell guest install` wrote it when it had compiled the code.
+        let artefact = unsafe { Artefact::read(&file, length, &record.artefact) };
+        let artefact = artefact.map_err(|error| {
+            with_hint(
+                format!("cannot read the code of the guest `{}`: {error}", record.name),
+                format!("`{}` looks closer", store.command("verify", &record.name)),
+            )
+        })?;
+        let Some(artefact) = artefact else {
+            return Err(store::altered(&record.name, &store.command("verify", &record.name)).into());
+        };
+        let rebuild = Some(store.command("rebuild", &record.name));
+        let source = Some(record.source.to_string());
+        Ok(Self { name: record.name, kind: record.kind, artefact, source, rebuild })
+    }
+
+    /// The digest of the guest that it was compiled from, if that is known: `sha256:…`.
+    pub fn digest(&self) -> Option<&str> {
+        self.source.as_deref()
+    }
+
+    /// An engine, and the guest in it.
+    ///
+    /// # Errors
+    /// Code for an engine with other settings, or for another CPU.
+    pub fn load(&self) -> Result<(Engine, Component), Failure> {
+        self.artefact.load().map_err(|error| match &self.rebuild {
+            Some(rebuild) => unfit(&self.name, rebuild, &error),
+            None => broken_host(error),
+        })
+    }
+}
+
+/// What wasmtime says of an artefact that is whole: it was compiled for something else.
+fn unfit(name: &str, rebuild: &str, error: &wasmtime::Error) -> Failure {
+    let why = error.root_cause().to_string();
+    match why.split('"').nth(1).and_then(|flag| flag.strip_prefix("has_")) {
+        Some(feature) => with_hint(
+            format!("the guest `{name}` needs a CPU with `{feature}`, which this one has not"),
+            format!("`{rebuild} --cpu baseline` compiles it for every CPU"),
+        ),
+        None => with_hint(
+            format!("the guest `{name}` was compiled for an engine with other settings: {why}"),
+            format!("`{rebuild}` compiles it anew"),
+        ),
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        with_hint(refusal.message, refusal.hint)
+    }
+}

@@ -1,0 +1,191 @@
+//! `--verify-first`: all of the encrypted layer is read and checked before its first byte is written,
+//! so that not even a reader that ignores exit codes gets anything of a layer that is not genuine.
+//!
+//! The spool holds ciphertext. It is a file without a name (or memory), so nobody else opens it; and
+//! it is checked once more while it is decrypted, so whoever could change it (root) gains nothing
+//! but a failure.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use ocicrypt::layer::{CHUNK, Decryptor, LayerError, LayerKey};
+use rustix::fs::{CWD, MemfdFlags, Mode, OFlags};
+use rustix::io::Errno;
+use zeroize::Zeroizing;
+
+use crate::args::SpoolPlace;
+use crate::contract::Failure;
+use crate::failures::{Ending, plain, with_hint};
+use crate::input::Input;
+
+/// An empty spool.
+pub struct Spool {
+    file: File,
+    place: SpoolPlace,
+}
+
+impl Spool {
+    /// Makes one, which nobody else can open.
+    ///
+    /// # Errors
+    /// A directory that is not there, or that no file can be made in.
+    ///
+    /// # Ambient Authority
+    /// Writes to the directory with the rights of this process.
+    pub fn make(place: &SpoolPlace) -> Result<Self, Failure> {
+        let file = match &place.directory {
+            Some(directory) => nameless(directory),
+            None => rustix::fs::memfd_create("keycell-spool", MemfdFlags::CLOEXEC),
+        };
+        let file = file.map_err(|error| cannot("be made", place, &error.into()))?;
+        Ok(Self { file: file.into(), place: place.clone() })
+    }
+
+    /// Reads all of `input`, and gives it back once one of `keys` has verified: as a layer to be
+    /// read again, with the place of the key.
+    ///
+    /// # Errors
+    /// A layer that is not genuine or too long, or that cannot be read or kept.
+    pub fn fill(mut self, input: Input, keys: &[LayerKey]) -> Result<(Input, usize), Ending> {
+        let mut left = self.place.limit.saturating_mul(1024 * 1024);
+        let verified = check(input, keys, |piece| {
+            left = left.checked_sub(piece.len() as u64).ok_or_else(|| too_long(&self.place))?;
+            let written = self.file.write_all(piece);
+            Ok::<_, Ending>(written.map_err(|error| cannot("take the layer", &self.place, &error))?)
+        })?;
+        self.file.rewind().map_err(|error| cannot("be read", &self.place, &error))?;
+        Ok((Input::of_spool(self.file), verified))
+    }
+}
+
+/// Which of `keys` opens the layer in `blob`: the first whose HMAC and sealed digest it has.
+///
+/// # Errors
+/// None does, or the blob cannot be read.
+pub fn which_opens(blob: impl Read, keys: &[LayerKey]) -> Result<usize, LayerError> {
+    check(blob, keys, |_| Ok(()))
+}
+
+/// Reads `layer` to its end, with an eye of each key on it, and answers with the first key that
+/// verifies. `keep` gets every piece that some key may still open.
+fn check<E: From<LayerError>>(
+    mut layer: impl Read,
+    keys: &[LayerKey],
+    mut keep: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<usize, E> {
+    let mut checks: Vec<_> = keys.iter().map(Check::new).collect();
+    let (mut piece, mut plain) = (vec![0; CHUNK], Zeroizing::new(vec![0; CHUNK]));
+    loop {
+        let length = match layer.read(&mut piece) {
+            Ok(0) => return Ok(choose(checks)?),
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(LayerError::from(error).into()),
+        };
+        for check in &mut checks {
+            plain[..length].copy_from_slice(&piece[..length]);
+            check.update(&mut plain[..length]);
+        }
+        if let Some(error) = hopeless(&mut checks) {
+            return Err(error.into());
+        }
+        keep(&piece[..length])?;
+    }
+}
+
+/// One key's view of the layer.
+struct Check {
+    decryptor: Decryptor,
+    /// How much may still follow, if the length is known.
+    left: Option<u64>,
+    length: u64,
+    error: Option<LayerError>,
+}
+
+impl Check {
+    fn new(key: &LayerKey) -> Self {
+        let (left, length) = (key.length(), key.length().unwrap_or(u64::MAX));
+        Self { decryptor: Decryptor::new(key), left, length, error: None }
+    }
+
+    /// Takes the next piece, which it turns into plaintext.
+    fn update(&mut self, piece: &mut [u8]) {
+        if let Some(left) = self.left {
+            self.left = left.checked_sub(piece.len() as u64);
+            if self.left.is_none() {
+                self.error.get_or_insert(LayerError::TooLong { length: self.length });
+            }
+        }
+        if self.error.is_none() {
+            self.decryptor.update(piece);
+        }
+    }
+
+    fn finish(self) -> Result<(), LayerError> {
+        self.error.map_or_else(|| self.decryptor.finish(), Err)
+    }
+}
+
+/// The reason why no key can open the layer any more.
+fn hopeless(checks: &mut [Check]) -> Option<LayerError> {
+    let all = checks.iter().all(|check| check.error.is_some());
+    checks.first_mut().filter(|_| all)?.error.take()
+}
+
+/// The first key that verifies, or what the first one says.
+fn choose(checks: Vec<Check>) -> Result<usize, LayerError> {
+    let mut first = None;
+    for (place, check) in checks.into_iter().enumerate() {
+        match check.finish() {
+            Ok(()) => return Ok(place),
+            Err(error) => {
+                first.get_or_insert(error);
+            }
+        }
+    }
+    Err(first.unwrap_or(LayerError::HmacMismatch))
+}
+
+fn too_long(place: &SpoolPlace) -> Failure {
+    with_hint(
+        format!("the layer is longer than the {} MiB that the spool takes", place.limit),
+        "`--spool-limit` is the longest layer that `--verify-first` keeps, in MiB",
+    )
+}
+
+/// A file that has no name, or has none any more.
+fn nameless(directory: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR;
+    // `EXCL`: it cannot be given a name either.
+    let file = rustix::fs::openat(CWD, directory, flags | OFlags::TMPFILE | OFlags::EXCL, mode);
+    match file {
+        // A file system without such files.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR) => {
+            let path = directory.join(format!("keycell-spool-{}", std::process::id()));
+            let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+            let file = rustix::fs::openat(CWD, &path, flags, mode)?;
+            rustix::fs::unlink(&path)?;
+            Ok(file)
+        }
+        file => file,
+    }
+}
+
+fn cannot(what: &str, place: &SpoolPlace, error: &io::Error) -> Failure {
+    let (shown, hint) = match &place.directory {
+        Some(directory) => (
+            format!("the spool in `{}`", directory.display()),
+            "`--verify-first` keeps the whole encrypted layer in the directory of `--spool` \
+             before it writes anything: it needs space for the largest layer, or choose another \
+             one",
+        ),
+        None => (
+            "the spool in memory".to_owned(),
+            "`--spool DIR` keeps the encrypted layer on a disk instead",
+        ),
+    };
+    with_hint(format!("{shown} cannot {what}: {}", plain(error)), hint)
+}

@@ -1,0 +1,105 @@
+//! Verifying a layer that somebody else decrypts.
+
+use aes::Aes256;
+use ctr::Ctr128BE;
+use ctr::cipher::{KeyIvInit, StreamCipher};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+use super::{Digest, Hasher, LayerError, LayerKey};
+
+/// Sees what goes into a decryptor that is not trusted, and what comes out of it, and tells at the
+/// end whether the layer was genuine and came out right.
+pub struct Witness {
+    mac: Hmac<Sha256>,
+    expected_hmac: [u8; 32],
+    plain: Plain,
+    /// Bytes that may still follow, and of how many.
+    left: Option<(u64, u64)>,
+}
+
+/// How what comes out is verified.
+enum Plain {
+    /// It has the digest that was sealed.
+    Digest(Hasher, Digest),
+    /// No digest can be compared: encrypted again, it has the HMAC of the layer.
+    EncryptedAgain(Box<Ctr128BE<Aes256>>, Hmac<Sha256>),
+}
+
+impl Witness {
+    /// For the layer that `key` opens.
+    pub fn new(key: &LayerKey) -> Self {
+        let mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&*key.key)
+            .expect("HMAC takes a key of any length");
+        let plain = match key.digest.clone().filter(|_| key.is_digest_compared) {
+            Some(digest) => Plain::Digest(Hasher::new(digest.kind), digest),
+            None => {
+                let cipher = Ctr128BE::<Aes256>::new((&*key.key).into(), (&*key.nonce).into());
+                Plain::EncryptedAgain(Box::new(cipher), mac.clone())
+            }
+        };
+        Self {
+            mac,
+            expected_hmac: key.hmac,
+            plain,
+            left: key.length.map(|length| (length, length)),
+        }
+    }
+
+    /// The next bytes of the encrypted layer.
+    ///
+    /// # Errors
+    /// [`LayerError::TooLong`], before the genuine part of the layer could come out whole.
+    pub fn encrypted(&mut self, bytes: &[u8]) -> Result<(), LayerError> {
+        if let Some((left, length)) = &mut self.left {
+            let rest = left.checked_sub(bytes.len() as u64);
+            *left = rest.ok_or(LayerError::TooLong { length: *length })?;
+        }
+        self.mac.update(bytes);
+        Ok(())
+    }
+
+    /// The next bytes of what is said to be the plain layer.
+    pub fn plain(&mut self, bytes: &[u8]) {
+        match &mut self.plain {
+            Plain::Digest(hasher, _) => hasher.update(bytes),
+            Plain::EncryptedAgain(cipher, mac) => {
+                let mut piece = [0; 8 * 1024];
+                for bytes in bytes.chunks(piece.len()) {
+                    let piece = &mut piece[..bytes.len()];
+                    piece.copy_from_slice(bytes);
+                    cipher.apply_keystream(piece);
+                    mac.update(piece);
+                }
+            }
+        }
+    }
+
+    /// Compares HMAC and digest, in constant time, with what the layer key demands. Without a
+    /// digest to compare, what came out is encrypted again, and its HMAC compared.
+    ///
+    /// # Errors
+    /// [`LayerError::HmacMismatch`], [`LayerError::DigestMismatch`].
+    pub fn finish(self) -> Result<(), LayerError> {
+        let is_expected = |mac: Hmac<Sha256>| {
+            bool::from(mac.finalize().into_bytes().as_slice().ct_eq(&self.expected_hmac))
+        };
+        if !is_expected(self.mac) {
+            return Err(LayerError::HmacMismatch);
+        }
+        match self.plain {
+            Plain::Digest(hasher, expected) => {
+                if !bool::from(hasher.finish().ct_eq(&expected.value)) {
+                    return Err(LayerError::DigestMismatch);
+                }
+            }
+            Plain::EncryptedAgain(_, mac) => {
+                if !is_expected(mac) {
+                    return Err(LayerError::HmacMismatch);
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,245 @@
+//! Hostile command guests: WASI commands that were installed like any other, and go against what
+//! a command is granted. The same things hold after them as after the others.
+//!
+//! Each is a few lines of WebAssembly's text after [`PRELUDE`]; the layer "decrypted" is the
+//! encrypted one, since it is not the plaintext that they are after.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use keycell_hostile::attack::Attack;
+use keycell_hostile::layer::{LARGE, SMALL};
+use tempfile::TempDir;
+
+/// What the commands share: WASI's functions, and the framed payload on standard input.
+const PRELUDE: &str = r#"
+  (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_open"
+    (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_unlink_file"
+    (func $unlink (param i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_create_directory"
+    (func $mkdir (param i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_readdir"
+    (func $readdir (param i32 i32 i32 i64 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "environ_sizes_get"
+    (func $environ (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "args_sizes_get" (func $args (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "clock_time_get"
+    (func $clock (param i32 i64 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "poll_oneoff"
+    (func $poll (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 4)
+  (data (i32.const 512) "refused: it is not granted\n")
+  (data (i32.const 544) "HARM: it was granted\n")
+  (data (i32.const 576) "bad: error: the layer is not genuine\nhint: encrypt it again\n")
+  (data (i32.const 640) "../outside/secret")
+  (data (i32.const 660) "/etc/passwd")
+  (data (i32.const 680) "key.pem")
+  (data (i32.const 690) "new")
+  (data (i32.const 700) "..")
+  ;; Reads at most `length` bytes of standard input to 65536: how many came.
+  (func $read (param $length i32) (result i32)
+    (i32.store (i32.const 0) (i32.const 65536))
+    (i32.store (i32.const 4) (local.get $length))
+    (if (call $fd_read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8))
+      (then (call $exit (i32.const 9))))
+    (i32.load (i32.const 8)))
+  ;; Writes `length` bytes from `from` to a descriptor, all of them.
+  (func $put (param $descriptor i32) (param $from i32) (param $length i32)
+    (loop $more
+      (i32.store (i32.const 0) (local.get $from))
+      (i32.store (i32.const 4) (local.get $length))
+      (if (call $fd_write (local.get $descriptor) (i32.const 0) (i32.const 1) (i32.const 8))
+        (then (call $exit (i32.const 8))))
+      (local.set $from (i32.add (local.get $from) (i32.load (i32.const 8))))
+      (local.set $length (i32.sub (local.get $length) (i32.load (i32.const 8))))
+      (br_if $more (i32.gt_s (local.get $length) (i32.const 0)))))
+  (func $refused (call $put (i32.const 2) (i32.const 512) (i32.const 27)))
+  (func $harm (call $put (i32.const 2) (i32.const 544) (i32.const 21)))
+  ;; An attempt that gave back this number: 0 is success.
+  (func $attempt (param $errno i32)
+    (if (local.get $errno) (then (call $refused)) (else (call $harm))))
+  ;; Reads the payload: its length, and as many bytes.
+  (func $payload (local $left i32) (local $byte i32)
+    (loop $length
+      (drop (call $read (i32.const 1)))
+      (local.set $left (i32.or (i32.shl (local.get $left) (i32.const 8))
+        (i32.load8_u (i32.const 65536))))
+      (local.set $byte (i32.add (local.get $byte) (i32.const 1)))
+      (br_if $length (i32.lt_u (local.get $byte) (i32.const 4))))
+    (loop $bytes
+      (local.set $left (i32.sub (local.get $left) (call $read (local.get $left))))
+      (br_if $bytes (i32.gt_s (local.get $left) (i32.const 0)))))
+  ;; Copies the layer to its end.
+  (func $copy (local $length i32)
+    (loop $more
+      (local.set $length (call $read (i32.const 65536)))
+      (if (local.get $length)
+        (then
+          (call $put (i32.const 1) (i32.const 65536) (local.get $length))
+          (br $more)))))
+  ;; Opens `length` bytes of path at `path` below the keys directory.
+  (func $open (param $path i32) (param $length i32) (param $flags i32) (param $rights i64)
+    (result i32)
+    (call $path_open (i32.const 3) (i32.const 1) (local.get $path) (local.get $length)
+      (local.get $flags) (local.get $rights) (i64.const 0) (i32.const 0) (i32.const 16)))
+"#;
+
+/// What is said of those that take their time.
+const LATE: &[&str] = &["it did not end in time"];
+
+/// The commands, what each does after the prelude, and what has to be said of it.
+const COMMANDS: &[(&str, &str, &[&str])] = &[
+    (
+        "writes-more-than-it-read",
+        "(call $payload) (call $copy) (call $put (i32.const 1) (i32.const 512) (i32.const 1))",
+        &["it wrote more bytes than it was given"],
+    ),
+    (
+        "writes-before-it-reads",
+        "(call $payload) (call $put (i32.const 1) (i32.const 512) (i32.const 1)) (call $copy)",
+        &["it wrote more bytes than it was given"],
+    ),
+    (
+        "writes-the-payload",
+        "(call $payload) (call $put (i32.const 1) (i32.const 65536) (i32.const 88))",
+        &["it wrote more bytes than it was given"],
+    ),
+    (
+        "never-reads",
+        "(call $exit (i32.const 0))",
+        &["it ended with exit code 0 before it had read the whole layer"],
+    ),
+    (
+        "exits-early",
+        "(call $payload) (call $put (i32.const 1) (i32.const 65536) (call $read (i32.const 65536)))
+         (call $exit (i32.const 0))",
+        &["it ended with exit code 0 before it had read the whole layer"],
+    ),
+    (
+        "traps-at-the-end",
+        "(call $payload) (call $copy) unreachable",
+        &["it trapped: wasm `unreachable` instruction executed"],
+    ),
+    (
+        "fails-at-the-end",
+        "(call $payload) (call $copy) (call $put (i32.const 2) (i32.const 576) (i32.const 60))
+         (call $exit (i32.const 1))",
+        &["failed: the layer is not genuine", "hint: encrypt it again"],
+    ),
+    (
+        "fails-silently",
+        "(call $payload) (call $copy) (call $exit (i32.const 7))",
+        &["failed with exit code 1 and does not say why"],
+    ),
+    ("loops-at-the-end", "(call $payload) (call $copy) (loop $l (br $l))", LATE),
+    ("loops-at-the-start", "(loop $l (br $l))", LATE),
+    (
+        "sleeps-for-ever",
+        // A subscription to the monotonic clock in 2^60 nanoseconds.
+        "(i32.store (i32.const 144) (i32.const 1))
+         (i64.store (i32.const 152) (i64.const 1152921504606846976))
+         (loop $l (drop (call $poll (i32.const 128) (i32.const 256) (i32.const 1) (i32.const 8)))
+           (br $l))",
+        LATE,
+    ),
+    (
+        "floods-standard-error",
+        "(loop $l (call $refused) (local.set $n (i32.add (local.get $n) (i32.const 1)))
+           (br_if $l (i32.lt_u (local.get $n) (i32.const 20000))))
+         (call $exit (i32.const 1))",
+        &["failed: "],
+    ),
+    (
+        "eats-memory",
+        "(loop $l (br_if $l (i32.ge_s (memory.grow (i32.const 1024)) (i32.const 0)))) unreachable",
+        &["needs more than 256 MiB of memory"],
+    ),
+    (
+        "reads-outside",
+        "(call $attempt (call $open (i32.const 640) (i32.const 17) (i32.const 0) (i64.const 2)))
+         (call $attempt (call $open (i32.const 660) (i32.const 11) (i32.const 0) (i64.const 2)))
+         (call $attempt (call $open (i32.const 700) (i32.const 2) (i32.const 2) (i64.const 2)))
+         (call $attempt (call $readdir (i32.const 4) (i32.const 65536) (i32.const 4096)
+           (i64.const 0) (i32.const 8)))
+         (call $exit (i32.const 1))",
+        &["failed: refused: it is not granted"],
+    ),
+    (
+        "writes-keys",
+        // O_CREAT, O_TRUNC; to write.
+        "(call $attempt (call $open (i32.const 690) (i32.const 3) (i32.const 1) (i64.const 64)))
+         (call $attempt (call $open (i32.const 680) (i32.const 7) (i32.const 8) (i64.const 64)))
+         (call $attempt (call $open (i32.const 680) (i32.const 7) (i32.const 0) (i64.const 64)))
+         (call $attempt (call $unlink (i32.const 3) (i32.const 680) (i32.const 7)))
+         (call $attempt (call $mkdir (i32.const 3) (i32.const 690) (i32.const 3)))
+         (call $exit (i32.const 1))",
+        &["failed: refused: it is not granted"],
+    ),
+    (
+        "looks-around",
+        // No variable; three arguments; a clock that is in the first second of 1970.
+        "(drop (call $environ (i32.const 16) (i32.const 20)))
+         (call $attempt (i32.eqz (i32.load (i32.const 16))))
+         (drop (call $args (i32.const 16) (i32.const 20)))
+         (call $attempt (i32.eq (i32.load (i32.const 16)) (i32.const 3)))
+         (drop (call $clock (i32.const 0) (i64.const 1) (i32.const 24)))
+         (call $attempt (i64.lt_u (i64.load (i32.const 24)) (i64.const 1000000000)))
+         (call $exit (i32.const 1))",
+        &["failed: refused: it is not granted"],
+    ),
+];
+
+/// A store with all of them, and one that behaves.
+fn store() -> Result<&'static Path> {
+    static STORE: OnceLock<Result<(TempDir, PathBuf), String>> = OnceLock::new();
+    let made = STORE.get_or_init(|| installed().map_err(|error| format!("{error:#}")));
+    made.as_ref().map(|(_, path)| path.as_path()).map_err(|error| anyhow!("{error}"))
+}
+
+fn installed() -> Result<(TempDir, PathBuf)> {
+    let dir = TempDir::with_prefix("keycell-commands-")?;
+    let store = dir.path().join("store");
+    let friendly = ("copies", "(call $payload) (call $copy)", &[][..]);
+    for (name, body, _) in COMMANDS.iter().chain([&friendly]) {
+        let text = format!("(module {PRELUDE} (func (export \"_start\") (local $n i32) {body}))");
+        let file = dir.path().join(name).with_extension("wasm");
+        fs::write(&file, wat::parse_str(text).with_context(|| (*name).to_owned())?)?;
+        let mut keycell = Command::new(keycell_tests::dist("keycell")?);
+        let done = keycell.args(["guest", "install", "--store"]).arg(&store).arg(&file).output()?;
+        let said = String::from_utf8_lossy(&done.stderr);
+        ensure!(done.status.success(), "{name}: {said}");
+    }
+    Ok((dir, store))
+}
+
+fn attack(name: &str) -> Result<Attack> {
+    let meter = Path::new(env!("CARGO_BIN_EXE_hostile-meter"));
+    let attack = Attack::new(Path::new(env!("CARGO_BIN_EXE_hostile-decoder")), name);
+    Ok(attack.measured(meter).installed_in(store()?).seconds(1))
+}
+
+/// The harness itself: what goes in comes out, and nothing is said.
+#[test]
+fn a_command_that_behaves() -> Result<()> {
+    let seen = attack("copies")?.run(LARGE)?;
+    seen.outcome.is_silent_success(&seen.layer.encrypted)
+}
+
+#[test]
+fn commands_are_refused() -> Result<()> {
+    for (name, _, words) in COMMANDS {
+        let attack = attack(name)?;
+        let lengths = if words == LATE { &[LARGE][..] } else { &[SMALL, LARGE] };
+        for &length in lengths {
+            attack.is_refused_with(length, words).with_context(|| (*name).to_owned())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! A decoder that gets no payload, and what containerd's content store has for it.
+//!
+//! The stores are made by hand here, because whoever makes an image decides what lies in them; a
+//! real containerd's are in `tests/containerd.rs`. Whatever it is: the layer comes out, or nothing
+//! does, with one message.
+
+mod hostile;
+mod places;
+mod verify_first;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use keycell_tests::decoder::{Decoder, Outcome};
+use keycell_tests::image::{Descriptor, LayerKind};
+use keycell_tests::jwe::Recipient;
+use keycell_tests::node::Node;
+use keycell_tests::sealed::Sealed;
+use keycell_tests::store::ContentStore;
+use keycell_tests::suite::Suite;
+use keycell_tests::tools::Tool;
+
+fn main() -> ExitCode {
+    let mut cases = Cases(Suite::from_args());
+    places::add(&mut cases);
+    hostile::add(&mut cases);
+    verify_first::add(&mut cases);
+    cases.0.run()
+}
+
+struct Cases(Suite);
+
+impl Cases {
+    fn case(&mut self, name: &str, run: impl FnOnce() -> Result<()> + Send + 'static) {
+        self.0.case(name, &[], run);
+    }
+
+    fn case_with(
+        &mut self,
+        tools: &[Tool],
+        name: &str,
+        run: impl FnOnce() -> Result<()> + Send + 'static,
+    ) {
+        self.0.case(name, tools, run);
+    }
+}
+
+/// A node, a layer that is encrypted for it, and a content store.
+struct Case {
+    node: Node,
+    sealed: Sealed,
+    store: ContentStore,
+}
+
+impl Case {
+    /// The store has nothing.
+    fn bare(length: usize) -> Result<Self> {
+        Ok(Self {
+            node: Node::new()?,
+            sealed: Sealed::of_length(length),
+            store: ContentStore::new()?,
+        })
+    }
+
+    /// The store has the image.
+    fn new(length: usize) -> Result<Self> {
+        let case = Self::bare(length)?;
+        case.store.image(&case.sealed, &case.node.recipient)?;
+        Ok(case)
+    }
+
+    /// The descriptor of the layer, with the key wrapped for `recipient`.
+    fn descriptor(&self, recipient: &Recipient) -> Descriptor {
+        let wrapped = self.sealed.wrapped_for(recipient).flattened().to_string();
+        self.sealed.descriptor(&[wrapped])
+    }
+
+    /// The decoder, with the layer and no payload.
+    fn decoder(&self) -> Result<Decoder> {
+        Ok(self.without_store()?.arg("--content-store").arg(self.store.root()))
+    }
+
+    fn without_store(&self) -> Result<Decoder> {
+        self.node.without_payload(&self.sealed)
+    }
+
+    fn run(&self) -> Result<Outcome> {
+        self.decoder()?.run()
+    }
+
+    fn opens(&self) -> Result<()> {
+        self.run()?.is_silent_success(&self.sealed.plain)
+    }
+
+    fn refuses(&self, words: &[&str]) -> Result<()> {
+        keycell_tests::node::says(&self.run()?, words)
+    }
+}
+
+fn media_type(kind: LayerKind) -> String {
+    format!("{}+encrypted", kind.media_type())
+}
+
+/// A layer of more than a chunk, whose end is withheld until all of it has verified.
+const LONG: usize = 1 << 20;

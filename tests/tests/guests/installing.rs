@@ -1,0 +1,308 @@
+//! `keycell guest install` and what comes after it.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use keycell_tests::dist;
+use keycell_tests::guest::COPIES;
+use keycell_tests::suite::Suite;
+use keycell_tests::tools::output;
+use serde_json::Value;
+
+use crate::shelf::Shelf;
+
+/// Guests that are refused, as text, and what is said of each.
+const FOREIGN: &[(&str, &str, &[&str])] = &[
+    (
+        "sockets",
+        r#"(component (import "wasi:sockets/tcp@0.2.0" (instance)))"#,
+        &["imports what no guest is granted: `wasi:sockets/tcp@0.2.0` (the network)"],
+    ),
+    (
+        "http",
+        r#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance)))"#,
+        &["`wasi:http/outgoing-handler@0.2.0` (the network)"],
+    ),
+    (
+        "unknown-package",
+        r#"(component (import "acme:keys/escrow@1.0.0" (instance)))"#,
+        &["`acme:keys/escrow@1.0.0` (an unknown package)"],
+    ),
+    (
+        "unknown-interface",
+        r#"(component (import "wasi:clocks/timezone@0.2.0" (instance)))"#,
+        &["`wasi:clocks/timezone@0.2.0` (not a part of the contract)"],
+    ),
+    (
+        "other-wasi",
+        r#"(component (import "wasi:io/streams@0.3.0" (instance)))"#,
+        &["`wasi:io/streams@0.3.0` (another version)"],
+    ),
+    (
+        "draft-of-wasi",
+        r#"(component (import "wasi:io/streams@0.2.0-rc-2023-11-10" (instance)))"#,
+        &["`wasi:io/streams@0.2.0-rc-2023-11-10` (another version)"],
+    ),
+    (
+        "other-contract",
+        r#"(component (import "keycell:decoder/cipher@0.1.0" (instance)))"#,
+        &["`keycell:decoder/cipher@0.1.0` (another version)"],
+    ),
+    ("bare-name", r#"(component (import "print" (func)))"#, &["`print` (unknown)"]),
+    (
+        "several",
+        r#"(component (import "wasi:sockets/udp@0.2.0" (instance)) (import "a:b/c@1.0.0" (instance)))"#,
+        &["`wasi:sockets/udp@0.2.0` (the network), `a:b/c@1.0.0` (an unknown package)"],
+    ),
+    (
+        "core-import",
+        r#"(module (import "env" "system" (func (param i32))) (func (export "_start")))"#,
+        &["`env.system` (unknown)"],
+    ),
+    (
+        "core-old-wasi",
+        r#"(module (import "wasi_unstable" "fd_read" (func)) (func (export "_start")))"#,
+        &["`wasi_unstable.fd_read` (unknown)"],
+    ),
+    (
+        "core-unknown-function",
+        r#"(module (import "wasi_snapshot_preview1" "fd_everything" (func)) (memory (export "memory") 1)
+           (func (export "_start")))"#,
+        &["does not become a component", "fd_everything"],
+    ),
+    ("library", "(module (func (export \"decode\")))", &["it is a core module without `_start`"]),
+    ("nothing", "(component)", &["it exports neither the steps nor a command"]),
+    (
+        "one-step",
+        r#"(component (instance $i) (export "keycell:decoder/unwrapping@0.3.0" (instance $i)))"#,
+        &["it exports one step of two"],
+    ),
+    (
+        "steps-of-another-contract",
+        r#"(component (instance $i) (export "keycell:decoder/unwrapping@0.9.0" (instance $i))
+           (export "keycell:decoder/decrypting@0.9.0" (instance $i)))"#,
+        &["it exports `keycell:decoder/unwrapping@0.9.0`"],
+    ),
+];
+
+pub fn cases(suite: &mut Suite) {
+    for (name, text, words) in FOREIGN {
+        suite.case(format!("installs-not/{name}"), &[], move || {
+            let shelf = Shelf::empty()?;
+            let file = shelf.beside("guest.wasm", wat::parse_str(text)?)?;
+            shelf.fails("install", [file.as_os_str()], words)?;
+            ensure!(!shelf.path().exists(), "a store was made");
+            Ok(())
+        });
+    }
+    suite.case("installs-not/other-files", &[], other_files);
+    suite.case("installs-not/over-another", &[], over_another);
+    suite.case("installs-not/bad-names", &[], bad_names);
+    suite.case("installs-not/into-a-store-of-others", &[], into_a_store_of_others);
+    suite.case("installs/in-words", &[], in_words);
+    suite.case("installs/modes-whatever-the-umask", &[], modes);
+    suite.case("installs/json", &[], json);
+    suite.case("installs/for-this-cpu", &[], for_this_cpu);
+    suite.case("verify/sound", &[], verify_sound);
+    suite.case("verify/forged-code", &[], verify_forged_code);
+    suite.case("verify/altered-source", &[], verify_altered_source);
+    suite.case("verify/every-guest", &[], verify_every_guest);
+    suite.case("remove/what-was-tampered-with", &[], remove_tampered);
+}
+
+fn other_files() -> Result<()> {
+    let shelf = Shelf::tiny()?;
+    let component = wat::parse_str("(component)")?;
+    for (content, words) in [
+        (b"#!/bin/sh\n".to_vec(), "is not WebAssembly"),
+        (Vec::new(), "is not WebAssembly"),
+        (COPIES.as_bytes().to_vec(), "is not WebAssembly"),
+        (fs::read(shelf.file("tiny", "guest.cwasm"))?, "is not WebAssembly"),
+        ([&component[..], b"\xff\xff\xff"].concat(), "is malformed WebAssembly"),
+        (wat::parse_str(COPIES)?[..100].to_vec(), "is malformed WebAssembly"),
+    ] {
+        let file = shelf.beside("guest.wasm", content)?;
+        shelf.fails("install", [file.as_os_str()], &[words])?;
+    }
+    Ok(())
+}
+
+fn over_another() -> Result<()> {
+    let shelf = Shelf::tiny()?;
+    let before = fs::read(shelf.file("tiny", "record.json"))?;
+    let other = COPIES.replace("4096", "2048");
+    let file = shelf.beside("tiny.wasm", wat::parse_str(other)?)?;
+    shelf.fails(
+        "install",
+        [file.as_os_str()],
+        &["there is a guest `tiny` already", "--replace"],
+    )?;
+    ensure!(fs::read(shelf.file("tiny", "record.json"))? == before);
+    shelf.keycell("install", [file.as_os_str(), "--replace".as_ref()])?;
+    ensure!(fs::read(shelf.file("tiny", "record.json"))? != before);
+    let left = fs::read_dir(shelf.path())?.count();
+    ensure!(left == 1, "{left} entries in the store");
+    Ok(())
+}
+
+fn bad_names() -> Result<()> {
+    let shelf = Shelf::empty()?;
+    let file = shelf.beside("guest.wasm", wat::parse_str(COPIES)?)?;
+    for name in ["embedded", "default", "../guest", "a b", "-x", ".hidden", "é"] {
+        let name = format!("--name={name}");
+        let words = ["is no name of an installed guest"];
+        shelf.fails("install", [file.as_os_str(), name.as_ref()], &words)?;
+    }
+    Ok(())
+}
+
+fn into_a_store_of_others() -> Result<()> {
+    let shelf = Shelf::tiny()?;
+    fs::set_permissions(shelf.path(), fs::Permissions::from_mode(0o777))?;
+    let file = shelf.beside("more.wasm", wat::parse_str(COPIES)?)?;
+    shelf.fails("install", [file.as_os_str()], &["can be written to by others"]).map(drop)
+}
+
+/// What each of our own guests imports, as a person reads it.
+fn in_words() -> Result<()> {
+    let shelf = Shelf::full()?;
+    for (guest, words, others) in [
+        (
+            "ours",
+            &[
+                "`ours`: a decoder",
+                "reads the keys directory, in `unwrap`",
+                "may use the host's cipher, in `decrypt`",
+                "may ask key providers",
+                "may ask for keys in PKCS#11 tokens",
+            ][..],
+            "in one instance",
+        ),
+        (
+            "portable",
+            &[
+                "`portable`: a command",
+                "reads the keys directory",
+                "reads the payload and the encrypted layer",
+                "writes the plain layer",
+                "sees the private keys and writes the layer in one instance; the HMAC is its word",
+            ],
+            "cipher",
+        ),
+        ("core", &["`core`: a command", "reads the keys directory", "not signed"], "providers"),
+    ] {
+        let said = shelf.keycell("show", [guest])?;
+        for word in words {
+            ensure!(said.contains(word), "{guest}: nothing of `{word}`: {said}");
+        }
+        ensure!(!said.contains(others), "{guest}: `{others}`: {said}");
+    }
+    Ok(())
+}
+
+fn modes() -> Result<()> {
+    for umask in ["077", "000"] {
+        let shelf = Shelf::empty()?;
+        let file = shelf.beside("tiny.wasm", wat::parse_str(COPIES)?)?;
+        let install = format!(
+            "umask {umask}; exec {} guest install --store {} {}",
+            dist("keycell")?.display(),
+            shelf.path().display(),
+            file.display()
+        );
+        output(Command::new("sh").args(["-c", &install]))?;
+        shelf.keycell("default", ["tiny"])?;
+        for (path, wanted) in [
+            (shelf.path(), 0o755),
+            (shelf.path().join("tiny"), 0o755),
+            (shelf.path().join("default"), 0o644),
+            (shelf.file("tiny", "guest.cwasm"), 0o644),
+            (shelf.file("tiny", "guest.wasm"), 0o644),
+            (shelf.file("tiny", "record.json"), 0o644),
+        ] {
+            let mode = fs::metadata(&path)?.mode() & 0o7777;
+            ensure!(mode == wanted, "{} has mode {mode:o} under umask {umask}", path.display());
+        }
+    }
+    Ok(())
+}
+
+fn json() -> Result<()> {
+    let shelf = Shelf::tiny()?;
+    let shown: Value = serde_json::from_str(&shelf.keycell("show", ["tiny", "--json"])?)?;
+    let listed: Value = serde_json::from_str(&shelf.keycell("list", ["--json"])?)?;
+    ensure!(listed["default"] == "embedded" && listed["guests"][0] == shown, "{listed}");
+    ensure!(shown["kind"] == "command" && shown["cpu"] == "baseline", "{shown}");
+    let code = fs::metadata(shelf.file("tiny", "guest.cwasm"))?.len();
+    ensure!(shown["size"] == code, "{shown}");
+    // The digest as another program computes it.
+    let digest = output(Command::new("sha256sum").arg(shelf.file("tiny", "guest.wasm")))?;
+    let digest = String::from_utf8(digest)?;
+    let digest = format!("sha256:{}", digest.split(' ').next().context("a digest")?);
+    ensure!(shown["source"] == digest, "{shown}");
+    let imports = shown["imports"].as_array().context("imports")?;
+    ensure!(imports.iter().all(|name| name.as_str().is_some_and(|name| name.starts_with("wasi:"))));
+
+    shelf.edit("tiny", |record| record["engine"] = "another".into())?;
+    let listed: Value = serde_json::from_str(&shelf.keycell("list", ["--json"])?)?;
+    let error = listed["guests"][0]["error"].as_str().unwrap_or_default();
+    ensure!(error.contains("was compiled for `another`"), "{listed}");
+    ensure!(shelf.keycell("list", [""; 0])?.contains("unusable"), "not told");
+    Ok(())
+}
+
+/// It runs here, on the CPU that it was compiled for.
+fn for_this_cpu() -> Result<()> {
+    let shelf = Shelf::empty()?;
+    shelf.install_text("tiny", COPIES, &["--cpu", "native"])?;
+    ensure!(shelf.keycell("show", ["tiny"])?.contains(" native\n"));
+    shelf.refuses("tiny", &["it wrote more bytes than it was given"])?;
+    let said = shelf.keycell("rebuild", ["--cpu", "baseline"])?;
+    ensure!(said.ends_with(", baseline\n"), "{said}");
+    Ok(())
+}
+
+fn verify_sound() -> Result<()> {
+    let said = Shelf::tiny()?.keycell("verify", [""; 0])?;
+    ensure!(said == "`tiny`: the code is what the source compiles to\n", "{said}");
+    Ok(())
+}
+
+/// Code and record agree, so the decoder would run it; the source tells.
+fn verify_forged_code() -> Result<()> {
+    let shelf = Shelf::tiny()?;
+    shelf.forge("tiny", |code| {
+        let middle = code.len() / 2;
+        code[middle] ^= 1;
+        Ok(())
+    })?;
+    shelf.fails("verify", ["tiny"], &["is not what its source compiles to"]).map(drop)
+}
+
+fn verify_altered_source() -> Result<()> {
+    let shelf = Shelf::tiny()?;
+    fs::write(shelf.file("tiny", "guest.wasm"), wat::parse_str("(module)")?)?;
+    let words = ["the source of the guest `tiny` is not what was installed"];
+    shelf.fails("verify", ["tiny"], &words)?;
+    shelf.fails("rebuild", ["tiny"], &words).map(drop)
+}
+
+fn verify_every_guest() -> Result<()> {
+    let shelf = Shelf::tiny()?;
+    shelf.install_text("fine", COPIES, &[])?;
+    fs::write(shelf.file("tiny", "record.json"), "{}")?;
+    let said = shelf.fails("verify", [""; 0], &["record.json` is not readable"])?;
+    ensure!(!said.contains("fine"), "{said}");
+    shelf.fails("verify", ["other"], &["there is no guest `other`"]).map(drop)
+}
+
+fn remove_tampered() -> Result<()> {
+    let shelf = Shelf::tiny()?;
+    fs::write(shelf.file("tiny", "record.json"), "{}")?;
+    fs::set_permissions(shelf.file("tiny", "guest.cwasm"), fs::Permissions::from_mode(0o666))?;
+    shelf.keycell("remove", ["tiny"])?;
+    ensure!(fs::read_dir(shelf.path())?.count() == 0, "something is left");
+    shelf.fails("remove", ["tiny"], &["there is no guest `tiny`"]).map(drop)
+}
