@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ocicrypt::layer::{CHUNK, Decryptor, LayerError, LayerKey};
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags};

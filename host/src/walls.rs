@@ -40,7 +40,7 @@ pub fn before_guest(
         keys,
         broker: broker.group(),
         user: user.as_ref(),
-        alarm: alarm(log),
+        alarm: entry(log),
         farewell: Some(linger::hold_stdout),
         writes_files: log.is_file() || stdout_is_a_file() || job.verify_first.is_some(),
     };
@@ -82,7 +82,7 @@ fn checked(walls: Walls, job: &Job, step: &str) -> Result<Walls, Failure> {
 }
 
 /// What the log is told when a system call was stopped: an event too.
-fn alarm(log: &Log) -> Option<Entry<'_>> {
+fn entry(log: &Log) -> Option<Entry<'_>> {
     let text = log.foreseen(&Verdict::said(&alarm::words()), Duration::ZERO)?;
     log.descriptor().map(|log| Entry { log, text })
 }
