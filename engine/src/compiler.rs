@@ -11,6 +11,14 @@ pub fn compile_component(component: &[u8], target: Option<&str>) -> Result<Vec<u
     Engine::new(&compiling(target)?)?.precompile_component(component)
 }
 
+/// Compiles a core module, as [`compile_component`] does a component.
+///
+/// # Errors
+/// Where `module` is not a valid core module or `target` is not known.
+pub fn compile_module(module: &[u8], target: Option<&str>) -> Result<Vec<u8>> {
+    Engine::new(&compiling(target)?)?.precompile_module(module)
+}
+
 fn compiling(target: Option<&str>) -> Result<Config> {
     let mut config = crate::config(target)?;
     config.cranelift_opt_level(OptLevel::Speed);

@@ -63,20 +63,6 @@ int main(int argc, char **argv) {
     return 0;
 }
 
-/* Where `keycell guest install` makes a component of this module, it adds an adapter between WASI 0.1
- * and 0.2, which asks here for its own memory. Without this it would grow the guest's, and malloc of
- * Debian 12's wasi-libc takes all that is there at its first call for its own. */
-__attribute__((export_name("cabi_realloc"))) void *cabi_realloc(void *old, size_t old_size,
-                                                                size_t align, size_t size) {
-    static _Alignas(16) uint8_t arena[256 << 10];
-    static size_t used;
-    (void)old, (void)old_size;
-    size_t start = (used + align - 1) & ~(align - 1);
-    if (size > sizeof arena - start) abort();
-    used = start + size;
-    return arena + start;
-}
-
 /* Reads so many bytes, or fewer where the input ends. */
 static size_t read_up_to(int from, void *to, size_t most) {
     size_t done = 0;

@@ -12,6 +12,8 @@ pub struct Record {
     pub name: String,
     /// How it is run.
     pub kind: Kind,
+    /// What it is to the engine.
+    pub form: Form,
     /// The digest of its native code.
     pub artefact: Digest,
     /// The length of its native code, in bytes.
@@ -39,6 +41,15 @@ pub enum Kind {
     Decoder,
     /// A WASI command: one instance that sees the keys and writes the layer.
     Command,
+}
+
+/// What a guest is to the engine. A decoder is always a component.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// A component, for WASI 0.2.
+    Component,
+    /// A core module, for WASI 0.1.
+    Module,
 }
 
 /// The CPUs that an artefact runs on.
@@ -83,6 +94,7 @@ impl Record {
         let record = Self {
             name: members.text("name")?,
             kind: members.one_of("kind", [Kind::Decoder, Kind::Command])?,
+            form: members.one_of("form", [Form::Component, Form::Module])?,
             artefact: Digest(members.text("artefact")?),
             size: members.take("size")?.as_u64().ok_or("`size` is no number")?,
             source: Digest(members.text("source")?),
@@ -93,6 +105,9 @@ impl Record {
             may: members.texts("may")?,
             signature,
         };
+        if (record.kind, record.form) == (Kind::Decoder, Form::Module) {
+            return Err("a decoder is no core module".to_owned());
+        }
         members.are_all(record)
     }
 
@@ -102,6 +117,7 @@ impl Record {
         json!({
             "name": self.name,
             "kind": self.kind.to_string(),
+            "form": self.form.to_string(),
             "artefact": self.artefact.0,
             "size": self.size,
             "source": self.source.0,
@@ -184,6 +200,15 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Decoder => "decoder",
             Self::Command => "command",
+        })
+    }
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Component => "component",
+            Self::Module => "core module",
         })
     }
 }

@@ -10,7 +10,7 @@ use keycell_guest_store::record::Digest;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 
 use wasmtime::component::Component;
-use wasmtime::{Config, CustomCodeMemory, Engine, Result};
+use wasmtime::{Config, CustomCodeMemory, Engine, Module, Result};
 
 /// Memory is protected in pages: 4 KiB on x86-64, at most 64 KiB on aarch64.
 #[repr(C, align(65536))]
@@ -80,22 +80,38 @@ impl Artefact {
         Ok((Digest::of(bytes) == *expected).then(|| unsafe { Self::from_trusted(bytes) }))
     }
 
-    /// An engine, and the guest in it. Nothing is copied: the code runs from where the program
+    /// An engine, and the component in it. Nothing is copied: the code runs from where the program
     /// was mapped.
     ///
     /// # Errors
-    /// Where the artefact was compiled for another engine, CPU or version.
+    /// Where the artefact was compiled for another engine, CPU or version, or is a core module.
     #[expect(unsafe_code, reason = "native code is loaded")]
-    pub fn load(&self) -> Result<(Engine, Component)> {
-        let mut config: Config = keycell_engine::config(None)?;
-        config.with_custom_code_memory(Some(Arc::new(InPlace)));
-        let engine = Engine::new(&config)?;
-        let memory = NonNull::from(self.bytes);
+    pub fn component(&self) -> Result<(Engine, Component)> {
+        let (engine, memory) = (engine()?, NonNull::from(self.bytes));
         // SAFETY: `bytes` lives as long as the program, is written by nobody and came from the
         // compiler: it is `.rodata` that `build.rs` made, or the caller of `from_trusted` vouched.
         let component = unsafe { Component::deserialize_raw(&engine, memory)? };
         Ok((engine, component))
     }
+
+    /// An engine, and the core module in it, as with [`Self::component`].
+    ///
+    /// # Errors
+    /// Where the artefact was compiled for another engine, CPU or version, or is a component.
+    #[expect(unsafe_code, reason = "native code is loaded")]
+    pub fn module(&self) -> Result<(Engine, Module)> {
+        let (engine, memory) = (engine()?, NonNull::from(self.bytes));
+        // SAFETY: as with a component.
+        let module = unsafe { Module::deserialize_raw(&engine, memory)? };
+        Ok((engine, module))
+    }
+}
+
+/// An engine that runs code from where it lies.
+fn engine() -> Result<Engine> {
+    let mut config: Config = keycell_engine::config(None)?;
+    config.with_custom_code_memory(Some(Arc::new(InPlace)));
+    Engine::new(&config)
 }
 
 /// Makes the code executable where it lies, and takes that back.

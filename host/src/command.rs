@@ -6,22 +6,24 @@
 //! genuine is this guest's word. What remains is that the last 64 KiB wait until it has ended well
 //! and has read all that there was, and that it writes no more than it has read.
 
+use keycell_guest_store::record::Form;
+use wasmtime::{Engine, InstancePre, Store};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::args::{CipherSide, Job};
 use crate::broker::Broker;
 use crate::contract::Failure;
-use crate::failures::{Ending, broken_guest, foreign_guest, guest_failure, with_hint};
+use crate::failures::{Ending, broken_guest, broken_host, foreign_guest, guest_failure, with_hint};
 use crate::installed::Guest;
 use crate::instance::Instance;
 use crate::keys::{KeyPath, Keys};
 use crate::ledger::Ledger;
-use crate::limits::Limits;
+use crate::limits::{self, Limits};
 use crate::log::Log;
 use crate::steps::{let_go, prepare, remember, trap_when_stalled};
 use crate::streams::{GuestLog, Sink, Source};
-use crate::{deadline, explain, message, walls};
+use crate::{deadline, explain, message, walls, wasip1};
 
 /// Runs the command. `Ok` only if it ended well and the books say so too.
 ///
@@ -42,8 +44,7 @@ pub async fn run(
         Keys::Files(_) => return Err(a_single_file(&guest.name).into()),
         Keys::Sorted { .. } => return Err(with_tokens(&guest.name).into()),
     };
-    let (engine, command) = prepare(guest)?;
-    let command = CommandPre::new(command).map_err(|error| foreign_guest(&error))?;
+    let (engine, command) = Command::load(guest)?;
     if job.explain {
         message::say(&explain::command(directory, payload.len(), &limits));
     }
@@ -60,11 +61,7 @@ pub async fn run(
     trap_when_stalled(&mut store, ledger.clone(), limits.stall_seconds);
     deadline::arm(limits.stall_seconds, log); // until it begins to read the layer
 
-    let answer = async {
-        let command = command.instantiate_async(&mut store).await?;
-        command.wasi_cli_run().call_run(&mut store).await
-    };
-    let answer = answer.await;
+    let answer = command.run(&mut store).await;
     deadline::disarm();
     let exhausted = store.data().is_exhausted();
     drop(store);
@@ -95,7 +92,50 @@ pub async fn run(
     verdict
 }
 
+/// A command in either form, with everything linked that there is.
+enum Command {
+    Component(CommandPre<Instance>),
+    Module(InstancePre<Instance>),
+}
+
+impl Command {
+    fn load(guest: &Guest) -> Result<(Engine, Self), Failure> {
+        match guest.form {
+            Form::Component => {
+                let (engine, command) = prepare(guest)?;
+                let command = CommandPre::new(command).map_err(|error| foreign_guest(&error))?;
+                Ok((engine, Self::Component(command)))
+            }
+            Form::Module => {
+                let (engine, module) = guest.module()?;
+                deadline::start(&engine).map_err(|error| broken_host(error.into()))?;
+                let linker = wasip1::linker(&engine).map_err(broken_host)?;
+                let command =
+                    linker.instantiate_pre(&module).map_err(|error| foreign_guest(&error))?;
+                Ok((engine, Self::Module(command)))
+            }
+        }
+    }
+
+    /// Runs it to its end. The inner result is what a component returns.
+    async fn run(&self, store: &mut Store<Instance>) -> wasmtime::Result<Result<(), ()>> {
+        match self {
+            Self::Component(command) => {
+                let command = command.instantiate_async(&mut *store).await?;
+                command.wasi_cli_run().call_run(store).await
+            }
+            Self::Module(command) => {
+                store.set_hostcall_fuel(limits::CORE_HOSTCALL);
+                let command = command.instantiate_async(&mut *store).await?;
+                let start = command.get_typed_func::<(), ()>(&mut *store, "_start")?;
+                start.call_async(store, ()).await.map(Ok)
+            }
+        }
+    }
+}
+
 /// What a command says when it fails: the last line on its standard error, and the hints after it.
+/// Where Go's runtime ends it, what it says stands before a trace.
 fn told(name: &str, code: i32, said: &GuestLog) -> Failure {
     let text = said.text();
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -105,10 +145,11 @@ fn told(name: &str, code: i32, said: &GuestLog) -> Failure {
         hints.insert(0, hint.to_owned());
         lines.pop();
     }
+    let ended = |line: &&&str| line.starts_with("fatal error: ") || line.starts_with("panic: ");
     let last = lines.last().map(|line| line.rsplit_once("error: ").map_or(*line, |(_, said)| said));
     let mut failure = with_hint(
-        match last {
-            Some(last) => format!("the guest `{name}` failed: {last}"),
+        match lines.iter().find(ended).copied().or(last) {
+            Some(why) => format!("the guest `{name}` failed: {why}"),
             None => format!("the guest `{name}` failed with exit code {code} and does not say why"),
         },
         "the layer was not released; the log has everything that the guest said",

@@ -1,10 +1,10 @@
 //! The guest that runs: the one that this program was built with, or one that an administrator
 //! has installed.
 
-use keycell_guest_store::record::Kind;
+use keycell_guest_store::record::{Form, Kind};
 use keycell_guest_store::store::{self, EMBEDDED, Installed, Refusal, Store};
-use wasmtime::Engine;
 use wasmtime::component::Component;
+use wasmtime::{Engine, Module};
 
 use crate::args::Job;
 use crate::artefact::Artefact;
@@ -17,6 +17,8 @@ pub struct Guest {
     pub name: String,
     /// How it is run.
     pub kind: Kind,
+    /// What it is to the engine.
+    pub form: Form,
     artefact: Artefact,
     /// The digest of the guest that it was compiled from.
     source: Option<String>,
@@ -68,7 +70,8 @@ impl Guest {
 
     fn embedded(artefact: Artefact) -> Self {
         let source = artefact.digest().map(str::to_owned);
-        Self { name: EMBEDDED.to_owned(), kind: Kind::Decoder, artefact, source, rebuild: None }
+        let (kind, form) = (Kind::Decoder, Form::Component);
+        Self { name: EMBEDDED.to_owned(), kind, form, artefact, source, rebuild: None }
     }
 
     #[expect(unsafe_code, reason = "native code is trusted")]
@@ -91,7 +94,8 @@ impl Guest {
         };
         let rebuild = Some(store.command("rebuild", &record.name));
         let source = Some(record.source.to_string());
-        Ok(Self { name: record.name, kind: record.kind, artefact, source, rebuild })
+        let (kind, form) = (record.kind, record.form);
+        Ok(Self { name: record.name, kind, form, artefact, source, rebuild })
     }
 
     /// The digest of the guest that it was compiled from, if that is known: `sha256:…`.
@@ -99,21 +103,39 @@ impl Guest {
         self.source.as_deref()
     }
 
-    /// An engine, and the guest in it.
+    /// An engine, and the guest in it, which is a component.
     ///
     /// # Errors
-    /// Code for an engine with other settings, or for another CPU.
-    pub fn load(&self) -> Result<(Engine, Component), Failure> {
-        self.artefact.load().map_err(|error| match &self.rebuild {
-            Some(rebuild) => unfit(&self.name, rebuild, &error),
+    /// Code for an engine with other settings, or for another CPU; code of a core module.
+    pub fn component(&self) -> Result<(Engine, Component), Failure> {
+        self.artefact.component().map_err(|error| self.unfit(error))
+    }
+
+    /// An engine, and the guest in it, which is a core module.
+    ///
+    /// # Errors
+    /// Code for an engine with other settings, or for another CPU; code of a component.
+    pub fn module(&self) -> Result<(Engine, Module), Failure> {
+        self.artefact.module().map_err(|error| self.unfit(error))
+    }
+
+    fn unfit(&self, error: wasmtime::Error) -> Failure {
+        match &self.rebuild {
+            Some(rebuild) => unfit(&self.name, self.form, rebuild, &error),
             None => broken_host(error),
-        })
+        }
     }
 }
 
 /// What wasmtime says of an artefact that is whole: it was compiled for something else.
-fn unfit(name: &str, rebuild: &str, error: &wasmtime::Error) -> Failure {
+fn unfit(name: &str, form: Form, rebuild: &str, error: &wasmtime::Error) -> Failure {
     let why = error.root_cause().to_string();
+    if why == "incompatible object file format" {
+        return with_hint(
+            format!("the guest `{name}` is not the {form} that its record says"),
+            format!("`{rebuild}` compiles it anew"),
+        );
+    }
     match why.split('"').nth(1).and_then(|flag| flag.strip_prefix("has_")) {
         Some(feature) => with_hint(
             format!("the guest `{name}` needs a CPU with `{feature}`, which this one has not"),

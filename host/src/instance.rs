@@ -6,6 +6,7 @@ use wasmtime::component::{HasData, HasSelf, Linker, Resource, ResourceTable};
 use wasmtime::{Engine, ResourceLimiter, Result, Store, StoreLimits, StoreLimitsBuilder, bail};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
+use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, io, random};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, async_trait};
@@ -18,8 +19,9 @@ use crate::streams::{Closed, GuestLog, Sink, Source};
 
 /// The state of one instance: everything that it was granted.
 pub struct Instance {
-    wasi: WasiCtx,
-    /// The handles that the instance holds.
+    /// Files, streams, arguments; and the handles of WASI 0.1, which core modules hold.
+    pub wasi: WasiP1Ctx,
+    /// The handles of the component model that the instance holds.
     pub table: ResourceTable,
     limits: Limiter,
     /// The host's cipher.
@@ -45,7 +47,7 @@ impl Instance {
     pub fn for_unwrap(keys: Option<&Path>, log: &GuestLog) -> Result<Self> {
         let mut wasi = Self::context(log);
         grant(&mut wasi, keys)?;
-        Ok(Self { entropy: true, wasi: wasi.build(), ..Self::bare(log) })
+        Ok(Self { entropy: true, wasi: built(wasi), ..Self::bare(log) })
     }
 
     /// For a command: what both steps have, in one instance, and a clock that only it moves.
@@ -65,7 +67,7 @@ impl Instance {
         let mut wasi = Self::context(log);
         wasi.stdin(source).stdout(sink).args(&[name, "--payload", "-"]);
         grant(&mut wasi, keys)?;
-        Ok(Self { entropy: true, clock: Some(0), wasi: wasi.build(), ..Self::bare(log) })
+        Ok(Self { entropy: true, clock: Some(0), wasi: built(wasi), ..Self::bare(log) })
     }
 
     /// For `decrypt`: nothing but what its arguments will be.
@@ -85,7 +87,7 @@ impl Instance {
             .build();
         let limits = Limiter { limits, memory: 0, exhausted: false };
         Self {
-            wasi: Self::context(log).build(),
+            wasi: built(Self::context(log)),
             table,
             limits,
             loan: None,
@@ -115,6 +117,12 @@ impl Instance {
         store.set_hostcall_fuel(limits::HOSTCALL);
         store
     }
+}
+
+fn built(mut wasi: WasiCtxBuilder) -> WasiP1Ctx {
+    let mut wasi = wasi.build_p1();
+    wasi.ctx().table.set_max_capacity(limits::HANDLES);
+    wasi
 }
 
 /// `/keys`, read-only.
@@ -167,7 +175,7 @@ impl ResourceLimiter for Limiter {
 
 impl WasiView for Instance {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView { ctx: self.wasi.ctx().ctx, table: &mut self.table }
     }
 }
 
@@ -278,7 +286,7 @@ struct Clock<'a> {
 }
 
 /// Nanoseconds by which a clock moves when it is looked at.
-const TICK: u64 = 1000;
+pub const TICK: u64 = 1000;
 
 impl HasData for Clock<'static> {
     type Data<'a> = Clock<'a>;
@@ -287,6 +295,22 @@ impl HasData for Clock<'static> {
 impl Instance {
     fn clock(&mut self) -> Clock<'_> {
         Clock { now: &mut self.clock, table: &mut self.table }
+    }
+
+    /// Moves the instance's clock by so many nanoseconds: what it shows then.
+    ///
+    /// # Errors
+    /// An instance without one.
+    pub fn tick(&mut self, nanoseconds: u64) -> Result<u64> {
+        self.clock().tick(nanoseconds)
+    }
+
+    /// Random bytes, at most 4096.
+    ///
+    /// # Errors
+    /// An instance that is granted none, and more than that.
+    pub fn random(&self, length: u64) -> Result<Vec<u8>> {
+        random::random::Host::get_random_bytes(&mut Entropy(self.entropy), length)
     }
 }
 

@@ -71,6 +71,8 @@ pub mod store;
 pub mod streams;
 #[cfg(feature = "runtime")]
 pub mod walls;
+#[cfg(feature = "runtime")]
+pub mod wasip1;
 
 #[cfg(feature = "runtime")]
 pub use artefact::Artefact;

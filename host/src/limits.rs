@@ -57,6 +57,10 @@ pub const GUEST_LINES: usize = 256;
 /// chunk of the layer that the guest decrypted itself.
 pub const HOSTCALL: usize = 1024 * 1024;
 
+/// The same for a core module, of which it is also the most that one `read` or `write` may name: as
+/// much as in `wasmtime run`, and copied only in part.
+pub const CORE_HOSTCALL: usize = 128 * 1024 * 1024;
+
 /// Handles that an instance may hold: open files, directories, streams.
 pub const HANDLES: usize = 1024;
 

@@ -1,6 +1,6 @@
 //! The two steps of a layer, each in an instance of its own, and the verdict over them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use keycell_guest_store::record::Kind;
 use ocicrypt::layer::{self, Witness};
@@ -70,7 +70,7 @@ pub fn run(
             let payload = failures::for_a_command(origin, job.verify_first.is_some())?;
             return command::run(job, &guest, payload, keys, limits, log).await;
         }
-        let host = Host::start(&guest, limits)?;
+        let host = Host::start(job, &guest, limits)?;
         let walls = limits.walls.then(|| walls::before_guest("unwrap", job, &keys, &broker, log));
         let walls = walls.transpose()?;
         let candidates = host.unwrap(job, origin, keys, broker, log).await?;
@@ -86,13 +86,16 @@ struct Host {
     engine: Engine,
     guest: DecoderPre<Instance>,
     limits: Limits,
+    /// Where the keys are, from the root: behind the walls nobody asks for the working directory.
+    keys: Option<PathBuf>,
 }
 
 impl Host {
-    fn start(guest: &Guest, limits: Limits) -> Result<Self, Failure> {
+    fn start(job: &Job, guest: &Guest, limits: Limits) -> Result<Self, Failure> {
         let (engine, guest) = prepare(guest)?;
         let guest = DecoderPre::new(guest).map_err(|error| foreign_guest(&error))?;
-        Ok(Self { engine, guest, limits })
+        let keys = job.keys.as_deref().and_then(|keys| std::path::absolute(keys).ok());
+        Ok(Self { engine, guest, limits, keys })
     }
 
     /// The first step. Its instance, and with it every private key, is gone when this returns.
@@ -148,7 +151,7 @@ impl Host {
 
         let answer = answer.map_err(|error| guest_failure("unwrap", &error, &said, exhausted))?;
         let mut records = answer.map_err(|failure| of_keys.for_the_operator(failure))?;
-        let candidates = candidates(&records, &request.origin, job.keys.as_deref());
+        let candidates = candidates(&records, &request.origin, self.keys.as_deref());
         records.iter_mut().for_each(|record| record.key.key.zeroize());
         candidates.map_err(|why| broken_guest("unwrap", &why))
     }
@@ -231,7 +234,7 @@ fn candidates(
 /// # Errors
 /// A guest for another engine, or one that imports what no guest is granted.
 pub fn prepare(guest: &Guest) -> Result<(Engine, InstancePre<Instance>), Failure> {
-    let (engine, component) = guest.load()?;
+    let (engine, component) = guest.component()?;
     deadline::start(&engine).map_err(|error| broken_host(error.into()))?;
     let linker: Linker<Instance> = instance::linker(&engine).map_err(broken_host)?;
     let guest = linker.instantiate_pre(&component).map_err(|error| foreign_guest(&error))?;

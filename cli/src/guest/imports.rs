@@ -6,7 +6,7 @@ use keycell_guest_store::record::Kind;
 use crate::failure::Advice;
 
 /// The version of `keycell:decoder` that this host has. Before 1.0 the second number counts.
-pub const CONTRACT: &str = "0.2";
+pub const CONTRACT: &str = "0.3";
 
 /// A group of interfaces of a package, and what each kind of guest gets of them.
 struct Grant {
@@ -16,7 +16,10 @@ struct Grant {
     command: &'static str,
 }
 
-/// Everything that the host links: `host/src/instance.rs`. Words that are empty go without saying.
+/// The module of WASI 0.1's functions. In lists of imports they are `wasi_snapshot_preview1.NAME`.
+pub const WASIP1: &str = "wasi_snapshot_preview1";
+
+/// Everything that the host links: `host/src/instance.rs` and `host/src/wasip1.rs`. Words that are empty go without saying.
 const GRANTS: &[Grant] = &[
     Grant {
         package: "wasi:filesystem",
@@ -103,7 +106,74 @@ const GRANTS: &[Grant] = &[
         decoder: "may ask for keys in PKCS#11 tokens that the operator allows, in `unwrap`",
         command: "may not ask for keys in PKCS#11 tokens: it is a command",
     },
+    of_wasip1(
+        "reads the keys directory",
+        &[
+            "fd_prestat_get",
+            "fd_prestat_dir_name",
+            "fd_readdir",
+            "fd_pread",
+            "fd_seek",
+            "fd_tell",
+            "path_open",
+            "path_readlink",
+            "path_filestat_get",
+        ],
+    ),
+    of_wasip1("reads the payload and the encrypted layer", &["fd_read"]),
+    of_wasip1("writes the plain layer, and to the log", &["fd_write"]),
+    of_wasip1(
+        "sees its arguments and an empty environment",
+        &["args_get", "args_sizes_get", "environ_get", "environ_sizes_get"],
+    ),
+    of_wasip1("gets random numbers", &["random_get"]),
+    of_wasip1(
+        "has a clock of its own, which tells nothing",
+        &["clock_res_get", "clock_time_get", "poll_oneoff"],
+    ),
+    of_wasip1(
+        "may not write to the keys directory: what would fails",
+        &[
+            "fd_allocate",
+            "fd_filestat_set_size",
+            "fd_filestat_set_times",
+            "fd_pwrite",
+            "path_create_directory",
+            "path_filestat_set_times",
+            "path_link",
+            "path_remove_directory",
+            "path_rename",
+            "path_symlink",
+            "path_unlink_file",
+        ],
+    ),
+    of_wasip1(
+        "has no sockets: their functions fail",
+        &["sock_accept", "sock_recv", "sock_send", "sock_shutdown"],
+    ),
+    of_wasip1(
+        "",
+        &[
+            "fd_advise",
+            "fd_close",
+            "fd_datasync",
+            "fd_fdstat_get",
+            "fd_fdstat_set_flags",
+            "fd_fdstat_set_rights",
+            "fd_filestat_get",
+            "fd_renumber",
+            "fd_sync",
+            "proc_exit",
+            "proc_raise",
+            "sched_yield",
+        ],
+    ),
 ];
+
+/// Functions of WASI 0.1, which only commands have.
+const fn of_wasip1(command: &'static str, interfaces: &'static [&'static str]) -> Grant {
+    Grant { package: WASIP1, interfaces, decoder: "", command }
+}
 
 /// Whether every import is one that the host has.
 ///
@@ -175,15 +245,21 @@ impl Grant {
     }
 }
 
-/// `0.2` of WASI, or of the contract, and any patch of it.
+/// `0.2` of WASI, or the contract's, and any patch of it. WASI 0.1 has its version in its name.
 fn is_version(package: &str, version: &str) -> bool {
+    if package == WASIP1 {
+        return version.is_empty();
+    }
     let wanted = if package.starts_with("wasi:") { "0.2" } else { CONTRACT };
     let patch = version.strip_prefix(wanted).and_then(|rest| rest.strip_prefix('.'));
     patch.is_some_and(|patch| !patch.is_empty() && patch.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// `PACKAGE/INTERFACE@VERSION`.
+/// `PACKAGE/INTERFACE@VERSION`, or a function of WASI 0.1.
 fn parts(name: &str) -> Option<(&str, &str, &str)> {
+    if let Some(function) = name.strip_prefix(WASIP1).and_then(|rest| rest.strip_prefix('.')) {
+        return Some((WASIP1, function, ""));
+    }
     let (path, version) = name.split_once('@')?;
     let (package, interface) = path.split_once('/')?;
     Some((package, interface, version))

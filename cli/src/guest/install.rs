@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use keycell_engine::{ENGINE, compiler, target};
-use keycell_guest_store::record::{Cpu, Digest, Kind, Record, Signature};
+use keycell_guest_store::record::{Cpu, Digest, Form, Kind, Record, Signature};
 use keycell_guest_store::store;
 
 use super::Place;
@@ -66,11 +66,10 @@ pub fn run(arguments: &Arguments) -> Result<String> {
     let (signature, signed) = arguments.signing.verified(&source)?.unzip();
     let parts = compiled(name, source, &shown, signature, signed, arguments.cpu.into())?;
     let store = place::open(&arguments.place.store)?;
-    place::place(&store, &parts.0, arguments.replace)?;
-    let (Parts { record, .. }, form) = parts;
+    place::place(&store, &parts, arguments.replace)?;
+    let record = parts.record;
 
-    let mut text = format!("installed `{}`: a {}, from a {form}\n", record.name, record.kind);
-    text += &described(&record)?;
+    let mut text = format!("installed {}", described(&record)?);
     let default = store.command("default", &record.name);
     writeln!(
         text,
@@ -80,7 +79,7 @@ pub fn run(arguments: &Arguments) -> Result<String> {
     Ok(text)
 }
 
-/// Checks and compiles a guest. Also tells what it was before it was a component.
+/// Checks and compiles a guest.
 pub fn compiled(
     name: String,
     source: Vec<u8>,
@@ -88,17 +87,22 @@ pub fn compiled(
     signature: Option<Signature>,
     signed: Option<String>,
     cpu: Cpu,
-) -> Result<(Parts, &'static str)> {
+) -> Result<Parts> {
     let guest = Source::read(&source, shown)?;
     let target = target();
     let for_cpu = (cpu == Cpu::Baseline).then_some(target.as_str());
-    let artefact = compiler::compile_component(&guest.component, for_cpu).map_err(|error| {
+    let compile = match guest.form {
+        Form::Component => compiler::compile_component,
+        Form::Module => compiler::compile_module,
+    };
+    let artefact = compile(&source, for_cpu).map_err(|error| {
         let what = format!("`{shown}` cannot be compiled: {}", error.root_cause());
         Advice::new(what, "it needs what this engine does not have: build it without")
     })?;
     let record = Record {
         name,
         kind: guest.kind,
+        form: guest.form,
         artefact: Digest::of(&artefact),
         size: artefact.len() as u64,
         source: Digest::of(&source),
@@ -109,12 +113,12 @@ pub fn compiled(
         may: guest.may,
         signature,
     };
-    Ok((Parts { record, artefact, source, signature: signed }, guest.form))
+    Ok(Parts { record, artefact, source, signature: signed })
 }
 
-/// What a guest may do, and where it comes from.
+/// What a guest is and may do, and where it comes from.
 pub fn described(record: &Record) -> Result<String> {
-    let mut text = String::new();
+    let mut text = format!("`{}`: a {}, a {}\n", record.name, record.kind, record.form);
     for words in &record.may {
         writeln!(text, "  {words}")?;
     }

@@ -1,7 +1,5 @@
 //! `keycell guest list` and `keycell guest show`.
 
-use std::fmt::Write as _;
-
 use anyhow::Result;
 use clap::Args;
 use keycell_guest_store::record::Record;
@@ -67,9 +65,7 @@ pub fn show(arguments: &Show) -> Result<String> {
     if arguments.json {
         return Ok(record.to_json());
     }
-    let mut text = String::new();
-    writeln!(text, "`{}`: a {}", record.name, record.kind)?;
-    Ok(text + &described(&record)?)
+    described(&record)
 }
 
 fn line(default: &str, name: &str, said: &str) -> String {

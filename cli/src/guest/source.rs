@@ -1,23 +1,16 @@
-//! The file that a guest comes as: a component, or a core module that becomes one.
+//! The file that a guest comes as: a component, or a core module for WASI 0.1.
 
 use anyhow::Result;
-use keycell_guest_store::record::Kind;
-use wasi_preview1_component_adapter_provider::{
-    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME as WASIP1,
-    WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER as ADAPTER,
-};
-use wasmparser::{BinaryReaderError, Parser, Payload};
-use wit_component::ComponentEncoder;
+use keycell_guest_store::record::{Form, Kind};
+use wasmparser::{BinaryReaderError, ExternalKind, Parser, Payload, TypeRef};
 
 use super::imports::{self, CONTRACT};
 use crate::failure::Advice;
 
 /// A guest that keeps the contract, as far as can be seen from outside.
 pub struct Source {
-    /// The component.
-    pub component: Vec<u8>,
-    /// What it was before.
-    pub form: &'static str,
+    /// What it is to the engine.
+    pub form: Form,
     /// How it is run.
     pub kind: Kind,
     /// What it imports, by name.
@@ -32,61 +25,66 @@ impl Source {
     /// # Errors
     /// What is no guest, and a guest that imports what none is granted.
     pub fn read(bytes: &[u8], shown: &str) -> Result<Self> {
-        let (component, form) = if Parser::is_component(bytes) {
-            (bytes.to_vec(), "component")
+        let form = if Parser::is_component(bytes) {
+            Form::Component
         } else if Parser::is_core_wasm(bytes) {
-            (from_core(bytes, shown)?, "core module")
+            Form::Module
         } else {
             let hint = "a guest is a file `.wasm`: a component, or a core module for WASI 0.1; \
                 what is compiled already, or is text, is not taken";
             return Err(Advice::new(format!("`{shown}` is not WebAssembly"), hint).into());
         };
-        let (imports, exports) = edge(&component).map_err(malformed(shown))?;
+        let (imports, exports) = match form {
+            Form::Component => edge(bytes),
+            Form::Module => core_edge(bytes),
+        }
+        .map_err(malformed(shown))?;
         imports::all_granted(&imports, shown)?;
-        let kind = kind(&exports, shown)?;
+        let kind = match form {
+            Form::Component => kind(&exports, shown)?,
+            Form::Module => core_kind(&exports, shown)?,
+        };
         let may = imports::in_words(&imports, kind);
-        Ok(Self { component, form, kind, imports, may })
+        Ok(Self { form, kind, imports, may })
     }
 }
 
-/// A core module with what turns WASI 0.1 into 0.2.
-fn from_core(bytes: &[u8], shown: &str) -> Result<Vec<u8>> {
-    let (mut foreign, mut starts) = (Vec::new(), false);
-    for payload in Parser::new(0).parse_all(bytes) {
-        match payload.map_err(malformed(shown))? {
+/// The names of what a core module imports, and of the functions and memories that it exports.
+fn core_edge(module: &[u8]) -> wasmparser::Result<(Vec<String>, Vec<String>)> {
+    let (mut imports, mut exports) = (Vec::new(), Vec::new());
+    for payload in Parser::new(0).parse_all(module) {
+        match payload? {
             Payload::ImportSection(section) => {
                 for import in section.into_imports() {
-                    let import = import.map_err(malformed(shown))?;
-                    // With a colon: an interface, which becomes an import of the component.
-                    if import.module != WASIP1 && !import.module.contains(':') {
-                        foreign.push(format!("{}.{}", import.module, import.name));
-                    }
+                    let import = import?;
+                    let what = match import.ty {
+                        TypeRef::Func(_) | TypeRef::FuncExact(_) => "",
+                        _ => ", which is no function",
+                    };
+                    imports.push(format!("{}.{}{what}", import.module, import.name));
                 }
             }
             Payload::ExportSection(section) => {
                 for export in section {
-                    let name = export.map_err(malformed(shown))?.name;
-                    starts |= name == "_start" || name.contains(':');
+                    let export = export?;
+                    if matches!(export.kind, ExternalKind::Func | ExternalKind::Memory) {
+                        exports.push(export.name.to_owned());
+                    }
                 }
             }
             _ => {}
         }
     }
-    if !foreign.is_empty() {
-        return Err(imports::refused(&foreign, shown));
+    Ok((imports, exports))
+}
+
+fn core_kind(exports: &[String], shown: &str) -> Result<Kind> {
+    for name in ["_start", "memory"] {
+        if !exports.iter().any(|export| export == name) {
+            return Err(no_guest(shown, &format!("it is a core module without `{name}`")));
+        }
     }
-    if !starts {
-        return Err(no_guest(shown, "it is a core module without `_start`"));
-    }
-    let encode = || {
-        ComponentEncoder::default().module(bytes)?.adapter(WASIP1, ADAPTER)?.validate(true).encode()
-    };
-    encode().map_err(|error| {
-        let hint = "a core module is a command for WASI 0.1 (`wasi_snapshot_preview1`), as \
-            `--target wasm32-wasip1` or `clang --target=wasm32-wasi` make it";
-        let why = error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
-        Advice::new(format!("`{shown}` does not become a component: {why}"), hint).into()
-    })
+    Ok(Kind::Command)
 }
 
 /// The names of what a component imports and exports itself; what is inside it has its own.

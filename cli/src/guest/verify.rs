@@ -87,5 +87,5 @@ pub fn checked_source(found: &Installed, again: &str) -> Result<(Vec<u8>, Option
 pub fn of_source(found: &Installed, source: (Vec<u8>, Option<String>)) -> Result<Parts> {
     let record = found.record.clone();
     let shown = format!("{}/{SOURCE}", record.name);
-    Ok(compiled(record.name, source.0, &shown, record.signature, source.1, record.cpu)?.0)
+    compiled(record.name, source.0, &shown, record.signature, source.1, record.cpu)
 }

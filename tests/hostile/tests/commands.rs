@@ -13,6 +13,11 @@ use anyhow::{Context, Result, anyhow, ensure};
 use keycell_hostile::attack::Attack;
 use keycell_hostile::layer::{LARGE, SMALL};
 use tempfile::TempDir;
+use wasi_preview1_component_adapter_provider::{
+    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME as ADAPTER_NAME,
+    WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER as ADAPTER,
+};
+use wit_component::ComponentEncoder;
 
 /// What the commands share: WASI's functions, and the framed payload on standard input.
 const PRELUDE: &str = r#"
@@ -43,6 +48,7 @@ const PRELUDE: &str = r#"
   (data (i32.const 680) "key.pem")
   (data (i32.const 690) "new")
   (data (i32.const 700) "..")
+  (data (i32.const 720) "runtime: out of memory\nfatal error: heap is full\n\ngoroutine 1:\n\tmain.go:7 +0x1\n")
   ;; Reads at most `length` bytes of standard input to 65536: how many came.
   (func $read (param $length i32) (result i32)
     (i32.store (i32.const 0) (i32.const 65536))
@@ -136,7 +142,7 @@ const COMMANDS: &[(&str, &str, &[&str])] = &[
     (
         "fails-silently",
         "(call $payload) (call $copy) (call $exit (i32.const 7))",
-        &["failed with exit code 1 and does not say why"],
+        &["failed with exit code 7 and does not say why"],
     ),
     ("loops-at-the-end", "(call $payload) (call $copy) (loop $l (br $l))", LATE),
     ("loops-at-the-start", "(loop $l (br $l))", LATE),
@@ -179,6 +185,12 @@ const COMMANDS: &[(&str, &str, &[&str])] = &[
          (call $attempt (call $open (i32.const 680) (i32.const 7) (i32.const 0) (i64.const 64)))
          (call $attempt (call $unlink (i32.const 3) (i32.const 680) (i32.const 7)))
          (call $attempt (call $mkdir (i32.const 3) (i32.const 690) (i32.const 3)))
+         (call $attempt (i32.eqz (call $open (i32.const 680) (i32.const 7) (i32.const 0)
+           (i64.const 2))))
+         (i32.store (i32.const 32) (i32.const 512))
+         (i32.store (i32.const 36) (i32.const 1))
+         (call $attempt (call $fd_write (i32.load (i32.const 16)) (i32.const 32) (i32.const 1)
+           (i32.const 8)))
          (call $exit (i32.const 1))",
         &["failed: refused: it is not granted"],
     ),
@@ -196,7 +208,97 @@ const COMMANDS: &[(&str, &str, &[&str])] = &[
     ),
 ];
 
-/// A store with all of them, and one that behaves.
+/// What only core modules do, whose functions are not those of a component: what each imports
+/// beside the prelude, what it does, and what has to be said of it.
+const CORE_COMMANDS: &[(&str, &str, &str, &[&str])] = &[
+    (
+        "tries-sockets",
+        r#"(import "wasi_snapshot_preview1" "sock_accept"
+             (func $accept (param i32 i32 i32) (result i32)))
+           (import "wasi_snapshot_preview1" "sock_recv"
+             (func $recv (param i32 i32 i32 i32 i32 i32) (result i32)))
+           (import "wasi_snapshot_preview1" "sock_send"
+             (func $send (param i32 i32 i32 i32 i32) (result i32)))
+           (import "wasi_snapshot_preview1" "sock_shutdown"
+             (func $shutdown (param i32 i32) (result i32)))"#,
+        "(loop $l
+           (call $attempt (call $accept (local.get $n) (i32.const 0) (i32.const 8)))
+           (call $attempt (call $recv (local.get $n) (i32.const 0) (i32.const 1) (i32.const 0)
+             (i32.const 8) (i32.const 12)))
+           (call $attempt (call $send (local.get $n) (i32.const 0) (i32.const 1) (i32.const 0)
+             (i32.const 8)))
+           (call $attempt (call $shutdown (local.get $n) (i32.const 2)))
+           (local.set $n (i32.add (local.get $n) (i32.const 1)))
+           (br_if $l (i32.lt_u (local.get $n) (i32.const 8))))
+         (call $exit (i32.const 1))",
+        &["failed: refused: it is not granted"],
+    ),
+    (
+        "raises-a-signal",
+        r#"(import "wasi_snapshot_preview1" "proc_raise" (func $raise (param i32) (result i32)))"#,
+        "(call $attempt (call $raise (i32.const 9))) (call $exit (i32.const 1))",
+        &["failed: refused: it is not granted"],
+    ),
+    (
+        "exits-with-no-exit-code",
+        "",
+        "(call $payload) (call $copy) (call $exit (i32.const 256))",
+        &["exit with invalid exit status"],
+    ),
+    (
+        "asks-for-too-much-random",
+        r#"(import "wasi_snapshot_preview1" "random_get"
+             (func $random (param i32 i32) (result i32)))"#,
+        "(call $attempt (call $random (i32.const 65536) (i32.const 16)))
+         (call $attempt (call $random (i32.const 65536) (i32.const 100000)))",
+        &["random numbers are not granted to this step"],
+    ),
+    (
+        "polls-outside-of-its-memory",
+        "",
+        "(drop (call $poll (i32.const -16) (i32.const 256) (i32.const 1) (i32.const 8)))",
+        &["it passed an address outside of its memory"],
+    ),
+    (
+        "polls-without-end",
+        "",
+        "(drop (call $poll (i32.const 128) (i32.const 256) (i32.const -1) (i32.const 8)))",
+        &["it passed an address outside of its memory"],
+    ),
+    (
+        "polls-nothing",
+        "",
+        "(call $attempt (call $poll (i32.const 128) (i32.const 256) (i32.const 0) (i32.const 8)))
+         (call $exit (i32.const 1))",
+        &["failed: refused: it is not granted"],
+    ),
+    (
+        "sleeps-until-the-end-of-time",
+        "",
+        // At once a time of day and standard input, which is ready: it comes first.
+        "(i32.store (i32.const 144) (i32.const 0))
+         (i64.store (i32.const 152) (i64.const -1))
+         (i32.store (i32.const 168) (i32.const 1))
+         (i32.store8 (i32.const 184) (i32.const 1))
+         (drop (call $poll (i32.const 128) (i32.const 256) (i32.const 2) (i32.const 8)))
+         (call $attempt (i32.eq (i32.load (i32.const 8)) (i32.const 1)))
+         (call $attempt (i32.eq (i32.load8_u (i32.const 266)) (i32.const 1)))
+         (drop (call $clock (i32.const 1) (i64.const 1) (i32.const 24)))
+         (call $attempt (i64.lt_u (i64.load (i32.const 24)) (i64.const 1000000000)))
+         (drop (call $poll (i32.const 128) (i32.const 256) (i32.const 1) (i32.const 8)))
+         (loop $l (drop (call $poll (i32.const 128) (i32.const 256) (i32.const 1) (i32.const 8)))
+           (br $l))",
+        LATE,
+    ),
+    (
+        "dies-like-go",
+        "",
+        "(call $put (i32.const 2) (i32.const 720) (i32.const 79)) (call $exit (i32.const 2))",
+        &["failed: fatal error: heap is full"],
+    ),
+];
+
+/// A store with all of them, and one that behaves. Components have the suffix `-component`.
 fn store() -> Result<&'static Path> {
     static STORE: OnceLock<Result<(TempDir, PathBuf), String>> = OnceLock::new();
     let made = STORE.get_or_init(|| installed().map_err(|error| format!("{error:#}")));
@@ -206,17 +308,39 @@ fn store() -> Result<&'static Path> {
 fn installed() -> Result<(TempDir, PathBuf)> {
     let dir = TempDir::with_prefix("keycell-commands-")?;
     let store = dir.path().join("store");
-    let friendly = ("copies", "(call $payload) (call $copy)", &[][..]);
-    for (name, body, _) in COMMANDS.iter().chain([&friendly]) {
-        let text = format!("(module {PRELUDE} (func (export \"_start\") (local $n i32) {body}))");
+    let install = |name: &str, wasm: &[u8]| {
         let file = dir.path().join(name).with_extension("wasm");
-        fs::write(&file, wat::parse_str(text).with_context(|| (*name).to_owned())?)?;
+        fs::write(&file, wasm)?;
         let mut keycell = Command::new(keycell_tests::dist("keycell")?);
         let done = keycell.args(["guest", "install", "--store"]).arg(&store).arg(&file).output()?;
         let said = String::from_utf8_lossy(&done.stderr);
         ensure!(done.status.success(), "{name}: {said}");
+        Ok(())
+    };
+    let both = COMMANDS.iter().map(|&(name, body, _)| (name, "", body));
+    let friendly = ("copies", "", "(call $payload) (call $copy)");
+    for (name, imports, body) in both.chain([friendly]) {
+        let module = module(imports, body).with_context(|| name.to_owned())?;
+        install(name, &module)?;
+        install(&format!("{name}{COMPONENT}"), &component(&module)?)?;
+    }
+    for (name, imports, body, _) in CORE_COMMANDS {
+        install(name, &module(imports, body).with_context(|| (*name).to_owned())?)?;
     }
     Ok((dir, store))
+}
+
+const COMPONENT: &str = "-component";
+
+fn module(imports: &str, body: &str) -> Result<Vec<u8>> {
+    let start = format!("(func (export \"_start\") (local $n i32) {body})");
+    Ok(wat::parse_str(format!("(module {imports} {PRELUDE} {start})"))?)
+}
+
+/// The same as a component, with what makes WASI 0.2 of WASI 0.1.
+fn component(module: &[u8]) -> Result<Vec<u8>> {
+    let encoder = ComponentEncoder::default().module(module)?;
+    encoder.adapter(ADAPTER_NAME, ADAPTER)?.validate(true).encode()
 }
 
 fn attack(name: &str) -> Result<Attack> {
@@ -228,18 +352,36 @@ fn attack(name: &str) -> Result<Attack> {
 /// The harness itself: what goes in comes out, and nothing is said.
 #[test]
 fn a_command_that_behaves() -> Result<()> {
-    let seen = attack("copies")?.run(LARGE)?;
-    seen.outcome.is_silent_success(&seen.layer.encrypted)
+    for name in ["copies".to_owned(), format!("copies{COMPONENT}")] {
+        let seen = attack(&name)?.run(LARGE)?;
+        seen.outcome.is_silent_success(&seen.layer.encrypted).context(name)?;
+    }
+    Ok(())
 }
 
 #[test]
-fn commands_are_refused() -> Result<()> {
-    for (name, _, words) in COMMANDS {
-        let attack = attack(name)?;
-        let lengths = if words == LATE { &[LARGE][..] } else { &[SMALL, LARGE] };
-        for &length in lengths {
-            attack.is_refused_with(length, words).with_context(|| (*name).to_owned())?;
-        }
+fn modules_are_refused() -> Result<()> {
+    let both = COMMANDS.iter().map(|&(name, _, words)| (name, words));
+    let core = CORE_COMMANDS.iter().map(|&(name, _, _, words)| (name, words));
+    both.chain(core).try_for_each(|(name, words)| refused(name, words))
+}
+
+#[test]
+fn components_are_refused() -> Result<()> {
+    for &(name, _, words) in COMMANDS {
+        // A component ends well or not: it has no exit code to give.
+        let words: Vec<_> = words.iter().map(|word| word.replace("code 7", "code 1")).collect();
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        refused(&format!("{name}{COMPONENT}"), &words)?;
+    }
+    Ok(())
+}
+
+fn refused(name: &str, words: &[&str]) -> Result<()> {
+    let attack = attack(name)?;
+    let lengths = if words == LATE { &[LARGE][..] } else { &[SMALL, LARGE] };
+    for &length in lengths {
+        attack.is_refused_with(length, words).with_context(|| name.to_owned())?;
     }
     Ok(())
 }

@@ -70,7 +70,29 @@ const FOREIGN: &[(&str, &str, &[&str])] = &[
         "core-unknown-function",
         r#"(module (import "wasi_snapshot_preview1" "fd_everything" (func)) (memory (export "memory") 1)
            (func (export "_start")))"#,
-        &["does not become a component", "fd_everything"],
+        &["`wasi_snapshot_preview1.fd_everything` (not a part of the contract)"],
+    ),
+    (
+        "core-no-function",
+        r#"(module (import "wasi_snapshot_preview1" "fd_read" (global i32)) (memory (export "memory") 1)
+           (func (export "_start")))"#,
+        &["`wasi_snapshot_preview1.fd_read, which is no function`"],
+    ),
+    (
+        "core-interface",
+        r#"(module (import "wasi:cli/stdin@0.2.0" "get-stdin" (func (result i32)))
+           (memory (export "memory") 1) (func (export "_start")))"#,
+        &["`wasi:cli/stdin@0.2.0.get-stdin`"],
+    ),
+    (
+        "core-without-memory",
+        r#"(module (func (export "_start")))"#,
+        &["it is a core module without `memory`"],
+    ),
+    (
+        "core-start-no-function",
+        r#"(module (global (export "_start") i32 (i32.const 0)) (memory (export "memory") 1))"#,
+        &["it is a core module without `_start`"],
     ),
     ("library", "(module (func (export \"decode\")))", &["it is a core module without `_start`"]),
     ("nothing", "(component)", &["it exports neither the steps nor a command"]),
@@ -172,7 +194,7 @@ fn in_words() -> Result<()> {
         (
             "ours",
             &[
-                "`ours`: a decoder",
+                "`ours`: a decoder, a component",
                 "reads the keys directory, in `unwrap`",
                 "may use the host's cipher, in `decrypt`",
                 "may ask key providers",
@@ -183,7 +205,7 @@ fn in_words() -> Result<()> {
         (
             "portable",
             &[
-                "`portable`: a command",
+                "`portable`: a command, a component",
                 "reads the keys directory",
                 "reads the payload and the encrypted layer",
                 "writes the plain layer",
@@ -191,7 +213,17 @@ fn in_words() -> Result<()> {
             ],
             "cipher",
         ),
-        ("core", &["`core`: a command", "reads the keys directory", "not signed"], "providers"),
+        (
+            "core",
+            &[
+                "`core`: a command, a core module",
+                "reads the keys directory",
+                "reads the payload and the encrypted layer",
+                "writes the plain layer, and to the log",
+                "not signed",
+            ],
+            "providers",
+        ),
     ] {
         let said = shelf.keycell("show", [guest])?;
         for word in words {
@@ -235,6 +267,7 @@ fn json() -> Result<()> {
     let listed: Value = serde_json::from_str(&shelf.keycell("list", ["--json"])?)?;
     ensure!(listed["default"] == "embedded" && listed["guests"][0] == shown, "{listed}");
     ensure!(shown["kind"] == "command" && shown["cpu"] == "baseline", "{shown}");
+    ensure!(shown["form"] == "core module", "{shown}");
     let code = fs::metadata(shelf.file("tiny", "guest.cwasm"))?.len();
     ensure!(shown["size"] == code, "{shown}");
     // The digest as another program computes it.
@@ -243,7 +276,7 @@ fn json() -> Result<()> {
     let digest = format!("sha256:{}", digest.split(' ').next().context("a digest")?);
     ensure!(shown["source"] == digest, "{shown}");
     let imports = shown["imports"].as_array().context("imports")?;
-    ensure!(imports.iter().all(|name| name.as_str().is_some_and(|name| name.starts_with("wasi:"))));
+    ensure!(*imports == ["wasi_snapshot_preview1.fd_read", "wasi_snapshot_preview1.fd_write"]);
 
     shelf.edit("tiny", |record| record["engine"] = "another".into())?;
     let listed: Value = serde_json::from_str(&shelf.keycell("list", ["--json"])?)?;

@@ -132,7 +132,22 @@ const SPOILT: &[(&str, Spoil, &[&str])] = &[
     (
         "record/other-kind",
         |shelf| shelf.edit("tiny", |record| record["kind"] = "decoder".into()),
-        &["this guest cannot be run"],
+        &["is not readable: a decoder is no core module"],
+    ),
+    (
+        "record/other-form",
+        |shelf| shelf.edit("tiny", |record| record["form"] = "component".into()),
+        &["the guest `tiny` is not the component that its record says", "guest rebuild"],
+    ),
+    (
+        "record/other-kind-and-form",
+        |shelf| {
+            shelf.edit("tiny", |record| {
+                record["kind"] = "decoder".into();
+                record["form"] = "component".into();
+            })
+        },
+        &["the guest `tiny` is not the component that its record says", "guest rebuild"],
     ),
 ];
 
