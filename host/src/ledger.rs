@@ -285,7 +285,7 @@ mod tests {
         assert!(books.claim(&Bytes::from_static(b"first!")).is_err());
         assert!(books.claim(&chunks[1]).is_err() && books.release(&chunks[1]).is_err());
         let mut books = Books { read: 4, ..Books::default() };
-        assert!(books.allow(5).is_err() && books.allow(4).is_err());
+        assert!(books.allow(&[0; 5]).is_err() && books.allow(&[0; 4]).is_err());
     }
 
     #[test]

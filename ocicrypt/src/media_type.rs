@@ -93,7 +93,7 @@ fn is_tar_header(header: &[u8]) -> bool {
     let others = header.iter().enumerate().filter(|(place, _)| !TAR_CHECKSUM.contains(place));
     let sum = |value: fn(u8) -> i64| others.clone().map(|(_, byte)| value(*byte)).sum::<i64>();
     // Some old archivers summed up signed bytes.
-    let sums = [sum(|byte| i64::from(byte)), sum(|byte| i64::from(byte as i8))];
+    let sums = [sum(i64::from), sum(|byte| i64::from(byte as i8))];
     sums.contains(&(i64::from(stored) - i64::from(spaces)))
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use keycell_broker::tokens::OaepHash;
 
 use crate::setup::{

@@ -60,7 +60,7 @@ impl Blobs {
             let Ok(entry) = entry else { continue };
             let is_file = FileType::from_raw_mode(entry.st_mode) == FileType::RegularFile;
             if is_file && u64::try_from(entry.st_size).is_ok_and(|size| size <= most) {
-                found.push(((entry.st_mtime as i64, entry.st_mtime_nsec as u64), name));
+                found.push(((entry.st_mtime, entry.st_mtime_nsec), name));
             }
         }
         found.sort_unstable_by(|a, b| b.cmp(a));
