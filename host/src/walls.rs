@@ -69,7 +69,7 @@ fn checked(walls: Walls, job: &Job, step: &str) -> Result<Walls, Failure> {
                 wall.name,
                 wall.missing().unwrap_or_default()
             ),
-            "`keycell doctor` shows which walls this kernel gives; without `--require-sandbox` \
+            "`--explain` shows which walls this kernel gives; without `--require-sandbox` \
              the layer is decrypted behind the others",
         ));
     }
