@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::install::Cpus;
-use super::verify::{checked_source, of_source};
+use super::verify::{again, checked_source, of_source};
 use super::{Place, place};
 use crate::failure::Advice;
 
@@ -28,9 +28,7 @@ pub fn run(arguments: &Arguments) -> Result<String> {
     let mut text = String::new();
     for name in &names {
         let mut found = store.find(name).map_err(Advice::from)?;
-        let again =
-            format!("`{}` installs it anew", store.command("install --replace FILE --name", name));
-        let source = checked_source(&found, &again)?;
+        let source = checked_source(&found, &again(&store, name))?;
         if let Some(cpu) = arguments.cpu {
             found.record.cpu = cpu.into();
         }

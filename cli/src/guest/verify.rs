@@ -42,10 +42,14 @@ pub fn run(arguments: &Arguments) -> Result<String> {
     bail!(Advice::with_hints(said, hints.unwrap_or_default()))
 }
 
+/// The way out where what was installed is of no use any more.
+pub(super) fn again(store: &Store, name: &str) -> String {
+    format!("`{}` installs it anew", store.command("install --replace FILE --name", name))
+}
+
 fn verify(store: &Store, name: &str) -> Result<&'static str> {
     let mut found = store.guest(name).map_err(Advice::from)?;
-    let again =
-        format!("`{}` installs it anew", store.command("install --replace FILE --name", name));
+    let again = again(store, name);
     let mut artefact = Vec::new();
     found.artefact.read_to_end(&mut artefact)?;
     if Digest::of(&artefact) != found.record.artefact {
