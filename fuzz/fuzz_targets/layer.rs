@@ -1,5 +1,5 @@
-//! The layer cipher in pieces of any size against the same in one, and its reader: whole and
-//! genuine, or not to the end.
+//! The layer cipher in pieces of any size against the same in one, and the one for WebAssembly against
+//! the library's; and its reader: whole and genuine, or not to the end.
 
 #![no_main]
 
@@ -7,7 +7,7 @@ use std::io::{self, Read};
 
 use keycell_fuzz::{Fields, Fixed, tell};
 use libfuzzer_sys::fuzz_target;
-use ocicrypt::layer::{CHUNK, Decryptor, Encryptor, LayerError, LayerKey, PlainReader};
+use ocicrypt::layer::{CHUNK, Decryptor, Encryptor, LayerError, LayerKey, PlainReader, SlicedCtr};
 
 /// The longest layer: what is held back, and released, in several chunks.
 const LONGEST: u32 = 5 * CHUNK as u32;
@@ -27,6 +27,10 @@ fuzz_target!(|bytes: &[u8]| {
     let mut opened = sealed.clone();
     decrypt(&mut opened, &key, pieces.clone());
     assert!(opened == plain);
+    let mut sliced = sealed.clone();
+    let mut cipher = SlicedCtr::new(key.key(), key.nonce());
+    pieces.clone().each(&mut sliced, |piece| cipher.apply_keystream(piece));
+    assert!(sliced == plain);
 
     let mut fails_at = None;
     let harmed = match harm {

@@ -6,13 +6,12 @@
 #[cfg(feature = "encrypt")]
 mod encryptor;
 mod keystream;
+#[cfg(any(target_arch = "wasm32", test, fuzzing))]
+mod sliced;
 mod witness;
 
 use std::io::{self, Read};
 
-use aes::Aes256;
-use ctr::Ctr128BE;
-use ctr::cipher::{KeyIvInit, StreamCipher};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use subtle::ConstantTimeEq;
@@ -23,6 +22,8 @@ use crate::text::printable;
 #[cfg(feature = "encrypt")]
 pub use self::encryptor::Encryptor;
 pub use self::keystream::Keystream;
+#[cfg(fuzzing)]
+pub use self::sliced::SlicedCtr;
 pub use self::witness::Witness;
 
 /// The only layer cipher that the format defines, as its `cipher` member names it.
@@ -238,7 +239,7 @@ impl Hasher {
 /// What [`Decryptor::update`] yields is unverified until [`Decryptor::finish`] returned `Ok`:
 /// [`PlainReader`] holds the tail back so that no caller can mistake the one for the other.
 pub struct Decryptor {
-    cipher: Ctr128BE<Aes256>,
+    cipher: Keystream,
     mac: Hmac<Sha256>,
     expected_hmac: [u8; 32],
     digest: Option<(Hasher, Digest)>,
@@ -249,7 +250,7 @@ impl Decryptor {
     pub fn new(key: &LayerKey) -> Self {
         let compared = key.digest.clone().filter(|_| key.is_digest_compared);
         Self {
-            cipher: Ctr128BE::<Aes256>::new((&*key.key).into(), (&*key.nonce).into()),
+            cipher: Keystream::new(key),
             mac: <Hmac<Sha256> as KeyInit>::new_from_slice(&*key.key)
                 .expect("HMAC takes a key of any length"),
             expected_hmac: key.hmac,
@@ -262,7 +263,7 @@ impl Decryptor {
         // In pieces that stay in the first-level cache, so that three passes cost one read.
         for piece in buffer.chunks_mut(8 * 1024) {
             self.mac.update(piece);
-            self.cipher.apply_keystream(piece);
+            self.cipher.apply(piece);
             if let Some((hasher, _)) = &mut self.digest {
                 hasher.update(piece);
             }

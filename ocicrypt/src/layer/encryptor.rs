@@ -1,14 +1,11 @@
 //! The direction that the rest of the module undoes.
 
-use aes::Aes256;
-use ctr::Ctr128BE;
-use ctr::cipher::{KeyIvInit, StreamCipher};
 use hmac::{Hmac, KeyInit, Mac};
 use rsa::rand_core::TryCryptoRng;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::{Digest, DigestKind, LayerKey};
+use super::{Digest, DigestKind, Keystream, LayerKey};
 use crate::encrypt::{NoRandomness, random};
 
 /// Encrypts a layer in pieces of any size, under a key that is made for it, and yields that key.
@@ -28,7 +25,7 @@ use crate::encrypt::{NoRandomness, random};
 /// # Ok::<(), ocicrypt::encrypt::NoRandomness>(())
 /// ```
 pub struct Encryptor {
-    cipher: Ctr128BE<Aes256>,
+    cipher: Keystream,
     mac: Hmac<Sha256>,
     hash: Sha256,
     key: Zeroizing<[u8; 32]>,
@@ -45,7 +42,7 @@ impl Encryptor {
         let key = random::<32, R>(rng)?;
         let nonce = random::<16, R>(rng)?;
         Ok(Self {
-            cipher: Ctr128BE::<Aes256>::new((&*key).into(), (&*nonce).into()),
+            cipher: Keystream::from_parts(&key, &nonce),
             mac: <Hmac<Sha256> as KeyInit>::new_from_slice(&*key)
                 .expect("HMAC takes a key of any length"),
             hash: Sha256::new(),
@@ -60,7 +57,7 @@ impl Encryptor {
         // In pieces that stay in the first-level cache, so that three passes cost one read.
         for piece in buffer.chunks_mut(8 * 1024) {
             self.hash.update(&*piece);
-            self.cipher.apply_keystream(piece);
+            self.cipher.apply(piece);
             self.mac.update(piece);
         }
         self.length += buffer.len() as u64;

@@ -1,13 +1,10 @@
 //! Verifying a layer that somebody else decrypts.
 
-use aes::Aes256;
-use ctr::Ctr128BE;
-use ctr::cipher::{KeyIvInit, StreamCipher};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-use super::{Digest, Hasher, LayerError, LayerKey};
+use super::{Digest, Hasher, Keystream, LayerError, LayerKey};
 
 /// Sees what goes into a decryptor that is not trusted, and what comes out of it, and tells at the
 /// end whether the layer was genuine and came out right.
@@ -24,7 +21,7 @@ enum Plain {
     /// It has the digest that was sealed.
     Digest(Hasher, Digest),
     /// No digest can be compared: encrypted again, it has the HMAC of the layer.
-    EncryptedAgain(Box<Ctr128BE<Aes256>>, Hmac<Sha256>),
+    EncryptedAgain(Box<Keystream>, Hmac<Sha256>),
 }
 
 impl Witness {
@@ -34,10 +31,7 @@ impl Witness {
             .expect("HMAC takes a key of any length");
         let plain = match key.digest.clone().filter(|_| key.is_digest_compared) {
             Some(digest) => Plain::Digest(Hasher::new(digest.kind), digest),
-            None => {
-                let cipher = Ctr128BE::<Aes256>::new((&*key.key).into(), (&*key.nonce).into());
-                Plain::EncryptedAgain(Box::new(cipher), mac.clone())
-            }
+            None => Plain::EncryptedAgain(Box::new(Keystream::new(key)), mac.clone()),
         };
         Self {
             mac,
@@ -69,7 +63,7 @@ impl Witness {
                 for bytes in bytes.chunks(piece.len()) {
                     let piece = &mut piece[..bytes.len()];
                     piece.copy_from_slice(bytes);
-                    cipher.apply_keystream(piece);
+                    cipher.apply(piece);
                     mac.update(piece);
                 }
             }
