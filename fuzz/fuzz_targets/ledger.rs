@@ -102,7 +102,7 @@ fn guest_side(mut fields: Fields<'_>) {
             _ => {
                 let bytes = Bytes::from(layer(written.len(), usize::from(fields.u16()) * 3));
                 let fits = (written.len() + bytes.len()) as u64 <= books.read;
-                let accepted = books.allow(bytes.len());
+                let accepted = books.allow(&bytes);
                 assert!(accepted.is_err() || fits, "more was taken than was read");
                 match accepted {
                     Ok(()) => {
