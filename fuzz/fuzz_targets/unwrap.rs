@@ -16,7 +16,7 @@ use ocicrypt::keyring::KeyRing;
 use ocicrypt::options::{PublicOptions, layer_key_of};
 use ocicrypt::payload::{self, Payload};
 use ocicrypt::pkcs11::OaepHash;
-use ocicrypt::unwrap::unwrap_with;
+use ocicrypt::unwrap::{Opened, unwrap_with};
 use serde_json::json;
 
 static RING: LazyLock<KeyRing> = LazyLock::new(|| {
@@ -59,7 +59,7 @@ fuzz_target!(|bytes: &[u8]| {
     let payload = payload::encode(json.to_string().as_bytes());
     let payload = Payload::parse(&payload).expect("well-formed");
     match unwrap_with(&payload, &RING, &mut Echo, &mut Fixed(0)) {
-        Ok(key) => {
+        Ok(Opened { key, .. }) => {
             assert_eq!(key.length(), Some(100));
             let public = PublicOptions::parse(public).expect("it was read before");
             let again = layer_key_of(&private_options(&key), &public);
