@@ -9,6 +9,7 @@ installed one. BENCH_QUICK=1 makes fewer and shorter runs.
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -74,7 +75,7 @@ def throughput(report, work, decoders, cpus):
         if size <= 512 * MIB:
             skopeo = Skopeo(work / "skopeo")
             rounds = min(ROUNDS[size], 5)
-            report.skopeo(name, size, [skopeo.run(layer, cpus) for _ in range(rounds)])
+            report.skopeo(name, size, [skopeo.run(layer, cpus[:1]) for _ in range(rounds)])
 
 
 def start_up(report, work, decoders, cpus):
@@ -195,7 +196,7 @@ class Report:
         self.others.append(f"Peak memory with a layer of {name}: {told}.")
 
     def skopeo(self, name, size, walls):
-        self.others.append(f"`skopeo copy --decryption-key`, a layer of {name} into a directory: "
+        self.others.append(f"`skopeo copy --decryption-key`, a layer of {name} into a directory, one CPU: "
                            f"{spread([1e3 * it for it in walls], 0)} ms.")
         if size >= MIB:
             self.points.setdefault(("skopeo", "file"), []).append((name, size / MIB / min(walls)))
@@ -272,8 +273,17 @@ def machine(decoders, cpus):
     revision = first_line("git", "-C", str(ROOT), "describe", "--always", "--dirty")
     told.append(f"- {ours}, revision {revision}" + (", quick" if QUICK else ""))
     if len(decoders) > 1:
-        told.append("- Go: the original, which `CTD_PEER` named")
+        told.append(f"- Go: the original, {built_of(decoders[1].program)}")
     return told
+
+
+def built_of(program):
+    """What Go notes in its programs of their modules and of itself."""
+    content = program.read_bytes()
+    library = re.search(rb"\tgithub.com/containers/ocicrypt\t(v[\d.]+)", content)
+    compiler = re.search(rb"Go buildinf:.{0,32}?(go[\d.]+)", content, re.DOTALL)
+    told = [f"{name} {found[1].decode()}" for name, found in (("ocicrypt", library), ("built by", compiler)) if found]
+    return ", ".join(told) or "of a version that it does not tell"
 
 
 if __name__ == "__main__":
