@@ -7,6 +7,7 @@
 # make sbom     writes what each program is made of to dist/*.cdx.json (CycloneDX)
 # make reproduce  builds the guest again in another folder: the same bytes
 # make bench    measures the decoder and its peers; CTD_PEER names Go's, BENCH_QUICK=1 is shorter
+# make bench-micro  measures the layer cipher and unwrapping from inside; BENCH=NAME only one
 # make guard    counts the decoder's instructions, against bench/instructions.json
 # make fuzz     runs every fuzz target for FUZZ_SECONDS (60); needs nightly Rust and cargo-fuzz
 # make install  copies the programs to $(PREFIX)/bin
@@ -24,9 +25,9 @@ BUILD := $(CARGO) build --release --locked
 PORTABLE := RUSTFLAGS="$(REMAP)" $(BUILD) --package keycell-guest --bin decoder-portable \
             --no-default-features --target-dir target/portable
 
-.PHONY: all demo test test-containerd examples deny sbom reproduce bench guard guard-write fuzz lint \
-        install clean \
-        targets tools wasmtime
+.PHONY: all demo test test-containerd examples deny sbom reproduce bench bench-micro guard guard-write \
+        fuzz lint install clean \
+        targets tools wasmtime without-walls
 
 all: targets
 	$(BUILD) --package ctd-decoder
@@ -67,7 +68,7 @@ examples:
 	@examples/install-tools.sh
 	@$(MAKE) --no-print-directory -C examples OUT=$(abspath $(DIST))/examples
 
-test: all tools wasmtime lint examples deny sbom
+test: all tools wasmtime lint examples deny sbom guard
 	$(CARGO) test --release --locked --package ocicrypt
 	$(CARGO) test --release --locked --package ctd-decoder
 	$(CARGO) test --release --locked --package keycell-walls
@@ -93,11 +94,21 @@ reproduce: targets
 bench: all tools
 	@bench/bench.py
 
-guard: tools
+# A workspace of its own, with its own lock file.
+bench-micro:
+	cd bench/micro && $(CARGO) bench --locked -- $(BENCH)
+
+# Times are not tested, instructions are: see docs/performance.md.
+guard: tools without-walls
 	@bench/instructions.py
 
-guard-write: tools
+guard-write: tools without-walls
 	@bench/instructions.py --write
+
+# With the settings of what is shipped, however the tests are built.
+without-walls:
+	env -u CARGO_PROFILE_RELEASE_LTO -u CARGO_PROFILE_RELEASE_CODEGEN_UNITS -u CARGO_PROFILE_RELEASE_OPT_LEVEL \
+	    $(BUILD) --package ctd-decoder --example without-walls
 
 # Not a part of `test`: see docs/fuzzing.md.
 fuzz:

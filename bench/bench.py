@@ -3,20 +3,24 @@
 
 Writes a table and the verdicts over the targets to docs/benchmark.md, and a plot to
 docs/benchmark.svg. Peers: the Go ctd-decoder that CTD_PEER names, `skopeo copy --decryption-key`,
-and `openssl speed` as what the machine can do at all. BENCH_QUICK=1 makes fewer and shorter runs.
+and `openssl speed` as what the machine can do at all. CONTAINERD names another containerd than the
+installed one. BENCH_QUICK=1 makes fewer and shorter runs.
 """
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 import fixtures
+import node
 import plot
-from runs import Decoder, Skopeo, Together, limits, peak_mib
+from runs import Decoder, Sample, Skopeo, Together, limits, peak_mib
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = bool(os.environ.get("BENCH_QUICK"))
@@ -48,6 +52,7 @@ def main():
     throughput(report, work, decoders, cpus)
     start_up(report, work, decoders, cpus)
     together(report, work, decoders)
+    pulls(report, work, decoders)
     report.write(ROOT / "docs")
 
 
@@ -70,7 +75,7 @@ def throughput(report, work, decoders, cpus):
         if size <= 512 * MIB:
             skopeo = Skopeo(work / "skopeo")
             rounds = min(ROUNDS[size], 5)
-            report.skopeo(name, size, [skopeo.run(layer, cpus) for _ in range(rounds)])
+            report.skopeo(name, size, [skopeo.run(layer, cpus[:1]) for _ in range(rounds)])
 
 
 def start_up(report, work, decoders, cpus):
@@ -87,12 +92,36 @@ def together(report, work, decoders):
     """Sixteen at once, against the same sixteen one after another."""
     layer = fixtures.layer(work, "rsa2048", 64 * MIB)
     for decoder in decoders:
-        at_once = [Together(decoder, 16).run(layer, True) for _ in range(3)]
-        in_turn = [Together(decoder, 16).run(layer, False) for _ in range(3)]
-        report.together(decoder.name, min(at_once), min(in_turn))
-        # As an image with many layers has it: containerd starts a decoder for each, in turn.
-        small = fixtures.layer(work, "rsa2048", MIB)
-        report.image(decoder.name, min(Together(decoder, 100).run(small, False) for _ in range(3)))
+        sixteen = Together(decoder, 16)
+        at_once, in_turn = [], []
+        for _ in range(3):
+            at_once.append(sixteen.run(layer, True))
+            in_turn.append(sixteen.run(layer, False))
+        one = max(sixteen.peaks_mib(layer, False))
+        report.together(decoder.name, min(at_once), min(in_turn), sum(sixteen.peaks_mib(layer, True)), one)
+
+
+def pulls(report, work, decoders):
+    """An image with many layers, pulled by a real containerd: the plain one says what that takes."""
+    if why := node.missing():
+        print(f"bench: no image is pulled by containerd: {why}", file=sys.stderr)
+        return
+    with node.Pulls(work) as registry:
+        ways = [Pull(decoder.name, registry, decoder, "sealed") for decoder in decoders]
+        ways.append(Pull("not encrypted", registry, decoders[0], "plain"))
+        report.pulls(alternate(ways, 3 if QUICK else 7, lambda way: way.run()), node.version())
+
+
+@dataclass
+class Pull:
+    """One way to pull the image."""
+    name: str
+    registry: node.Pulls
+    decoder: Decoder
+    image: str
+
+    def run(self):
+        return Sample(self.registry.run(self.decoder, self.image), 0)
 
 
 def alternate(decoders, rounds, run):
@@ -167,7 +196,7 @@ class Report:
         self.others.append(f"Peak memory with a layer of {name}: {told}.")
 
     def skopeo(self, name, size, walls):
-        self.others.append(f"`skopeo copy --decryption-key`, a layer of {name} into a directory: "
+        self.others.append(f"`skopeo copy --decryption-key`, a layer of {name} into a directory, one CPU: "
                            f"{spread([1e3 * it for it in walls], 0)} ms.")
         if size >= MIB:
             self.points.setdefault(("skopeo", "file"), []).append((name, size / MIB / min(walls)))
@@ -184,15 +213,20 @@ class Report:
                 self.verdict(f"1 KiB, {title}, start to exit: wall time, ours / Go",
                              median(ratios), START_TARGETS[kind])
 
-    def together(self, who, at_once, in_turn):
+    def together(self, who, at_once, in_turn, peaks, one):
         self.others.append(f"{who}, 16 layers of 64 MiB: at once {at_once:.2f} s, one after another "
-                           f"{in_turn:.2f} s.")
+                           f"{in_turn:.2f} s; all their peaks of memory together {peaks:.1f} MiB, "
+                           f"one alone {one:.1f} MiB.")
         if who == "Keycell":
             self.verdict("16 at once: time / one after another", at_once / in_turn, 1.0)
+            self.verdict("16 at once: memory / 16 times that of one", peaks / (16 * one), 1.0)
 
-    def image(self, who, seconds):
-        self.others.append(f"{who}, 100 layers of 1 MiB one after another, as containerd calls a "
-                           f"decoder for an image: {seconds:.2f} s.")
+    def pulls(self, samples, version):
+        for who, runs in samples.items():
+            self.others.append(f"{version}, a pull of an image with {node.LAYERS} layers of 1 MiB, {who}: "
+                               f"{spread([it.wall for it in runs])} s.")
+        if ratios := ratio(samples, lambda it: it.wall):
+            self.others.append(f"The same, ours / Go: {spread(ratios)}.")
 
     def verdict(self, what, value, target, at_least=False):
         met = value >= target if at_least else value <= target
@@ -239,8 +273,17 @@ def machine(decoders, cpus):
     revision = first_line("git", "-C", str(ROOT), "describe", "--always", "--dirty")
     told.append(f"- {ours}, revision {revision}" + (", quick" if QUICK else ""))
     if len(decoders) > 1:
-        told.append("- Go: the original, which `CTD_PEER` named")
+        told.append(f"- Go: the original, {built_of(decoders[1].program)}")
     return told
+
+
+def built_of(program):
+    """What Go notes in its programs of their modules and of itself."""
+    content = program.read_bytes()
+    library = re.search(rb"\tgithub.com/containers/ocicrypt\t(v[\d.]+)", content)
+    compiler = re.search(rb"Go buildinf:.{0,32}?(go[\d.]+)", content, re.DOTALL)
+    told = [f"{name} {found[1].decode()}" for name, found in (("ocicrypt", library), ("built by", compiler)) if found]
+    return ", ".join(told) or "of a version that it does not tell"
 
 
 if __name__ == "__main__":

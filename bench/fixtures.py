@@ -82,22 +82,31 @@ def plain_image(root, size):
     openssl.stdout.close()
     name = digest.hexdigest()
     made.rename(blobs / name)
+    finish(root, [f"sha256:{name}"], [{"mediaType": LAYER, "digest": f"sha256:{name}", "size": size}])
+    return name
 
-    def put(document):
-        text = json.dumps(document).encode()
-        name = hashlib.sha256(text).hexdigest()
-        (blobs / name).write_bytes(text)
-        return {"digest": f"sha256:{name}", "size": len(text)}
 
-    config = put({"architecture": "amd64", "os": "linux", "config": {},
-                  "rootfs": {"type": "layers", "diff_ids": [f"sha256:{name}"]}})
-    manifest = put({"schemaVersion": 2, "mediaType": MANIFEST, "config": {"mediaType": CONFIG, **config},
-                    "layers": [{"mediaType": LAYER, "digest": f"sha256:{name}", "size": size}]})
+def finish(root, diffs, layers):
+    """The documents of an image of which the layers lie there already."""
+    config = put(root, document({"architecture": "amd64", "os": "linux", "config": {},
+                                 "rootfs": {"type": "layers", "diff_ids": diffs}}))
+    manifest = put(root, document({"schemaVersion": 2, "mediaType": MANIFEST,
+                                   "config": {"mediaType": CONFIG, **config}, "layers": layers}))
     tagged = {"mediaType": MANIFEST, **manifest,
               "annotations": {"org.opencontainers.image.ref.name": "layer"}}
-    (root / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [tagged]}))
+    (root / "index.json").write_bytes(document({"schemaVersion": 2, "manifests": [tagged]}))
     (root / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
-    return name
+
+
+def document(content):
+    return json.dumps(content).encode()
+
+
+def put(root, content):
+    """A blob, and what a descriptor says of it."""
+    name = hashlib.sha256(content).hexdigest()
+    (root / "blobs/sha256" / name).write_bytes(content)
+    return {"digest": f"sha256:{name}", "size": len(content)}
 
 
 def blob(root, digest):

@@ -118,22 +118,38 @@ class Together:
         os.close(null)
         return seconds
 
+    def peaks_mib(self, layer, at_once):
+        """The peak of each one's memory."""
+        null = os.open("/dev/null", os.O_WRONLY)
+        running, told = [], [tempfile.NamedTemporaryFile("r") for _ in range(self.count)]
+        for file in told:
+            encrypted = os.open(layer.blob, os.O_RDONLY)
+            running.append(self.decoder.start(layer, encrypted, null, timed(file)))
+            os.close(encrypted)
+            if not at_once:
+                self.wait(running, layer)
+        self.wait(running, layer)
+        os.close(null)
+        return [mib(file) for file in told]
+
     def wait(self, running, layer):
         while running:
             self.decoder.expect(os.waitpid(running.pop(), 0)[1] == 0, layer)
 
 
 def peak_mib(decoder, layer):
-    """Measured by `time`: a child's peak counts what the process held that forked it."""
-    null = os.open("/dev/null", os.O_WRONLY)
-    encrypted = os.open(layer.blob, os.O_RDONLY)
-    with tempfile.NamedTemporaryFile("r") as told:
-        process = decoder.start(layer, encrypted, null, ("/usr/bin/time", "-f", "%M", "-o", told.name))
-        decoder.expect(os.waitpid(process, 0)[1] == 0, layer)
-        peak = int(told.read()) / 1024
-    os.close(null)
-    os.close(encrypted)
-    return peak
+    """The peak of one decoder's memory."""
+    return Together(decoder, 1).peaks_mib(layer, True)[0]
+
+
+def timed(file):
+    """Measures with `time`: a child's peak counts what the process held that forked it."""
+    return ("/usr/bin/time", "-f", "%M", "-o", file.name)
+
+
+def mib(file):
+    with file:
+        return int(file.read()) / 1024
 
 
 def limits(cpus):

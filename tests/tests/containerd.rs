@@ -62,6 +62,7 @@ fn main() -> ExitCode {
     case("pod/zstd", |shared| pod(shared, LayerKind::Zstd));
     case("pod/pkcs7", pod_pkcs7);
     case("pod/pgp", pod_pgp);
+    case("pull/by-payload-alone", by_payload_alone);
     case("pull/images-at-the-same-time", images_at_the_same_time);
     case("pull/wrong-key", wrong_key);
     case("pull/no-key-then-the-key", no_key_then_the_key);
@@ -138,6 +139,28 @@ fn pod_pgp(shared: &Shared) -> Result<()> {
     node.cri().pull(&image)?;
     prints(&node.run_pod(&image)?, shared)
 }
+
+/// The CRI's own pull passes a payload, and no other source is needed.
+fn by_payload_alone(shared: &Shared) -> Result<()> {
+    let config = without_content_store(&shared.config()?);
+    let config = if is_version_2()? { config + LOCAL_PULL } else { config };
+    let node = Node::start(&Setup::new(config).decoder()?.file(KEY, shared.private()?))?;
+    for kind in LayerKind::ALL {
+        let image = shared.name(kind);
+        node.cri().pull(image)?;
+        prints(&node.ctr_run(image)?, shared)?;
+    }
+    Ok(())
+}
+
+/// How containerd 2.x pulls as earlier ones did: not through its transfer service.
+const LOCAL_PULL: &str = r#"
+[plugins."io.containerd.cri.v1.images"]
+  use_local_image_pull = true
+
+[plugins."io.containerd.cri.v1.images".image_decryption]
+  key_model = "node"
+"#;
 
 /// containerd decodes different images in parallel.
 fn images_at_the_same_time(shared: &Shared) -> Result<()> {
@@ -264,11 +287,15 @@ fn ctr_pull_with_the_wrong_key(shared: &Shared) -> Result<()> {
 
 /// The operator does not want layers to be looked up.
 fn content_store_off(shared: &Shared) -> Result<()> {
-    let keys = "\"/etc/containerd/ocicrypt/keys\"";
-    let config = shared.config()?.replace(keys, &format!("{keys}, \"--content-store=off\""));
+    let config = without_content_store(&shared.config()?);
     let node = Node::start(&Setup::new(config).decoder()?.file(KEY, shared.private()?))?;
     let pull = ["image", "pull", "--plain-http", shared.name(LayerKind::Gzip)];
     fails_with("passed no payload", || node.ctr("default", &pull))
+}
+
+fn without_content_store(config: &str) -> String {
+    let keys = "\"/etc/containerd/ocicrypt/keys\"";
+    config.replace(keys, &format!("{keys}, \"--content-store=off\""))
 }
 
 /// The client is killed while its layer is decrypted. The decoder ends, nothing is left of the
