@@ -25,7 +25,7 @@ NOTED = Path(__file__).with_name("instructions.json")
 PROGRAM = ROOT / "target/release/examples/without-walls"
 RUNS = {"P-256, 1 KiB": ("p256", 1 << 10), "RSA-2048, 1 KiB": ("rsa2048", 1 << 10),
         "P-256, 1 MiB": ("p256", 1 << 20)}
-# Other keys, random numbers and another libc make less than 1 %: see docs/performance.md.
+# Other keys and random numbers make less than a tenth of that: see docs/performance.md.
 TOLERANCE = 0.03
 
 
@@ -74,7 +74,8 @@ def counted_with():
     """What counts depend on, beside the program."""
     flags = next((it for it in Path("/proc/cpuinfo").read_text().splitlines() if it.startswith("flags")), "")
     told = subprocess.run(["valgrind", "--version"], check=True, capture_output=True, text=True).stdout
-    return {"machine": platform.machine(), "avx2": "avx2" in flags.split(), "valgrind": told.strip()}
+    return {"machine": platform.machine(), "avx2": "avx2" in flags.split(),
+            "libc": " ".join(platform.libc_ver()), "valgrind": told.strip().removeprefix("valgrind-")}
 
 
 def count(decoder, layer):
