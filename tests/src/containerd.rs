@@ -175,6 +175,12 @@ impl Node {
         Ok(fs::write(root.join(path.trim_start_matches('/')), content)?)
     }
 
+    /// A file of the node, as it is now.
+    pub fn read(&self, path: &str) -> Result<Vec<u8>> {
+        let root = PathBuf::from(format!("/proc/{}/root", self.process));
+        Ok(fs::read(root.join(path.trim_start_matches('/')))?)
+    }
+
     /// A directory that the machine and the node see under the same name.
     pub fn dir(&self) -> &Path {
         self.dir.path()

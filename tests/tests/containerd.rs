@@ -7,13 +7,14 @@
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail, ensure};
 use keycell_tests::containerd::{Node, Setup, is_version_2};
+use keycell_tests::events;
 use keycell_tests::forged::{ALTERATIONS, Alteration, Forged};
 use keycell_tests::gpg::Gpg;
 use keycell_tests::image::{Image, LayerKind};
@@ -21,7 +22,7 @@ use keycell_tests::jwe::Recipient;
 use keycell_tests::keys::{KeyForm, KeyKind, KeyPair};
 use keycell_tests::registry::Registry;
 use keycell_tests::suite::Suite;
-use keycell_tests::tools::Tool;
+use keycell_tests::tools::{Tool, output};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         });
     }
     case("documented/later", documented_later);
+    case("configured/as-printed", configured);
     case("pod/gzip", |shared| pod(shared, LayerKind::Gzip));
     case("pod/tar", |shared| pod(shared, LayerKind::Tar));
     case("pod/zstd", |shared| pod(shared, LayerKind::Zstd));
@@ -105,6 +107,37 @@ fn documented_later(shared: &Shared) -> Result<()> {
     let image = shared.name(LayerKind::Gzip);
     node.cri().pull(image)?;
     prints(&node.ctr_run(image)?, shared)
+}
+
+/// Exactly what `keycell config containerd` prints, in a file that is imported; and the log, which
+/// the decoder's own configuration names, has an event for each layer that containerd pulled.
+fn configured(shared: &Shared) -> Result<()> {
+    let args = ["config", "containerd", "--decoder", "/usr/local/bin/ctd-decoder"];
+    let snippet = output(Command::new(keycell_tests::dist("keycell")?).args(args))?;
+    let (cri, _) = NODE
+        .split_once("[plugins.\"io.containerd.grpc.v1.cri\".image_decryption]")
+        .unwrap_or_default();
+    let config = format!("imports = [\"/etc/containerd/keycell.toml\"]\n{cri}")
+        .replace("@PAUSE@", &shared.pause);
+    let setup = Setup::new(config).decoder()?.file(KEY, shared.private()?);
+    let setup = setup.file("/etc/containerd/keycell.toml", snippet);
+    let log = "/etc/keycell/log.json";
+    let setup = setup.file("/etc/keycell/config.toml", format!("log = \"{log}\"\n").into_bytes());
+    let node = Node::start(&setup)?;
+    for kind in LayerKind::ALL {
+        node.cri().pull(shared.name(kind))?;
+        prints(&node.ctr_run(shared.name(kind))?, shared)?;
+    }
+    let events = events::parse(&String::from_utf8(node.read(log)?)?)?;
+    let layers: Vec<_> = events.iter().filter(|event| event["verdict"] == "decrypted").collect();
+    ensure!(layers.len() == 6, "{} layers of three images: {events:#?}", layers.len());
+    for kind in LayerKind::ALL {
+        let media_type = format!("{}+encrypted", kind.media_type());
+        let of_kind = layers.iter().filter(|event| event["media_type"] == *media_type);
+        ensure!(of_kind.count() == 2, "{kind}: {events:#?}");
+    }
+    ensure!(layers.iter().all(|event| event["key"] == "key.pem"), "{events:#?}");
+    Ok(())
 }
 
 /// What a kubelet does: pull, then a pod with a container.

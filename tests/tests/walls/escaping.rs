@@ -117,7 +117,12 @@ fn outcome(before: &[&str], phase: &str, attempt: &str) -> Result<(Outcome, Stri
     let outcome = match output.status.code() {
         Some(0) if stdout == "done" => Done,
         Some(0) if stdout.starts_with("refused: ") => Refused,
-        Some(1) if is_alarm(&stderr) && stdout.is_empty() => Stopped,
+        Some(1) if is_alarm(&stderr) && stdout.is_empty() => {
+            let log = std::fs::read_to_string(dir.path().join("log"))?;
+            let logged = log.parse::<u32>().ok();
+            ensure!(log.len() == 4 && logged == number(&stderr), "the log has `{log}`: {stderr}");
+            Stopped
+        }
         _ => bail!("{}: {stdout}{stderr}", output.status),
     };
     if phase != "none" && outcome != Done {
@@ -127,10 +132,13 @@ fn outcome(before: &[&str], phase: &str, attempt: &str) -> Result<(Outcome, Stri
 }
 
 fn is_alarm(stderr: &str) -> bool {
-    let number = stderr
-        .strip_prefix("ctd-decoder: error: the system call ")
-        .and_then(|rest| rest.split_once(" was stopped"));
-    number.is_some_and(|(number, rest)| number.parse::<u32>().is_ok() && rest.contains("\nhint: "))
+    number(stderr).is_some() && stderr.contains("\nhint: ")
+}
+
+/// The number of the system call that was stopped.
+fn number(stderr: &str) -> Option<u32> {
+    let rest = stderr.strip_prefix("ctd-decoder: error: the system call ")?;
+    rest.split_once(" was stopped")?.0.parse().ok()
 }
 
 fn untouched(dir: &Path) -> Result<()> {
