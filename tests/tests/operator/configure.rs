@@ -126,10 +126,10 @@ fn write(dir: &Path, more: &[&str]) -> Result<Command> {
 fn written(former: &str, is_new: bool) -> Result<()> {
     let dir = TempDir::with_prefix("keycell-config-")?;
     let config = dir.path().join("config.toml");
-    let former = &former.replace("DIR", &dir.path().display().to_string());
+    let former = former.replace("DIR", &dir.path().display().to_string());
     fs::write(dir.path().join("other.toml"), "oom_score = 7\n")?;
     if !is_new {
-        fs::write(&config, former)?;
+        fs::write(&config, &former)?;
     }
     let before = state(dir.path())?;
     let said = exits(&mut write(dir.path(), &["--write"])?, 0)?;
