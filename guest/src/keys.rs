@@ -1,12 +1,13 @@
 //! The keys directory, as far as it was granted.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
 use ocicrypt::keyring::KeyRing;
 use zeroize::Zeroizing;
+
+use crate::listing::{Listing, list};
 
 /// A larger file is no private key: 1 MiB. The largest known is a few kilobytes.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -41,9 +42,9 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn directory(&mut self, path: &Path, shown: &str, depth: usize) {
-        let Listing { mut names, fault } = match again(path, || list(path)) {
+        let Listing { mut names, fault } = match again(path, || list(path, MAX_ENTRIES + 1)) {
             Ok(listing) => listing,
-            Err(_) if depth == 0 && !is_there(path) => return,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && depth == 0 => return,
             Err(error) => return self.skip(shown, &reason(&error)),
         };
         if let Some(fault) = fault {
@@ -101,30 +102,6 @@ fn again<T>(path: &Path, mut work: impl FnMut() -> io::Result<T>) -> io::Result<
         }
     }
     done
-}
-
-/// The names in a directory, and why there may be more.
-struct Listing {
-    names: Vec<OsString>,
-    fault: Option<&'static str>,
-}
-
-/// A name that is removed while the directory is read is an error, because the host looks what kind
-/// of file it is; those after it would be missing.
-fn list(path: &Path) -> io::Result<Listing> {
-    let (mut names, mut fault) = (Vec::new(), None);
-    for entry in fs::read_dir(path)?.take(MAX_ENTRIES + 1) {
-        match entry {
-            Ok(entry) => names.push(entry.file_name()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                fault = Some("its files may not be looked at");
-            }
-            // WebAssembly has no other names, so this one cannot even be shown.
-            Err(_) => fault = Some("it holds a file whose name is not UTF-8"),
-        }
-    }
-    Ok(Listing { names, fault })
 }
 
 enum Found {
