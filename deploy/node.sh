@@ -90,8 +90,8 @@ sync() {
     umask 077
     target=$HOST$NODE_KEYS
     mkdir -p "$target"
-    new=..$(date -u +%Y%m%d%H%M%S)_$$
-    mkdir "$target/$new"
+    new=$(mktemp -d "$target/..$(date -u +%Y%m%d%H%M%S).XXXXXX")
+    new=${new##*/}
     for file in "$KEYS"/*; do
         [ ! -f "$file" ] || cp -L "$file" "$target/$new/"
     done
@@ -99,7 +99,6 @@ sync() {
         rm -rf "${target:?}/$new"
         return 0
     fi
-    old=$(readlink "$target/..data" || true)
     ln -sfn "$new" "$target/..data_tmp"
     mv -fT "$target/..data_tmp" "$target/..data"
     for file in "$target/$new"/*; do
@@ -109,7 +108,10 @@ sync() {
     for link in "$target"/*; do
         [ ! -L "$link" ] || [ -e "$link" ] || rm -f "$link"
     done
-    [ -z "$old" ] || rm -rf "${target:?}/$old"
+    # The former one, and what a pod has left that was ended on the way.
+    for directory in "$target"/..2*; do
+        [ "$directory" = "$target/$new" ] || rm -rf "$directory"
+    done
     echo "the keys have changed"
 }
 
@@ -128,19 +130,21 @@ case ${1:-} in
 install | sync | uninstall) "$1" ;;
 run)
     install
-    trap 'exit 0' TERM INT
+    trap 'kill ${pause:-} 2>/dev/null; exit 0' TERM INT
     while :; do
         sync
         sleep "$SECONDS_BETWEEN" &
-        wait $!
+        pause=$!
+        wait "$pause"
     done
     ;;
 gone)
     uninstall
-    trap 'exit 0' TERM INT
+    trap 'kill ${pause:-} 2>/dev/null; exit 0' TERM INT
     while :; do
         sleep 3600 &
-        wait $!
+        pause=$!
+        wait "$pause"
     done
     ;;
 *)

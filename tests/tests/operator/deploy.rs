@@ -3,9 +3,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use keycell_tests::jwe::Recipient;
 use keycell_tests::layout::state;
 use keycell_tests::node::Node;
@@ -13,16 +15,20 @@ use keycell_tests::sealed::Sealed;
 use keycell_tests::suite::Suite;
 use keycell_tests::tools::{Tool, output};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::says;
 
+/// containerd's configuration, from the root of the node.
+const CONFIG: &str = "etc/containerd/config.toml";
+
 pub(crate) fn cases(suite: &mut Suite) {
     suite.case("deploy/manifests", &[Tool::Python, Tool::KubernetesValidate], manifests);
     suite.case("deploy/keys", &[], keys);
+    suite.case("deploy/a-pod", &[Tool::Root, Tool::Containerd], a_pod);
     suite.case("deploy/containerd", &[Tool::Root, Tool::Containerd], || {
-        let program = "usr/bin/containerd";
-        on_a_node("etc/containerd/config.toml", "version = 2\n", program, "90-keycell.toml")
+        on_a_node(CONFIG, "version = 2\n", "usr/bin/containerd", "90-keycell.toml")
     });
     suite.case("deploy/k3s", &[Tool::Root, Tool::Containerd], || {
         let config = "var/lib/rancher/k3s/agent/etc/containerd/config.toml";
@@ -35,6 +41,48 @@ pub(crate) fn cases(suite: &mut Suite) {
         let program = "var/lib/rancher/rke2/bin/containerd";
         on_a_node(config, &format!("version = 2\n{imports}"), program, "90-keycell.toml")
     });
+}
+
+/// What a pod does: it installs, follows the Secret, and leaves at once when it is told to. The pod
+/// that takes everything away waits then.
+fn a_pod() -> Result<()> {
+    let dir = TempDir::with_prefix("keycell-host-")?;
+    let host = host(dir.path(), CONFIG, "version = 2\n", "usr/bin/containerd")?;
+    let (secret, target) = (dir.path().join("secret"), host.join("etc/keycell/keys"));
+    fs::create_dir(&secret)?;
+    fs::write(secret.join("a.pem"), "first")?;
+    let start = |verb: &str| -> Result<Child> {
+        Ok(script(verb, &host, &secret)?
+            .env("SECONDS_BETWEEN", "0.1")
+            .stdout(Stdio::null())
+            .spawn()?)
+    };
+    let stop = |mut pod: Child| -> Result<()> {
+        kill_process(Pid::from_child(&pod), Signal::TERM)?;
+        let status = pod.wait()?;
+        ensure!(status.success(), "{status}");
+        Ok(())
+    };
+    let pod = start("run")?;
+    until("the first key", || fs::read(target.join("a.pem")).is_ok_and(|key| key == b"first"))?;
+    ensure!(host.join("opt/keycell/bin/ctd-decoder").is_file(), "no decoder");
+    fs::write(secret.join("a.pem"), "second")?;
+    until("the second key", || fs::read(target.join("a.pem")).is_ok_and(|key| key == b"second"))?;
+    stop(pod)?;
+    ensure!(target.join("a.pem").is_file(), "the keys went with the pod");
+    let pod = start("gone")?;
+    until("the end", || !host.join("opt/keycell").exists() && !target.exists())?;
+    stop(pod)
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Result<()> {
+    for _ in 0..600 {
+        if is_so() {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    bail!("nothing of {what}")
 }
 
 fn deploy(name: &str) -> PathBuf {
@@ -110,10 +158,9 @@ fn keys() -> Result<()> {
     Ok(())
 }
 
-/// Installs on a root with the machine's programs in it, twice, and takes it away again.
-fn on_a_node(config: &str, text: &str, program: &str, written: &str) -> Result<()> {
-    let dir = TempDir::with_prefix("keycell-host-")?;
-    let host = dir.path().join("host");
+/// A root with the machine's programs in it.
+fn host(dir: &Path, config: &str, text: &str, program: &str) -> Result<PathBuf> {
+    let host = dir.join("host");
     let config = host.join(config);
     fs::create_dir_all(config.parent().context("no directory")?)?;
     fs::write(&config, text)?;
@@ -127,6 +174,13 @@ fn on_a_node(config: &str, text: &str, program: &str, written: &str) -> Result<(
     fs::create_dir_all(host.join("dev"))?;
     let (null, mode) = (host.join("dev/null"), Mode::from_raw_mode(0o666));
     mknodat(CWD, null, FileType::CharacterDevice, mode, makedev(1, 3))?;
+    Ok(host)
+}
+
+/// Installs on a node, twice, and takes it away again.
+fn on_a_node(config: &str, text: &str, program: &str, written: &str) -> Result<()> {
+    let dir = TempDir::with_prefix("keycell-host-")?;
+    let host = host(dir.path(), config, text, program)?;
     let before = state(&host)?;
     let run = |verb: &str| -> Result<String> {
         Ok(String::from_utf8(output(&mut script(verb, &host, dir.path())?)?)?)
