@@ -2,8 +2,8 @@
 //!
 //! Puts up the walls of `ctd-decoder` (PHASE `unwrap` or `decrypt`, or `none` of them), makes one
 //! attempt natively, and says on standard output what came of it: `done`, or `refused: ERRNO`. DIR
-//! holds a keys directory `keys` with a file `key`, and nothing else that may be reached; `log` is made
-//! there for what is told when a system call is stopped.
+//! holds a keys directory `keys` with a file `key`, and nothing else that may be reached; its pipe
+//! `log` gets what is told when a system call is stopped.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
@@ -27,7 +27,7 @@ fn main() {
     let dir = Path::new(dir);
     let prepared = Prepared::new(dir).expect("the directory is as it should be");
     let keys = dir.join("keys");
-    let log = fs::File::create(dir.join("log")).expect("a new file");
+    let log = fs::File::options().write(true).open(dir.join("log")).expect("a pipe");
     let walls = || {
         let alarm = Some(Entry { log: log.as_fd(), text: NUMBER.into() });
         let needs = Needs { keys: Some(&keys), alarm, ..Needs::default() };

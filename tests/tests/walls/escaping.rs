@@ -3,12 +3,15 @@
 //!
 //! Each attempt works without walls, or the case says nothing.
 
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, bail, ensure};
 use keycell_tests::suite::Suite;
 use keycell_tests::tools::Tool;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use Outcome::{Done, Refused, Stopped};
 
@@ -110,6 +113,10 @@ fn outcome(before: &[&str], phase: &str, attempt: &str) -> Result<(Outcome, Stri
     let dir = tempfile::tempdir()?;
     std::fs::create_dir(dir.path().join("keys"))?;
     std::fs::write(dir.path().join("keys/key"), "a key")?;
+    // A pipe: while the layer flows, no byte gets into a file. It is held open, to be read later.
+    let log = dir.path().join("log");
+    mknodat(CWD, &log, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?;
+    let mut log = File::options().read(true).write(true).open(log)?;
     let words = [before, &[env!("CARGO_BIN_EXE_escape"), phase, attempt]].concat();
     let output = Command::new(words[0]).args(&words[1..]).arg(dir.path()).output()?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -118,9 +125,12 @@ fn outcome(before: &[&str], phase: &str, attempt: &str) -> Result<(Outcome, Stri
         Some(0) if stdout == "done" => Done,
         Some(0) if stdout.starts_with("refused: ") => Refused,
         Some(1) if is_alarm(&stderr) && stdout.is_empty() => {
-            let log = std::fs::read_to_string(dir.path().join("log"))?;
-            let logged = log.parse::<u32>().ok();
-            ensure!(log.len() == 4 && logged == number(&stderr), "the log has `{log}`: {stderr}");
+            let mut logged = [0; 64];
+            log.write_all(b"|")?; // or else an empty log would be waited for
+            let length = log.read(&mut logged)?;
+            let wanted = number(&stderr).map(|number| format!("{number:04}|"));
+            let logged = text(&logged[..length]);
+            ensure!(Some(&logged) == wanted.as_ref(), "the log has `{logged}`: {stderr}");
             Stopped
         }
         _ => bail!("{}: {stdout}{stderr}", output.status),
