@@ -119,24 +119,26 @@ fn configured(shared: &Shared) -> Result<()> {
         .unwrap_or_default();
     let config = format!("imports = [\"/etc/containerd/keycell.toml\"]\n{cri}")
         .replace("@PAUSE@", &shared.pause);
-    let setup = Setup::new(config).decoder()?.file(KEY, shared.private()?);
-    let setup = setup.file("/etc/containerd/keycell.toml", snippet);
     let log = "/etc/keycell/log.json";
-    let setup = setup.file("/etc/keycell/config.toml", format!("log = \"{log}\"\n").into_bytes());
-    let node = Node::start(&setup)?;
+    // A node for each: of what is the same when it is unpacked, containerd unpacks one.
     for kind in LayerKind::ALL {
+        let setup = Setup::new(config.clone()).decoder()?.file(KEY, shared.private()?);
+        let setup = setup.file("/etc/containerd/keycell.toml", snippet.clone());
+        let decoder = format!("log = \"{log}\"\n").into_bytes();
+        let node = Node::start(&setup.file("/etc/keycell/config.toml", decoder))?;
         node.cri().pull(shared.name(kind))?;
         prints(&node.ctr_run(shared.name(kind))?, shared)?;
-    }
-    let events = events::parse(&String::from_utf8(node.read(log)?)?)?;
-    let layers: Vec<_> = events.iter().filter(|event| event["verdict"] == "decrypted").collect();
-    ensure!(layers.len() == 6, "{} layers of three images: {events:#?}", layers.len());
-    for kind in LayerKind::ALL {
+        let events = events::parse(&String::from_utf8(node.read(log)?)?)?;
         let media_type = format!("{}+encrypted", kind.media_type());
-        let of_kind = layers.iter().filter(|event| event["media_type"] == *media_type);
-        ensure!(of_kind.count() == 2, "{kind}: {events:#?}");
+        let layers = events.iter().filter(|event| event["event"] == "layer");
+        let layers: Vec<_> = layers.collect();
+        ensure!(layers.len() == 2, "{} layers of two: {events:#?}", layers.len());
+        for layer in layers {
+            let said = ["verdict", "media_type", "key"].map(|name| layer[name].as_str());
+            let wanted = ["decrypted", &media_type, "key.pem"].map(Some);
+            ensure!(said == wanted, "{layer:#}");
+        }
     }
-    ensure!(layers.iter().all(|event| event["key"] == "key.pem"), "{events:#?}");
     Ok(())
 }
 
