@@ -74,7 +74,7 @@ test: all tools wasmtime lint examples deny sbom
 	$(CARGO) test --release --locked --package ocicrypt
 	$(CARGO) test --release --locked --package ctd-decoder
 	$(CARGO) test --release --locked --package keycell-walls
-	$(CARGO) test --release --locked --package keycell-walls
+	$(CARGO) test --release --locked --package keycell
 	$(CARGO) test --release --locked --package keycell-broker
 	$(CARGO) test --release --locked --package keycell-hostile
 	$(CARGO) test --release --locked --package keycell-tests
@@ -112,7 +112,6 @@ lint: targets
 	python3 tests/docs.py
 	$(CARGO) clippy --release --locked --package ocicrypt --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package ctd-decoder --all-targets -- -D warnings
-	$(CARGO) clippy --release --locked --package keycell-walls --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-walls --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-broker --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell --all-targets -- -D warnings

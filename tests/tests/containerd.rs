@@ -138,7 +138,24 @@ fn configured(shared: &Shared) -> Result<()> {
             let wanted = ["decrypted", &media_type, "key.pem"].map(Some);
             ensure!(said == wanted, "{layer:#}");
         }
+        doctor_knows(&node, shared.name(kind))?;
     }
+    Ok(())
+}
+
+/// By the name that containerd has for it, and that the node is as it should be.
+fn doctor_knows(node: &Node, image: &str) -> Result<()> {
+    // The socket is a flag of this containerd.
+    let mut config = String::from_utf8(node.read("/etc/containerd/keycell.toml")?)?;
+    let socket = node.dir().join("containerd.sock");
+    config += &format!("\n[grpc]\naddress = \"{}\"\n", socket.display());
+    node.write("/etc/containerd/doctor.toml", config.as_bytes())?;
+    let mut doctor = node.command(&keycell_tests::dist("keycell")?)?;
+    doctor.args(["doctor", "--config", "/etc/containerd/doctor.toml", "--image", image]);
+    let text = String::from_utf8(output(&mut doctor)?)?;
+    let opened = text.lines().filter(|line| line.contains("opened by `key.pem` (jwe, SHA256:"));
+    ensure!(opened.count() == 2, "{text}");
+    ensure!(text.contains("2 of 2 encrypted layers"), "{text}");
     Ok(())
 }
 
