@@ -10,7 +10,9 @@
 # make bench-micro  measures the layer cipher and unwrapping from inside; BENCH=NAME only one
 # make guard    counts the decoder's instructions, against bench/instructions.json
 # make fuzz     runs every fuzz target for FUZZ_SECONDS (60); needs nightly Rust and cargo-fuzz
-# make install  copies the programs to $(PREFIX)/bin
+# make install  copies programs, manual pages and completions to $(PREFIX); DESTDIR= for packagers
+# make uninstall  removes them again
+# make deb      makes a Debian package in dist/
 # make clean    removes what was built
 
 PREFIX ?= /usr/local
@@ -26,7 +28,7 @@ PORTABLE := RUSTFLAGS="$(REMAP)" $(BUILD) --package keycell-guest --bin decoder-
             --no-default-features --target-dir target/portable
 
 .PHONY: all demo test test-containerd examples deny sbom reproduce bench bench-micro guard guard-write \
-        fuzz lint install clean \
+        fuzz fuzz-check lint install install-built uninstall deb clean \
         targets tools wasmtime without-walls
 
 all: targets
@@ -40,6 +42,7 @@ all: targets
 	cp target/guest/wasm32-wasip2/release/keycell_guest.wasm $(DIST)/decoder.wasm
 	cp target/portable/wasm32-wasip2/release/decoder-portable.wasm $(DIST)/decoder-portable.wasm
 	cp target/portable/wasm32-wasip1/release/decoder-portable.wasm $(DIST)/decoder-portable-core.wasm
+	$(DIST)/keycell manual $(DIST)
 	@ls -l $(DIST)
 	@cd $(DIST) && sha256sum decoder.wasm
 
@@ -72,7 +75,7 @@ test: all tools wasmtime lint examples deny sbom guard
 	$(CARGO) test --release --locked --package ocicrypt
 	$(CARGO) test --release --locked --package ctd-decoder
 	$(CARGO) test --release --locked --package keycell-walls
-	$(CARGO) test --release --locked --package keycell-walls
+	$(CARGO) test --release --locked --package keycell
 	$(CARGO) test --release --locked --package keycell-broker
 	$(CARGO) test --release --locked --package keycell-hostile
 	$(CARGO) test --release --locked --package keycell-tests
@@ -121,7 +124,6 @@ lint: targets
 	$(CARGO) clippy --release --locked --package ocicrypt --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package ctd-decoder --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-walls --all-targets -- -D warnings
-	$(CARGO) clippy --release --locked --package keycell-walls --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-broker --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-guest-store --all-targets -- -D warnings
@@ -131,10 +133,36 @@ lint: targets
 	$(CARGO) clippy --release --locked --package keycell-guest --target wasm32-wasip2 -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --package ocicrypt
 
+# What `install` copies, and where to; `uninstall` goes by the same list.
+BIN := ctd-decoder keycell-broker keycell
+SHARE = $(DESTDIR)$(PREFIX)/share
+
 install: all
-	install -D -m 0755 $(DIST)/ctd-decoder $(DESTDIR)$(PREFIX)/bin/ctd-decoder
-	install -D -m 0755 $(DIST)/keycell-broker $(DESTDIR)$(PREFIX)/bin/keycell-broker
-	install -D -m 0755 $(DIST)/keycell $(DESTDIR)$(PREFIX)/bin/keycell
+	$(MAKE) --no-print-directory install-built
+
+# Without building: `make deb` and the tests have built already.
+install-built:
+	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)/bash-completion/completions
+	install -d $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
+	install -m 0755 $(BIN:%=$(DIST)/%) $(DESTDIR)$(PREFIX)/bin
+	for page in $(DIST)/man/*; do \
+	    install -D -m 0644 "$$page" "$(SHARE)/man/man$${page##*.}/$${page##*/}" || exit 1; done
+	for name in ctd-decoder keycell; do \
+	    install -m 0644 $(DIST)/completions/$$name.bash $(SHARE)/bash-completion/completions/$$name; \
+	    install -m 0644 $(DIST)/completions/_$$name $(SHARE)/zsh/site-functions/_$$name; \
+	    install -m 0644 $(DIST)/completions/$$name.fish $(SHARE)/fish/vendor_completions.d/$$name.fish; \
+	done
+
+uninstall:
+	rm -f $(BIN:%=$(DESTDIR)$(PREFIX)/bin/%)
+	rm -f $(SHARE)/man/man1/keycell.1 $(SHARE)/man/man1/keycell-*.1 $(SHARE)/man/man5/keycell.toml.5
+	rm -f $(SHARE)/man/man8/ctd-decoder.8 $(SHARE)/man/man8/keycell-broker.8
+	for name in ctd-decoder keycell; do \
+	    rm -f $(SHARE)/bash-completion/completions/$$name $(SHARE)/zsh/site-functions/_$$name \
+	        $(SHARE)/fish/vendor_completions.d/$$name.fish; done
+
+deb: all
+	@package/deb.sh $(DIST)
 
 clean:
 	$(CARGO) clean

@@ -24,6 +24,10 @@ need softhsm2 softhsm2-util
 need opensc pkcs11-tool
 need minisign minisign
 need gcc cc
+need logrotate logrotate
+need shellcheck shellcheck
+[ -x /lib/systemd/systemd-journald ] || missing="$missing systemd"
+python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3-pip"
 # Measurements: the peak of a child's memory, and instructions.
 need time time
 need valgrind valgrind
@@ -38,7 +42,13 @@ if [ -e "$(command -v busybox)" ] && ldd "$(command -v busybox)" >/dev/null 2>&1
     missing="$missing busybox-static"
 fi
 
-[ -n "$missing" ] || exit 0
+# Kubernetes' schemas, to validate manifests without a cluster. Not in Debian.
+kubernetes_validate() {
+    [ -e target/tools/python/kubernetes_validate/__main__.py ] ||
+        python3 -m pip install --quiet --target target/tools/python kubernetes-validate
+}
+cd "$(dirname "$0")/.."
+[ -n "$missing" ] || { kubernetes_validate; exit 0; }
 export DEBIAN_FRONTEND=noninteractive
 # No package may start a service: the tests run their own.
 policy=/usr/sbin/policy-rc.d
@@ -50,3 +60,4 @@ fi
 apt-get update -qq
 # shellcheck disable=SC2086 # a list of words
 apt-get install -qq -y --no-install-recommends $missing >/dev/null
+kubernetes_validate

@@ -1,11 +1,11 @@
 //! The configured keys, sorted: PKCS#11 key files stay here, the others are for the guest.
 
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use keycell_broker_protocol::Found;
+use keycell_broker_protocol as protocol;
 use zeroize::Zeroizing;
 
 use crate::tokens::TokenKey;
@@ -22,6 +22,10 @@ const MAX_ENTRIES: usize = 16_384;
 /// Directories in directories; links can form a ring.
 const MAX_DEPTH: usize = 8;
 
+/// How often is looked again at what was just there, as in the guest: a mounted Secret is exchanged
+/// by a link that changes, and what it led to is removed at once.
+const EXCHANGES: usize = 16;
+
 /// Passwords lie beside their key under its name and one of these.
 const PASSWORD_SUFFIXES: [&str; 2] = [".pass", ".password"];
 
@@ -31,7 +35,7 @@ pub struct Sorted {
     /// The keys in tokens, in the order of their names.
     pub tokens: Vec<TokenKey>,
     /// Everything, in that order.
-    pub found: Vec<Found>,
+    pub found: Vec<protocol::Found>,
 }
 
 impl Sorted {
@@ -79,12 +83,14 @@ impl Walk {
     }
 
     fn directory(&mut self, directory: &Dir, path: &Path, shown: &str, depth: usize) {
-        let entries = match directory.read_dir(path) {
-            Ok(entries) => entries,
+        let list = || -> io::Result<Vec<_>> {
+            let entries = directory.read_dir(path)?.take(MAX_ENTRIES + 1).flatten();
+            Ok(entries.map(|entry| entry.file_name()).collect())
+        };
+        let mut names = match again(directory, path, list) {
+            Ok(names) => names,
             Err(error) => return self.skip(shown, &error.kind().to_string()),
         };
-        let entries = entries.take(MAX_ENTRIES + 1).flatten();
-        let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
         names.sort();
         for name in names {
             let text = name.to_string_lossy();
@@ -102,19 +108,15 @@ impl Walk {
         }
     }
 
-    fn entry(&mut self, directory: &Dir, path: &PathBuf, shown: &str, depth: usize) {
-        // Before it is opened: opening a pipe would wait for a writer.
-        match directory.metadata(path) {
-            Ok(found) if found.is_dir() && depth < MAX_DEPTH => {
+    fn entry(&mut self, directory: &Dir, path: &Path, shown: &str, depth: usize) {
+        match again(directory, path, || look(directory, path)) {
+            Ok(Found::Directory) if depth < MAX_DEPTH => {
                 self.directory(directory, path, shown, depth + 1);
             }
-            Ok(found) if found.is_dir() => self.skip(shown, "directories are nested too deeply"),
-            Ok(found) if !found.is_file() => self.skip(shown, "not a regular file"),
-            Ok(found) if found.len() > MAX_FILE => self.skip(shown, "larger than 1 MiB"),
-            Ok(_) => match directory.open(path).and_then(|file| read(file.into_std())) {
-                Ok(content) => self.add(shown, content),
-                Err(error) => self.skip(shown, &error.kind().to_string()),
-            },
+            Ok(Found::Directory) => self.skip(shown, "directories are nested too deeply"),
+            Ok(Found::Special) => self.skip(shown, "not a regular file"),
+            Ok(Found::Large) => self.skip(shown, "larger than 1 MiB"),
+            Ok(Found::Content(content)) => self.add(shown, content),
             Err(error) if is_link(directory, path) => {
                 let reason = match error.kind() {
                     io::ErrorKind::PermissionDenied => {
@@ -133,7 +135,7 @@ impl Walk {
             Some(Ok(token)) => {
                 let shown = token.shown();
                 self.sorted.tokens.push(token);
-                Found::Token(shown)
+                protocol::Found::Token(shown)
             }
             Some(Err(refusal)) => {
                 return self.skip(name, &refusal.to_string());
@@ -144,7 +146,7 @@ impl Walk {
             }
             None => {
                 self.bytes += content.len();
-                Found::File { name: name.to_owned(), content }
+                protocol::Found::File { name: name.to_owned(), content }
             }
         };
         self.sorted.found.push(found);
@@ -152,8 +154,47 @@ impl Walk {
 
     fn skip(&mut self, shown: &str, reason: &str) {
         let name = if shown.is_empty() { "the keys directory" } else { shown }.to_owned();
-        self.sorted.found.push(Found::Skipped { name, reason: reason.to_owned() });
+        self.sorted.found.push(protocol::Found::Skipped { name, reason: reason.to_owned() });
     }
+}
+
+/// Does it again where what `path` leads to has vanished on the way: at most [`EXCHANGES`] times.
+fn again<T>(
+    directory: &Dir,
+    path: &Path,
+    mut work: impl FnMut() -> io::Result<T>,
+) -> io::Result<T> {
+    let mut done = work();
+    for _ in 0..EXCHANGES {
+        match &done {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_there(directory, path) => {
+                done = work();
+            }
+            _ => break,
+        }
+    }
+    done
+}
+
+enum Found {
+    Directory,
+    Special,
+    Large,
+    Content(Zeroizing<Vec<u8>>),
+}
+
+fn look(directory: &Dir, path: &Path) -> io::Result<Found> {
+    // Before it is opened: opening a pipe would wait for a writer.
+    let found = directory.metadata(path)?;
+    Ok(if found.is_dir() {
+        Found::Directory
+    } else if !found.is_file() {
+        Found::Special
+    } else if found.len() > MAX_FILE {
+        Found::Large
+    } else {
+        Found::Content(read(directory.open(path)?.into_std())?)
+    })
 }
 
 /// With room for all of it: a vector that grows leaves copies behind.
@@ -165,6 +206,11 @@ fn read(file: std::fs::File) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut content = Zeroizing::new(Vec::with_capacity(length as usize + 1));
     file.take(length).read_to_end(&mut content)?;
     Ok(content)
+}
+
+/// Whether there is something of this name, be it a link that leads nowhere.
+fn is_there(directory: &Dir, path: &Path) -> bool {
+    directory.symlink_metadata(path).is_ok()
 }
 
 fn is_link(directory: &Dir, path: &Path) -> bool {

@@ -119,6 +119,30 @@ impl Providers {
         wrapped.map(|mut wrapped| std::mem::take(&mut *wrapped)).map_err(Refusal::Failed)
     }
 
+    /// How the provider `name` is reached, if it can be, as far as that shows without asking it: a
+    /// command that may be executed, the files of TLS that can be read.
+    ///
+    /// # Errors
+    /// As [`Providers::unwrap`].
+    pub fn check(&self, name: &str) -> Result<String, Refusal> {
+        let way = self.way(name)?;
+        let fault = match way {
+            Way::Command(command) => command::fault(&command.path),
+            Way::Grpc(_, Some(tls)) => {
+                let files = tls.root_ca_file().into_iter();
+                let files = files.chain(tls.client().into_iter().flat_map(|(a, b)| [a, b]));
+                files.map(config::read_file).find_map(Result::err)
+            }
+            Way::Grpc(_, None) | Way::Ttrpc(_) => None,
+        };
+        match (fault, way) {
+            (Some(fault), _) => Err(Refusal::Failed(fault)),
+            (None, Way::Command(_)) => Ok(format!("the command {way}")),
+            (None, Way::Grpc(..)) => Ok(format!("gRPC at {way}")),
+            (None, Way::Ttrpc(_)) => Ok(format!("ttrpc at {way}")),
+        }
+    }
+
     fn way(&self, name: &str) -> Result<&Way, Refusal> {
         match self.entries.get(name) {
             Some(Ok(way)) => Ok(way),

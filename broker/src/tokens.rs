@@ -152,6 +152,21 @@ impl TokenKey {
         self.perform(policy, Operation::Decrypt(hash, blob.to_vec()))
     }
 
+    /// The module that the key would be asked through, found and allowed, but not loaded.
+    ///
+    /// # Errors
+    ///
+    /// As [`TokenKey::decrypt`], as far as that shows without the module.
+    pub fn check(&self, policy: &Policy) -> Result<PathBuf, Refusal> {
+        let module = self.module(policy)?;
+        match &self.pin {
+            None => {
+                self.fail("there is no PIN: add `pin-value` or `pin-source` to the URI's query")
+            }
+            Some(pin) => pin.read().map(|_| module).or_else(|why| self.fail(&why)),
+        }
+    }
+
     /// The public key of the same URI as SubjectPublicKeyInfo in DER (RFC 5280, section 4.1.2.7), to
     /// encrypt for it. A PIN is used when there is one.
     ///

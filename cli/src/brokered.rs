@@ -30,6 +30,13 @@ impl Brokered {
     }
 }
 
+impl Brokered {
+    /// The keys in tokens.
+    pub fn tokens(&self) -> impl Iterator<Item = &Token> {
+        self.tokens.iter()
+    }
+}
+
 impl Broker for Brokered {
     fn token_keys(&mut self) -> Vec<String> {
         self.tokens.iter().map(Token::shown).collect()

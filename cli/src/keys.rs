@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use getrandom::SysRng;
+use keycell_broker::tokens::TokenKey;
 use ocicrypt::keyring::{KeyFile, KeyRing, PASSWORD_SUFFIXES};
 use ocicrypt::layer::LayerKey;
 use ocicrypt::payload::{self, Payload};
-use ocicrypt::unwrap;
+use ocicrypt::unwrap::{self, Opened};
 use serde_json::{Value, json};
 
 use crate::brokered::Brokered;
@@ -38,14 +39,32 @@ impl Keys {
         Ok(Self { ring, broker })
     }
 
+    /// The keys themselves, and what was passed over.
+    pub fn ring(&self) -> &KeyRing {
+        &self.ring
+    }
+
+    /// The keys in tokens that lie among them.
+    pub fn tokens(&self) -> impl Iterator<Item = &TokenKey> {
+        self.broker.tokens()
+    }
+
     /// The key of an encrypted layer.
     ///
     /// # Errors
     /// Why no key opens it, as `ctd-decoder` says it.
     pub fn open(&mut self, layer: &Value) -> Result<LayerKey> {
+        Ok(self.unwrap(layer)?.key)
+    }
+
+    /// The key of an encrypted layer, and what opens it.
+    ///
+    /// # Errors
+    /// As [`Keys::open`].
+    pub fn unwrap(&mut self, layer: &Value) -> Result<Opened> {
         let payload = payload_of(layer)?;
         let opened = unwrap::unwrap_with(&payload, &self.ring, &mut self.broker, &mut SysRng);
-        opened.map(|opened| opened.key).map_err(|error| {
+        opened.map_err(|error| {
             Advice::from(keycell_guest::failure::Failure::no_key(&error, &self.ring)).into()
         })
     }
@@ -60,9 +79,7 @@ impl Keys {
         let mut names = Vec::new();
         for ring in self.each() {
             if unwrap::unwrap(&payload, &ring, &mut SysRng).is_ok() {
-                let keys = ring.keys().map(ToString::to_string);
-                let keys = keys.chain(ring.pgp_keys().map(ToString::to_string));
-                names.push(keys.collect::<Vec<_>>().join(" or "));
+                names.push(name_of(&ring));
             }
         }
         let none = KeyRing::new();
@@ -70,6 +87,11 @@ impl Keys {
             names.push("a token or a key provider".to_owned());
         }
         Ok(names)
+    }
+
+    /// The names of all key files, as [`Keys::that_open`] has them.
+    pub fn names(&self) -> Vec<String> {
+        self.each().map(|ring| name_of(&ring)).collect()
     }
 
     /// Each file with keys by itself.
@@ -86,6 +108,13 @@ impl Keys {
         let rings: Vec<_> = files.iter().map(alone).collect();
         rings.into_iter().filter(|ring| !ring.is_empty() || ring.pgp_keys().next().is_some())
     }
+}
+
+/// What a file with keys is called.
+fn name_of(ring: &KeyRing) -> String {
+    let keys = ring.keys().map(ToString::to_string);
+    let keys = keys.chain(ring.pgp_keys().map(ToString::to_string));
+    keys.collect::<Vec<_>>().join(" or ")
 }
 
 fn payload_of(layer: &Value) -> Result<Payload> {

@@ -4,14 +4,18 @@
 
 mod annotations;
 mod brokered;
+mod configure;
 mod conform;
+mod containerd;
 mod decrypt;
+mod doctor;
 mod encrypt;
 mod failure;
 mod guest;
 mod inspect;
 mod keys;
 mod layout;
+mod manual;
 mod payload;
 mod progress;
 mod recipient;
@@ -22,7 +26,7 @@ mod target;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use keycell_broker::tokens::child;
 
 use failure::Advice;
@@ -45,11 +49,24 @@ enum Verb {
     Inspect(inspect::Arguments),
     /// Install guests that `ctd-decoder` may run beside its own, and look after them
     Guest(guest::Arguments),
+    /// Say what would happen on the next pull of an encrypted image, and what would mend it
+    #[command(
+        after_help = "Exit codes: 0 nothing will fail, 1 something will, 2 something could not be looked at."
+    )]
+    Doctor(doctor::Arguments),
+    /// Print or install what other programs need to be told
+    Config(configure::Arguments),
     /// List the private keys in files, with the fingerprints that `ctd-decoder` prints
     Keys {
         /// Files such as those in the keys directory
         #[arg(required = true)]
         files: Vec<PathBuf>,
+    },
+    /// Write manual pages and shell completions
+    #[command(hide = true)]
+    Manual {
+        /// Where to
+        directory: PathBuf,
     },
     /// Write what containerd would pass to `ctd-decoder` on descriptor 3 for a layer, and print
     /// the path of the layer's blob
@@ -77,6 +94,12 @@ fn main() -> ExitCode {
         Verb::Decrypt(arguments) => decrypt::run(arguments),
         Verb::Inspect(arguments) => inspect::run(&arguments),
         Verb::Guest(arguments) => guest::run(&arguments),
+        Verb::Doctor(arguments) => match doctor::run(&arguments) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        Verb::Config(arguments) => configure::run(arguments),
+        Verb::Manual { directory } => manual::write(&directory, Arguments::command()),
         Verb::Keys { files } => keys::list(&files),
         Verb::Payload { image, layer, output } => payload::write(&image, layer, &output),
         // Its exit code 1 is a verdict on the target.

@@ -7,6 +7,8 @@ use std::path::Path;
 use ocicrypt::keyring::KeyRing;
 use zeroize::Zeroizing;
 
+use crate::listing::{Listing, list};
+
 /// A larger file is no private key: 1 MiB. The largest known is a few kilobytes.
 const MAX_FILE: u64 = 1024 * 1024;
 
@@ -17,6 +19,11 @@ const MAX_ENTRIES: usize = 16_384;
 /// Directories in directories. Links inside the directory are followed, so they can form a ring:
 /// this ends it.
 const MAX_DEPTH: usize = 8;
+
+/// How often is looked again at what was just there. When a mounted Secret changes, the kubelet lets
+/// `..data` lead to another directory and removes the old one: whoever is on the way finds neither,
+/// and at once thereafter the new one.
+const EXCHANGES: usize = 16;
 
 /// Adds every key below `directory` to `ring`, in the order of their names. What is no key, or
 /// cannot be read, is remembered with its reason; a directory that is missing holds no keys.
@@ -35,18 +42,13 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn directory(&mut self, path: &Path, shown: &str, depth: usize) {
-        let entries = match fs::read_dir(path) {
-            Ok(entries) => entries,
+        let Listing { mut names, fault } = match again(path, || list(path, MAX_ENTRIES + 1)) {
+            Ok(listing) => listing,
             Err(error) if error.kind() == io::ErrorKind::NotFound && depth == 0 => return,
             Err(error) => return self.skip(shown, &reason(&error)),
         };
-        let mut names = Vec::new();
-        for entry in entries.take(MAX_ENTRIES + 1) {
-            match entry {
-                Ok(entry) => names.push(entry.file_name()),
-                // WebAssembly has no other names, so this one cannot even be shown.
-                Err(_) => self.skip(shown, "it holds a file whose name is not UTF-8"),
-            }
+        if let Some(fault) = fault {
+            self.skip(shown, fault);
         }
         names.sort();
         for name in names {
@@ -67,18 +69,12 @@ impl Walk<'_> {
     }
 
     fn entry(&mut self, path: &Path, shown: &str, depth: usize) {
-        // Before it is opened: opening a pipe would wait for a writer.
-        match fs::metadata(path) {
-            Ok(found) if found.is_dir() && depth < MAX_DEPTH => {
-                self.directory(path, shown, depth + 1);
-            }
-            Ok(found) if found.is_dir() => self.skip(shown, "directories are nested too deeply"),
-            Ok(found) if !found.is_file() => self.skip(shown, "not a regular file"),
-            Ok(found) if found.len() > MAX_FILE => self.skip(shown, "larger than 1 MiB"),
-            Ok(found) => match read(path, found.len()) {
-                Ok(content) => self.ring.add_file(shown, &content),
-                Err(error) => self.skip(shown, &reason(&error)),
-            },
+        match again(path, || look(path)) {
+            Ok(Found::Directory) if depth < MAX_DEPTH => self.directory(path, shown, depth + 1),
+            Ok(Found::Directory) => self.skip(shown, "directories are nested too deeply"),
+            Ok(Found::Special) => self.skip(shown, "not a regular file"),
+            Ok(Found::Large) => self.skip(shown, "larger than 1 MiB"),
+            Ok(Found::Content(content)) => self.ring.add_file(shown, &content),
             // Absolute paths lead out, even back into the directory.
             Err(error) if is_link(path) && error.kind() == io::ErrorKind::PermissionDenied => {
                 self.skip(shown, "the link leaves the keys directory or is absolute");
@@ -94,11 +90,49 @@ impl Walk<'_> {
     }
 }
 
-fn read(path: &Path, length: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+/// Does it again where what `path` leads to has vanished on the way: at most [`EXCHANGES`] times.
+fn again<T>(path: &Path, mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let mut done = work();
+    for _ in 0..EXCHANGES {
+        match &done {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_there(path) => {
+                done = work();
+            }
+            _ => break,
+        }
+    }
+    done
+}
+
+enum Found {
+    Directory,
+    Special,
+    Large,
+    Content(Zeroizing<Vec<u8>>),
+}
+
+fn look(path: &Path) -> io::Result<Found> {
+    // Before it is opened: opening a pipe would wait for a writer.
+    let found = fs::metadata(path)?;
+    if found.is_dir() {
+        return Ok(Found::Directory);
+    } else if !found.is_file() {
+        return Ok(Found::Special);
+    } else if found.len() > MAX_FILE {
+        return Ok(Found::Large);
+    }
+    let file = fs::File::open(path)?;
+    // Of this very file: the link may lead to another one by now.
+    let length = file.metadata()?.len().min(MAX_FILE);
     // With room for all of it: a vector that grows leaves copies behind.
     let mut content = Zeroizing::new(Vec::with_capacity(length as usize + 1));
-    fs::File::open(path)?.take(length).read_to_end(&mut content)?;
-    Ok(content)
+    file.take(length).read_to_end(&mut content)?;
+    Ok(Found::Content(content))
+}
+
+/// Whether there is something of this name, be it a link that leads nowhere.
+fn is_there(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
 }
 
 fn is_link(path: &Path) -> bool {

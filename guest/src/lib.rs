@@ -9,6 +9,7 @@
 
 pub mod failure;
 pub mod keys;
+pub mod listing;
 pub mod steps;
 pub mod stored;
 

@@ -10,8 +10,7 @@ use keycell_guest_store::store::DEFAULT_STORE;
 
 use crate::config;
 use crate::contract::Failure;
-use crate::failures::with_hint;
-use crate::spool::SpoolPlace;
+use crate::words::with_hint;
 
 /// What a command line asks for.
 pub enum Request {
@@ -37,8 +36,8 @@ pub struct Job {
     pub guest_store: PathBuf,
     /// Run only guests whose signature was verified when they were installed.
     pub require_signature: bool,
-    /// Where to log to, in the place of the system's log.
-    pub log: Option<PathBuf>,
+    /// Where to log to.
+    pub log: Destination,
     /// Tell on standard error what each instance was granted.
     pub explain: bool,
     /// The user to become before the guest runs.
@@ -57,6 +56,15 @@ pub enum ContentStore {
     Off,
 }
 
+/// Where `--verify-first` keeps the layer, and how long it may become.
+#[derive(Clone)]
+pub struct SpoolPlace {
+    /// A directory; `None`: in memory.
+    pub directory: Option<PathBuf>,
+    /// The longest layer, in MiB.
+    pub limit: u64,
+}
+
 /// Who does the layer's cipher.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum CipherSide {
@@ -64,6 +72,34 @@ pub enum CipherSide {
     Host,
     /// The guest, inside the sandbox.
     Guest,
+}
+
+/// Where to log to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Destination {
+    /// The journal, or else the system's log, or else nowhere.
+    #[default]
+    System,
+    /// journald, in its native protocol.
+    Journal,
+    /// The system's log, in JSON.
+    Syslog,
+    /// A file, in JSON, one event a line.
+    File(PathBuf),
+    /// Nowhere.
+    Off,
+}
+
+impl From<PathBuf> for Destination {
+    /// Three words have a meaning; everything else is the path of a file.
+    fn from(path: PathBuf) -> Self {
+        match path.to_str() {
+            Some("journal") => Self::Journal,
+            Some("syslog") => Self::Syslog,
+            Some("off") => Self::Off,
+            _ => Self::File(path),
+        }
+    }
 }
 
 /// Parses a command line, program name first.
@@ -112,7 +148,7 @@ pub fn command() -> Command {
     let path = || ValueParser::from(PathBufValueParser::new().map(|path| path));
     Command::new("ctd-decoder")
         .bin_name("ctd-decoder")
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(concat!(env!("CARGO_PKG_VERSION"), " (Keycell)"))
         .about("Decrypts a layer of an encrypted OCI image for containerd, in a sandbox")
         .after_help(AFTER_HELP)
         .args_override_self(true)
@@ -179,9 +215,9 @@ pub fn command() -> Command {
         .arg(
             Arg::new("log")
                 .long("log")
-                .value_name("FILE")
+                .value_name("journal|syslog|FILE|off")
                 .value_parser(path())
-                .help("Append failures and skipped keys to FILE instead of the system's log"),
+                .help("Where to log each layer to, instead of the journal or else syslog"),
         )
         .arg(
             Arg::new("user")
@@ -268,7 +304,7 @@ fn job(mut matches: ArgMatches) -> Result<Job, Failure> {
         guest: matches.remove_one("guest"),
         guest_store: matches.remove_one("guest-store").unwrap_or_else(|| DEFAULT_STORE.into()),
         require_signature: is_on(&matches, "require-signature"),
-        log: matches.remove_one("log"),
+        log: matches.remove_one("log").map_or(Destination::System, PathBuf::into),
         explain: is_on(&matches, "explain"),
         require_sandbox: is_on(&matches, "require-sandbox"),
         user: matches.remove_one("user"),

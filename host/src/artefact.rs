@@ -19,15 +19,19 @@ struct PageAligned<T: ?Sized>(T);
 static EMBEDDED: &PageAligned<[u8]> =
     &PageAligned(*include_bytes!(concat!(env!("OUT_DIR"), "/decoder.cwasm")));
 
+/// The digest of the component that it was compiled from, `dist/decoder.wasm`.
+const EMBEDDED_DIGEST: &str = include_str!(concat!(env!("OUT_DIR"), "/decoder.digest"));
+
 /// A guest compiled by this project's compiler for this engine.
 #[derive(Clone, Copy)]
 pub struct Artefact {
     bytes: &'static [u8],
+    digest: Option<&'static str>,
 }
 
 /// The decoder guest that this program was built with.
 pub fn embedded() -> Artefact {
-    Artefact { bytes: &EMBEDDED.0 }
+    Artefact { bytes: &EMBEDDED.0, digest: Some(EMBEDDED_DIGEST) }
 }
 
 impl Artefact {
@@ -38,7 +42,12 @@ impl Artefact {
     /// to pages, and nobody else may ever have been able to write to them.
     #[expect(unsafe_code, reason = "the caller vouches for native code")]
     pub unsafe fn from_trusted(bytes: &'static [u8]) -> Self {
-        Self { bytes }
+        Self { bytes, digest: None }
+    }
+
+    /// The digest of the guest that it was compiled from, if that is known: `sha256:…`.
+    pub fn digest(&self) -> Option<&'static str> {
+        self.digest
     }
 
     /// Reads `length` bytes of native code, and takes them if their digest is `expected`: those

@@ -18,6 +18,8 @@ pub struct Candidate {
     pub key: LayerKey,
     /// What opened it.
     pub opened: Opened,
+    /// What the operator should know of that key.
+    pub warning: Option<String>,
 }
 
 /// The encrypted layer, and what else is known of it.

@@ -20,10 +20,10 @@ use crate::instance::Instance;
 use crate::keys::{KeyPath, Keys};
 use crate::ledger::Ledger;
 use crate::limits::{self, Limits};
-use crate::message::{self, Log};
+use crate::log::Log;
 use crate::steps::{let_go, prepare, remember, trap_when_stalled};
 use crate::streams::{GuestLog, Sink, Source};
-use crate::{deadline, explain, walls, wasip1};
+use crate::{deadline, explain, message, walls, wasip1};
 
 /// Runs the command. `Ok` only if it ended well and the books say so too.
 ///
@@ -59,7 +59,7 @@ pub async fn run(
     }
     let mut store = instance.into_store(&engine);
     trap_when_stalled(&mut store, ledger.clone(), limits.stall_seconds);
-    deadline::arm(limits.stall_seconds); // until it begins to read the layer
+    deadline::arm(limits.stall_seconds, log); // until it begins to read the layer
 
     let answer = command.run(&mut store).await;
     deadline::disarm();
@@ -67,6 +67,7 @@ pub async fn run(
     drop(store);
     remember(&said, log);
 
+    log.layer().moved(ledger.books().written);
     let fault = ledger.books().take_fault();
     if let Some(fault) = fault {
         return Err(fault.into());
@@ -86,7 +87,9 @@ pub async fn run(
         let why = "it ended with exit code 0 before it had read the whole layer";
         return Err(broken_guest("run", why).into());
     }
-    let_go(&ledger)
+    let verdict = let_go(&ledger);
+    log.layer().moved(ledger.books().written);
+    verdict
 }
 
 /// A command in either form, with everything linked that there is.

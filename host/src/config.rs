@@ -14,7 +14,7 @@ use clap::Command;
 use toml::de::{DeTable, DeValue};
 
 use crate::contract::Failure;
-use crate::failures::{plain, with_hint};
+use crate::words::{plain, with_hint};
 
 /// Where it lies, unless `--config` says otherwise.
 pub const PATH: &str = "/etc/keycell/config.toml";
@@ -112,7 +112,8 @@ fn argument(
     Ok(format!("--{key}={value}").into())
 }
 
-fn keys(command: &Command) -> impl Iterator<Item = &str> {
+/// The names of all keys.
+pub fn keys(command: &Command) -> impl Iterator<Item = &str> {
     let flags = command.get_arguments().filter_map(|flag| flag.get_long());
     flags.filter(|name| !NOT_KEYS.contains(name))
 }

@@ -1,6 +1,7 @@
 //! The host's side of `wit/decoder.wit`, generated from it.
-#![expect(missing_docs, reason = "documented in `wit/decoder.wit`")]
+#![cfg_attr(feature = "runtime", expect(missing_docs, reason = "documented in `wit/decoder.wit`"))]
 
+#[cfg(feature = "runtime")]
 wasmtime::component::bindgen!({
     path: "../wit",
     world: "keycell:decoder/decoder",
@@ -11,7 +12,20 @@ wasmtime::component::bindgen!({
     },
 });
 
+#[cfg(feature = "runtime")]
 pub use exports::keycell::decoder::unwrapping::Request;
+#[cfg(feature = "runtime")]
 pub use keycell::decoder::types::{
     Failure, KeyFile, LayerKey, Opened, Origin, Stored, StoredLayer, Unwrapped,
 };
+
+/// As in the contract, for those who do not run guests.
+#[cfg(not(feature = "runtime"))]
+pub struct Failure {
+    /// What is wrong.
+    pub message: String,
+    /// What would mend it, a line each.
+    pub hints: Vec<String>,
+    /// The digest of the layer, if it is known.
+    pub layer_digest: Option<String>,
+}

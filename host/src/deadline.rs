@@ -5,10 +5,15 @@
 //! drive) does not look at the epoch, so the same signal ends the whole process if the step is
 //! still not over a good while after its deadline.
 
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use wasmtime::Engine;
+
+use crate::event::Verdict;
+use crate::log::Log;
 
 /// Seconds that the process gets beyond the deadline before it is ended from the signal handler.
 const GRACE: u64 = 5;
@@ -16,6 +21,10 @@ const GRACE: u64 = 5;
 static ENGINE: OnceLock<Engine> = OnceLock::new();
 /// Seconds until the process is ended; zero: never.
 static LAST_RESORT: AtomicU64 = AtomicU64::new(0);
+
+/// What the log gets to know then, and its descriptor. Put together beforehand: a signal handler
+/// must not allocate.
+static LAST_EVENT: OnceLock<(RawFd, Vec<u8>)> = OnceLock::new();
 
 const LAST_WORDS: &[u8] = b"ctd-decoder: error: a step of the guest did not end in time\n\
     hint: is the keys directory on a drive that does not answer?\n";
@@ -31,8 +40,14 @@ pub fn start(engine: &Engine) -> std::io::Result<()> {
     install()
 }
 
-/// Ends the process if [`disarm`] is not called within `seconds` and a grace period.
-pub fn arm(seconds: u64) {
+/// Ends the process if [`disarm`] is not called within `seconds` and a grace period. `log` is
+/// written to then, and must stay open as long as the process runs.
+pub fn arm(seconds: u64, log: &Log) {
+    let verdict = Verdict::said(&String::from_utf8_lossy(LAST_WORDS));
+    let foreseen = log.foreseen(&verdict, Duration::from_secs(seconds + GRACE));
+    if let (Some(event), Some(log)) = (foreseen, log.descriptor()) {
+        LAST_EVENT.get_or_init(|| (log.as_raw_fd(), event));
+    }
     LAST_RESORT.store(seconds + GRACE, Ordering::Relaxed);
 }
 
@@ -71,9 +86,12 @@ extern "C" fn tick(_signal: libc::c_int) {
     match left {
         0 => {}
         1 => {
-            // SAFETY: both are async-signal-safe, and the buffer is static.
+            let (log, event) = LAST_EVENT.get().map_or((-1, &[][..]), |(log, event)| (*log, event));
+            // SAFETY: both are async-signal-safe, and the buffers are static. A descriptor that is
+            // not open is an error, which nobody could be told.
             unsafe {
                 libc::write(2, LAST_WORDS.as_ptr().cast(), LAST_WORDS.len());
+                libc::write(log, event.as_ptr().cast(), event.len());
                 libc::_exit(1);
             }
         }

@@ -13,10 +13,7 @@ use crate::message::cleaned;
 use crate::store::{self, StoreFault};
 use crate::streams::GuestLog;
 
-/// A failure and a way out of it: there is always one, if only where to look next.
-pub fn with_hint(message: impl Into<String>, hint: impl Into<String>) -> Failure {
-    Failure { message: message.into(), hints: vec![hint.into()], layer_digest: None }
-}
+pub use crate::words::{plain, with_hint};
 
 /// How a run ends without a layer.
 pub enum Ending {
@@ -247,14 +244,4 @@ pub fn no_stdout() -> Failure {
         "standard output is closed, so there is nowhere to write the layer to",
         "containerd opens a pipe there for its stream processors; by hand, `>FILE`",
     )
-}
-
-/// The system's words without its number, in the middle of a sentence.
-pub fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    let mut words = text.split(" (os error").next().unwrap_or(&text).to_owned();
-    if let Some(first) = words.get_mut(..1) {
-        first.make_ascii_lowercase();
-    }
-    words
 }

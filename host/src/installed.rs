@@ -20,6 +20,8 @@ pub struct Guest {
     /// What it is to the engine.
     pub form: Form,
     artefact: Artefact,
+    /// The digest of the guest that it was compiled from.
+    source: Option<String>,
     /// The command that compiles it anew; `None` for the embedded one.
     rebuild: Option<String>,
 }
@@ -67,8 +69,9 @@ impl Guest {
     }
 
     fn embedded(artefact: Artefact) -> Self {
+        let source = artefact.digest().map(str::to_owned);
         let (kind, form) = (Kind::Decoder, Form::Component);
-        Self { name: EMBEDDED.to_owned(), kind, form, artefact, rebuild: None }
+        Self { name: EMBEDDED.to_owned(), kind, form, artefact, source, rebuild: None }
     }
 
     #[expect(unsafe_code, reason = "native code is trusted")]
@@ -90,8 +93,14 @@ impl Guest {
             return Err(store::altered(&record.name, &store.command("verify", &record.name)).into());
         };
         let rebuild = Some(store.command("rebuild", &record.name));
+        let source = Some(record.source.to_string());
         let (kind, form) = (record.kind, record.form);
-        Ok(Self { name: record.name, kind, form, artefact, rebuild })
+        Ok(Self { name: record.name, kind, form, artefact, source, rebuild })
+    }
+
+    /// The digest of the guest that it was compiled from, if that is known: `sha256:…`.
+    pub fn digest(&self) -> Option<&str> {
+        self.source.as_deref()
     }
 
     /// An engine, and the guest in it, which is a component.

@@ -16,6 +16,10 @@ use crate::limits;
 /// Passwords lie beside their key under its name and one of these.
 const PASSWORD_SUFFIXES: [&str; 2] = [".pass", ".password"];
 
+/// How often is looked again at a file that was just there, as the guest does in a directory: one
+/// of a mounted Secret is a link, and what it leads to is exchanged.
+const EXCHANGES: usize = 16;
+
 /// What of the file system the guest gets to see, in `unwrap` alone.
 pub enum Keys {
     /// No path was configured.
@@ -50,14 +54,19 @@ impl Keys {
     /// Opens `path` with the rights of this process.
     pub fn find(path: Option<&Path>) -> Result<Self, Failure> {
         let Some(path) = path else { return Ok(Self::NotConfigured) };
-        match std::fs::metadata(path) {
-            Ok(found) if found.is_dir() => Ok(Self::Directory(path.to_owned())),
-            Ok(found) if found.is_file() => {
-                read_files(path).map_err(|error| unreadable(path, &plain(&error)))
+        let mut found = look(path);
+        for _ in 0..EXCHANGES {
+            let is_there = || std::fs::symlink_metadata(path).is_ok();
+            match &found {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && is_there() => {
+                    found = look(path);
+                }
+                _ => break,
             }
-            Ok(_) => Err(unreadable(path, "neither a directory nor a file")),
+        }
+        match found {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::Missing),
-            Err(error) => Err(unreadable(path, &plain(&error))),
+            found => found.map_err(|error| unreadable(path, &plain(&error))),
         }
     }
 
@@ -128,6 +137,14 @@ impl KeyPath<'_> {
 
 /// The flag that names the keys.
 const FLAG: &str = "--decryption-keys-path";
+
+fn look(path: &Path) -> io::Result<Keys> {
+    match std::fs::metadata(path)? {
+        found if found.is_dir() => Ok(Keys::Directory(path.to_owned())),
+        found if found.is_file() => read_files(path),
+        _ => Err(io::Error::other("neither a directory nor a file")),
+    }
+}
 
 fn read_files(path: &Path) -> io::Result<Keys> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;

@@ -5,74 +5,78 @@
 //! The way of one layer: [`args`], [`config`] and [`descriptors`] take what containerd gave, [`store`]
 //! finds the layer where that is no payload, [`walls`] are the operating system's, [`steps`] runs
 //! the guest's two steps with the grants of [`instance`], [`broker`] asks providers and tokens,
-//! [`cipher`] decrypts, [`ledger`] keeps the books that decide, and [`message`] is all that is ever
-//! said.
+//! [`cipher`] decrypts, [`ledger`] keeps the books that decide, [`message`] is all that is ever
+//! said, and [`log`] tells the operator.
 
+// Without the feature `runtime`: what a node is configured to, for `keycell`.
 pub mod args;
-pub mod artefact;
-pub mod broker;
-pub mod brokered;
-pub mod choice;
-pub mod cipher;
-pub mod cleaned;
-pub mod command;
 pub mod config;
 pub mod contract;
+pub mod exposure;
+pub mod words;
+
+#[cfg(feature = "runtime")]
+pub mod artefact;
+#[cfg(feature = "runtime")]
+pub mod broker;
+#[cfg(feature = "runtime")]
+pub mod brokered;
+#[cfg(feature = "runtime")]
+pub mod choice;
+#[cfg(feature = "runtime")]
+pub mod cipher;
+#[cfg(feature = "runtime")]
+pub mod cleaned;
+#[cfg(feature = "runtime")]
+pub mod command;
+#[cfg(feature = "runtime")]
 pub mod deadline;
+#[cfg(feature = "runtime")]
 pub mod descriptors;
+#[cfg(feature = "runtime")]
+pub mod event;
+#[cfg(feature = "runtime")]
 pub mod explain;
+#[cfg(feature = "runtime")]
 pub mod failures;
+#[cfg(feature = "runtime")]
 pub mod input;
+#[cfg(feature = "runtime")]
 pub mod installed;
+#[cfg(feature = "runtime")]
 pub mod instance;
+#[cfg(feature = "runtime")]
 pub mod keys;
+#[cfg(feature = "runtime")]
 pub mod ledger;
+#[cfg(feature = "runtime")]
 pub mod limits;
+#[cfg(feature = "runtime")]
 pub mod linger;
+#[cfg(feature = "runtime")]
+pub mod log;
+#[cfg(feature = "runtime")]
 pub mod message;
+#[cfg(feature = "runtime")]
 pub mod record;
+#[cfg(feature = "runtime")]
+mod run;
+#[cfg(feature = "runtime")]
 pub mod spool;
+#[cfg(feature = "runtime")]
 pub mod steps;
+#[cfg(feature = "runtime")]
 pub mod store;
+#[cfg(feature = "runtime")]
 pub mod streams;
+#[cfg(feature = "runtime")]
 pub mod walls;
+#[cfg(feature = "runtime")]
 pub mod wasip1;
 
-use std::process::ExitCode;
-
-use failures::Ending;
-
+#[cfg(feature = "runtime")]
 pub use artefact::Artefact;
+#[cfg(feature = "runtime")]
 pub use limits::Limits;
-
-/// Everything that `ctd-decoder` does, with `guest` as its guest.
-///
-/// Exit codes: 0, the whole layer was written and has verified; 1, it was not, and standard error
-/// says why, except where nobody reads standard output any more.
-pub fn main(guest: &Artefact) -> ExitCode {
-    main_within(guest, Limits::default())
-}
-
-/// [`main`] with other limits: for tests, which do not wait for half a minute.
-pub fn main_within(guest: &Artefact, limits: Limits) -> ExitCode {
-    message::speak_on_panic();
-    let _ = keycell_walls::memory::no_dump(); // the payload may hold keys; told of later
-    let job = match args::parse(std::env::args_os()) {
-        Ok(args::Request::Decrypt(job)) => job,
-        Ok(args::Request::Print(text)) => return message::print(&text),
-        Err(failure) => return message::fail(&failure, None),
-    };
-    // Before anything else is opened: it would get the number of a descriptor that is missing.
-    let payload = descriptors::take_payload(limits::PAYLOAD);
-    let log = message::Log::open(job.log.as_deref());
-    let ended = steps::run(&job, payload, guest, limits, &log);
-    keycell_walls::wiping::wipe_stack();
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Ending::Failed(failure)) => message::fail(&failure, Some(&log)),
-        Err(Ending::ReaderGone) => {
-            log.write("nobody reads the plain layer any more");
-            ExitCode::FAILURE
-        }
-    }
-}
+#[cfg(feature = "runtime")]
+pub use run::{main, main_within};

@@ -1,18 +1,14 @@
-//! The one place that speaks: standard error for containerd, and a log for the operator, because
-//! containerd drops standard error when it sees a stream end early.
+//! The one place that speaks to containerd: on standard error.
 
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
 use std::io::Write as _;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixDatagram;
-use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cleaned::{MAX_MESSAGE, cut};
 use crate::contract::Failure;
+use crate::event::Verdict;
 use crate::linger;
+use crate::log::Log;
 
 pub use crate::cleaned::cleaned;
 
@@ -22,76 +18,7 @@ const MAX_ERROR: usize = 3072;
 /// The most hints: the longest list of ours has five.
 const MAX_HINTS: usize = 8;
 
-/// The system's log, a datagram socket (syslog(3), journald).
-const SYSTEM_LOG: &str = "/dev/log";
-
-/// Facility `daemon`, severity `error` (RFC 5424, section 6.2.1).
-const PRIORITY: u8 = 3 << 3 | 3;
-
-/// Where failures and skipped keys are remembered.
-pub enum Log {
-    /// The system's.
-    System(UnixDatagram),
-    /// A file that the operator named.
-    File(File),
-    /// There is none.
-    Nowhere,
-}
-
-impl Log {
-    /// Opens `file` for appending, or else the system's log. A log that cannot be opened must not
-    /// keep a layer from being decrypted.
-    pub fn open(file: Option<&Path>) -> Self {
-        let opened = match file {
-            // A pipe that nobody reads would make the program wait.
-            Some(path) => {
-                let mut options = OpenOptions::new();
-                options.append(true).create(true).custom_flags(libc::O_NONBLOCK);
-                options.open(path).map(Self::File)
-            }
-            None => UnixDatagram::unbound().and_then(|socket| {
-                socket.connect(SYSTEM_LOG)?;
-                socket.set_nonblocking(true)?;
-                Ok(Self::System(socket))
-            }),
-        };
-        opened.unwrap_or(Self::Nowhere)
-    }
-
-    /// Where it is written to.
-    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Self::System(socket) => Some(socket.as_fd()),
-            Self::File(file) => Some(file.as_fd()),
-            Self::Nowhere => None,
-        }
-    }
-
-    /// Whether it is a file that the operator named.
-    pub fn is_file(&self) -> bool {
-        matches!(self, Self::File(_))
-    }
-
-    /// Remembers `text`, a line each.
-    pub fn write(&self, text: &str) {
-        for line in text.lines() {
-            let pid = std::process::id();
-            // A full or broken log is no reason to fail: there is nobody left to tell.
-            let _ = match self {
-                Self::System(socket) => {
-                    socket.send(format!("<{PRIORITY}>ctd-decoder[{pid}]: {line}").as_bytes())
-                }
-                Self::File(file) => {
-                    let mut file = file;
-                    file.write(format!("ctd-decoder[{pid}]: {line}\n").as_bytes())
-                }
-                Self::Nowhere => Ok(0),
-            };
-        }
-    }
-}
-
-/// Says why there is no layer, and how to mend it.
+/// Says why there is no layer, and how to mend it, on standard error and in the log.
 pub fn fail(failure: &Failure, log: Option<&Log>) -> ExitCode {
     let mut message = cleaned(&failure.message);
     if message.trim().is_empty() {
@@ -100,7 +27,9 @@ pub fn fail(failure: &Failure, log: Option<&Log>) -> ExitCode {
     cut(&mut message, MAX_ERROR);
     let mut text = format!("ctd-decoder: error: {message}\n");
     let hints = failure.hints.iter().map(|hint| cleaned(hint));
-    for hint in hints.filter(|hint| !hint.trim().is_empty()).take(MAX_HINTS) {
+    let hints = hints.filter(|hint| !hint.trim().is_empty()).take(MAX_HINTS);
+    let hints: Vec<_> = hints.collect();
+    for hint in &hints {
         let _ = writeln!(text, "hint: {hint}");
     }
     cut(&mut text, MAX_MESSAGE);
@@ -109,7 +38,8 @@ pub fn fail(failure: &Failure, log: Option<&Log>) -> ExitCode {
     }
     say(&text);
     if let Some(log) = log {
-        log.write(&text);
+        log.layer().is_of(failure);
+        log.end(&Verdict::Failed { error: message, hints });
         linger::hold_stdout();
     }
     ExitCode::FAILURE

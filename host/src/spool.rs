@@ -8,25 +8,17 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ocicrypt::layer::{CHUNK, Decryptor, LayerError, LayerKey};
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
+use crate::args::SpoolPlace;
 use crate::contract::Failure;
 use crate::failures::{Ending, plain, with_hint};
 use crate::input::Input;
-
-/// Where the spool lies, and how long it may become.
-#[derive(Clone)]
-pub struct SpoolPlace {
-    /// A directory; `None`: in memory.
-    pub directory: Option<PathBuf>,
-    /// The longest layer, in MiB.
-    pub limit: u64,
-}
 
 /// An empty spool.
 pub struct Spool {

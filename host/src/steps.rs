@@ -1,5 +1,7 @@
 //! The two steps of a layer, each in an instance of its own, and the verdict over them.
 
+use std::path::{Path, PathBuf};
+
 use keycell_guest_store::record::Kind;
 use ocicrypt::layer::{self, Witness};
 use wasmtime::component::{InstancePre, Linker};
@@ -21,10 +23,12 @@ use crate::instance::{self, Instance};
 use crate::keys::{KeyPath, Keys};
 use crate::ledger::Ledger;
 use crate::limits::Limits;
-use crate::message::{self, Log};
+use crate::log::Log;
 use crate::spool::Spool;
 use crate::streams::{GuestLog, Sink, Source};
-use crate::{command, deadline, descriptors, explain, failures, limits, store, walls};
+use crate::{
+    command, deadline, descriptors, explain, exposure, failures, limits, message, store, walls,
+};
 
 /// Decrypts the layer on standard input to standard output, with what was on descriptor 3.
 /// `embedded` is the guest where no other was chosen.
@@ -46,7 +50,7 @@ pub fn run(
     let mut layer = Layer::default();
     let origin = if payload.is_empty() {
         let found = store::look(&job.content_store, &mut layer.input)?;
-        log.write(&found.shown);
+        log.note(&found.shown);
         layer.blob = found.blob;
         Origin::Stored(found.stored)
     } else {
@@ -56,6 +60,7 @@ pub fn run(
     let mut broker = Broker::start();
     let keys = Keys::find(job.keys.as_deref())?.without_tokens(job.keys.as_deref(), &mut broker)?;
     let guest = Guest::choose(job, *embedded)?;
+    log.layer().runs(guest.digest());
     layer.spool = job.verify_first.as_ref().map(Spool::make).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.map_err(|error| broken_host(error.into()))?;
@@ -65,12 +70,13 @@ pub fn run(
             let payload = failures::for_a_command(origin, job.verify_first.is_some())?;
             return command::run(job, &guest, payload, keys, limits, log).await;
         }
-        let host = Host::start(&guest, limits)?;
+        let host = Host::start(job, &guest, limits)?;
         let walls = limits.walls.then(|| walls::before_guest("unwrap", job, &keys, &broker, log));
         let walls = walls.transpose()?;
         let candidates = host.unwrap(job, origin, keys, broker, log).await?;
         walls.map(|walls| walls::before_layer(walls, job)).transpose()?;
         let (candidate, input) = layer.choose(candidates)?;
+        log.layer().opened(&candidate.opened, candidate.warning);
         host.decrypt(job, candidate.key, input, log).await
     })
 }
@@ -80,13 +86,16 @@ struct Host {
     engine: Engine,
     guest: DecoderPre<Instance>,
     limits: Limits,
+    /// Where the keys are, from the root: behind the walls nobody asks for the working directory.
+    keys: Option<PathBuf>,
 }
 
 impl Host {
-    fn start(guest: &Guest, limits: Limits) -> Result<Self, Failure> {
+    fn start(job: &Job, guest: &Guest, limits: Limits) -> Result<Self, Failure> {
         let (engine, guest) = prepare(guest)?;
         let guest = DecoderPre::new(guest).map_err(|error| foreign_guest(&error))?;
-        Ok(Self { engine, guest, limits })
+        let keys = job.keys.as_deref().and_then(|keys| std::path::absolute(keys).ok());
+        Ok(Self { engine, guest, limits, keys })
     }
 
     /// The first step. Its instance, and with it every private key, is gone when this returns.
@@ -104,7 +113,7 @@ impl Host {
             Keys::Directory(path) => (Some(path), Vec::new(), Vec::new()),
             Keys::Files(files) => (None, files, Vec::new()),
             Keys::Sorted { files, tokens, skipped } => {
-                skipped.iter().for_each(|line| log.write(&message::cleaned(line)));
+                skipped.iter().for_each(|line| log.note(&message::cleaned(line)));
                 (None, files, tokens)
             }
         };
@@ -122,7 +131,7 @@ impl Host {
         instance.tokens = tokens;
         let mut store = instance.into_store(&self.engine);
         trap_when_late(&mut store, seconds);
-        deadline::arm(seconds + patience);
+        deadline::arm(seconds + patience, log);
 
         let media_type = std::env::var("STREAM_PROCESSOR_MEDIATYPE").ok();
         let mut request = Request { origin, media_type, key_files };
@@ -142,7 +151,7 @@ impl Host {
 
         let answer = answer.map_err(|error| guest_failure("unwrap", &error, &said, exhausted))?;
         let mut records = answer.map_err(|failure| of_keys.for_the_operator(failure))?;
-        let candidates = candidates(&records, &request.origin);
+        let candidates = candidates(&records, &request.origin, self.keys.as_deref());
         records.iter_mut().for_each(|record| record.key.key.zeroize());
         candidates.map_err(|why| broken_guest("unwrap", &why))
     }
@@ -192,12 +201,19 @@ impl Host {
         let exhausted = store.data().is_exhausted();
         remember(&said, log);
         let answer = answer.map_err(|error| guest_failure("decrypt", &error, &said, exhausted));
-        verdict(job.cipher, answer.flatten(), &ledger)
+        let verdict = verdict(job.cipher, answer.flatten(), &ledger);
+        log.layer().moved(ledger.books().written);
+        verdict
     }
 }
 
-/// The keys among what the guest returned, each checked: as many as the contract allows.
-fn candidates(records: &[Unwrapped], origin: &Origin) -> Result<Vec<Candidate>, String> {
+/// The keys among what the guest returned, each checked: as many as the contract allows. What is to
+/// be said of the files in `keys` is found out here: later nothing can be opened any more.
+fn candidates(
+    records: &[Unwrapped],
+    origin: &Origin,
+    keys: Option<&Path>,
+) -> Result<Vec<Candidate>, String> {
     let most = match origin {
         Origin::Payload(_) => 1,
         Origin::Stored(_) => limits::LAYER_KEYS,
@@ -207,7 +223,8 @@ fn candidates(records: &[Unwrapped], origin: &Origin) -> Result<Vec<Candidate>, 
     }
     let candidates = records.iter().map(|Unwrapped { key, opened }| {
         let key = checked(key).map_err(|error| error.to_string())?;
-        Ok(Candidate { key, opened: opened.clone() })
+        let warning = keys.and_then(|keys| exposure::warning(keys, &opened.key));
+        Ok(Candidate { key, opened: opened.clone(), warning })
     });
     candidates.collect()
 }
@@ -296,10 +313,10 @@ pub fn remember(said: &GuestLog, log: &Log) {
     let said = said.text();
     let lines = said.lines().filter(|line| !line.trim().is_empty());
     for line in lines.clone().take(limits::GUEST_LINES) {
-        log.write(&format!("guest: {}", message::cleaned(line)));
+        log.note(&format!("guest: {}", message::cleaned(line)));
     }
     let more = lines.skip(limits::GUEST_LINES).count();
     if more > 0 {
-        log.write(&format!("guest: … and {more} lines more"));
+        log.note(&format!("guest: … and {more} lines more"));
     }
 }

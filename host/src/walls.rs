@@ -1,5 +1,8 @@
 //! The operating system's walls, as the host asks for them and speaks of them.
 
+use std::time::Duration;
+
+use keycell_walls::alarm::{self, Entry};
 use keycell_walls::decoder::{Needs, Walls};
 use keycell_walls::rights::User;
 use rustix::fs::{FileType, fstat};
@@ -7,9 +10,11 @@ use rustix::fs::{FileType, fstat};
 use crate::args::Job;
 use crate::broker::Broker;
 use crate::contract::Failure;
+use crate::event::Verdict;
 use crate::failures::with_hint;
 use crate::keys::Keys;
-use crate::message::{Log, cleaned};
+use crate::log::Log;
+use crate::message::cleaned;
 use crate::{explain, linger, message};
 
 /// Puts up the walls of the first phase, around `step`: keys are read, the broker is asked. A
@@ -35,16 +40,16 @@ pub fn before_guest(
         keys,
         broker: broker.group(),
         user: user.as_ref(),
-        log: log.descriptor(),
+        alarm: entry(log),
         farewell: Some(linger::hold_stdout),
         writes_files: log.is_file() || stdout_is_a_file() || job.verify_first.is_some(),
     };
-    let walls = Walls::before_guest(&needs);
+    let walls = Walls::before_guest(needs);
     let walls =
         walls.map_err(|why| cannot_become(job.user.as_deref().unwrap_or_default(), &why))?;
     for wall in walls.missing().filter(|wall| wall.required) {
         let why = wall.missing().unwrap_or_default();
-        log.write(&format!("the sandbox has no wall `{}`: {}", wall.name, cleaned(why)));
+        log.note(&format!("the sandbox has no wall `{}`: {}", wall.name, cleaned(why)));
     }
     checked(walls, job, step)
 }
@@ -69,11 +74,17 @@ fn checked(walls: Walls, job: &Job, step: &str) -> Result<Walls, Failure> {
                 wall.name,
                 wall.missing().unwrap_or_default()
             ),
-            "`--explain` shows which walls this kernel gives; without `--require-sandbox` \
+            "`keycell doctor` shows which walls this kernel gives; without `--require-sandbox` \
              the layer is decrypted behind the others",
         ));
     }
     Ok(walls)
+}
+
+/// What the log is told when a system call was stopped: an event too.
+fn entry(log: &Log) -> Option<Entry<'_>> {
+    let text = log.foreseen(&Verdict::said(&alarm::words()), Duration::ZERO)?;
+    log.descriptor().map(|log| Entry { log, text })
 }
 
 fn cannot_become(user: &str, why: &str) -> Failure {

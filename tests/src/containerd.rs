@@ -139,11 +139,17 @@ impl Node {
 
     /// The same, to be started by the caller.
     pub fn ctr_command(&self, namespace: &str, args: &[&str]) -> Result<Command> {
+        let mut command = self.command(&Tool::Ctr.find()?)?;
+        command.arg("--address").arg(self.dir.path().join("containerd.sock"));
+        command.args(["--namespace", namespace]).args(args);
+        Ok(command)
+    }
+
+    /// A program of the machine, on the node.
+    pub fn command(&self, program: &Path) -> Result<Command> {
         let mut command = Command::new(Tool::Nsenter.find()?);
         command.args(["--mount", "--pid", "--target"]).arg(self.process.to_string());
-        command.arg(Tool::Ctr.find()?).arg("--address");
-        command.arg(self.dir.path().join("containerd.sock"));
-        command.args(["--namespace", namespace]).args(args);
+        command.arg(program).env("PATH", path_of_containerd()?);
         Ok(command)
     }
 
@@ -173,6 +179,12 @@ impl Node {
     pub fn write(&self, path: &str, content: &[u8]) -> Result<()> {
         let root = PathBuf::from(format!("/proc/{}/root", self.process));
         Ok(fs::write(root.join(path.trim_start_matches('/')), content)?)
+    }
+
+    /// A file of the node, as it is now.
+    pub fn read(&self, path: &str) -> Result<Vec<u8>> {
+        let root = PathBuf::from(format!("/proc/{}/root", self.process));
+        Ok(fs::read(root.join(path.trim_start_matches('/')))?)
     }
 
     /// A directory that the machine and the node see under the same name.

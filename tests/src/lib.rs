@@ -4,6 +4,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`decoder`], [`outcome`] | one run of `ctd-decoder`, with containerd's descriptors, arguments and environment |
+//! | [`events`] | what the decoder logs |
 //! | [`payload`] | what containerd writes to descriptor 3 |
 //! | [`image`] | OCI image layouts: plain ones from busybox, encrypted ones from skopeo |
 //! | [`layout`] | OCI image layouts for several platforms, made by hand |
@@ -28,6 +29,7 @@ pub mod containerd;
 pub mod cri;
 pub mod decoder;
 mod descriptors;
+pub mod events;
 pub mod forged;
 pub mod gpg;
 pub mod guest;

@@ -45,6 +45,16 @@ pub enum Tool {
     Setpriv,
     /// Runs the portable guest; `make wasmtime` builds it.
     Wasmtime,
+    /// Takes logs away, as it does on every node.
+    Logrotate,
+    /// The system's log.
+    Journald,
+    /// Reads and installs Debian packages.
+    Dpkg,
+    /// Looks through shell scripts.
+    Shellcheck,
+    /// Kubernetes' schemas, a module of Python; `make tools` puts it into `target/tools/python`.
+    KubernetesValidate,
     /// Not a program: the right to mount.
     Root,
 }
@@ -86,6 +96,11 @@ impl Tool {
             Self::Nsenter => "nsenter",
             Self::Setpriv => "setpriv",
             Self::Wasmtime => "wasmtime",
+            Self::Logrotate => "logrotate",
+            Self::Journald => "systemd-journald",
+            Self::Dpkg => "dpkg",
+            Self::Shellcheck => "shellcheck",
+            Self::KubernetesValidate => "kubernetes_validate/__main__.py",
             Self::Root => "root",
         }
     }
@@ -121,7 +136,8 @@ impl Tool {
             .into_iter()
             .chain(std::env::split_paths(&path))
             .chain(["/usr/bin", "/usr/sbin", "/sbin"].map(PathBuf::from))
-            .chain([crate::workspace().join("target/tools/bin")])
+            .chain(["/lib/systemd".into(), crate::workspace().join("target/tools/bin")])
+            .chain([crate::workspace().join("target/tools/python")])
             .map(|dir| dir.join(self.name()))
             .find(|file| file.is_file() && self.is_complete(file))
     }

@@ -7,13 +7,14 @@
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail, ensure};
 use keycell_tests::containerd::{Node, Setup, is_version_2};
+use keycell_tests::events;
 use keycell_tests::forged::{ALTERATIONS, Alteration, Forged};
 use keycell_tests::gpg::Gpg;
 use keycell_tests::image::{Image, LayerKind};
@@ -21,7 +22,7 @@ use keycell_tests::jwe::Recipient;
 use keycell_tests::keys::{KeyForm, KeyKind, KeyPair};
 use keycell_tests::registry::Registry;
 use keycell_tests::suite::Suite;
-use keycell_tests::tools::Tool;
+use keycell_tests::tools::{Tool, output};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         });
     }
     case("documented/later", documented_later);
+    case("configured/as-printed", configured);
     case("pod/gzip", |shared| pod(shared, LayerKind::Gzip));
     case("pod/tar", |shared| pod(shared, LayerKind::Tar));
     case("pod/zstd", |shared| pod(shared, LayerKind::Zstd));
@@ -106,6 +108,56 @@ fn documented_later(shared: &Shared) -> Result<()> {
     let image = shared.name(LayerKind::Gzip);
     node.cri().pull(image)?;
     prints(&node.ctr_run(image)?, shared)
+}
+
+/// Exactly what `keycell config containerd` prints, in a file that is imported; and the log, which
+/// the decoder's own configuration names, has an event for each layer that containerd pulled.
+fn configured(shared: &Shared) -> Result<()> {
+    let args = ["config", "containerd", "--decoder", "/usr/local/bin/ctd-decoder"];
+    let snippet = output(Command::new(keycell_tests::dist("keycell")?).args(args))?;
+    let (cri, _) = NODE
+        .split_once("[plugins.\"io.containerd.grpc.v1.cri\".image_decryption]")
+        .unwrap_or_default();
+    let config = format!("imports = [\"/etc/containerd/keycell.toml\"]\n{cri}")
+        .replace("@PAUSE@", &shared.pause);
+    let log = "/etc/keycell/log.json";
+    // A node for each: of what is the same when it is unpacked, containerd unpacks one.
+    for kind in LayerKind::ALL {
+        let setup = Setup::new(config.clone()).decoder()?.file(KEY, shared.private()?);
+        let setup = setup.file("/etc/containerd/keycell.toml", snippet.clone());
+        let decoder = format!("log = \"{log}\"\n").into_bytes();
+        let node = Node::start(&setup.file("/etc/keycell/config.toml", decoder))?;
+        node.cri().pull(shared.name(kind))?;
+        prints(&node.ctr_run(shared.name(kind))?, shared)?;
+        let events = events::parse(&String::from_utf8(node.read(log)?)?)?;
+        let media_type = format!("{}+encrypted", kind.media_type());
+        let layers = events.iter().filter(|event| event["event"] == "layer");
+        let layers: Vec<_> = layers.collect();
+        ensure!(layers.len() == 2, "{} layers of two: {events:#?}", layers.len());
+        for layer in layers {
+            let said = ["verdict", "media_type", "key"].map(|name| layer[name].as_str());
+            let wanted = ["decrypted", &media_type, "key.pem"].map(Some);
+            ensure!(said == wanted, "{layer:#}");
+        }
+        doctor_knows(&node, shared.name(kind))?;
+    }
+    Ok(())
+}
+
+/// By the name that containerd has for it, and that the node is as it should be.
+fn doctor_knows(node: &Node, image: &str) -> Result<()> {
+    // The socket is a flag of this containerd.
+    let mut config = String::from_utf8(node.read("/etc/containerd/keycell.toml")?)?;
+    let socket = node.dir().join("containerd.sock");
+    config += &format!("\n[grpc]\naddress = \"{}\"\n", socket.display());
+    node.write("/etc/containerd/doctor.toml", config.as_bytes())?;
+    let mut doctor = node.command(&keycell_tests::dist("keycell")?)?;
+    doctor.args(["doctor", "--config", "/etc/containerd/doctor.toml", "--image", image]);
+    let text = String::from_utf8(output(&mut doctor)?)?;
+    let opened = text.lines().filter(|line| line.contains("opened by `key.pem` (jwe, SHA256:"));
+    ensure!(opened.count() == 2, "{text}");
+    ensure!(text.contains("2 of 2 encrypted layers"), "{text}");
+    Ok(())
 }
 
 /// What a kubelet does: pull, then a pod with a container.

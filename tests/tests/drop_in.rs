@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use keycell_tests::decoder::Decoder;
+use keycell_tests::events;
 use keycell_tests::image::{Descriptor, hex};
 use keycell_tests::node::{KEY, Node};
 use keycell_tests::sealed::Sealed;
@@ -109,10 +110,13 @@ fn main() -> ExitCode {
         let (node, sealed) = (Node::new()?, Sealed::of_length(1000));
         let log = node.outside().join("log");
         let outcome = node.without_payload(&sealed)?.arg("--log").arg(&log).run()?;
-        let log = fs::read_to_string(log)?;
-        for line in outcome.stderr.lines() {
-            ensure!(log.contains(line), "nothing of `{line}`: {log}");
+        let event = events::of_layer(&log)?;
+        let error = event["error"].as_str().unwrap_or_default();
+        let mut told = format!("ctd-decoder: error: {error}\n");
+        for hint in event["hints"].as_array().into_iter().flatten() {
+            told += &format!("hint: {}\n", hint.as_str().unwrap_or_default());
         }
+        ensure!(told == outcome.stderr, "{event}\n{}", outcome.stderr);
         Ok(())
     });
     // A log is no reason to lose a layer.

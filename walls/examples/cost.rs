@@ -35,7 +35,7 @@ fn main() -> Result<()> {
 fn once() {
     let started = Instant::now();
     let needs = Needs { keys: Some(Path::new("/etc/ssl")), ..Needs::default() };
-    let walls = Walls::before_guest(&needs).expect("nobody else to become");
+    let walls = Walls::before_guest(needs).expect("nobody else to become");
     let between = started.elapsed();
     let walls = walls.before_layer();
     let all = started.elapsed();

@@ -1,11 +1,21 @@
 //! What is said when a system call was stopped.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, Ordering};
 
-/// The descriptor of the log; negative: none.
-static LOG: AtomicI32 = AtomicI32::new(-1);
+/// Stands for the number of the system call in an [`Entry`].
+pub const NUMBER: &str = "####";
+
+/// What the log gets to know.
+pub struct Entry<'a> {
+    /// Where it is written to.
+    pub log: BorrowedFd<'a>,
+    /// What is written, in the log's own form, put together beforehand: a signal handler must not
+    /// allocate. At most 4 KiB.
+    pub text: Vec<u8>,
+}
+
+static ENTRY: OnceLock<(RawFd, Vec<u8>)> = OnceLock::new();
 /// What is done last.
 static FAREWELL: OnceLock<fn()> = OnceLock::new();
 
@@ -15,16 +25,23 @@ const AFTER: &[u8] = b" was stopped, which decrypting a layer never makes\n\
     the number; if it happens with every image, the number is what this system's C library needs \
     more than others\n";
 
-/// From now on a system call that a filter stops is told on standard error, and in `log`, before
+/// What is said, with [`NUMBER`] in the place of the number.
+pub fn words() -> String {
+    [BEFORE, NUMBER.as_bytes(), AFTER].map(String::from_utf8_lossy).concat()
+}
+
+/// From now on a system call that a filter stops is told on standard error, and in a log, before
 /// `farewell` is called, which must be async-signal-safe, and the process exits with 1. To be
 /// called before the filters are put up; they forbid to change it.
 ///
 /// # Errors
 /// Where the system refuses a signal handler.
 #[expect(unsafe_code, reason = "a signal handler")]
-pub fn install(log: Option<BorrowedFd<'_>>, farewell: fn()) -> std::io::Result<()> {
+pub fn install(entry: Option<Entry<'_>>, farewell: fn()) -> std::io::Result<()> {
     let _ = FAREWELL.set(farewell);
-    LOG.store(log.map_or(-1, |log| log.as_raw_fd()), Ordering::Relaxed);
+    if let Some(Entry { log, text }) = entry {
+        let _ = ENTRY.set((log.as_raw_fd(), text));
+    }
     // SAFETY: `action` and `signals` are made of integers and pointers for which zero is valid,
     // and are set up before they are used; the calls only read them. `stopped` does nothing but
     // what signal-safety(7) allows.
@@ -62,12 +79,13 @@ extern "C" fn stopped(_: libc::c_int, info: *const libc::siginfo_t, _: *const li
     let call = unsafe { (*info.cast::<Stopped>()).call };
     let mut text = [0; 640];
     let length = message(call.cast_unsigned(), &mut text);
-    // SAFETY: `write` is async-signal-safe; the buffer lives on this stack.
+    // SAFETY: `write` is async-signal-safe; the buffers live on this stack.
     unsafe {
         libc::write(2, text.as_ptr().cast(), length);
-        let log = LOG.load(Ordering::Relaxed);
-        if log >= 0 {
-            libc::write(log, text.as_ptr().cast(), length);
+        if let Some((log, entry)) = ENTRY.get() {
+            let mut text = [0; 4096];
+            let length = numbered(entry, call.cast_unsigned(), &mut text);
+            libc::write(*log, text.as_ptr().cast(), length);
         }
     }
     if let Some(farewell) = FAREWELL.get() {
@@ -75,6 +93,23 @@ extern "C" fn stopped(_: libc::c_int, info: *const libc::siginfo_t, _: *const li
     }
     // SAFETY: async-signal-safe, and does not return.
     unsafe { libc::_exit(1) }
+}
+
+/// Copies an entry with `call` in the place of each [`NUMBER`], in as many digits, so that lengths
+/// in it stay true. Returns its length.
+fn numbered(entry: &[u8], call: u32, text: &mut [u8; 4096]) -> usize {
+    let Some(text) = text.get_mut(..entry.len()) else { return 0 };
+    text.copy_from_slice(entry);
+    let call = call.min(9999);
+    let digits = [1000, 100, 10, 1].map(|power| b'0' + (call / power % 10) as u8);
+    let mut at = 0;
+    while let Some(place) = text.get_mut(at..at + NUMBER.len()) {
+        if *place == *NUMBER.as_bytes() {
+            place.copy_from_slice(&digits);
+        }
+        at += 1;
+    }
+    entry.len()
 }
 
 /// Puts the message together without allocating, and returns its length.
@@ -102,6 +137,15 @@ fn message(call: u32, text: &mut [u8; 640]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_entry_keeps_its_length() {
+        let mut text = [0; 4096];
+        let length = numbered(b"a #### b ### c ####", 41, &mut text);
+        assert_eq!(&text[..length], b"a 0041 b ### c 0041");
+        assert_eq!(numbered(&[b'#'; 4097], 41, &mut text), 0);
+        assert!(words().contains("the system call #### was stopped"), "{}", words());
+    }
 
     #[test]
     fn the_message_has_the_number_and_a_way_out() {

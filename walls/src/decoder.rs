@@ -1,6 +1,5 @@
 //! The walls around `ctd-decoder`, in two phases.
 
-use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use rustix::thread::CapabilitySet;
@@ -34,8 +33,8 @@ pub struct Needs<'a> {
     pub broker: Option<i32>,
     /// The user to become.
     pub user: Option<&'a User>,
-    /// The log, which is told when a system call was stopped.
-    pub log: Option<BorrowedFd<'a>>,
+    /// What the log is told when a system call was stopped.
+    pub alarm: Option<alarm::Entry<'a>>,
     /// What is done last when a system call was stopped; async-signal-safe.
     pub farewell: Option<fn()>,
     /// Standard output, the log or something else that is written to is a file.
@@ -59,7 +58,7 @@ impl Walls {
     ///
     /// # Errors
     /// Where the process cannot become [`Needs::user`]: why not.
-    pub fn before_guest(needs: &Needs<'_>) -> Result<Self, String> {
+    pub fn before_guest(mut needs: Needs<'_>) -> Result<Self, String> {
         let mut walls = vec![Wall::required(NO_NEW_PRIVILEGES, no_new_privileges())];
         let limits = memory::limits();
         let locked = memory::no_swap();
@@ -85,7 +84,7 @@ impl Walls {
         walls.push(Wall::required(FILES, confine(&reach)));
         let calls = Filter::unwrapping(needs.broker).and_then(|filter| {
             let farewell = needs.farewell.unwrap_or(|| ());
-            alarm::install(needs.log, farewell).map_err(crate::plain)?;
+            alarm::install(needs.alarm.take(), farewell).map_err(crate::plain)?;
             filter.raise().map(|()| "those that unwrapping a key makes".to_owned())
         });
         // Compiled before it is needed: afterwards its memory is there.

@@ -6,9 +6,11 @@ use std::ffi::OsString;
 use std::future::pending;
 use std::io;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::fs::{Access, access};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
@@ -65,6 +67,21 @@ pub(super) async fn run(
         Some(said) => format!("{ended}: {said}"),
         None => format!("{ended}; it said nothing on standard error"),
     })
+}
+
+/// Why the program `path` could not be started, as far as that shows: it is looked up as `start` does.
+pub(super) fn fault(path: &str) -> Option<String> {
+    let name = text::name(path);
+    let correct = "correct `path` in its `cmd`";
+    let found = if path.contains('/') {
+        Some(PathBuf::from(path)).filter(|file| file.exists())
+    } else {
+        let places = env::var_os("PATH").unwrap_or_else(|| OsString::from(USUAL_PATH));
+        env::split_paths(&places).map(|place| place.join(path)).find(|file| file.is_file())
+    };
+    let Some(file) = found else { return Some(format!("there is no `{name}`; {correct}")) };
+    let may = file.is_file() && access(&file, Access::EXEC_OK).is_ok();
+    (!may).then(|| format!("`{name}` is not a program that may be executed; {correct}"))
 }
 
 fn start(command: &config::Command) -> io::Result<Child> {

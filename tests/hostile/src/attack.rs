@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use keycell_tests::decoder::{Decoder, Outcome};
+use keycell_tests::events;
+use serde_json::Value;
 
 use crate::keys::{Keys, OUTSIDE};
 use crate::layer::{LARGE, Layer, SMALL};
@@ -145,6 +147,7 @@ impl Attack {
     pub fn succeeds_with(&self, length: usize) -> Result<()> {
         let seen = self.run(length)?;
         seen.outcome.is_silent_success(&seen.layer.plain)?;
+        seen.logs_cleanly()?;
         self.is_modest(&seen)
     }
 
@@ -277,6 +280,14 @@ impl Seen {
         Ok(())
     }
 
+    /// What it logged, one after the other.
+    ///
+    /// # Errors
+    /// A line that is no event.
+    pub fn events(&self) -> Result<Vec<Value>> {
+        events::parse(&self.log)
+    }
+
     /// One error and its hints, nothing that a terminal or a log could mistake, no secret.
     fn tells_cleanly(&self) -> Result<()> {
         let message = &self.outcome.stderr;
@@ -288,24 +299,32 @@ impl Seen {
         ensure!(message.len() <= MAX_MESSAGE, "a message of {} bytes", message.len());
         ensure!(message.lines().all(|line| line.trim_end() != "hint:"), "an empty hint");
 
+        self.is_clean(message)?;
+        self.logs_cleanly()
+    }
+
+    /// One event of the layer, and notes.
+    fn logs_cleanly(&self) -> Result<()> {
         let (bytes, lines) = (self.log.len(), self.log.lines().count());
         ensure!(bytes <= MAX_LOG.0 && lines <= MAX_LOG.1, "a log of {bytes} bytes, {lines} lines");
-        for line in self.log.lines() {
-            let (prefix, told) = line.split_once("]: ").context("a line without a sender")?;
-            ensure!(prefix.starts_with("ctd-decoder["), "a forged line: {line}");
-            ensure!(!told.trim().is_empty(), "an empty line");
+        let events = self.events()?;
+        let ends = events.iter().filter(|event| event["event"] == "layer").count();
+        ensure!(ends == 1, "{ends} events of a layer: {}", self.log);
+        for event in events.iter().filter(|event| event["event"] != "layer") {
+            let note = event["note"].as_str().unwrap_or_default();
+            ensure!(!note.trim().is_empty(), "neither a layer nor a note: {event}");
         }
-        for text in [message, &self.log] {
-            let bad = text.chars().find(|&c| c != '\n' && is_treacherous(c));
-            ensure!(bad.is_none(), "{bad:?} was passed on");
-            ensure!(!text.contains("HARM"), "an attempt succeeded");
-            ensure!(!text.contains(OUTSIDE), "a file from outside was shown");
-            for line in self.key.lines().filter(|line| !line.starts_with('-')) {
-                ensure!(
-                    !text.contains(&line[..line.len().min(40)]),
-                    "a line of the key was shown: {line}"
-                );
-            }
+        self.is_clean(&self.log)
+    }
+
+    fn is_clean(&self, text: &str) -> Result<()> {
+        let bad = text.chars().find(|&c| c != '\n' && is_treacherous(c));
+        ensure!(bad.is_none(), "{bad:?} was passed on");
+        ensure!(!text.contains("HARM"), "an attempt succeeded");
+        ensure!(!text.contains(OUTSIDE), "a file from outside was shown");
+        for line in self.key.lines().filter(|line| !line.starts_with('-')) {
+            let shown = text.contains(&line[..line.len().min(40)]);
+            ensure!(!shown, "a line of the key was shown: {line}");
         }
         Ok(())
     }

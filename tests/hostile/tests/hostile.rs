@@ -177,6 +177,12 @@ fn unwrap_looks_for_pins() -> Result<()> {
     ])
 }
 
+/// It may say what it likes of a layer that is genuine, as long as the log stays clean.
+#[test]
+fn unwrap_names_a_key() -> Result<()> {
+    attack("unwrap_names_a_key").succeeds()
+}
+
 // Memory, time, handles, words.
 
 /// 256 MiB for the guest and something for the host.

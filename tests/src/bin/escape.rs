@@ -2,17 +2,20 @@
 //!
 //! Puts up the walls of `ctd-decoder` (PHASE `unwrap` or `decrypt`, or `none` of them), makes one
 //! attempt natively, and says on standard output what came of it: `done`, or `refused: ERRNO`. DIR
-//! holds a keys directory `keys` with a file `key`, and nothing else that may be reached.
+//! holds a keys directory `keys` with a file `key`, and nothing else that may be reached; its pipe
+//! `log` gets what is told when a system call is stopped.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
 use std::io::{self, Error, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::exit;
 use std::ptr::{null, null_mut};
 use std::{env, fs, thread};
 
+use keycell_walls::alarm::{Entry, NUMBER};
 use keycell_walls::decoder::{Needs, Walls};
 
 fn main() {
@@ -24,9 +27,11 @@ fn main() {
     let dir = Path::new(dir);
     let prepared = Prepared::new(dir).expect("the directory is as it should be");
     let keys = dir.join("keys");
+    let log = fs::File::options().write(true).open(dir.join("log")).expect("a pipe");
     let walls = || {
-        let needs = Needs { keys: Some(&keys), ..Needs::default() };
-        Walls::before_guest(&needs).expect("nobody else to become")
+        let alarm = Some(Entry { log: log.as_fd(), text: NUMBER.into() });
+        let needs = Needs { keys: Some(&keys), alarm, ..Needs::default() };
+        Walls::before_guest(needs).expect("nobody else to become")
     };
     match phase.as_str() {
         "none" => {}

@@ -102,6 +102,18 @@ pub(crate) fn add(cases: &mut Cases) {
         },
         &["keys`: it holds a file whose name is not UTF-8"],
     );
+    // In whatever order the directory has them, some come before the key.
+    beside(
+        "names-that-are-not-utf-8",
+        |node| {
+            for number in 0..64 {
+                let name = [b'a', 0xff, number].map(|byte| byte | 0x40);
+                fs::write(node.keys().join(OsStr::from_bytes(&name)), "no key")?;
+            }
+            Ok(())
+        },
+        &["keys`: it holds a file whose name is not UTF-8"],
+    );
     beside("deep-directories", |node| put(node, "a/b/c/d/e/f/g/h/i/j/k", "x"), &["too deeply"]);
 
     cases.case_with(Tool::Root, "keys/device", || {

@@ -3,12 +3,15 @@
 //!
 //! Each attempt works without walls, or the case says nothing.
 
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, bail, ensure};
 use keycell_tests::suite::Suite;
 use keycell_tests::tools::Tool;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use Outcome::{Done, Refused, Stopped};
 
@@ -110,6 +113,10 @@ fn outcome(before: &[&str], phase: &str, attempt: &str) -> Result<(Outcome, Stri
     let dir = tempfile::tempdir()?;
     std::fs::create_dir(dir.path().join("keys"))?;
     std::fs::write(dir.path().join("keys/key"), "a key")?;
+    // A pipe: while the layer flows, no byte gets into a file. It is held open, to be read later.
+    let log = dir.path().join("log");
+    mknodat(CWD, &log, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?;
+    let mut log = File::options().read(true).write(true).open(log)?;
     let words = [before, &[env!("CARGO_BIN_EXE_escape"), phase, attempt]].concat();
     let output = Command::new(words[0]).args(&words[1..]).arg(dir.path()).output()?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -117,7 +124,15 @@ fn outcome(before: &[&str], phase: &str, attempt: &str) -> Result<(Outcome, Stri
     let outcome = match output.status.code() {
         Some(0) if stdout == "done" => Done,
         Some(0) if stdout.starts_with("refused: ") => Refused,
-        Some(1) if is_alarm(&stderr) && stdout.is_empty() => Stopped,
+        Some(1) if is_alarm(&stderr) && stdout.is_empty() => {
+            let mut logged = [0; 64];
+            log.write_all(b"|")?; // or else an empty log would be waited for
+            let length = log.read(&mut logged)?;
+            let wanted = number(&stderr).map(|number| format!("{number:04}|"));
+            let logged = text(&logged[..length]);
+            ensure!(Some(&logged) == wanted.as_ref(), "the log has `{logged}`: {stderr}");
+            Stopped
+        }
         _ => bail!("{}: {stdout}{stderr}", output.status),
     };
     if phase != "none" && outcome != Done {
@@ -127,10 +142,13 @@ fn outcome(before: &[&str], phase: &str, attempt: &str) -> Result<(Outcome, Stri
 }
 
 fn is_alarm(stderr: &str) -> bool {
-    let number = stderr
-        .strip_prefix("ctd-decoder: error: the system call ")
-        .and_then(|rest| rest.split_once(" was stopped"));
-    number.is_some_and(|(number, rest)| number.parse::<u32>().is_ok() && rest.contains("\nhint: "))
+    number(stderr).is_some() && stderr.contains("\nhint: ")
+}
+
+/// The number of the system call that was stopped.
+fn number(stderr: &str) -> Option<u32> {
+    let rest = stderr.strip_prefix("ctd-decoder: error: the system call ")?;
+    rest.split_once(" was stopped")?.0.parse().ok()
 }
 
 fn untouched(dir: &Path) -> Result<()> {

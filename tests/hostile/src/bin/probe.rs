@@ -74,8 +74,9 @@ fn probe() -> Result<Vec<Attempt>> {
 
 /// What the guest had to say: `unwrap: read /etc/passwd: refused (…)`.
 fn attempts(seen: &Seen) -> Vec<Attempt> {
-    let lines = seen.log.lines().filter_map(|line| line.split_once("guest: "));
-    let parts = lines.filter_map(|(_, line)| {
+    let events = seen.events().unwrap_or_default();
+    let notes = events.iter().filter_map(|event| event["note"].as_str()?.strip_prefix("guest: "));
+    let parts = notes.filter_map(|line| {
         let (step, rest) = line.split_once(": ")?;
         let (what, outcome) = rest.split_once(": ")?;
         let (step, what) = (step.to_owned(), what.to_owned());

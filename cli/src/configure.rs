@@ -1,0 +1,92 @@
+//! `keycell config containerd`: what containerd needs to be told, and to tell it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+
+use crate::containerd::{self, Installation, Version};
+
+/// What `keycell config` is told.
+#[derive(Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    of: Of,
+}
+
+#[derive(Subcommand)]
+enum Of {
+    /// Print what containerd's configuration needs for encrypted images, or install it
+    Containerd(Containerd),
+}
+
+/// What `keycell config containerd` is told.
+#[derive(Args)]
+struct Containerd {
+    /// For this release of containerd, such as `1.7` or `2.1`, instead of the one that is installed
+    #[arg(long, value_name = "VERSION")]
+    version: Option<String>,
+    /// The directory with the private keys, or one file
+    #[arg(long, value_name = "DIR|FILE", default_value = containerd::KEYS)]
+    keys: PathBuf,
+    /// The decoder; without it, the one beside this program
+    #[arg(long, value_name = "FILE")]
+    decoder: Option<PathBuf>,
+    /// Install it: as a file that containerd imports, or, for k3s and RKE2, in their template. A
+    /// file that is changed is kept with `.before-keycell` at its end
+    #[arg(long, conflicts_with = "remove")]
+    write: bool,
+    /// Take out what `--write` has installed
+    #[arg(long)]
+    remove: bool,
+    /// The first file of containerd's configuration
+    #[arg(long, value_name = "FILE", default_value = containerd::CONFIG)]
+    config: PathBuf,
+    /// The program to ask for its version, and whether it takes the configuration
+    #[arg(long, value_name = "PROGRAM", default_value = "containerd")]
+    containerd: PathBuf,
+}
+
+/// Prints the configuration, or installs it, or takes it out.
+pub fn run(arguments: Arguments) -> Result<String> {
+    let Of::Containerd(arguments) = arguments.of;
+    if arguments.remove {
+        return Ok(told(containerd::remove(&arguments.config)?, "nothing of Keycell was there"));
+    }
+    let named = arguments.version.as_deref().map(str::parse::<Version>).transpose()?;
+    let installed = || {
+        Version::of(&arguments.containerd).context(
+            "which containerd is it for? name its release, for example `--version 2.1`, or the \
+             program, `--containerd FILE`",
+        )
+    };
+    let version = named.map_or_else(installed, Ok)?;
+    let decoder = arguments.decoder.unwrap_or_else(beside_this_program);
+    if !arguments.write {
+        let (keys, syntax) = (&arguments.keys, version.config_version());
+        return Ok(containerd::snippet(syntax, keys, &decoder));
+    }
+    let installation = Installation {
+        config: arguments.config,
+        version,
+        program: named.is_none().then_some(arguments.containerd),
+        keys: arguments.keys,
+        decoder,
+    };
+    Ok(told(containerd::install(&installation)?, ""))
+}
+
+fn told(done: Vec<String>, nothing: &str) -> String {
+    if done.is_empty() {
+        return format!("{nothing}\n");
+    }
+    let restart = "restart containerd, and look at what `keycell doctor` says";
+    done.iter().map(String::as_str).chain([restart]).map(|line| format!("{line}\n")).collect()
+}
+
+/// `ctd-decoder` lies where `keycell` does, unless nothing lies there.
+fn beside_this_program() -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    let beside = own.with_file_name("ctd-decoder");
+    if beside.is_file() { beside } else { Path::new("/usr/local/bin/ctd-decoder").to_owned() }
+}

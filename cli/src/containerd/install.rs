@@ -1,0 +1,288 @@
+//! Installs the configuration as a file that containerd imports, and takes it out again.
+
+use std::fs;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use tempfile::NamedTempFile;
+use toml::Table;
+
+use super::config::fits;
+use super::snippet::quoted;
+use super::{CONFIG, Config, Version, snippet};
+
+/// The name of the file that is imported. After those of others, which it must not be overridden by.
+const DROP_IN: &str = "90-keycell.toml";
+
+/// What marks a line that was put into a file of somebody else, and a line that it stands for.
+const MARK: &str = "# added by `keycell config containerd`";
+const FORMER: &str = "# before `keycell config containerd`: ";
+
+/// The mark of a whole file of ours.
+const OURS: &str = "# Written by `keycell config containerd --write`; `--remove` takes it away.\n";
+
+/// What a first file begins with where there was none.
+const BEGUN: &str = "# Begun by `keycell config containerd --write`.\n";
+
+/// The lines around ours in a template of k3s or RKE2.
+const BEGIN: &str = "# keycell begin\n";
+const END: &str = "# keycell end\n";
+
+/// What is to be installed.
+pub struct Installation {
+    /// The first file of containerd's configuration.
+    pub config: PathBuf,
+    /// The containerd that reads it.
+    pub version: Version,
+    /// The program, if it can be asked whether it likes the outcome.
+    pub program: Option<PathBuf>,
+    /// The keys directory.
+    pub keys: PathBuf,
+    /// The decoder.
+    pub decoder: PathBuf,
+}
+
+/// Puts the configuration where containerd reads it, and answers with what was done, a line each.
+/// A file that is changed is kept beside it, with `.before-keycell` at its end.
+///
+/// # Errors
+/// A configuration that cannot be read, or not be changed safely: how to do it by hand.
+pub fn install(it: &Installation) -> Result<Vec<String>> {
+    let found = Config::read(&it.config, Some(it.version))?;
+    if found.files.is_empty() {
+        return create(it);
+    }
+    let text = snippet(found.version, &it.keys, &it.decoder);
+    let mut done = Vec::new();
+    let known = drop_ins(&found);
+    if known.is_none() && is_generated(&it.config) {
+        return in_template(&it.config, found.version, &text);
+    }
+    let directory = known.clone().unwrap_or_else(|| beside(&it.config, "conf.d"));
+    let file = directory.join(DROP_IN);
+    let former = [&file, &it.config].map(|file| fs::read_to_string(file).ok());
+    if known.is_none() {
+        done.push(import(&it.config, &directory)?);
+    }
+    done.push(place(&file, &(OURS.to_owned() + &text))?);
+    if let Err(error) = check(it) {
+        for (file, former) in [&file, &it.config].into_iter().zip(former) {
+            match former {
+                Some(former) => replace(file, &former)?,
+                None => fs::remove_file(file)?,
+            }
+        }
+        return Err(error);
+    }
+    Ok(done)
+}
+
+/// Takes out what [`install`] did, and answers with what was done, a line each.
+///
+/// # Errors
+/// A file that cannot be changed.
+pub fn remove(config: &Path) -> Result<Vec<String>> {
+    let mut done = Vec::new();
+    let mut directories = vec![beside(config, "conf.d")];
+    if let Ok(found) = Config::read(config, None) {
+        directories.extend(drop_ins(&found));
+    }
+    directories.dedup();
+    for directory in directories {
+        let file = directory.join(DROP_IN);
+        if fs::read_to_string(&file).is_ok_and(|text| text.starts_with(OURS)) {
+            fs::remove_file(&file)
+                .with_context(|| format!("cannot remove `{}`", file.display()))?;
+            done.push(format!("removed `{}`", file.display()));
+        }
+    }
+    let templates = ["config-v3.toml.tmpl", "config.toml.tmpl"].map(|name| beside(config, name));
+    for file in templates.into_iter().chain([config.to_owned()]) {
+        let Ok(text) = fs::read_to_string(&file) else { continue };
+        let rest = without_ours(&text);
+        if rest == text {
+            continue;
+        }
+        let is_begun = rest
+            .strip_prefix(BEGUN)
+            .is_some_and(|rest| rest.trim().starts_with("version") && rest.lines().count() == 1);
+        if is_begun || rest.trim() == BASE.trim() {
+            fs::remove_file(&file)
+                .with_context(|| format!("cannot remove `{}`", file.display()))?;
+            done.push(format!("removed `{}`", file.display()));
+        } else {
+            replace(&file, &rest)?;
+            done.push(format!("took the lines of Keycell out of `{}`", file.display()));
+        }
+    }
+    Ok(done)
+}
+
+/// What the template of k3s and RKE2 begins with that only adds to theirs.
+const BASE: &str = "{{ template \"base\" . }}\n";
+
+/// containerd had no configuration: one that imports, so that others can go on from it.
+fn create(it: &Installation) -> Result<Vec<String>> {
+    ensure!(
+        !is_generated(&it.config),
+        "there is no `{}`: has k3s or RKE2 been started?",
+        it.config.display()
+    );
+    let directory = beside(&it.config, "conf.d");
+    let syntax = it.version.config_version();
+    let text = OURS.to_owned() + &snippet(syntax, &it.keys, &it.decoder);
+    let glob = quoted(&directory.join("*.toml"));
+    let first = format!("{BEGUN}version = {syntax}\nimports = [{glob}] {MARK}\n");
+    let done = vec![place(&directory.join(DROP_IN), &text)?, place(&it.config, &first)?];
+    check(it)?;
+    Ok(done)
+}
+
+/// The directory of the first import that would take our file.
+fn drop_ins(config: &Config) -> Option<PathBuf> {
+    let takes = |glob: &&PathBuf| {
+        let pattern = glob.file_name().map(|name| name.to_string_lossy());
+        let parent = glob.parent().map(|parent| parent.to_string_lossy().contains('*'));
+        parent == Some(false) && pattern.is_some_and(|pattern| fits(&pattern, DROP_IN))
+    };
+    Some(config.globs.iter().find(takes)?.parent()?.to_owned())
+}
+
+/// k3s and RKE2 write this file anew at each start, from a template.
+fn is_generated(config: &Path) -> bool {
+    config.to_string_lossy().contains("/rancher/")
+}
+
+fn in_template(config: &Path, version: u32, snippet: &str) -> Result<Vec<String>> {
+    let name = if version >= 3 { "config-v3.toml.tmpl" } else { "config.toml.tmpl" };
+    let file = beside(config, name);
+    // The version stands in what the template extends.
+    let sections = snippet.split_once("\n\n").map_or(snippet, |(_, sections)| sections);
+    let former = fs::read_to_string(&file).unwrap_or_else(|_| BASE.to_owned());
+    let text = without_ours(&former);
+    let separator = if text.ends_with('\n') { "" } else { "\n" };
+    Ok(vec![place(&file, &format!("{text}{separator}{BEGIN}{sections}{END}"))?])
+}
+
+/// A text without what was put into it.
+fn without_ours(text: &str) -> String {
+    let mut rest = String::new();
+    let mut is_ours = false;
+    for line in text.split_inclusive('\n') {
+        if line == BEGIN {
+            is_ours = true;
+        } else if line == END {
+            is_ours = false;
+        } else if let Some(former) = line.strip_prefix(FORMER) {
+            rest += former;
+        } else if !is_ours && !line.trim_end().ends_with(MARK) {
+            rest += line;
+        }
+    }
+    rest
+}
+
+/// Adds the directory to the imports of a file, in a line that can be told from others.
+fn import(file: &Path, directory: &Path) -> Result<String> {
+    let shown = file.display();
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read `{shown}`"))?;
+    let glob = quoted(&directory.join("*.toml"));
+    let by_hand = || format!("add {glob} to the `imports` of `{shown}` by hand");
+    let former = text.lines().find(|line| line.trim_start().starts_with("imports"));
+    let text = match former {
+        // Before the first table: below it, the name would be one of the table's.
+        None => format!("imports = [{glob}] {MARK}\n{text}"),
+        Some(former) => {
+            let table: Table = former.parse().ok().with_context(by_hand)?;
+            let list =
+                table.get("imports").and_then(toml::Value::as_array).with_context(by_hand)?;
+            let paths =
+                list.iter().filter_map(|item| item.as_str()).map(|path| quoted(Path::new(path)));
+            let paths: Vec<_> = paths.chain([glob.clone()]).collect();
+            ensure!(paths.len() == list.len() + 1, by_hand());
+            let line = format!("{FORMER}{former}\nimports = [{}] {MARK}", paths.join(", "));
+            text.replacen(former, &line, 1)
+        }
+    };
+    let parsed: Table = text.parse().ok().with_context(by_hand)?;
+    let imports = parsed.get("imports").and_then(toml::Value::as_array).with_context(by_hand)?;
+    let wanted = directory.join("*.toml");
+    ensure!(imports.iter().any(|item| item.as_str().map(Path::new) == Some(&wanted)), by_hand());
+    place(file, &text)
+}
+
+/// What the real containerd makes of it, if there is one.
+fn check(it: &Installation) -> Result<()> {
+    let found = Config::read(&it.config, Some(it.version))?;
+    for (id, processor) in &found.processors {
+        let is_ours = super::WITH_PAYLOAD.contains(&id.as_str());
+        let path = Path::new(&processor.path);
+        ensure!(
+            !is_ours || path == it.decoder,
+            "`{id}` of `{}` comes after ours",
+            processor.file.as_deref().unwrap_or(path).display()
+        );
+    }
+    let Some(program) = &it.program else { return Ok(()) };
+    let mut command = Command::new(program);
+    command.arg("--config").arg(&it.config).args(["config", "dump"]).stdin(Stdio::null());
+    let Ok(output) = command.output() else { return Ok(()) };
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("containerd does not take the configuration, so it was taken back: {}", said.trim());
+    }
+    Ok(())
+}
+
+/// Writes a file whole, or not at all, and keeps what was there.
+fn place(file: &Path, text: &str) -> Result<String> {
+    let shown = file.display();
+    match fs::read_to_string(file) {
+        Ok(former) if former == text => return Ok(format!("`{shown}` is as it should be")),
+        Ok(former) if former.starts_with(OURS) => {
+            replace(file, text)?;
+            return Ok(format!("wrote `{shown}` anew"));
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            replace(file, text)?;
+            return Ok(format!("wrote `{shown}`"));
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot read `{shown}`")),
+    }
+    let backup = beside(file, &format!("{}.before-keycell", name(file)));
+    if !backup.exists() {
+        fs::copy(file, &backup).with_context(|| format!("cannot write `{}`", backup.display()))?;
+    }
+    replace(file, text)?;
+    Ok(format!("changed `{shown}`; it was kept as `{}`", backup.display()))
+}
+
+fn replace(file: &Path, text: &str) -> Result<()> {
+    let shown = file.display();
+    let parent = file.parent().unwrap_or(Path::new("/"));
+    let write = || -> Result<()> {
+        fs::create_dir_all(parent)?;
+        let mut temporary = NamedTempFile::new_in(parent)?;
+        temporary.write_all(text.as_bytes())?;
+        let mode = match fs::metadata(file) {
+            Ok(former) => former.permissions(),
+            Err(_) => std::os::unix::fs::PermissionsExt::from_mode(0o644),
+        };
+        temporary.as_file().set_permissions(mode)?;
+        temporary.as_file().sync_all()?;
+        temporary.persist(file)?;
+        Ok(())
+    };
+    write().with_context(|| format!("cannot write `{shown}`"))
+}
+
+fn beside(file: &Path, name: &str) -> PathBuf {
+    file.parent().unwrap_or(Path::new(CONFIG)).join(name)
+}
+
+fn name(file: &Path) -> String {
+    file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}

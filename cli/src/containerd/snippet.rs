@@ -1,0 +1,91 @@
+//! The configuration that containerd needs for encrypted images.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::WITH_PAYLOAD;
+
+/// The file of key providers that containerd's own defaults name.
+const PROVIDERS: &str = "/etc/containerd/ocicrypt/ocicrypt_keyprovider.conf";
+
+/// The part of a configuration of version `syntax` that containerd needs to run `decoder` with
+/// `keys`. It can stand in the first file, or in one that is imported.
+///
+/// It has no section of a plugin: in a file that containerd 1.x imports that would replace the
+/// whole section of the CRI plugin, and `key_model` is `node` without it. containerd 2.x hands over
+/// no payload, and the decoder does without. zstd layers go through the
+/// gzip processor, because containerd hands a payload to these two processors alone; it recognises
+/// by itself how the layer is compressed that comes out.
+pub fn snippet(syntax: u32, keys: &Path, decoder: &Path) -> String {
+    let mut text = String::new();
+    if syntax > 1 {
+        let _ = writeln!(text, "version = {syntax}\n");
+    }
+    for (id, accepts, returns) in [
+        (WITH_PAYLOAD[0], &["tar+gzip", "tar+zstd"][..], "tar+gzip"),
+        (WITH_PAYLOAD[1], &["tar"], "tar"),
+    ] {
+        let media_type =
+            |kind: &&str| format!("\"application/vnd.oci.image.layer.v1.{kind}+encrypted\"");
+        let accepts: Vec<_> = accepts.iter().map(media_type).collect();
+        let _ = writeln!(text, "[stream_processors.\"{id}\"]");
+        let _ = writeln!(text, "  accepts = [{}]", accepts.join(", "));
+        let _ = writeln!(text, "  returns = \"application/vnd.oci.image.layer.v1.{returns}\"");
+        let _ = writeln!(text, "  path = {}", quoted(decoder));
+        let _ = writeln!(text, "  args = [\"--decryption-keys-path\", {}]", quoted(keys));
+        let _ = writeln!(text, "  env = [\"OCICRYPT_KEYPROVIDER_CONFIG={PROVIDERS}\"]\n");
+    }
+    text.truncate(text.trim_end().len());
+    text + "\n"
+}
+
+/// A basic string of TOML.
+pub(super) fn quoted(path: &Path) -> String {
+    let mut text = String::from("\"");
+    for c in path.to_string_lossy().chars() {
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            c if c.is_control() => {
+                let _ = write!(text, "\\u{:04X}", u32::from(c));
+            }
+            c => text.push(c),
+        }
+    }
+    text + "\""
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use anyhow::Result;
+
+    use super::*;
+    use crate::containerd::{Config, Version};
+
+    #[test]
+    fn what_is_written_is_what_is_read() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let file = dir.path().join("config.toml");
+        for (version, syntax) in [
+            (Version(1, 6, 20), 1),
+            (Version(1, 7, 24), 2),
+            (Version(2, 1, 7), 2),
+            (Version(2, 3, 0), 3),
+        ] {
+            let (keys, decoder) = (Path::new("/k \"e\\y"), Path::new("/usr/bin/ctd-decoder"));
+            fs::write(&file, snippet(syntax, keys, decoder))?;
+            let config = Config::read(&file, Some(version))?;
+            assert_eq!(config.version, syntax);
+            for kind in ["tar", "tar+gzip", "tar+zstd"] {
+                let media_type = format!("application/vnd.oci.image.layer.v1.{kind}+encrypted");
+                let accepting = config.accepting(&media_type);
+                let [(id, processor)] = accepting[..] else { panic!("{kind}") };
+                assert!(WITH_PAYLOAD.contains(&id));
+                assert_eq!(processor.args[1], "/k \"e\\y");
+                assert_eq!(processor.variable("OCICRYPT_KEYPROVIDER_CONFIG"), Some(PROVIDERS));
+            }
+        }
+        Ok(())
+    }
+}

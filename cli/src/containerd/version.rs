@@ -1,0 +1,132 @@
+//! The version of containerd, which decides what it hands to a decoder.
+
+use std::fmt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::str::FromStr;
+
+use anyhow::{Context, Error, Result, ensure};
+
+/// A release: major, minor and patch number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(pub u32, pub u32, pub u32);
+
+impl Version {
+    /// Asks a containerd program for its version.
+    ///
+    /// # Errors
+    /// A program that is not there, or does not answer as containerd does.
+    pub fn of(program: &Path) -> Result<Self> {
+        let shown = program.display();
+        let mut command = Command::new(program);
+        command.arg("--version").stdin(Stdio::null()).stderr(Stdio::null());
+        let output = command.output().with_context(|| format!("cannot start `{shown}`"))?;
+        ensure!(output.status.success(), "`{shown} --version` fails");
+        // containerd github.com/containerd/containerd v1.7.24 88bf19b…
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let version = text.split_whitespace().nth(2).unwrap_or_default().parse();
+        version.with_context(|| format!("`{shown} --version` does not answer as containerd does"))
+    }
+
+    /// Whether image layers are pulled by the transfer service unless `use_local_image_pull` is set.
+    pub fn has_transfer_service(self) -> bool {
+        self >= Self(2, 0, 0)
+    }
+
+    /// Whether a CRI pull that is local hands a payload over: the hook was missing in 2.0 and came
+    /// back in 2.1.7, 2.2.2 and 2.3.
+    pub fn has_payload(self) -> bool {
+        match self {
+            Self(2, 0, _) => false,
+            Self(2, 1, patch) => patch >= 7,
+            Self(2, 2, patch) => patch >= 2,
+            _ => true,
+        }
+    }
+
+    /// Whether plugin sections of imported files are merged with those that are there; before, they
+    /// replaced them.
+    pub fn merges_plugins(self) -> bool {
+        self >= Self(2, 0, 0)
+    }
+
+    /// Whether a glob among the imports that is not absolute is one from the directory of the file;
+    /// before 1.6.30 and 1.7.16, it was one from the working directory of containerd.
+    pub fn joins_globs(self) -> bool {
+        match self {
+            Self(1, 6, patch) => patch >= 30,
+            Self(1, 7, patch) => patch >= 16,
+            Self(major, ..) => major >= 2,
+        }
+    }
+
+    /// The version in which its configuration is written.
+    pub fn config_version(self) -> u32 {
+        if self >= Self(2, 0, 0) { 3 } else { 2 }
+    }
+
+    /// The newest version of the configuration that it reads.
+    pub fn newest_config_version(self) -> u32 {
+        if self >= Self(2, 3, 0) { 4 } else { self.config_version() }
+    }
+}
+
+impl FromStr for Version {
+    type Err = Error;
+
+    /// `2.1`, `v1.7.24`, `1.6.20~ds1`.
+    fn from_str(text: &str) -> Result<Self> {
+        let numbers = text.trim_start_matches('v').split('.').map(|part| {
+            let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+            part[..end].parse::<u32>()
+        });
+        let wanted =
+            || format!("`{}` is not a version such as `1.7` or `2.1.7`", text.escape_debug());
+        let numbers: Vec<_> = numbers.take(3).collect::<Result<_, _>>().with_context(wanted)?;
+        match numbers[..] {
+            // The newest release is what somebody means who names none.
+            [major, minor] => Ok(Self(major, minor, u32::MAX)),
+            [major, minor, patch] => Ok(Self(major, minor, patch)),
+            _ => Err(Error::msg(wanted())),
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(major, minor, u32::MAX) => write!(f, "{major}.{minor}"),
+            Self(major, minor, patch) => write!(f, "{major}.{minor}.{patch}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_distributions_are_read() -> Result<()> {
+        for (text, version) in [
+            ("v1.7.24", Version(1, 7, 24)),
+            ("1.6.20~ds1", Version(1, 6, 20)),
+            ("v2.2.0-rc.1", Version(2, 2, 0)),
+            ("2.1.5-k3s1.33", Version(2, 1, 5)),
+            ("2.1", Version(2, 1, u32::MAX)),
+        ] {
+            assert_eq!(text.parse::<Version>()?, version, "{text}");
+        }
+        for text in ["", "2", "two.one", "v.1.2", "latest"] {
+            assert!(text.parse::<Version>().is_err(), "{text}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_payload_came_back_in_three_series() {
+        let with = [(1, 6, 20), (2, 1, 7), (2, 2, 2), (2, 3, 0), (2, 1, u32::MAX)];
+        let without = [(2, 0, 9), (2, 0, u32::MAX), (2, 1, 6), (2, 2, 1)];
+        assert!(with.into_iter().all(|(a, b, c)| Version(a, b, c).has_payload()));
+        assert!(!without.into_iter().any(|(a, b, c)| Version(a, b, c).has_payload()));
+    }
+}

@@ -1,0 +1,175 @@
+//! `keycell doctor`: what would happen on the next pull of an encrypted image, and what would mend
+//! what would not work. It only looks.
+
+mod brokered;
+mod decoder;
+mod guest;
+mod image;
+mod keys;
+mod outlook;
+mod processors;
+mod report;
+mod sandbox;
+mod store;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::containerd::{self, Config, Version};
+
+use decoder::Decoder;
+use report::Report;
+
+/// What `keycell doctor` is told.
+#[derive(Args)]
+pub struct Arguments {
+    /// The first file of containerd's configuration; without it, the usual place, k3s's or RKE2's
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The containerd program
+    #[arg(long, value_name = "PROGRAM", default_value = "containerd")]
+    containerd: PathBuf,
+    /// Another root directory of containerd than its configuration names
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Try the keys on an image, without decrypting it: `oci:DIR[:TAG]`, or a name or a digest of
+    /// containerd's store
+    #[arg(long, value_name = "IMAGE")]
+    image: Vec<String>,
+    /// The namespace in which containerd knows the name
+    #[arg(long, value_name = "NAME", default_value = "k8s.io")]
+    namespace: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Looks at everything and prints what was found.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let mut report = Report::default();
+    examine(arguments, &mut report);
+    print!("{}", if arguments.json { report.json() } else { report.text() });
+    Ok(ExitCode::from(report.exit_code()))
+}
+
+fn examine(arguments: &Arguments, report: &mut Report) {
+    report.section("containerd");
+    let version = version(arguments, report);
+    let Some(mut config) = config(arguments, version, report) else { return };
+    config.root = arguments.root.clone().unwrap_or(config.root);
+    // Where the program is not in PATH, its configuration tells the series.
+    let newest = if config.version >= 3 { Version(2, 3, 0) } else { Version(1, 7, 0) };
+    let version = version.unwrap_or(newest);
+
+    report.section("stream processors");
+    processors::examine(&config, report);
+    let mut decoders: Vec<Decoder> = Vec::new();
+    for (id, processor) in processors::of_layers(&config) {
+        report.section("decoder");
+        if !decoders.iter().any(|known| known.is_same(processor)) {
+            decoders.extend(Decoder::examine(id, processor, report));
+        }
+    }
+    let mut stores = Vec::new();
+    for decoder in &decoders {
+        report.section("keys");
+        let keys = keys::examine(decoder, report);
+        report.section("key providers and tokens");
+        brokered::examine(decoder, keys.as_ref(), report);
+        report.section("guest");
+        guest::examine(decoder, report);
+        stores.push(keys);
+    }
+    report.section("sandbox");
+    sandbox::examine(&decoders, report);
+    report.section("next pull");
+    outlook::examine(&config, version, &decoders, report);
+
+    // Every decoder has these keys or others; with the first of them most layers are decrypted.
+    let Some(Some(mut keys)) = stores.into_iter().next() else { return };
+    report.section("content store");
+    store::examine(&config, &mut keys, report);
+    for name in &arguments.image {
+        report.section("image");
+        image::examine(name, arguments, &config, &mut keys, report);
+    }
+}
+
+fn version(arguments: &Arguments, report: &mut Report) -> Option<Version> {
+    match Version::of(&arguments.containerd) {
+        Ok(version) => {
+            report.fine(format!("containerd {version}"));
+            Some(version)
+        }
+        Err(error) => {
+            report.note(format!("{error:#}: its release is told from its configuration"));
+            None
+        }
+    }
+}
+
+fn config(arguments: &Arguments, version: Option<Version>, report: &mut Report) -> Option<Config> {
+    let usual = || {
+        let places = [containerd::CONFIG].into_iter().chain(containerd::RANCHER).map(PathBuf::from);
+        places.clone().find(|place| place.is_file()).unwrap_or(containerd::CONFIG.into())
+    };
+    let path = arguments.config.clone().unwrap_or_else(usual);
+    let shown = path.display();
+    match Config::read(&path, version) {
+        Err(error) => {
+            let denied = error.chain().any(|cause| {
+                let cause = cause.downcast_ref::<std::io::Error>();
+                cause.is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+            });
+            if denied {
+                report.unknown(format!("{error:#}"), "run `keycell doctor` as root");
+            } else {
+                report.fails(
+                    format!("containerd does not start with its configuration: {error:#}"),
+                    "`containerd config dump` says the same: correct the file",
+                );
+            }
+            None
+        }
+        Ok(config) if config.files.is_empty() && arguments.config.is_some() => {
+            report.unknown(format!("there is no `{shown}`"), "name the file that containerd reads");
+            None
+        }
+        Ok(config) if config.files.is_empty() => {
+            report.note(format!("there is no `{shown}`: containerd's defaults hold"));
+            Some(config)
+        }
+        Ok(config) => {
+            let imports = match config.files.len() - 1 {
+                0 => String::new(),
+                1 => " and a file that it imports".to_owned(),
+                count => format!(" and {count} files that it imports"),
+            };
+            report.fine(format!("`{shown}` (version {}){imports}", config.version));
+            for (old, new) in &config.replaced {
+                report.warn(
+                    format!(
+                        "the CRI section of `{}` replaces that of `{}` as a whole",
+                        new.display(),
+                        old.display()
+                    ),
+                    "containerd 1.x does not merge sections of plugins: put all of it into one file",
+                );
+            }
+            for (file, glob) in &config.strays {
+                report.warn(
+                    format!(
+                        "`{}` imports `{}`, which this containerd looks up in its working directory",
+                        file.display(),
+                        glob.display()
+                    ),
+                    "write the whole path; containerd 1.6.30, 1.7.16 and 2.0 take the directory of the file",
+                );
+            }
+            Some(config)
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Key providers and PKCS#11 tokens, as the broker would find them.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use keycell_broker::Refusal;
+use keycell_broker::providers::Providers;
+use keycell_broker::tokens::Policy;
+
+use crate::keys::Keys;
+
+use super::decoder::Decoder;
+use super::report::Report;
+
+/// Looks at what the processor's environment configures. What containerd's own environment has
+/// beside it cannot be seen from here.
+pub fn examine(decoder: &Decoder, keys: Option<&Keys>, report: &mut Report) {
+    let variable = |name: &str| decoder.processor.variable(name).filter(|value| !value.is_empty());
+    let providers = match variable("OCICRYPT_KEYPROVIDER_CONFIG").map(Path::new) {
+        None => {
+            report.note("no key providers are configured");
+            false
+        }
+        Some(path) if !path.exists() => {
+            report
+                .note(format!("no key providers are configured: there is no `{}`", path.display()));
+            false
+        }
+        Some(path) => {
+            providers(path, report);
+            true
+        }
+    };
+    let policy = Policy::find(|name| variable(name).map(OsString::from));
+    let tokens = tokens(policy, keys, report);
+    if !providers && !tokens {
+        return;
+    }
+    let broker = decoder.program.with_file_name("keycell-broker");
+    let shown = broker.display();
+    if broker.is_file() {
+        report.fine(format!("`{shown}` asks them"));
+    } else {
+        report.fails(
+            format!("there is no `{shown}`, which asks key providers and tokens"),
+            "install `keycell-broker` beside `ctd-decoder`",
+        );
+    }
+}
+
+fn providers(path: &Path, report: &mut Report) {
+    let providers = match Providers::open(path) {
+        Ok(providers) => providers,
+        Err(refusal) => return report.fails(refusal.to_string(), ""),
+    };
+    let names: Vec<_> = providers.names().map(str::to_owned).collect();
+    if names.is_empty() {
+        report.note(format!("`{}` names no key provider", path.display()));
+    }
+    for name in names {
+        match providers.check(&name) {
+            Ok(way) => report.fine(format!("key provider `{name}`: {way}")),
+            Err(refusal) => report.fails(format!("key provider `{name}`: {refusal}"), ""),
+        }
+    }
+}
+
+/// Whether the broker would be needed.
+fn tokens(
+    policy: Result<Option<Policy>, Refusal>,
+    keys: Option<&Keys>,
+    report: &mut Report,
+) -> bool {
+    let tokens = keys.into_iter().flat_map(Keys::tokens);
+    match policy {
+        Err(refusal) => {
+            report.fails(
+                format!("{refusal}: nothing is decrypted as long as PINs may lie among the keys"),
+                "correct the file, or remove `OCICRYPT_CONFIG` and `/etc/ocicrypt.conf`",
+            );
+            true
+        }
+        Ok(None) => {
+            for token in tokens {
+                report.fails(
+                    format!("the token's key `{}` cannot be used: no PKCS#11 module is allowed", token.shown()),
+                    "allow its module in `/etc/ocicrypt.conf`, or in the file that `OCICRYPT_CONFIG` names",
+                );
+            }
+            false
+        }
+        Ok(Some(policy)) => {
+            for token in tokens {
+                match token.check(&policy) {
+                    Ok(module) => report.fine(format!(
+                        "token's key `{}` through `{}`",
+                        token.shown(),
+                        module.display()
+                    )),
+                    Err(Refusal::NotConfigured) => report.fails(
+                        format!(
+                            "the token's key `{}` cannot be used: no PKCS#11 module is allowed",
+                            token.shown()
+                        ),
+                        "add its module to `allowed-module-paths`",
+                    ),
+                    Err(refusal) => report.fails(format!("token's key {refusal}"), ""),
+                }
+            }
+            true
+        }
+    }
+}

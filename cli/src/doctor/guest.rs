@@ -1,0 +1,66 @@
+//! The guest that a decoder would run.
+
+use std::io::Read;
+
+use keycell_guest_store::record::Digest;
+use keycell_guest_store::store::{EMBEDDED, Installed, Refusal, Store, no_guest};
+
+use super::decoder::Decoder;
+use super::report::{Report, Severity};
+
+/// Looks at the guest as the decoder does, except whether its code fits the engine and the CPU.
+pub fn examine(decoder: &Decoder, report: &mut Report) {
+    if !decoder.is_keycell {
+        return;
+    }
+    match chosen(decoder) {
+        Ok(None) => report.fine("the guest that the decoder was built with"),
+        Ok(Some(found)) => installed(decoder, found, report),
+        Err(Refusal { message, hint }) => report.add(Severity::Failure, message, &[&hint]),
+    }
+}
+
+/// `None`: the embedded one.
+fn chosen(decoder: &Decoder) -> Result<Option<Installed>, Refusal> {
+    let job = &decoder.job;
+    let named = job.guest.as_deref();
+    if named == Some(EMBEDDED) {
+        return Ok(None);
+    }
+    let Some(store) = Store::open(&job.guest_store)? else {
+        return match named {
+            Some(name) => Err(no_guest(name, &job.guest_store, "there is no such store")),
+            None => Ok(None),
+        };
+    };
+    let name = match named {
+        Some(name) => Some(name.to_owned()),
+        None => store.default_guest()?,
+    };
+    name.map(|name| store.guest(&name)).transpose()
+}
+
+fn installed(decoder: &Decoder, mut found: Installed, report: &mut Report) {
+    let record = &found.record;
+    let name = &record.name;
+    let mut artefact = Vec::new();
+    if let Err(error) = found.artefact.read_to_end(&mut artefact) {
+        let why = keycell_host::words::plain(&error);
+        return report.unknown(format!("cannot read the guest `{name}`: {why}"), "");
+    }
+    let verify = format!("`keycell guest verify {name}` looks closer");
+    if Digest::of(&artefact) != record.artefact {
+        return report.fails(
+            format!("the code of the guest `{name}` is not what was installed, and is refused"),
+            &verify,
+        );
+    }
+    match (&record.signature, decoder.job.require_signature) {
+        (None, true) => report.fails(
+            format!("the guest `{name}` is not signed, and `--require-signature` is set"),
+            "`keycell guest install --signature` takes a signature of minisign",
+        ),
+        (None, false) => report.fine(format!("the guest `{name}`, {}, not signed", record.source)),
+        (Some(_), _) => report.fine(format!("the guest `{name}`, {}, signed", record.source)),
+    }
+}

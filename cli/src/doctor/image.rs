@@ -1,0 +1,119 @@
+//! `--image`: whether the keys open the layers of an image.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use ocicrypt::annotation;
+use serde_json::{Value, json};
+
+use crate::annotations;
+use crate::containerd::Config;
+use crate::failure::Advice;
+use crate::keys::Keys;
+use crate::layout::{Image, MAX_DEPTH, blob_path, members};
+
+use super::report::{Report, Severity};
+use super::{Arguments, store};
+
+/// Tries the keys on every encrypted layer, as the decoder would, and decrypts nothing.
+pub fn examine(
+    name: &str,
+    arguments: &Arguments,
+    config: &Config,
+    keys: &mut Keys,
+    report: &mut Report,
+) {
+    let layers = match layers(name, arguments, config) {
+        Ok(layers) => layers,
+        Err(error) => {
+            return report.unknown(
+                format!("{error:#}"),
+                "an image is `oci:DIR:TAG`, a name that `ctr images list` shows, or a digest",
+            );
+        }
+    };
+    let mut encrypted = 0;
+    for (number, layer) in (1..).zip(&layers) {
+        if annotation::wrapped_keys(&annotations::of(layer)).is_empty() {
+            continue;
+        }
+        encrypted += 1;
+        let digest = layer["digest"].as_str().unwrap_or_default().escape_debug();
+        match keys.unwrap(layer) {
+            Ok(opened) => {
+                let by = &opened.by;
+                let print = by.fingerprint.iter().map(|print| format!(", {print}"));
+                let print: String = print.collect();
+                report.fine(format!(
+                    "layer {number}, {digest}: opened by `{}` ({}{print})",
+                    by.name, opened.scheme
+                ));
+            }
+            Err(error) => {
+                let advice = error.downcast_ref::<Advice>();
+                let hints: Vec<_> =
+                    advice.iter().flat_map(|advice| &advice.hints).map(String::as_str).collect();
+                report.add(
+                    Severity::Failure,
+                    format!("layer {number}, {digest}: {error:#}"),
+                    &hints,
+                );
+            }
+        }
+    }
+    if encrypted == 0 {
+        let name = name.escape_debug();
+        report.note(format!("none of the {} layers of `{name}` is encrypted", layers.len()));
+    }
+}
+
+/// The layers of an image in a layout, or in containerd's store.
+fn layers(name: &str, arguments: &Arguments, config: &Config) -> Result<Vec<Value>> {
+    let directory =
+        name.strip_prefix("oci:").map_or(name, |rest| rest.split(':').next().unwrap_or(rest));
+    if name.starts_with("oci:") || Path::new(directory).join("index.json").is_file() {
+        return Image::open(name)?.layers();
+    }
+    let is_digest = blob_path(&json!({ "digest": name })).is_ok();
+    let digest = if is_digest { name.to_owned() } else { digest_of(name, arguments, config)? };
+    let mut layers = Vec::new();
+    collect(&digest, config, 0, &mut layers)?;
+    Ok(layers)
+}
+
+/// containerd keeps names in a database of its own: its client is asked.
+fn digest_of(name: &str, arguments: &Arguments, config: &Config) -> Result<String> {
+    let mut command = Command::new("ctr");
+    command.arg("--address").arg(&config.address).args(["--namespace", &arguments.namespace]);
+    command.args(["images", "list", &format!("name=={name}")]).stdin(Stdio::null());
+    let output =
+        command.output().context("cannot start `ctr`, which knows the digest of a name")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let words = said.lines().skip(1).find_map(|line| line.split_whitespace().nth(2));
+    match words {
+        Some(digest) if output.status.success() => Ok(digest.to_owned()),
+        _ if output.status.success() => bail!(
+            "containerd knows no image `{}` in the namespace `{}`",
+            name.escape_debug(),
+            arguments.namespace.escape_debug()
+        ),
+        _ => bail!("`ctr images list` fails: {}", String::from_utf8_lossy(&output.stderr).trim()),
+    }
+}
+
+/// Follows an index to the manifests that are there: of the other platforms, the store has none.
+fn collect(digest: &str, config: &Config, depth: usize, into: &mut Vec<Value>) -> Result<()> {
+    let path = blob_path(&json!({ "digest": digest }))?;
+    let path = store::blobs(config).join(path.file_name().unwrap_or_default());
+    let document = store::document(&path);
+    let document = document
+        .with_context(|| format!("there is no manifest `{digest}` in the content store"))?;
+    into.extend(members(&document, "layers").iter().cloned());
+    let listed =
+        members(&document, "manifests").iter().filter_map(|entry| entry["digest"].as_str());
+    for digest in listed.filter(|_| depth < MAX_DEPTH) {
+        let _ = collect(digest, config, depth + 1, into); // not pulled
+    }
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! The keys that a decoder is given: which there are, who can read them, and what is none.
+
+use std::path::Path;
+
+use keycell_host::exposure;
+use ocicrypt::keyring::PASSWORD_SUFFIXES;
+
+use crate::keys::Keys;
+
+use super::decoder::Decoder;
+use super::report::Report;
+
+/// Files that are no keys, and that are listed at most.
+const LISTED: usize = 16;
+
+/// Looks at the keys of `decoder`. None where there is nothing to look at.
+pub fn examine(decoder: &Decoder, report: &mut Report) -> Option<Keys> {
+    let put = "put the private key of one of the images' recipients there, readable for root alone";
+    let Some(path) = decoder.job.keys.as_deref() else {
+        report.fails(
+            "the decoder is told of no keys",
+            "add `\"--decryption-keys-path\", \"/etc/containerd/ocicrypt/keys\"` to the processor's `args`",
+        );
+        return None;
+    };
+    let shown = path.display();
+    if let Err(error) = std::fs::metadata(path)
+        .and_then(|found| found.is_dir().then(|| std::fs::read_dir(path)).transpose())
+    {
+        let plain = keycell_host::words::plain(&error);
+        if error.kind() == std::io::ErrorKind::PermissionDenied {
+            report.unknown(
+                format!("cannot look into `{shown}`: {plain}"),
+                "run `keycell doctor` as root",
+            );
+        } else {
+            report.fails(format!("there are no keys in `{shown}`: {plain}"), put);
+        }
+        return None;
+    }
+    let keys = match Keys::read(&[path.to_owned()]) {
+        Ok(keys) => keys,
+        Err(error) => {
+            report.unknown(format!("{error:#}"), "run `keycell doctor` as root");
+            return None;
+        }
+    };
+    let ring = keys.ring();
+    let mut count = 0;
+    for key in ring.keys().map(ToString::to_string).chain(ring.pgp_keys().map(ToString::to_string))
+    {
+        report.fine(key);
+        count += 1;
+    }
+    match ring.certificates().len() {
+        0 => {}
+        1 => report.fine("1 certificate"),
+        count => report.fine(format!("{count} certificates")),
+    }
+    let names: Vec<_> = ring.files().map(|file| file.name.to_owned()).collect();
+    if count == 0 && keys.tokens().next().is_none() {
+        report.fails(format!("there is no private key in `{shown}`"), put);
+    }
+    for name in &names {
+        exposed(path, name, report);
+    }
+    let skipped = ring.skipped();
+    for skipped in skipped.iter().take(LISTED) {
+        report.note(format!("passed over {skipped}"));
+    }
+    if skipped.len() > LISTED {
+        report.note(format!("and {} more that are no keys", skipped.len() - LISTED));
+    }
+    Some(keys)
+}
+
+/// Who can read a key and its password, and whether the decoder can.
+fn exposed(path: &Path, name: &str, report: &mut Report) {
+    let beside = PASSWORD_SUFFIXES.iter().map(|suffix| format!("{name}{suffix}"));
+    for name in [name.to_owned()].into_iter().chain(beside) {
+        if path.is_dir() && path.join(&name).exists() && !exposure::is_inside(path, &name) {
+            report.fails(
+                format!("`{name}` is a link that leaves the keys directory, so the decoder passes it over"),
+                "copy the file there, or link to it within the directory with a relative path",
+            );
+        }
+        if let Some(warning) = exposure::warning(path, &name) {
+            let (what, mend) = warning.split_once(": ").unwrap_or((&warning, ""));
+            report.warn(what, mend);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The stream processors: which programs containerd hands encrypted layers to.
+
+use crate::containerd::{Config, Processor, WITH_PAYLOAD};
+
+use super::report::Report;
+
+/// The kinds of layers, and how their media types are called.
+pub const LAYERS: [(&str, &str); 3] = [
+    ("tar", "application/vnd.oci.image.layer.v1.tar"),
+    ("gzip", "application/vnd.oci.image.layer.v1.tar+gzip"),
+    ("zstd", "application/vnd.oci.image.layer.v1.tar+zstd"),
+];
+
+/// The processors for encrypted layers, each once.
+pub fn of_layers(config: &Config) -> Vec<(&str, &Processor)> {
+    let mut found: Vec<(&str, &Processor)> = Vec::new();
+    for (_, media_type) in LAYERS {
+        for (id, processor) in config.accepting(&format!("{media_type}+encrypted")) {
+            if !found.iter().any(|(known, _)| *known == id) {
+                found.push((id, processor));
+            }
+        }
+    }
+    found
+}
+
+/// For each kind of layer: who takes it, and whether what comes out can be unpacked.
+pub fn examine(config: &Config, report: &mut Report) {
+    for (kind, media_type) in LAYERS {
+        let accepting = config.accepting(&format!("{media_type}+encrypted"));
+        let names: Vec<_> = accepting.iter().map(|(id, _)| format!("`{id}`")).collect();
+        match accepting[..] {
+            [] if kind == "zstd" => report.fails(
+                format!("no processor takes `{media_type}+encrypted`: {kind} layers fail"),
+                "list it in the `accepts` of the `tar.gzip` processor, as `keycell config containerd` does",
+            ),
+            [] => report.fails(
+                format!("no processor takes `{media_type}+encrypted`: {kind} layers fail"),
+                "`keycell config containerd --write` installs one",
+            ),
+            [(id, processor)] => {
+                let file = processor.file.as_ref();
+                let place = file.map_or("containerd's defaults".to_owned(), |file| format!("`{}`", file.display()));
+                report.fine(format!("{kind} layers: `{id}` in {place}"));
+                if kind == "zstd" && !WITH_PAYLOAD.contains(&id) {
+                    report.note(format!("containerd hands no payload to `{id}`"));
+                }
+                returns(id, processor, kind, report);
+            }
+            _ => report.fails(
+                format!("{kind} layers are taken by several processors, and containerd uses any: {}", names.join(", ")),
+                "leave one of them, and give the others other ids' `accepts`",
+            ),
+        }
+    }
+}
+
+/// containerd unpacks what it knows: a tar, however compressed.
+fn returns(id: &str, processor: &Processor, kind: &str, report: &mut Report) {
+    let known = LAYERS.iter().any(|(_, media_type)| *media_type == processor.returns);
+    let is_tar_alone = processor.returns == LAYERS[0].1;
+    if !known {
+        report.fails(
+            format!("`{id}` returns `{}`, which containerd cannot unpack", processor.returns),
+            "`returns` is the media type of the decrypted layer, `application/vnd.oci.image.layer.v1.tar+gzip` for instance",
+        );
+    } else if is_tar_alone && kind != "tar" {
+        report.fails(
+            format!("`{id}` returns a plain tar for {kind} layers, which are compressed"),
+            "use one processor for `tar`, and one that returns `tar+gzip` for the others",
+        );
+    }
+}

@@ -1,0 +1,31 @@
+//! The walls that the operating system would put around a decoder here.
+
+use super::decoder::Decoder;
+use super::report::Report;
+
+/// Looks which walls this kernel gives, as this user.
+pub fn examine(decoders: &[Decoder], report: &mut Report) {
+    let mut ours = decoders.iter().filter(|decoder| decoder.is_keycell).peekable();
+    if ours.peek().is_none() {
+        return;
+    }
+    let is_required = ours.any(|decoder| decoder.job.require_sandbox);
+    let walls = keycell_walls::probe();
+    let there = walls.iter().filter(|wall| wall.missing().is_none()).map(|wall| wall.name);
+    report.fine(format!("this kernel gives: {}", there.collect::<Vec<_>>().join(", ")));
+    for wall in &walls {
+        let Some(why) = wall.missing() else { continue };
+        let name = wall.name;
+        match (wall.required, is_required) {
+            (true, true) => report.fails(
+                format!("no wall `{name}`, and `--require-sandbox` is set: {why}"),
+                "update the kernel, or go without `--require-sandbox`",
+            ),
+            (true, false) => report.warn(
+                format!("no wall `{name}`: {why}; the decoder runs behind the others"),
+                "with `--require-sandbox` it refuses to",
+            ),
+            (false, _) => report.note(format!("no wall `{name}`: {why}")),
+        }
+    }
+}

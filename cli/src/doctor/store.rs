@@ -1,0 +1,114 @@
+//! containerd's content store: which encrypted layers it knows, and which keys open them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use ocicrypt::annotation;
+use serde_json::Value;
+
+use crate::annotations;
+use crate::containerd::Config;
+use crate::keys::Keys;
+use crate::layout::members;
+
+use super::report::Report;
+
+/// Blobs that are looked at: the newest of them.
+const MAX_BLOBS: usize = 20_000;
+
+/// A manifest of more bytes is not read: registries refuse those above 4 MiB.
+const MAX_MANIFEST: u64 = 4 * 1024 * 1024;
+
+/// Layers that keys are tried on: one costs a private-key operation for each key.
+const MAX_LAYERS: usize = 128;
+
+/// Tries every key on the encrypted layers that manifests of the store name.
+pub fn examine(config: &Config, keys: &mut Keys, report: &mut Report) {
+    let directory = blobs(config);
+    let shown = directory.display();
+    let found = match manifests(&directory) {
+        Ok(found) => found,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return report.note(format!("there is no content store at `{shown}` yet"));
+        }
+        Err(error) => {
+            let why = keycell_host::words::plain(&error);
+            return report.unknown(
+                format!("cannot look into `{shown}`: {why}"),
+                "run `keycell doctor` as root",
+            );
+        }
+    };
+    let mut layers: BTreeMap<String, Value> = BTreeMap::new();
+    for layer in found.iter().flat_map(|manifest| members(manifest, "layers")) {
+        if !annotation::wrapped_keys(&annotations::of(layer)).is_empty()
+            && layers.len() < MAX_LAYERS
+        {
+            // Two images may have the same layer, each for other recipients.
+            layers.entry(layer.to_string()).or_insert_with(|| layer.clone());
+        }
+    }
+    if layers.is_empty() {
+        return report.note(format!("no image in `{shown}` has an encrypted layer"));
+    }
+    let mut useful = BTreeSet::new();
+    let mut closed = 0;
+    for layer in layers.values() {
+        let names = keys.that_open(layer).unwrap_or_default();
+        closed += usize::from(names.is_empty());
+        useful.extend(names);
+    }
+    let count = layers.len();
+    let plural = if count == 1 { "layer" } else { "layers" };
+    let opened = count - closed;
+    report.fine(format!("{opened} of {count} encrypted {plural} in `{shown}` can be opened"));
+    if closed > 0 {
+        report.note(format!(
+            "{closed} cannot: they are for other keys, or damaged; `--image` tells more"
+        ));
+    }
+    for name in keys.names() {
+        if !useful.contains(&name) {
+            report.note(format!("{name} opens none of them: if it was replaced, it can go"));
+        }
+    }
+}
+
+/// The blobs of the content store.
+pub fn blobs(config: &Config) -> PathBuf {
+    config.content().join("blobs/sha256")
+}
+
+/// The newest blobs that are JSON and list layers.
+fn manifests(directory: &Path) -> std::io::Result<Vec<Value>> {
+    let mut candidates: Vec<(SystemTime, PathBuf)> = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let Ok(found) = entry.metadata() else { continue };
+        if found.is_file() && found.len() <= MAX_MANIFEST {
+            candidates.push((found.modified().unwrap_or(SystemTime::UNIX_EPOCH), entry.path()));
+        }
+    }
+    candidates.sort_by(|a, b| b.cmp(a));
+    candidates.truncate(MAX_BLOBS);
+    Ok(candidates
+        .iter()
+        .filter_map(|(_, path)| document(path))
+        .filter(|it| it["layers"].is_array())
+        .collect())
+}
+
+/// The JSON object in a file. Whether it is one shows at its first byte.
+pub fn document(path: &Path) -> Option<Value> {
+    let mut file = File::open(path).ok()?;
+    let mut bytes = vec![0];
+    file.read_exact(&mut bytes).ok()?;
+    if bytes != b"{" {
+        return None;
+    }
+    file.take(MAX_MANIFEST).read_to_end(&mut bytes).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}

@@ -1,0 +1,289 @@
+//! What the operator's log gets to know of a layer: one event each, and a note for whatever was
+//! passed over on the way.
+//!
+//! The scheme, the key and the digest of the layer are the word of a guest, which parsed them. They
+//! are logged if they have the form that they should have, or cleaned and cut: no secret gets into
+//! a log by mistake, but a guest that was taken over can choose these few hundred bytes.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use crate::contract::{Failure, Opened};
+use crate::message::cleaned;
+
+/// The longest name of a scheme or a key, in characters.
+const MAX_NAME: usize = 128;
+
+/// What is known of the layer so far.
+#[derive(Default)]
+pub struct Layer {
+    guest: Option<String>,
+    media_type: Option<String>,
+    digest: Option<String>,
+    scheme: Option<String>,
+    key: Option<String>,
+    fingerprint: Option<String>,
+    warning: Option<String>,
+    bytes: u64,
+}
+
+/// How it ended.
+pub enum Verdict {
+    /// The whole layer was written, and has verified.
+    Decrypted,
+    /// Nobody reads the plain layer any more.
+    Abandoned,
+    /// It was not decrypted: why, and what would mend it.
+    Failed {
+        /// What standard error says.
+        error: String,
+        /// The ways out.
+        hints: Vec<String>,
+    },
+}
+
+impl Verdict {
+    /// A failure, from all that standard error says about it.
+    pub fn said(text: &str) -> Self {
+        let mut lines = text.lines().filter_map(|line| line.split_once(": ").map(|(_, it)| it));
+        let error = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        Self::Failed { error, hints: lines.map(str::to_owned).collect() }
+    }
+}
+
+impl Layer {
+    /// containerd's name for what is decoded.
+    pub fn starts(&mut self) {
+        let media_type = std::env::var("STREAM_PROCESSOR_MEDIATYPE").ok();
+        self.media_type = media_type.map(|text| name(&text)).filter(|text| !text.is_empty());
+    }
+
+    /// The digest of the guest that decodes, if it is known.
+    pub fn runs(&mut self, guest: Option<&str>) {
+        self.guest = guest.map(str::to_owned);
+    }
+
+    /// What the guest says opened it, and what the operator should know of that key.
+    pub fn opened(&mut self, opened: &Opened, warning: Option<String>) {
+        self.warning = warning;
+        self.scheme = Some(name(&opened.scheme));
+        self.key = Some(name(&opened.key));
+        self.fingerprint = opened.fingerprint.clone().filter(|text| is_fingerprint(text));
+        self.is(opened.layer_digest.as_deref());
+    }
+
+    fn is(&mut self, digest: Option<&str>) {
+        self.digest = digest.filter(|text| is_digest(text)).map(str::to_owned);
+    }
+
+    /// Which layer a failure is about, if it says so: not every one knows.
+    pub fn is_of(&mut self, failure: &Failure) {
+        if failure.layer_digest.is_some() {
+            self.is(failure.layer_digest.as_deref());
+        }
+    }
+
+    /// So many bytes of the plain layer were written.
+    pub fn moved(&mut self, bytes: u64) {
+        self.bytes = bytes;
+    }
+
+    /// The event, at the end, `after` so long.
+    pub fn event(&self, verdict: &Verdict, after: Duration) -> Event {
+        let texts = [
+            ("layer", &self.digest),
+            ("media_type", &self.media_type),
+            ("guest", &self.guest),
+            ("scheme", &self.scheme),
+            ("key", &self.key),
+            ("fingerprint", &self.fingerprint),
+        ];
+        let (word, severity) = match verdict {
+            Verdict::Decrypted => ("decrypted", INFORMATIONAL),
+            Verdict::Abandoned => ("abandoned", NOTICE),
+            Verdict::Failed { .. } => ("failed", ERROR),
+        };
+        let mut fields = vec![("event", "layer".into()), ("verdict", word.into())];
+        let known = texts.into_iter().filter_map(|(name, text)| Some((name, text.clone()?.into())));
+        fields.extend(known);
+        fields.push(("bytes", self.bytes.into()));
+        // Microseconds are as exact as it gets.
+        let milliseconds = after.as_micros() as f64 / 1000.0;
+        fields.push(("milliseconds", milliseconds.into()));
+        fields.extend(self.warning.clone().map(|text| ("warning", text.into())));
+        if let Verdict::Failed { error, hints } = verdict {
+            fields.push(("error", error.as_str().into()));
+            fields.push(("hints", hints.clone().into()));
+        }
+        Event { severity, message: self.sentence(verdict), fields }
+    }
+
+    /// For those who read a log without tools.
+    fn sentence(&self, verdict: &Verdict) -> String {
+        let layer = self.digest.as_deref().unwrap_or("a layer");
+        match verdict {
+            Verdict::Decrypted => {
+                let key = self.key.as_deref().unwrap_or("unknown");
+                let scheme = self.scheme.as_deref().unwrap_or("unknown");
+                let mut text = format!("decrypted {layer} with `{key}` ({scheme}");
+                self.fingerprint.iter().for_each(|print| text += &format!(", {print}"));
+                text += &format!("), {} bytes", self.bytes);
+                self.warning.iter().for_each(|warning| text += &format!("; {warning}"));
+                text
+            }
+            Verdict::Abandoned => {
+                format!("abandoned {layer}: nobody reads the plain layer any more")
+            }
+            Verdict::Failed { error, hints } => {
+                let hints = hints.iter().map(|hint| format!("\nhint: {hint}"));
+                format!("error: {error}{}", hints.collect::<String>())
+            }
+        }
+    }
+}
+
+/// Severities of RFC 5424, section 6.2.1.
+pub const ERROR: u8 = 3;
+const NOTICE: u8 = 5;
+const INFORMATIONAL: u8 = 6;
+
+/// An entry of the log.
+pub struct Event {
+    /// How bad it is, as syslog counts.
+    pub severity: u8,
+    /// In words; a failure takes a line for each way out.
+    pub message: String,
+    /// The same for programs: names and what they have, in order.
+    pub fields: Vec<(&'static str, Value)>,
+}
+
+impl Event {
+    /// Something that was passed over. `text` is fit to be shown.
+    pub fn note(text: &str) -> Self {
+        let fields = vec![("event", "note".into()), ("note", text.into())];
+        Self { severity: NOTICE, message: text.to_owned(), fields }
+    }
+
+    /// As an object of JSON on one line, with the time of the system's clock.
+    pub fn json(&self) -> String {
+        let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        let ours = [("time", time.into()), ("pid", std::process::id().into())];
+        let members = ours.iter().chain(&self.fields);
+        let members: Vec<_> = members.map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        format!("{{{}}}", members.join(","))
+    }
+
+    /// As an entry in the native protocol of journald.
+    pub fn journal(&self) -> Vec<u8> {
+        let mut entry = Vec::new();
+        put(&mut entry, "MESSAGE", &self.message);
+        put(&mut entry, "PRIORITY", &self.severity.to_string());
+        put(&mut entry, "SYSLOG_IDENTIFIER", "ctd-decoder");
+        for (name, value) in &self.fields {
+            let name = format!("KEYCELL_{}", name.to_ascii_uppercase());
+            match value {
+                Value::Array(lines) => {
+                    lines.iter().filter_map(Value::as_str).for_each(|line| {
+                        put(&mut entry, &name, line);
+                    });
+                }
+                Value::String(text) => put(&mut entry, &name, text),
+                other => put(&mut entry, &name, &other.to_string()),
+            }
+        }
+        entry
+    }
+}
+
+/// A field: `NAME=value`, or, where the value has lines, its length in eight bytes, little-endian.
+fn put(entry: &mut Vec<u8>, name: &str, value: &str) {
+    entry.extend_from_slice(name.as_bytes());
+    if value.contains('\n') {
+        entry.push(b'\n');
+        entry.extend_from_slice(&(value.len() as u64).to_le_bytes());
+    } else {
+        entry.push(b'=');
+    }
+    entry.extend_from_slice(value.as_bytes());
+    entry.push(b'\n');
+}
+
+fn name(text: &str) -> String {
+    let text = cleaned(text);
+    match text.char_indices().nth(MAX_NAME) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// `SHA256:…` as OpenSSH writes them, or the fingerprint of an OpenPGP key of version 4 or 6.
+fn is_fingerprint(text: &str) -> bool {
+    let base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    match (text.strip_prefix("SHA256:"), text.strip_prefix("OpenPGP ")) {
+        (Some(hash), _) => hash.len() == 43 && hash.bytes().all(base64),
+        (_, Some(hash)) => {
+            matches!(hash.len(), 40 | 64) && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+        }
+        _ => false,
+    }
+}
+
+/// A digest as the OCI image specification has it, of one of its algorithms.
+fn is_digest(text: &str) -> bool {
+    let lengths = [("sha256", 64), ("sha384", 96), ("sha512", 128)];
+    let hexadecimal = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    text.split_once(':').is_some_and(|(algorithm, hash)| {
+        lengths.contains(&(algorithm, hash.len())) && hash.bytes().all(hexadecimal)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened(key: &str, fingerprint: &str, digest: &str) -> Layer {
+        let mut layer = Layer::default();
+        let opened = Opened {
+            scheme: "jwe".to_owned(),
+            key: key.to_owned(),
+            fingerprint: Some(fingerprint.to_owned()),
+            layer_digest: Some(digest.to_owned()),
+        };
+        layer.opened(&opened, None);
+        layer
+    }
+
+    #[test]
+    fn what_has_its_form_is_kept() {
+        let print = format!("SHA256:{}", "aZ0+/".repeat(9).split_at(43).0);
+        let digest = format!("sha256:{}", "0f".repeat(32));
+        let layer = opened("node.pem", &print, &digest);
+        let event = layer.event(&Verdict::Decrypted, Duration::from_micros(1234));
+        let json: Value = serde_json::from_str(&event.json()).expect("JSON");
+        assert_eq!(json["key"], "node.pem");
+        assert_eq!(json["fingerprint"], *print);
+        assert_eq!(json["layer"], *digest);
+        assert_eq!(json["milliseconds"], 1.234);
+    }
+
+    #[test]
+    fn what_has_not_is_dropped_or_cut() {
+        let key = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj";
+        let layer = opened(&format!("a\n{key}\u{202e}"), key, key);
+        let event = layer.event(&Verdict::Decrypted, Duration::ZERO).json();
+        assert!(!event.contains(&key[..40]), "{event}");
+        assert!(event.contains("\"key\":\"a …\""), "{event}");
+        assert!(!event.contains("fingerprint") && !event.contains("\"layer\":\"M"), "{event}");
+        let layer = opened(&"é".repeat(1000), "", "");
+        assert_eq!(layer.key.map(|key| key.chars().count()), Some(MAX_NAME + 1));
+    }
+
+    #[test]
+    fn lines_in_a_journal_entry_have_their_length_before_them() {
+        let verdict = Verdict::Failed { error: "e".to_owned(), hints: vec!["h".to_owned()] };
+        let entry = Layer::default().event(&verdict, Duration::ZERO).journal();
+        let wanted = b"MESSAGE\n\x10\0\0\0\0\0\0\0error: e\nhint: h\nPRIORITY=3\n";
+        assert!(entry.starts_with(wanted), "{}", String::from_utf8_lossy(&entry));
+    }
+}

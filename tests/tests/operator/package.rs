@@ -1,0 +1,171 @@
+//! What `make install` and `make deb` make of what was built: installed, used, and removed without
+//! a trace.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use keycell_tests::decoder::Decoder;
+use keycell_tests::layout::state;
+use keycell_tests::node::Node;
+use keycell_tests::sealed::Sealed;
+use keycell_tests::suite::Suite;
+use keycell_tests::tools::{Tool, output};
+use tempfile::TempDir;
+
+use crate::says;
+
+pub(crate) fn cases(suite: &mut Suite) {
+    suite.case("package/make-install", &[], make_install);
+    suite.case("package/deb", &[Tool::Dpkg, Tool::Root], deb);
+    suite.case("package/manual-pages", &[], manual_pages);
+    suite.case("package/every-flag-is-documented", &[], every_flag_is_documented);
+    suite.case("package/scripts", &[Tool::Shellcheck], scripts);
+}
+
+fn dist() -> Result<PathBuf> {
+    Ok(keycell_tests::dist("keycell")?.parent().context("a file lies in a directory")?.to_owned())
+}
+
+fn make(target: &str, root: &Path) -> Result<()> {
+    let mut command = Command::new("make");
+    command.arg("--no-print-directory").arg("-C").arg(keycell_tests::workspace()).arg(target);
+    command.arg(format!("DIST={}", dist()?.display())).arg(format!("DESTDIR={}", root.display()));
+    // The `make` that runs the tests has flags of its own.
+    output(command.arg("PREFIX=/usr/local").env_remove("MAKEFLAGS").env_remove("MAKELEVEL"))?;
+    Ok(())
+}
+
+fn works(program: &Path) -> Result<()> {
+    let (node, sealed) = (Node::new()?, Sealed::of_length(1000));
+    let payload = sealed.payload_for(&node.recipient).bytes();
+    let decoder = Decoder::at(program).keys(&node.keys()).payload(payload);
+    decoder.layer(sealed.encrypted.clone()).run()?.is_silent_success(&sealed.plain)
+}
+
+fn make_install() -> Result<()> {
+    let root = TempDir::with_prefix("keycell-install-")?;
+    make("install-built", root.path())?;
+    let local = root.path().join("usr/local");
+    works(&local.join("bin/ctd-decoder"))?;
+    for file in [
+        "bin/keycell",
+        "bin/keycell-broker",
+        "share/man/man8/ctd-decoder.8",
+        "share/man/man5/keycell.toml.5",
+        "share/man/man1/keycell-doctor.1",
+        "share/bash-completion/completions/keycell",
+        "share/zsh/site-functions/_ctd-decoder",
+        "share/fish/vendor_completions.d/keycell.fish",
+    ] {
+        ensure!(local.join(file).is_file(), "there is no {file}");
+    }
+    make("uninstall", root.path())?;
+    let left = state(root.path())?;
+    ensure!(left.is_empty(), "left: {:#?}", left.iter().map(|(path, _)| path).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// Built, looked into, installed into a root of its own, used, removed, purged.
+fn deb() -> Result<()> {
+    let dir = TempDir::with_prefix("keycell-deb-")?;
+    let built = dir.path().join("dist");
+    let mut copy = Command::new("cp");
+    output(copy.arg("-r").arg(dist()?).arg(&built))?;
+    let mut command = Command::new(keycell_tests::workspace().join("package/deb.sh"));
+    let package = String::from_utf8(output(command.arg(&built).env_remove("MAKEFLAGS"))?)?;
+    let package = package.trim();
+    let dpkg = Tool::Dpkg.find()?;
+    let ask = |args: &[&str]| -> Result<String> {
+        Ok(String::from_utf8(output(Command::new(dpkg.with_file_name("dpkg-deb")).args(args))?)?)
+    };
+    says(
+        &ask(&["--info", package])?,
+        &["Package: keycell", "Depends: libc6 (>= 2.", "postinst", "prerm"],
+    )?;
+    let contents = ask(&["--contents", package])?;
+    says(
+        &contents,
+        &[
+            "./usr/bin/ctd-decoder",
+            "./usr/share/man/man1/keycell.1.gz",
+            "./usr/share/doc/keycell/copyright",
+        ],
+    )?;
+    for line in contents.lines() {
+        ensure!(line.contains("root/root"), "not root's: {line}");
+        ensure!(!line.contains("./etc/") && !line.contains("./lib/"), "of others: {line}");
+    }
+    // A root with nothing but dpkg's books: the scripts do not run in it, as there is no shell.
+    let root = dir.path().join("root");
+    for directory in ["var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/dpkg/triggers"] {
+        fs::create_dir_all(root.join(directory))?;
+    }
+    fs::write(root.join("var/lib/dpkg/status"), "")?;
+    fs::create_dir_all(root.join("etc/containerd"))?;
+    let config = root.join("etc/containerd/config.toml");
+    fs::write(&config, "[stream_processors.a]\npath = \"/usr/bin/ctd-decoder\"\n")?;
+    let run = |args: &[&str]| -> Result<String> {
+        let mut command = Command::new(&dpkg);
+        command.arg(format!("--root={}", root.display())).arg("--force-script-chrootless");
+        command.args(["--force-depends", "--log=/dev/null"]).args(args);
+        Ok(String::from_utf8(output(&mut command)?)?)
+    };
+    let said = run(&["--install", package])?;
+    says(&said, &["`keycell config containerd --write` tells containerd of the decoder"])?;
+    works(&root.join("usr/bin/ctd-decoder"))?;
+    run(&["--purge", "keycell"])?;
+    ensure!(
+        !root.join("usr").exists(),
+        "left: {:#?}",
+        fs::read_dir(root.join("usr"))?.collect::<Vec<_>>()
+    );
+    says(&fs::read_to_string(&config)?, &["/usr/bin/ctd-decoder"])
+}
+
+/// They name every flag and every verb, and `man` would find nothing to complain about.
+fn manual_pages() -> Result<()> {
+    let man = dist()?.join("man");
+    let read = |name: &str| fs::read_to_string(man.join(name)).with_context(|| name.to_owned());
+    says(
+        &read("ctd-decoder.8")?,
+        &["\\-\\-decryption\\-keys\\-path", "\\-\\-log", ".TH ctd-decoder 8"],
+    )?;
+    says(
+        &read("keycell.toml.5")?,
+        &["\\fBdecryption\\-keys\\-path\\fR", "\\fBlog\\fR", "/etc/keycell/config.toml"],
+    )?;
+    says(&read("keycell.1")?, &["doctor", "config"])?;
+    says(&read("keycell-config-containerd.1")?, &["\\-\\-write", "\\-\\-remove"])?;
+    ensure!(!man.join("keycell-manual.1").exists(), "what is hidden has a page");
+    Ok(())
+}
+
+/// docs/operating.md knows every flag of the decoder.
+fn every_flag_is_documented() -> Result<()> {
+    let help = output(Command::new(keycell_tests::dist("ctd-decoder")?).arg("--help"))?;
+    let help = String::from_utf8(help)?;
+    let document = fs::read_to_string(keycell_tests::workspace().join("docs/operating.md"))?;
+    let flags = help.split_whitespace().filter_map(|word| word.strip_prefix("--"));
+    // Those of the list, without their values; texts name some in backticks.
+    let flags = flags.map(|flag| flag.split('[').next().unwrap_or_default());
+    let flags: Vec<_> = flags.filter(|flag| !["help", "version"].contains(flag)).collect();
+    ensure!(flags.len() > 4, "{flags:?}");
+    for flag in flags {
+        ensure!(
+            document.contains(&format!("| `{flag}` |")),
+            "docs/operating.md does not know `{flag}`"
+        );
+    }
+    Ok(())
+}
+
+fn scripts() -> Result<()> {
+    let workspace = keycell_tests::workspace();
+    let scripts =
+        ["deploy/node.sh", "package/deb.sh", "package/postinst", "package/prerm", "package/postrm"];
+    let scripts = scripts.map(|script| workspace.join(script));
+    Tool::Shellcheck.run(scripts)?;
+    Ok(())
+}
