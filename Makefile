@@ -27,7 +27,7 @@ BUILD := $(CARGO) build --release --locked
 PORTABLE := RUSTFLAGS="$(REMAP)" $(BUILD) --package keycell-guest --bin decoder-portable \
             --no-default-features --target-dir target/portable
 
-.PHONY: all demo test test-containerd examples deny sbom reproduce bench bench-micro guard guard-write \
+.PHONY: all demo test built test-containerd examples deny sbom reproduce bench bench-micro guard guard-write \
         fuzz fuzz-check lint install install-built uninstall deb clean \
         targets tools wasmtime without-walls
 
@@ -67,11 +67,12 @@ demo: all tools
 	@tests/demo.sh
 
 # Not a part of `all`: nothing that is shipped needs a C or a Go compiler.
-examples:
+examples: tools
 	@examples/install-tools.sh
 	@$(MAKE) --no-print-directory -C examples OUT=$(abspath $(DIST))/examples
 
-test: all tools wasmtime lint examples deny sbom guard
+test:
+	@$(MAKE) --no-print-directory --jobs=2 built
 	$(CARGO) test --release --locked --package ocicrypt
 	$(CARGO) test --release --locked --package ctd-decoder
 	$(CARGO) test --release --locked --package keycell-walls
@@ -79,6 +80,9 @@ test: all tools wasmtime lint examples deny sbom guard
 	$(CARGO) test --release --locked --package keycell-broker
 	$(CARGO) test --release --locked --package keycell-hostile
 	$(CARGO) test --release --locked --package keycell-tests
+
+# Two at a time: the runtime of the portable guest has a target directory of its own.
+built: all wasmtime lint examples deny sbom guard
 
 # With the containerd that `CONTAINERD` names (its `ctr` and its shim beside it), or Debian's.
 test-containerd: all tools
@@ -117,19 +121,19 @@ without-walls:
 fuzz:
 	@fuzz/run.sh
 
-# Package by package: together, cargo would give each the features of all.
-lint: targets
+# The targets are compiled, not run: a change elsewhere may have forgotten them.
+fuzz-check:
+	RUSTFLAGS="--cfg fuzzing" $(CARGO) check --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz
+
+# Cargo gives each package the features of all that are named with it, so that the decoder and the
+# library, which are shipped with fewer, are also looked at by themselves.
+lint: targets fuzz-check
 	$(CARGO) fmt --all --check
 	python3 tests/docs.py
 	$(CARGO) clippy --release --locked --package ocicrypt --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package ctd-decoder --all-targets -- -D warnings
-	$(CARGO) clippy --release --locked --package keycell-walls --all-targets -- -D warnings
-	$(CARGO) clippy --release --locked --package keycell-broker --all-targets -- -D warnings
-	$(CARGO) clippy --release --locked --package keycell --all-targets -- -D warnings
-	$(CARGO) clippy --release --locked --package keycell-guest-store --all-targets -- -D warnings
-	$(CARGO) clippy --release --locked --package keycell-hostile --all-targets -- -D warnings
-	$(CARGO) clippy --release --locked --package keycell-tests --all-targets -- -D warnings
-	$(CARGO) clippy --release --locked --package keycell-broker-protocol --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked --workspace --exclude keycell-guest --exclude keycell-hostile-guests \
+	    --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-guest --target wasm32-wasip2 -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --package ocicrypt
 
