@@ -13,6 +13,8 @@ pub mod ledger;
 pub mod limits;
 #[path = "../../host/src/record.rs"]
 pub mod record;
+#[path = "../../host/src/words.rs"]
+pub mod words;
 
 pub mod args {
     /// As in `host/src/args.rs`.
@@ -28,6 +30,7 @@ pub mod contract {
     pub struct Failure {
         pub message: String,
         pub hints: Vec<String>,
+        pub layer_digest: Option<String>,
     }
 
     /// As wasmtime generates it from `wit/decoder.wit`.
@@ -38,20 +41,6 @@ pub mod contract {
         pub hmac: Vec<u8>,
         pub digest: Option<String>,
         pub length: Option<u64>,
-    }
-}
-
-pub mod failures {
-    use super::contract::Failure;
-
-    /// As in `host/src/failures.rs`.
-    pub fn with_hint(message: impl Into<String>, hint: impl Into<String>) -> Failure {
-        Failure { message: message.into(), hints: vec![hint.into()] }
-    }
-
-    /// As there, but for the first letter.
-    pub fn plain(error: &std::io::Error) -> String {
-        error.kind().to_string()
     }
 }
 

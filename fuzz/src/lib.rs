@@ -15,7 +15,7 @@ use ocicrypt::keyring::KeyRing;
 use rand_core::{TryCryptoRng, TryRng};
 
 // Where the host's files look for them.
-pub use host::{args, contract, failures, limits, streams};
+pub use host::{args, contract, limits, streams, words};
 
 /// Characters that a text for the operator may have: what is longer lets hostile bytes through.
 const LONGEST_TEXT: usize = 16 * 1024;

@@ -82,7 +82,11 @@ impl Uri {
             }
             shown.push_str(name);
             shown.push('=');
-            value.iter().for_each(|byte| encode(*byte, &mut shown));
+            if holds_pin(value) {
+                shown.push('…');
+            } else {
+                value.iter().for_each(|byte| encode(*byte, &mut shown));
+            }
         }
         printable(&shown)
     }
@@ -109,6 +113,13 @@ impl Uri {
         }
         Ok(())
     }
+}
+
+/// Whoever writes `&pin-value=` where `?pin-value=` belongs has the PIN in the value of another
+/// attribute.
+fn holds_pin(value: &[u8]) -> bool {
+    const PIN: &[u8] = b"pin-value";
+    value.windows(PIN.len()).any(|window| window.eq_ignore_ascii_case(PIN))
 }
 
 fn find<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a [u8]> {
@@ -213,6 +224,13 @@ mod tests {
         let misplaced = "pkcs11:pin-value=1234;object=a%60%0A%1B;x=1234?pin-value=1234";
         let read = uri(misplaced);
         assert_eq!(read.shown(), "pkcs11:object=a%60%0A%1B");
+        for misplaced in [
+            "pkcs11:token=node;object=key&pin-value=1234",
+            "pkcs11:token=node;object=key&PIN-value=1234",
+            "pkcs11:token=node;object=key%3Fpin%2Dvalue=1234",
+        ] {
+            assert_eq!(uri(misplaced).shown(), "pkcs11:token=node;object=…");
+        }
     }
 
     #[test]
