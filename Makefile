@@ -137,8 +137,9 @@ lint: targets fuzz-check
 	$(CARGO) clippy --release --locked --package keycell-guest --target wasm32-wasip2 -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --package ocicrypt
 
-# What `install` copies, and where to; `uninstall` goes by the same list.
+# What `install` copies and `uninstall` removes: programs, and those of them that complete words.
 BIN := ctd-decoder keycell-broker keycell
+COMPLETED := ctd-decoder keycell
 SHARE = $(DESTDIR)$(PREFIX)/share
 
 install: all
@@ -151,7 +152,7 @@ install-built:
 	install -m 0755 $(BIN:%=$(DIST)/%) $(DESTDIR)$(PREFIX)/bin
 	for page in $(DIST)/man/*; do \
 	    install -D -m 0644 "$$page" "$(SHARE)/man/man$${page##*.}/$${page##*/}" || exit 1; done
-	for name in ctd-decoder keycell; do \
+	for name in $(COMPLETED); do \
 	    install -m 0644 $(DIST)/completions/$$name.bash $(SHARE)/bash-completion/completions/$$name; \
 	    install -m 0644 $(DIST)/completions/_$$name $(SHARE)/zsh/site-functions/_$$name; \
 	    install -m 0644 $(DIST)/completions/$$name.fish $(SHARE)/fish/vendor_completions.d/$$name.fish; \
@@ -161,7 +162,7 @@ uninstall:
 	rm -f $(BIN:%=$(DESTDIR)$(PREFIX)/bin/%)
 	rm -f $(SHARE)/man/man1/keycell.1 $(SHARE)/man/man1/keycell-*.1 $(SHARE)/man/man5/keycell.toml.5
 	rm -f $(SHARE)/man/man8/ctd-decoder.8 $(SHARE)/man/man8/keycell-broker.8
-	for name in ctd-decoder keycell; do \
+	for name in $(COMPLETED); do \
 	    rm -f $(SHARE)/bash-completion/completions/$$name $(SHARE)/zsh/site-functions/_$$name \
 	        $(SHARE)/fish/vendor_completions.d/$$name.fish; done
 

@@ -112,9 +112,12 @@ impl Keys {
 
 /// What a file with keys is called.
 fn name_of(ring: &KeyRing) -> String {
-    let keys = ring.keys().map(ToString::to_string);
-    let keys = keys.chain(ring.pgp_keys().map(ToString::to_string));
-    keys.collect::<Vec<_>>().join(" or ")
+    described(ring).collect::<Vec<_>>().join(" or ")
+}
+
+/// The private keys, each with its file, kind and fingerprint.
+pub fn described(ring: &KeyRing) -> impl Iterator<Item = String> {
+    ring.keys().map(ToString::to_string).chain(ring.pgp_keys().map(ToString::to_string))
 }
 
 fn payload_of(layer: &Value) -> Result<Payload> {

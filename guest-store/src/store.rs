@@ -260,6 +260,32 @@ impl Installed {
     }
 }
 
+/// The guest that a decoder runs, and its store: the one that is `named`, else the default one of the
+/// store at `path`. `None`: the one that the decoder was built with.
+///
+/// # Errors
+/// A guest that is not there, or of which anything is not as it was installed. Another one never
+/// runs in its place.
+///
+/// # Ambient Authority
+/// Opens `path` with the rights of this process.
+pub fn chosen(named: Option<&str>, path: &Path) -> Result<Option<(Store, Installed)>, Refusal> {
+    if named == Some(EMBEDDED) {
+        return Ok(None);
+    }
+    let Some(store) = Store::open(path)? else {
+        let none = |name| no_guest(name, path, "there is no such store");
+        return named.map_or(Ok(None), |name| Err(is_name(name).err().unwrap_or(none(name))));
+    };
+    let name = match named {
+        Some(name) => Some(name.to_owned()),
+        None => store.default_guest()?,
+    };
+    let Some(name) = name else { return Ok(None) };
+    let installed = store.guest(&name)?;
+    Ok(Some((store, installed)))
+}
+
 /// The guest `name` does not exist in a store at `path`.
 pub fn no_guest(name: &str, path: &Path, installed: &str) -> Refusal {
     refusal(

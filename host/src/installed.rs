@@ -36,31 +36,17 @@ impl Guest {
     /// # Ambient Authority
     /// Opens the guest store with the rights of this process.
     pub fn choose(job: &Job, embedded: Artefact) -> Result<Self, Failure> {
-        let none = |name: &str| store::no_guest(name, &job.guest_store, "there is no such store");
-        let store = match job.guest.as_deref() {
-            Some(EMBEDDED) => None,
-            _ => Store::open(&job.guest_store)?,
-        };
-        let (store, name) = match (store, job.guest.as_deref()) {
-            (Some(store), Some(name)) => (store, name.to_owned()),
-            (Some(store), None) => match store.default_guest()? {
-                Some(name) => (store, name),
-                None => return Ok(Self::embedded(embedded)),
-            },
-            (None, None | Some(EMBEDDED)) => return Ok(Self::embedded(embedded)),
-            (None, Some(name)) => {
-                return Err(store::is_name(name).err().unwrap_or(none(name)).into());
-            }
-        };
-        let installed = store.guest(&name)?;
+        let chosen = store::chosen(job.guest.as_deref(), &job.guest_store)?;
+        let Some((store, installed)) = chosen else { return Ok(Self::embedded(embedded)) };
         if job.require_signature && installed.record.signature.is_none() {
+            let name = &installed.record.name;
             return Err(with_hint(
                 format!("the guest `{name}` is not signed, and `--require-signature` is set"),
                 format!(
                     "`{}` takes a signature of minisign",
                     store.command(
                         "install --replace FILE --signature FILE --public-key KEY --name",
-                        &name
+                        name
                     )
                 ),
             ));

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use keycell_guest_store::record::Digest;
-use keycell_guest_store::store::{EMBEDDED, Installed, Refusal, Store, no_guest};
+use keycell_guest_store::store::{self, Installed, Refusal};
 
 use super::decoder::Decoder;
 use super::report::{Report, Severity};
@@ -13,31 +13,12 @@ pub fn examine(decoder: &Decoder, report: &mut Report) {
     if !decoder.is_keycell {
         return;
     }
-    match chosen(decoder) {
+    let job = &decoder.job;
+    match store::chosen(job.guest.as_deref(), &job.guest_store) {
         Ok(None) => report.fine("the guest that the decoder was built with"),
-        Ok(Some(found)) => installed(decoder, found, report),
+        Ok(Some((_, found))) => installed(decoder, found, report),
         Err(Refusal { message, hint }) => report.add(Severity::Failure, message, &[&hint]),
     }
-}
-
-/// `None`: the embedded one.
-fn chosen(decoder: &Decoder) -> Result<Option<Installed>, Refusal> {
-    let job = &decoder.job;
-    let named = job.guest.as_deref();
-    if named == Some(EMBEDDED) {
-        return Ok(None);
-    }
-    let Some(store) = Store::open(&job.guest_store)? else {
-        return match named {
-            Some(name) => Err(no_guest(name, &job.guest_store, "there is no such store")),
-            None => Ok(None),
-        };
-    };
-    let name = match named {
-        Some(name) => Some(name.to_owned()),
-        None => store.default_guest()?,
-    };
-    name.map(|name| store.guest(&name)).transpose()
 }
 
 fn installed(decoder: &Decoder, mut found: Installed, report: &mut Report) {

@@ -5,7 +5,7 @@ use std::path::Path;
 use keycell_host::exposure;
 use ocicrypt::keyring::PASSWORD_SUFFIXES;
 
-use crate::keys::Keys;
+use crate::keys::{Keys, described};
 
 use super::decoder::Decoder;
 use super::report::Report;
@@ -47,8 +47,7 @@ pub fn examine(decoder: &Decoder, report: &mut Report) -> Option<Keys> {
     };
     let ring = keys.ring();
     let mut count = 0;
-    for key in ring.keys().map(ToString::to_string).chain(ring.pgp_keys().map(ToString::to_string))
-    {
+    for key in described(ring) {
         report.fine(key);
         count += 1;
     }
