@@ -24,8 +24,8 @@ WASMTIME_VERSION := 48.0.8
 REMAP := --remap-path-prefix=$(CURDIR)=/keycell \
          --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
 BUILD := $(CARGO) build --release --locked
-PORTABLE := RUSTFLAGS="$(REMAP)" $(BUILD) --package keycell-guest --bin decoder-portable \
-            --no-default-features --target-dir target/portable
+PORTABLE := RUSTFLAGS="$(REMAP)" $(CARGO) build --profile guest --locked --package keycell-guest \
+            --bin decoder-portable --no-default-features --target-dir target/portable
 
 .PHONY: all demo test built test-containerd examples deny sbom reproduce bench bench-micro guard guard-write \
         fuzz fuzz-check lint install install-built uninstall deb clean \
@@ -39,9 +39,9 @@ all: targets
 	$(PORTABLE) --target wasm32-wasip1
 	mkdir -p $(DIST)
 	cp target/release/ctd-decoder target/release/keycell-broker target/release/keycell $(DIST)/
-	cp target/guest/wasm32-wasip2/release/keycell_guest.wasm $(DIST)/decoder.wasm
-	cp target/portable/wasm32-wasip2/release/decoder-portable.wasm $(DIST)/decoder-portable.wasm
-	cp target/portable/wasm32-wasip1/release/decoder-portable.wasm $(DIST)/decoder-portable-core.wasm
+	cp target/guest/wasm32-wasip2/guest/keycell_guest.wasm $(DIST)/decoder.wasm
+	cp target/portable/wasm32-wasip2/guest/decoder-portable.wasm $(DIST)/decoder-portable.wasm
+	cp target/portable/wasm32-wasip1/guest/decoder-portable.wasm $(DIST)/decoder-portable-core.wasm
 	$(DIST)/keycell manual $(DIST)
 	@ls -l $(DIST)
 	@cd $(DIST) && sha256sum decoder.wasm
@@ -55,11 +55,14 @@ targets:
 tools:
 	@tests/install-tools.sh
 
-# The runtime for the portable guest, built from its published source.
+# The runtime for the portable guest, built from its published source. Only what compiles guests has
+# to be quick: the rest of it is built as soon as can be.
+COMPILER := cranelift-codegen cranelift-entity cranelift-frontend hashbrown regalloc2 wasmparser \
+            wasmtime-environ wasmtime-internal-cranelift
 wasmtime: target/tools/bin/wasmtime
 target/tools/bin/wasmtime:
-	CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-	    $(CARGO) install wasmtime-cli --version $(WASMTIME_VERSION) --locked --root target/tools \
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	    $(CARGO) $(COMPILER:%=--config profile.release.package.%.opt-level=1) install wasmtime-cli --version $(WASMTIME_VERSION) --locked --root target/tools \
 	    --target-dir target/tools/build --no-default-features --features run,compile,cranelift,component-model
 
 demo: all tools
@@ -73,13 +76,9 @@ examples: tools
 
 test:
 	@$(MAKE) --no-print-directory --jobs=2 built
-	$(CARGO) test --release --locked --package ocicrypt
-	$(CARGO) test --release --locked --package ctd-decoder
-	$(CARGO) test --release --locked --package keycell-walls
+	$(CARGO) test --release --locked --workspace --exclude keycell --exclude keycell-guest \
+	    --exclude keycell-hostile-guests
 	$(CARGO) test --release --locked --package keycell
-	$(CARGO) test --release --locked --package keycell-broker
-	$(CARGO) test --release --locked --package keycell-hostile
-	$(CARGO) test --release --locked --package keycell-tests
 
 # Two at a time: the runtime of the portable guest has a target directory of its own.
 built: all wasmtime lint examples deny sbom guard
@@ -114,7 +113,7 @@ guard-write: tools without-walls
 
 # With the settings of what is shipped, however the tests are built.
 without-walls:
-	env -u CARGO_PROFILE_RELEASE_LTO -u CARGO_PROFILE_RELEASE_CODEGEN_UNITS -u CARGO_PROFILE_RELEASE_OPT_LEVEL \
+	env -u CARGO_PROFILE_RELEASE_CODEGEN_UNITS -u CARGO_PROFILE_RELEASE_OPT_LEVEL \
 	    $(BUILD) --package ctd-decoder --example without-walls
 
 # Not a part of `test`: see docs/fuzzing.md.
@@ -135,7 +134,7 @@ lint: targets fuzz-check
 	$(CARGO) clippy --release --locked --workspace --exclude keycell-guest --exclude keycell-hostile-guests \
 	    --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --package keycell-guest --target wasm32-wasip2 -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --package ocicrypt
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps --package ocicrypt
 
 # What `install` copies and `uninstall` removes: programs, and those of them that complete words.
 BIN := ctd-decoder keycell-broker keycell

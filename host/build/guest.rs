@@ -35,7 +35,7 @@ fn build_guest(root: &Path, out: &Path) -> Result<PathBuf> {
     let mut cargo = Command::new(env::var_os("CARGO").context("CARGO")?);
     cargo
         .current_dir(root)
-        .args(["build", "--release", "--locked", "--package", "keycell-guest", "--lib"])
+        .args(["build", "--profile", "guest", "--locked", "--package", "keycell-guest", "--lib"])
         .args(["--target", "wasm32-wasip2", "--target-dir"])
         .arg(&target)
         // Paths of the machine that builds do not belong in what it builds.
@@ -52,7 +52,7 @@ fn build_guest(root: &Path, out: &Path) -> Result<PathBuf> {
         cargo.status()?.success(),
         "the guest was not built; its target comes with `rustup target add wasm32-wasip2`"
     );
-    Ok(target.join("wasm32-wasip2/release/keycell_guest.wasm"))
+    Ok(target.join("wasm32-wasip2/guest/keycell_guest.wasm"))
 }
 
 /// `sha256:…`. By coreutils: a crate would build this generation of SHA-2, and all that the compiler

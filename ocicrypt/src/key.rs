@@ -92,7 +92,8 @@ impl PrivateKey {
         }
     }
 
-    /// The fingerprint of the public half. Costs a scalar multiplication on elliptic curves.
+    /// The fingerprint of the public half. Where the file of an elliptic curve key states that,
+    /// it is what is stated, as OpenSSL has it; elsewhere it costs a scalar multiplication.
     pub fn fingerprint(&self) -> Fingerprint {
         let info = match self {
             Self::Rsa(key) => key.public_key_info(),

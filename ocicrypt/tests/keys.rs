@@ -98,6 +98,33 @@ fn a_block_that_is_cut_off_does_not_spoil_the_next() {
     }
 }
 
+/// To compute the public half takes as long as to use the key, so what the file states names it.
+#[test]
+fn an_elliptic_curve_key_is_named_by_the_public_key_that_its_file_states() {
+    let file = key_file("p-256.sec1.der");
+    let with = |point: &[u8]| {
+        let mut file = file.clone();
+        let at = file.len() - point.len();
+        file[at..].copy_from_slice(point);
+        PrivateKey::parse(&file, None).keys.remove(0)
+    };
+    let (own, computed) = (file[file.len() - 65..].to_vec(), key_file("p-256.jwk"));
+    let computed = PrivateKey::parse(&computed, None).keys.remove(0);
+    assert_eq!(with(&own).fingerprint(), computed.fingerprint());
+
+    // The curve's generator (SP 800-186, section 3.2.1.3): a point of it, but of another key.
+    let generator = common::from_base64url(
+        "BGsX0fLhLEJH-Lzm5WOkQPJ3A32BLeszoPShOUXYmMKWT-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU",
+    );
+    assert_ne!(with(&generator).fingerprint(), computed.fingerprint());
+    assert!(with(&generator).is_same(&computed));
+
+    // No point at all is passed over, as Go passes over every one.
+    let mut off = generator.clone();
+    *off.last_mut().unwrap() ^= 1;
+    assert_eq!(with(&off).fingerprint(), computed.fingerprint());
+}
+
 #[test]
 fn a_modulus_that_is_too_long_is_refused_by_its_size() {
     let long = common::base64url(&[0xff; 1025]);

@@ -50,7 +50,7 @@ fn from_rust(root: &Path, out: &Path) -> Result<Vec<Guest>> {
         }
     }
     // They run for milliseconds: what counts is how soon they are built.
-    cargo.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
+    cargo.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
     ensure!(
         cargo.status()?.success(),
         "the guests were not built; their target comes with `rustup target add wasm32-wasip2`"

@@ -123,9 +123,9 @@ fn parse_sec1(der: &[u8], curve: Option<ObjectIdentifier>) -> Result<PrivateKey,
     let key = EcPrivateKey::from_der(der).map_err(|_| NotAKey::Malformed("SEC1"))?;
     let named = key.parameters.as_ref().and_then(|parameters| parameters.named_curve());
     match named.or(curve) {
-        Some(P256) => EcKey::new(key.private_key).map(PrivateKey::P256),
-        Some(P384) => EcKey::new(key.private_key).map(PrivateKey::P384),
-        Some(P521) => EcKey::new(key.private_key).map(PrivateKey::P521),
+        Some(P256) => EcKey::new(key.private_key, key.public_key).map(PrivateKey::P256),
+        Some(P384) => EcKey::new(key.private_key, key.public_key).map(PrivateKey::P384),
+        Some(P521) => EcKey::new(key.private_key, key.public_key).map(PrivateKey::P521),
         _ => Err(NotAKey::OtherCurve),
     }
 }

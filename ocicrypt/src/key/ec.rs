@@ -3,7 +3,7 @@
 use p256::elliptic_curve::ecdh::diffie_hellman;
 use p256::elliptic_curve::sec1::{FromSec1Point, ModulusSize, ToSec1Point};
 use p256::elliptic_curve::{
-    AffinePoint, Curve, CurveArithmetic, FieldBytes, FieldBytesSize, PublicKey, SecretKey,
+    AffinePoint, CurveArithmetic, FieldBytes, FieldBytesSize, PublicKey, SecretKey,
 };
 use pkcs8::{AssociatedOid, EncodePublicKey};
 use subtle::ConstantTimeEq;
@@ -12,7 +12,12 @@ use zeroize::Zeroizing;
 use super::NotAKey;
 
 /// A private key on the curve `C`. Wipes itself when dropped.
-pub struct EcKey<C: Curve>(SecretKey<C>);
+pub struct EcKey<C: CurveArithmetic> {
+    secret: SecretKey<C>,
+    /// What the key's file says of its public half. A point of the curve, but perhaps another
+    /// key's: to compute it takes as long as to use the key, so it only ever names the key.
+    stated: Option<PublicKey<C>>,
+}
 
 impl<C> EcKey<C>
 where
@@ -21,8 +26,9 @@ where
     FieldBytesSize<C>: ModulusSize,
 {
     /// Takes a big-endian scalar. Some writers drop its leading zeros and some add more: both
-    /// are read, as Go does.
-    pub(crate) fn new(scalar: &[u8]) -> Result<Self, NotAKey> {
+    /// are read, as Go does. `stated` is the public point, if it stands beside the scalar; what
+    /// is not one is passed over, as Go does with all of them.
+    pub(crate) fn new(scalar: &[u8], stated: Option<&[u8]>) -> Result<Self, NotAKey> {
         let mut bytes = Zeroizing::new(FieldBytes::<C>::default());
         let extra = scalar.len().saturating_sub(bytes.len());
         let (zeros, scalar) = scalar.split_at(extra);
@@ -31,7 +37,9 @@ where
         }
         let start = bytes.len() - scalar.len();
         bytes[start..].copy_from_slice(scalar);
-        SecretKey::from_bytes(&bytes).map(Self).map_err(|_| NotAKey::Inconsistent)
+        let secret = SecretKey::from_bytes(&bytes).map_err(|_| NotAKey::Inconsistent)?;
+        let stated = stated.and_then(|point| PublicKey::from_sec1_bytes(point).ok());
+        Ok(Self { secret, stated })
     }
 
     /// ECDH (SP 800-56A, section 5.7.1.2) with the public point whose affine coordinates are
@@ -44,17 +52,18 @@ where
         }
         let point = [&[4], x, y].concat();
         let public = PublicKey::<C>::from_sec1_bytes(&point).ok()?;
-        let shared = diffie_hellman(self.0.to_nonzero_scalar(), public.as_affine());
+        let shared = diffie_hellman(self.secret.to_nonzero_scalar(), public.as_affine());
         Some(Zeroizing::new(shared.raw_secret_bytes().to_vec()))
     }
 
     /// DER `SubjectPublicKeyInfo`, with the point uncompressed.
     pub(super) fn public_key_info(&self) -> Vec<u8> {
-        let encoded = self.0.public_key().to_public_key_der();
+        let public = self.stated.unwrap_or_else(|| self.secret.public_key());
+        let encoded = public.to_public_key_der();
         encoded.map(|der| der.as_bytes().to_vec()).unwrap_or_default()
     }
 
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        self.secret.ct_eq(&other.secret).into()
     }
 }

@@ -35,9 +35,9 @@ fn parse_key(key: &Json<'_>) -> Result<PrivateKey, NotAKey> {
         Some("RSA" | "EC") if key.member("d").is_none() => Err(NotAKey::PublicKey),
         Some("RSA") => parse_rsa(key),
         Some("EC") => match text("crv") {
-            Some("P-256") => EcKey::new(&number(key, "d")?).map(PrivateKey::P256),
-            Some("P-384") => EcKey::new(&number(key, "d")?).map(PrivateKey::P384),
-            Some("P-521") => EcKey::new(&number(key, "d")?).map(PrivateKey::P521),
+            Some("P-256") => EcKey::new(&number(key, "d")?, None).map(PrivateKey::P256),
+            Some("P-384") => EcKey::new(&number(key, "d")?, None).map(PrivateKey::P384),
+            Some("P-521") => EcKey::new(&number(key, "d")?, None).map(PrivateKey::P521),
             _ => Err(NotAKey::OtherCurve),
         },
         Some("OKP") => Err(NotAKey::OtherKind(printable(text("crv").unwrap_or("OKP")))),

@@ -132,9 +132,9 @@ impl PublicKey {
             Self::Ecdh { curve, .. } => {
                 let scalar = reader.mpi()?;
                 match curve {
-                    Curve::P256 => Unlocked::P256(EcKey::new(scalar).ok()?),
-                    Curve::P384 => Unlocked::P384(EcKey::new(scalar).ok()?),
-                    Curve::P521 => Unlocked::P521(EcKey::new(scalar).ok()?),
+                    Curve::P256 => Unlocked::P256(EcKey::new(scalar, None).ok()?),
+                    Curve::P384 => Unlocked::P384(EcKey::new(scalar, None).ok()?),
+                    Curve::P521 => Unlocked::P521(EcKey::new(scalar, None).ok()?),
                     Curve::Curve25519 => Unlocked::X25519((*little_endian(scalar)?).into()),
                 }
             }

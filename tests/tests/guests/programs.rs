@@ -9,7 +9,7 @@ use keycell_tests::suite::Suite;
 pub fn cases(suite: &mut Suite) {
     suite.case("programs/no-compiler-in-the-decoder", &[], no_compiler);
     // A build for development is larger than what `make` ships, and says nothing of it.
-    match std::env::var_os("CARGO_PROFILE_RELEASE_LTO") {
+    match std::env::var_os("CARGO_PROFILE_RELEASE_OPT_LEVEL") {
         Some(_) => eprintln!("not measuring the decoder: built without `make`'s settings"),
         None => suite.case("programs/size-of-the-decoder", &[], size),
     }
