@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod child;
 pub mod files;
 pub mod providers;
 pub mod serve;

@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use keycell_broker::tokens::child;
+use keycell_broker::child;
 use rustix::process::Signal;
 
 /// PINs and keys are wiped when they are freed.

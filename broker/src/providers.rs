@@ -14,6 +14,7 @@
 
 mod command;
 mod config;
+pub(crate) mod confined;
 mod grpc;
 mod message;
 mod text;
@@ -50,6 +51,7 @@ impl Providers {
     /// ```json
     /// {"key-providers": {
     ///   "kms":   {"cmd": {"path": "/usr/lib/kms", "args": ["--eu"], "env": ["HTTPS_PROXY"]}},
+    ///   "tpm":   {"cmd": {"path": "/usr/lib/tpm", "files": ["/dev/tpmrm0", "/var/lib/tpm"]}},
     ///   "vault": {"grpc": "vault.example:50051", "grpc-tls": {"root-ca-file": "/etc/vault.pem"}},
     ///   "agent": {"ttrpc": "unix:///run/agent.sock"}
     /// }}
@@ -58,7 +60,10 @@ impl Providers {
     /// Where a provider has several, `cmd` wins over `grpc`, and `grpc` over `ttrpc`. Members that
     /// are not known are ignored, and names of members match in any case. `env` is Keycell's own:
     /// the variables that a command gets from the broker's environment beside `PATH`. A Go
-    /// ctd-decoder that reads the same file ignores `env` and passes everything.
+    /// ctd-decoder that reads the same file ignores `env` and passes everything. `files` is Keycell's
+    /// own too: what the command may read and write beside the system's programs and libraries and
+    /// what lies beside itself. With it, even if it is empty, the command is behind walls
+    /// (docs/walls.md), and so is all that it starts.
     ///
     /// A provider with a faulty entry fails when it is used. It does not spoil the others, as it
     /// does with Go.

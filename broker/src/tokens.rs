@@ -2,12 +2,12 @@
 //!
 //! A [`TokenKey`] is what a key file says: which key, in which token, behind which module, with
 //! which PIN. A [`Policy`] is what the operator allows to be loaded. Modules are loaded into a
-//! process of their own, which [`child`] is; a program that uses this module must begin with it.
+//! process of their own, which [`child`](crate::child) is; a program that uses this module must begin with it.
 //!
 //! The key files and the policy are the operator's. Key files that came with a payload are not, and
 //! go through [`TokenKey::of_a_stranger`]; wrapped blobs are hostile.
 
-pub mod child;
+pub(crate) mod child;
 
 mod module;
 mod pin;

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use keycell_broker::tokens::child;
+use keycell_broker::child;
 
 use failure::Advice;
 

@@ -1,8 +1,10 @@
-//! The walls around a process that a PKCS#11 module is loaded into.
+//! The walls around what is not ours: a process that a PKCS#11 module is loaded into, and a key
+//! provider's command.
 //!
 //! A module is a vendor's native code, and the operator allows it by its path. Which files, devices,
 //! daemons and networks it talks to is known to its vendor alone, so by default it keeps those, and
 //! loses what none of them needs. Where the operator names the module's files, it gets Landlock too.
+//! A command may be a script that calls `sudo`, so it has walls only where its files are named.
 
 use std::path::{Path, PathBuf};
 
@@ -14,8 +16,10 @@ use crate::rights::{keep, no_new_privileges};
 use crate::seccomp::Filter;
 
 /// Where libraries, and what they read at their start, are.
-const SYSTEM: [&str; 8] = [
+const SYSTEM: [&str; 10] = [
     "/usr",
+    "/bin",
+    "/sbin",
     "/lib",
     "/lib64",
     "/etc/ld.so.cache",
@@ -35,6 +39,28 @@ const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/rand
 /// # Errors
 /// Where one of `files` cannot be confined to: the operator asked for it.
 pub fn around_module(module: &Path, files: Option<&[PathBuf]>) -> Result<(), String> {
+    lose_rights();
+    if let Some(files) = files {
+        // With the libraries that a vendor puts beside it.
+        confine_to(files, module.parent(), false)?;
+    }
+    let _ = Filter::module().and_then(|filter| filter.raise());
+    Ok(())
+}
+
+/// The same around a command that this process becomes: it may run the system's programs, and what
+/// lies beside `program`.
+///
+/// # Errors
+/// As [`around_module`].
+pub fn around_command(program: &Path, files: &[PathBuf]) -> Result<(), String> {
+    lose_rights();
+    confine_to(files, program.parent(), true)?;
+    let _ = Filter::module().and_then(|filter| filter.raise());
+    Ok(())
+}
+
+fn lose_rights() {
     let _ = no_new_privileges();
     // Not over a node's hardware, kernel, network or other processes; over files it stays root.
     let _ = keep(
@@ -50,19 +76,19 @@ pub fn around_module(module: &Path, files: Option<&[PathBuf]>) -> Result<(), Str
             | CapabilitySet::NET_BIND_SERVICE,
     );
     let _ = memory::no_dump();
-    if let Some(files) = files {
-        let there = |path: &&str| Path::new(path).exists();
-        let readable = SYSTEM.iter().copied().filter(|path| there(path)).map(Path::new);
-        let devices = DEVICES.iter().copied().filter(|path| there(path)).map(Path::new);
-        confine(&Reach {
-            // With the libraries that a vendor puts beside it.
-            readable: readable.chain(module.parent()).collect(),
-            writable: files.iter().map(PathBuf::as_path).chain(devices).collect(),
-            network: true,
-            abstract_sockets: true,
-            ..Reach::default()
-        })?;
-    }
-    let _ = Filter::module().and_then(|filter| filter.raise());
+}
+
+fn confine_to(files: &[PathBuf], beside: Option<&Path>, programs: bool) -> Result<(), String> {
+    let there = |path: &&str| Path::new(path).exists();
+    let readable = SYSTEM.iter().copied().filter(there).map(Path::new);
+    let devices = DEVICES.iter().copied().filter(there).map(Path::new);
+    confine(&Reach {
+        readable: readable.chain(beside).collect(),
+        writable: files.iter().map(PathBuf::as_path).chain(devices).collect(),
+        programs,
+        network: true,
+        abstract_sockets: true,
+        ..Reach::default()
+    })?;
     Ok(())
 }

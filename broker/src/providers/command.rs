@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::text::{self, Said};
-use super::{MAX_ANSWER, config};
+use super::{MAX_ANSWER, config, confined};
 
 /// How long a process that was killed may take to end. One that hangs in the kernel is left.
 const LAST_BREATH: Duration = Duration::from_secs(1);
@@ -73,23 +73,32 @@ pub(super) async fn run(
 pub(super) fn fault(path: &str) -> Option<String> {
     let name = text::name(path);
     let correct = "correct `path` in its `cmd`";
-    let found = if path.contains('/') {
-        Some(PathBuf::from(path)).filter(|file| file.exists())
-    } else {
-        let places = env::var_os("PATH").unwrap_or_else(|| OsString::from(USUAL_PATH));
-        env::split_paths(&places).map(|place| place.join(path)).find(|file| file.is_file())
-    };
-    let Some(file) = found else { return Some(format!("there is no `{name}`; {correct}")) };
+    let Some(file) = found(path) else { return Some(format!("there is no `{name}`; {correct}")) };
     let may = file.is_file() && access(&file, Access::EXEC_OK).is_ok();
     (!may).then(|| format!("`{name}` is not a program that may be executed; {correct}"))
+}
+
+/// Where the program `path` is.
+pub(super) fn found(path: &str) -> Option<PathBuf> {
+    if path.contains('/') {
+        return Some(PathBuf::from(path)).filter(|file| file.exists());
+    }
+    let places = env::var_os("PATH").unwrap_or_else(|| OsString::from(USUAL_PATH));
+    env::split_paths(&places).map(|place| place.join(path)).find(|file| file.is_file())
 }
 
 fn start(command: &config::Command) -> io::Result<Child> {
     let path = env::var_os("PATH").unwrap_or_else(|| OsString::from(USUAL_PATH));
     let passed = command.env().iter().filter_map(|name| Some((name, env::var_os(name)?)));
-    let mut process = std::process::Command::new(&command.path);
+    let mut process = match command.files() {
+        Some(files) => confined::command(&command.path, command.args(), files),
+        None => {
+            let mut process = std::process::Command::new(&command.path);
+            process.args(command.args());
+            process
+        }
+    };
     process
-        .args(command.args())
         .env_clear()
         .env("PATH", path)
         .envs(passed)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -24,6 +24,7 @@ pub(super) struct Command {
     pub(super) path: String,
     args: Option<Vec<String>>,
     env: Option<Vec<String>>,
+    files: Option<Vec<PathBuf>>,
 }
 
 impl Command {
@@ -34,6 +35,11 @@ impl Command {
     /// The names of the variables that it gets beside `PATH`.
     pub(super) fn env(&self) -> &[String] {
         self.env.as_deref().unwrap_or_default()
+    }
+
+    /// What it may read and write beside the system's libraries; None for everything that this user may.
+    pub(super) fn files(&self) -> Option<&[PathBuf]> {
+        self.files.as_deref()
     }
 }
 
@@ -116,12 +122,15 @@ fn entry(value: Value, file: &str) -> Entry {
     let Value::Object(mut members) = lowered(value) else {
         return Err(wrong("it is not an object"));
     };
-    let strings = "and `args` and `env`, if there are any, lists of strings";
+    let strings = "and `args`, `env` and `files`, if there are any, lists of strings";
     if let Some(command) = take::<Command>(&mut members, "cmd")
         .map_err(|()| wrong(&format!("`cmd` needs a `path`, {strings}")))?
     {
         if command.path.is_empty() {
             return Err(wrong("`path` in `cmd` is empty"));
+        }
+        if command.files().into_iter().flatten().any(|file| file.is_relative()) {
+            return Err(wrong("a path in `files` of `cmd` does not begin with `/`"));
         }
         return Ok(Way::Command(command));
     }

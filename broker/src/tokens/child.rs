@@ -14,31 +14,14 @@ use super::wire::{Answer, Question};
 /// The one argument that this process is started with.
 pub const ARGUMENT: &str = "pkcs11-token";
 
-/// Whether this process was started to hold a module, and must call [`main`] and nothing else.
-///
-/// It must be the very first that a program does which calls [`super::TokenKey::decrypt`] or
-/// [`super::TokenKey::public_key`], because these start that program again:
-///
-/// ```no_run
-/// use std::process::ExitCode;
-///
-/// use keycell_broker::tokens::child;
-///
-/// fn main() -> ExitCode {
-///     if child::is_asked() {
-///         return child::main();
-///     }
-///     // …
-///     ExitCode::SUCCESS
-/// }
-/// ```
-pub fn is_asked() -> bool {
+/// Whether this process was started to hold a module.
+pub(crate) fn is_asked() -> bool {
     let mut arguments = std::env::args_os().skip(1);
     arguments.next().is_some_and(|first| first == ARGUMENT) && arguments.next().is_none()
 }
 
 /// Reads a question from stdin, has a module answer it, and writes the answer to stdout.
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         // Nobody reads stderr: the broker sees that there is no answer.

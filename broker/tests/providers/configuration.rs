@@ -84,7 +84,10 @@ pub const CASES: &[Case] = &[
         opens(&providers);
         for (name, wanted) in [
             ("a", "it is not an object"),
-            ("b", "`cmd` needs a `path`, and `args` and `env`, if there are any, lists of strings"),
+            (
+                "b",
+                "`cmd` needs a `path`, and `args`, `env` and `files`, if there are any, lists of strings",
+            ),
             ("c", "`path` in `cmd` is empty"),
             ("d", "`grpc` is not an address such as `localhost:50051`"),
             ("e", "a member of `grpc-tls` has the wrong type"),

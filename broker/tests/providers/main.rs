@@ -4,6 +4,7 @@
 
 mod command;
 mod configuration;
+mod confined;
 mod go;
 mod grpc;
 mod setup;
@@ -12,6 +13,7 @@ mod ttrpc;
 
 use std::process::{Command, ExitCode, Stdio};
 
+use keycell_broker::child;
 use libtest_mimic::{Arguments, Trial};
 
 /// The system's: the one that Debian's `python3-grpcio` belongs to.
@@ -32,10 +34,14 @@ enum Need {
 }
 
 fn main() -> ExitCode {
+    if child::is_asked() {
+        return child::main();
+    }
     let arguments = Arguments::from_args();
     let groups = [
         ("command", command::CASES),
         ("configuration", configuration::CASES),
+        ("confined", confined::CASES),
         ("go", go::CASES),
         ("grpc", grpc::CASES),
         ("tls", tls::CASES),

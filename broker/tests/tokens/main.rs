@@ -14,7 +14,7 @@ mod walls;
 
 use std::process::ExitCode;
 
-use keycell_broker::tokens::child;
+use keycell_broker::child;
 
 fn main() -> ExitCode {
     // This very program is what a module is loaded into.
