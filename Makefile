@@ -73,16 +73,19 @@ examples: tools
 
 test:
 	@$(MAKE) --no-print-directory --jobs=2 built
-	$(CARGO) test --release --locked --workspace --exclude keycell --exclude keycell-guest \
+	$(QUICKLY) $(CARGO) test --release --locked --workspace --exclude keycell --exclude keycell-guest \
 	    --exclude keycell-hostile-guests
 	$(CARGO) test --release --locked --package keycell
+
+# What is started by tests, and looked at, is in dist/ already: the tests themselves run for moments.
+QUICKLY := CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
 
 # Two at a time: the runtime of the portable guest has a target directory of its own.
 built: all wasmtime lint examples deny sbom guard
 
 # With the containerd that `CONTAINERD` names (its `ctr` and its shim beside it), or Debian's.
 test-containerd: all tools
-	$(CARGO) test --release --locked --package keycell-tests --test containerd
+	$(QUICKLY) $(CARGO) test --release --locked --package keycell-tests --test containerd
 
 deny: tools
 	@tests/deny.sh
