@@ -104,6 +104,17 @@ impl PrivateKey {
         Fingerprint::of(&info)
     }
 
+    /// The same key, named by what it is and not by what its file states: of a stranger's key that
+    /// would let the stranger choose the name.
+    pub(crate) fn of_a_stranger(self) -> Self {
+        match self {
+            Self::Rsa(key) => Self::Rsa(key),
+            Self::P256(key) => Self::P256(key.unstated()),
+            Self::P384(key) => Self::P384(key.unstated()),
+            Self::P521(key) => Self::P521(key.unstated()),
+        }
+    }
+
     /// Whether both are the same key, in time that does not depend on private parts.
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {

@@ -307,10 +307,12 @@ impl ParsedRing {
             } else if self.len() == MAX_KEYS {
                 self.skip(&name, format!("one key more than the {MAX_KEYS} that are tried"));
             } else {
-                let key = NamedKey { name: name.clone(), key };
+                let name = name.clone();
                 match source {
-                    Source::File => self.from_files.push(key),
-                    Source::Payload => self.from_payload.push(key),
+                    Source::File => self.from_files.push(NamedKey { name, key }),
+                    Source::Payload => {
+                        self.from_payload.push(NamedKey { name, key: key.of_a_stranger() });
+                    }
                 }
             }
         }

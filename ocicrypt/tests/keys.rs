@@ -119,6 +119,17 @@ fn an_elliptic_curve_key_is_named_by_the_public_key_that_its_file_states() {
     assert_ne!(with(&generator).fingerprint(), computed.fingerprint());
     assert!(with(&generator).is_same(&computed));
 
+    // A client's key gets no other key's name into the log.
+    let mut forged = file.clone();
+    let at = forged.len() - generator.len();
+    forged[at..].copy_from_slice(&generator);
+    let parameters = json!({ "privkeys": [common::base64(&forged)] });
+    let config = json!({ "DecryptConfig": { "Parameters": parameters }, "Descriptor": common::descriptor(&[b""]) });
+    let mut ring = KeyRing::new();
+    ring.add_parameters(&Payload::parse(&common::any(&config)).unwrap().parameters);
+    let of_payload: Vec<_> = ring.keys().map(|key| key.key().fingerprint()).collect();
+    assert_eq!(of_payload, [computed.fingerprint()]);
+
     // No point at all is passed over, as Go passes over every one.
     let mut off = generator.clone();
     *off.last_mut().unwrap() ^= 1;

@@ -39,13 +39,7 @@ const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/rand
 /// # Errors
 /// Where one of `files` cannot be confined to: the operator asked for it.
 pub fn around_module(module: &Path, files: Option<&[PathBuf]>) -> Result<(), String> {
-    lose_rights();
-    if let Some(files) = files {
-        // With the libraries that a vendor puts beside it.
-        confine_to(files, module.parent(), false)?;
-    }
-    let _ = Filter::module().and_then(|filter| filter.raise());
-    Ok(())
+    around(module, files, false)
 }
 
 /// The same around a command that this process becomes: it may run the system's programs, and what
@@ -54,13 +48,10 @@ pub fn around_module(module: &Path, files: Option<&[PathBuf]>) -> Result<(), Str
 /// # Errors
 /// As [`around_module`].
 pub fn around_command(program: &Path, files: &[PathBuf]) -> Result<(), String> {
-    lose_rights();
-    confine_to(files, program.parent(), true)?;
-    let _ = Filter::module().and_then(|filter| filter.raise());
-    Ok(())
+    around(program, Some(files), true)
 }
 
-fn lose_rights() {
+fn around(what: &Path, files: Option<&[PathBuf]>, programs: bool) -> Result<(), String> {
     let _ = no_new_privileges();
     // Not over a node's hardware, kernel, network or other processes; over files it stays root.
     let _ = keep(
@@ -76,19 +67,20 @@ fn lose_rights() {
             | CapabilitySet::NET_BIND_SERVICE,
     );
     let _ = memory::no_dump();
-}
-
-fn confine_to(files: &[PathBuf], beside: Option<&Path>, programs: bool) -> Result<(), String> {
-    let there = |path: &&str| Path::new(path).exists();
-    let readable = SYSTEM.iter().copied().filter(there).map(Path::new);
-    let devices = DEVICES.iter().copied().filter(there).map(Path::new);
-    confine(&Reach {
-        readable: readable.chain(beside).collect(),
-        writable: files.iter().map(PathBuf::as_path).chain(devices).collect(),
-        programs,
-        network: true,
-        abstract_sockets: true,
-        ..Reach::default()
-    })?;
+    if let Some(files) = files {
+        let there = |path: &&str| Path::new(path).exists();
+        let readable = SYSTEM.iter().copied().filter(there).map(Path::new);
+        let devices = DEVICES.iter().copied().filter(there).map(Path::new);
+        confine(&Reach {
+            // With the libraries that a vendor puts beside it.
+            readable: readable.chain(what.parent()).collect(),
+            writable: files.iter().map(PathBuf::as_path).chain(devices).collect(),
+            programs,
+            network: true,
+            abstract_sockets: true,
+            ..Reach::default()
+        })?;
+    }
+    let _ = Filter::module().and_then(|filter| filter.raise());
     Ok(())
 }

@@ -69,22 +69,22 @@ pub(super) async fn run(
     })
 }
 
-/// Why the program `path` could not be started, as far as that shows: it is looked up as `start` does.
-pub(super) fn fault(path: &str) -> Option<String> {
+/// Where the program `path` is, looked up as `start` does; or why it could not be started, as far as
+/// that shows.
+pub(super) fn found(path: &str) -> Result<PathBuf, String> {
     let name = text::name(path);
     let correct = "correct `path` in its `cmd`";
-    let Some(file) = found(path) else { return Some(format!("there is no `{name}`; {correct}")) };
-    let may = file.is_file() && access(&file, Access::EXEC_OK).is_ok();
-    (!may).then(|| format!("`{name}` is not a program that may be executed; {correct}"))
-}
-
-/// Where the program `path` is.
-pub(super) fn found(path: &str) -> Option<PathBuf> {
-    if path.contains('/') {
-        return Some(PathBuf::from(path)).filter(|file| file.exists());
+    let found = if path.contains('/') {
+        Some(PathBuf::from(path)).filter(|file| file.exists())
+    } else {
+        let places = env::var_os("PATH").unwrap_or_else(|| OsString::from(USUAL_PATH));
+        env::split_paths(&places).map(|place| place.join(path)).find(|file| file.is_file())
+    };
+    let file = found.ok_or_else(|| format!("there is no `{name}`; {correct}"))?;
+    if file.is_file() && access(&file, Access::EXEC_OK).is_ok() {
+        return Ok(file);
     }
-    let places = env::var_os("PATH").unwrap_or_else(|| OsString::from(USUAL_PATH));
-    env::split_paths(&places).map(|place| place.join(path)).find(|file| file.is_file())
+    Err(format!("`{name}` is not a program that may be executed; {correct}"))
 }
 
 fn start(command: &config::Command) -> io::Result<Child> {

@@ -13,6 +13,7 @@ use keycell_walls::module::around_command;
 
 use super::command::found;
 use super::text;
+use crate::child::again;
 
 /// The argument before how many files there are, the files, the command and its own arguments.
 const ARGUMENT: &str = "provider-command";
@@ -22,9 +23,8 @@ const NOT_EXECUTED: u8 = 126;
 
 /// The program that becomes `path` with `args`, and can reach `files` and the system's libraries.
 pub(super) fn command(path: &str, args: &[String], files: &[PathBuf]) -> Command {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("keycell-broker").arg(ARGUMENT).arg(files.len().to_string());
-    command.args(files).arg(path).args(args);
+    let mut command = again(ARGUMENT);
+    command.arg(files.len().to_string()).args(files).arg(path).args(args);
     command
 }
 
@@ -46,8 +46,9 @@ fn become_command(mut arguments: impl Iterator<Item = OsString>) -> Option<Strin
     let count = arguments.next()?.to_str()?.parse().ok()?;
     let files: Vec<PathBuf> = arguments.by_ref().take(count).map(PathBuf::from).collect();
     let path = arguments.next()?.into_string().ok()?;
-    let Some(program) = found(&path) else {
-        return Some(format!("there is no `{}`; correct `path` in its `cmd`", text::name(&path)));
+    let program = match found(&path) {
+        Ok(program) => program,
+        Err(why) => return Some(why),
     };
     if let Err(why) = around_command(&program, &files) {
         return Some(format!("it cannot be confined to `files` in its `cmd`: {why}"));

@@ -8,7 +8,7 @@
 
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant, SystemTime};
@@ -18,9 +18,8 @@ use zeroize::Zeroizing;
 
 use super::child::ARGUMENT;
 use super::wire::{Answer, Question};
+use crate::child::again;
 
-/// This very file, even when the one at its path has been replaced in the meantime.
-const PROGRAM: &str = "/proc/self/exe";
 /// How long a module may take to end its sessions when it has answered.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -78,10 +77,8 @@ fn ask_once(
     variables: &[(String, Zeroizing<String>)],
     deadline: Instant,
 ) -> Result<Answer, Gone> {
-    let mut command = Command::new(PROGRAM);
+    let mut command = again(ARGUMENT);
     command
-        .arg0("keycell-broker")
-        .arg(ARGUMENT)
         .envs(variables.iter().map(|(name, value)| (name, value.as_str())))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

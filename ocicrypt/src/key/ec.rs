@@ -63,6 +63,11 @@ where
         encoded.map(|der| der.as_bytes().to_vec()).unwrap_or_default()
     }
 
+    /// The same key, whatever its file states.
+    pub(super) fn unstated(self) -> Self {
+        Self { stated: None, ..self }
+    }
+
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.secret.ct_eq(&other.secret).into()
     }
