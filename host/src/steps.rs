@@ -1,5 +1,6 @@
 //! The two steps of a layer, each in an instance of its own, and the verdict over them.
 
+use std::mem;
 use std::path::{Path, PathBuf};
 
 use keycell_guest_store::record::Kind;
@@ -77,7 +78,9 @@ pub fn run(
         walls.map(|walls| walls::before_layer(walls, job)).transpose()?;
         let (candidate, input) = layer.choose(candidates)?;
         log.layer().opened(&candidate.opened, candidate.warning);
-        host.decrypt(job, candidate.key, input, log).await
+        let ended = host.decrypt(job, candidate.key, input, log).await;
+        mem::forget(host); // it knows no key, the process ends, and taking it apart takes long
+        ended
     })
 }
 
@@ -238,6 +241,7 @@ pub fn prepare(guest: &Guest) -> Result<(Engine, InstancePre<Instance>), Failure
     deadline::start(&engine).map_err(|error| broken_host(error.into()))?;
     let linker: Linker<Instance> = instance::linker(&engine).map_err(broken_host)?;
     let guest = linker.instantiate_pre(&component).map_err(|error| foreign_guest(&error))?;
+    mem::forget(linker); // a thousand small pieces, and none of them is secret
     Ok((engine, guest))
 }
 

@@ -1,10 +1,12 @@
 //! Private keys, in every form that the files of a node hold them in: PEM (RFC 7468), DER
 //! (PKCS#8, RFC 5958; PKCS#1, RFC 8017; SEC1, RFC 5915) and JSON Web Keys (RFC 7517).
 
+mod crt;
 mod der;
 mod ec;
 mod encrypted;
 mod jwk;
+mod modulus;
 mod oaep;
 mod pem;
 mod pkcs1v15;

@@ -1,6 +1,8 @@
 //! What can be read of the process's memory from outside, and what it may use up.
 
-use rustix::mm::MlockAllFlags;
+use std::ops::Range;
+
+use rustix::mm::{MlockAllFlags, MlockFlags};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
 use crate::plain;
@@ -60,14 +62,41 @@ pub fn tighter_limits(writes_files: bool) -> Result<String, String> {
 pub fn no_swap() -> Result<String, String> {
     // As root of a node; where it is refused, the capability is enough.
     let _ = rustix::process::setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
-    let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
-    rustix::mm::mlockall(all).map_err(|error| {
+    lock().map_err(|error| {
         format!(
             "{}: run as root, or set `LimitMEMLOCK=infinity` for containerd's service",
             plain(error)
         )
     })?;
-    Ok("all pages stay in memory".to_owned())
+    Ok("all pages that it writes to stay in memory".to_owned())
+}
+
+/// What comes later, and of what is there what can be written to. The program's own pages come from its
+/// file, and locking each of them takes longer than all the rest.
+fn lock() -> rustix::io::Result<()> {
+    let later = MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    let Ok(mappings) = std::fs::read_to_string("/proc/self/maps") else {
+        return rustix::mm::mlockall(later | MlockAllFlags::CURRENT);
+    };
+    rustix::mm::mlockall(later)?;
+    mappings.lines().filter_map(writable).try_for_each(lock_range)
+}
+
+/// The addresses of a line of `/proc/self/maps` (proc(5)), if they are of private memory that can be
+/// written to.
+fn writable(line: &str) -> Option<Range<usize>> {
+    let (range, rest) = line.split_once(' ')?;
+    let (start, end) = range.split_once('-')?;
+    let address = |text| usize::from_str_radix(text, 16).ok();
+    (rest.starts_with("rw") && rest.get(3..4) == Some("p")).then_some(())?;
+    Some(address(start)?..address(end)?)
+}
+
+#[expect(unsafe_code, reason = "memory is locked by its address")]
+fn lock_range(range: Range<usize>) -> rustix::io::Result<()> {
+    let start = std::ptr::without_provenance_mut(range.start);
+    // SAFETY: nothing is read or written: whatever is there, or is not, stays in memory.
+    unsafe { rustix::mm::mlock_with(start, range.len(), MlockFlags::ONFAULT) }
 }
 
 /// Whether [`no_swap`] outlives `CAP_IPC_LOCK`: there is no limit.
@@ -95,4 +124,24 @@ fn limit(resource: Resource, most: u64) -> Result<(), String> {
         return Ok(());
     }
     rustix::process::setrlimit(resource, new).map_err(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_memory_that_can_be_written_to_is_locked() {
+        let range = writable("7ffe1000-7ffe3000 rw-p 00000000 00:00 0    [stack]");
+        assert_eq!(range, Some(0x7ffe_1000..0x7ffe_3000));
+        for line in [
+            "55d0-55e0 r-xp 00001000 fe:00 42 /usr/bin/ctd-decoder",
+            "55d0-55e0 r--p 00001000 fe:00 42 /usr/bin/rw-p",
+            "55d0-55e0 rw-s 00001000 00:01 42 /memfd:shared",
+            "55d0-55e0 ---p 00000000 00:00 0",
+            "",
+        ] {
+            assert_eq!(writable(line), None, "{line}");
+        }
+    }
 }

@@ -15,13 +15,17 @@ use std::collections::BTreeMap;
 
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
-    SeccompFilter, SeccompRule, TargetArch,
+    SeccompFilter, SeccompRule, TargetArch, sock_filter,
 };
 
 use crate::calls::{self, Call, Only};
 
-/// Filters that are ready to be put up.
-pub struct Filter(Vec<BpfProgram>);
+/// Instructions of a filter (bpf(2)'s classic form): an answer, and a jump over so many others.
+const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
+
+/// A filter that is ready to be put up.
+pub struct Filter(BpfProgram);
 
 impl Filter {
     /// For `ctd-decoder` while keys are unwrapped; `broker` is the process group of a broker
@@ -30,8 +34,7 @@ impl Filter {
     /// # Errors
     /// On an architecture that is not x86-64 or aarch64.
     pub fn unwrapping(broker: Option<i32>) -> Result<Self, String> {
-        let allowed = [calls::ALWAYS, calls::UNWRAPPING, calls::UNWRAPPING_ANSWERED];
-        Self::of(&allowed, calls::UNWRAPPING_ANSWERED, broker)
+        Self::of(&[calls::ALWAYS, calls::UNWRAPPING], calls::UNWRAPPING_ANSWERED, broker)
     }
 
     /// For `ctd-decoder` while the layer flows.
@@ -39,8 +42,7 @@ impl Filter {
     /// # Errors
     /// As [`Filter::unwrapping`].
     pub fn decrypting() -> Result<Self, String> {
-        let allowed = [calls::ALWAYS, calls::DECRYPTING_ANSWERED];
-        Self::of(&allowed, calls::DECRYPTING_ANSWERED, None)
+        Self::of(&[calls::ALWAYS], calls::DECRYPTING_ANSWERED, None)
     }
 
     /// For the process that a PKCS#11 module is loaded into.
@@ -49,33 +51,42 @@ impl Filter {
     /// As [`Filter::unwrapping`].
     pub fn module() -> Result<Self, String> {
         let (eperm, allow) = (SeccompAction::Errno(libc::EPERM as u32), SeccompAction::Allow);
-        Ok(Self(vec![program(&[calls::MODULE_FORBIDDEN], None, eperm, allow)?]))
+        Ok(Self(program(&[calls::MODULE_FORBIDDEN], None, eperm, allow)?))
     }
 
     fn of(allowed: &[&[Call]], answered: &[Call], broker: Option<i32>) -> Result<Self, String> {
         let (allow, enosys) = (SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32));
-        // Of two filters the stricter verdict counts, so what is answered has to be allowed too.
-        Ok(Self(vec![
-            program(&[answered], broker, enosys, allow.clone())?,
-            program(allowed, broker, allow, SeccompAction::Trap)?,
-        ]))
+        let answered = program(&[answered], broker, enosys, allow.clone())?;
+        Ok(Self(joined(answered, program(allowed, broker, allow, SeccompAction::Trap)?)?))
     }
 
-    /// Puts the filters up, for all threads of this process and all of its children.
+    /// Puts the filter up, for all threads of this process and all of its children.
     ///
     /// # Errors
     /// Where the kernel has no filters.
     pub fn raise(&self) -> Result<(), String> {
-        for program in &self.0 {
-            seccompiler::apply_filter_all_threads(program).map_err(|error| match error {
-                seccompiler::Error::Prctl(why) | seccompiler::Error::Seccomp(why) => {
-                    format!("this kernel takes no filter of system calls: {}", crate::plain(why))
-                }
-                other => other.to_string(),
-            })?;
-        }
-        Ok(())
+        seccompiler::apply_filter_all_threads(&self.0).map_err(|error| match error {
+            seccompiler::Error::Prctl(why) | seccompiler::Error::Seccomp(why) => {
+                format!("this kernel takes no filter of system calls: {}", crate::plain(why))
+            }
+            other => other.to_string(),
+        })
     }
+}
+
+/// One program of two: what `first` allows is for `second` to decide. The crate makes programs with one
+/// answer besides the one for all others; two filters would do, but the kernel compiles each.
+fn joined(first: BpfProgram, second: BpfProgram) -> Result<BpfProgram, String> {
+    let behind = first.len();
+    let on = |(at, instruction): (usize, sock_filter)| match (instruction.code, instruction.k) {
+        (RETURN, libc::SECCOMP_RET_ALLOW) => {
+            let k = u32::try_from(behind - at - 1).map_err(|error| error.to_string())?;
+            Ok(sock_filter { code: JUMP, jt: 0, jf: 0, k })
+        }
+        _ => Ok(instruction),
+    };
+    let first: Result<Vec<_>, String> = first.into_iter().enumerate().map(on).collect();
+    Ok([first?, second].concat())
 }
 
 /// A program that answers the calls of `lists` with one action and all others with another.

@@ -8,7 +8,7 @@ use rsa::traits::{PrivateKeyParts, PublicKeyParts};
 use zeroize::Zeroizing;
 
 use super::oaep::{self, OaepHash};
-use super::{NotAKey, pkcs1v15};
+use super::{NotAKey, crt, pkcs1v15};
 
 /// The shortest modulus that is accepted, in bits. Short keys are weak, but who can factor one
 /// has no need of us: refusing to decrypt protects nobody.
@@ -150,8 +150,14 @@ impl RsaKey {
         }
         let number = BoxedUint::from_be_slice(ciphertext, self.0.n_bits_precision());
         let number = number.map_err(|_| OaepRefusal::WrongKey)?;
-        let decrypted = rsa_decrypt_and_check(&self.0, Some(rng), &number).map_err(refused)?;
-        let mut encoded = Zeroizing::new(Zeroizing::new(decrypted).to_be_bytes().into_vec());
+        let decrypted = match crt::decrypt(&self.0, &number, rng).map_err(refused)? {
+            Some(message) => message,
+            None => {
+                let message = rsa_decrypt_and_check(&self.0, Some(rng), &number);
+                Zeroizing::new(message.map_err(refused)?)
+            }
+        };
+        let mut encoded = Zeroizing::new(decrypted.to_be_bytes().into_vec());
         // Whole machine words, of which the modulus need not fill the first.
         let unused = encoded.len().saturating_sub(self.size());
         let kept = encoded.len() - unused;

@@ -1,0 +1,374 @@
+//! Arithmetic modulo an odd number, in constant time: what the private-key operation of RSA spends
+//! its time with.
+//!
+//! `crypto-bigint` computes with digits of 64 bits and carries from each to the next, which
+//! WebAssembly can only say in many instructions. Here a digit has 58 bits, so that a column of
+//! products is summed up in 128 bits before anything is carried: a multiplication and an addition of
+//! two words each, which WebAssembly has (`wide-arithmetic`). It takes a fifth of the instructions
+//! there (docs/performance.md). Multiplication is Montgomery's (1985), in columns, nine digits by nine
+//! digits at a time; its results stay below twice the modulus (Walter, "Montgomery exponentiation
+//! needs no final subtractions", 1999), so nothing is subtracted and nothing compared.
+//!
+//! No branch and no address depends on a number, but for exponents that are said to be public. The
+//! library computes in [`super::crt`] whether the result is right.
+
+use crypto_bigint::{BoxedUint, NonZero, Resize};
+use subtle::{ConditionallySelectable, ConstantTimeEq};
+use zeroize::Zeroizing;
+
+/// Bits of a digit. A column is the sum of at most 2 · 72 products (8192 bits), so it is below 2¹²⁴.
+const DIGIT: u32 = 58;
+const MASK: u64 = (1 << DIGIT) - 1;
+
+/// Digits of a block.
+const BLOCK: usize = 9;
+const BLOCK_BITS: u32 = DIGIT * BLOCK as u32;
+
+/// The exponent's bits that are dealt with at a time.
+const WINDOW: u32 = 4;
+
+type Block = [u64; BLOCK];
+
+/// The columns of a product of two blocks.
+type Columns = [u128; 2 * BLOCK - 1];
+
+/// Digits, the least first.
+type Digits = Zeroizing<Vec<Block>>;
+
+/// An odd modulus that is computed with. Wipes itself when dropped.
+pub(super) struct Modulus {
+    modulus: Digits,
+    /// The modulus as it was given.
+    number: Zeroizing<NonZero<BoxedUint>>,
+    /// -modulus⁻¹ modulo 2⁵⁸.
+    inverse: u64,
+    /// R² modulo the modulus, where R is 2 to the power of all bits of its blocks.
+    square: Residue,
+    /// Two blocks for each of the modulus: a product.
+    columns: Zeroizing<Vec<u128>>,
+}
+
+/// A number in Montgomery's form, below twice the modulus: it stands for itself divided by R.
+#[derive(Clone)]
+pub(super) struct Residue(Digits);
+
+impl Modulus {
+    /// `modulus` is odd and more than 1.
+    pub fn new(modulus: &NonZero<BoxedUint>) -> Self {
+        // R is more than four times the modulus.
+        let blocks = (modulus.bits_precision() + 2).div_ceil(BLOCK_BITS);
+        let lowest = modulus.as_words()[0];
+        // Newton's iteration doubles the bits that are right: 1, 2, … 64.
+        let inverse = (0..6).fold(1_u64, |inverse, _| {
+            inverse.wrapping_mul(2_u64.wrapping_sub(lowest.wrapping_mul(inverse)))
+        });
+        let twice = 2 * blocks * BLOCK_BITS;
+        let power = BoxedUint::one_with_precision(twice + 1).shl(twice);
+        let blocks = blocks as usize;
+        Self {
+            modulus: digits(modulus, blocks),
+            number: Zeroizing::new(modulus.clone()),
+            inverse: inverse.wrapping_neg() & MASK,
+            square: Residue(digits(&Zeroizing::new(power.rem(modulus)), blocks)),
+            columns: Zeroizing::new(vec![0; 2 * BLOCK * blocks]),
+        }
+    }
+
+    /// `number` modulo this.
+    pub fn residue(&mut self, number: &BoxedUint) -> Residue {
+        let number = Zeroizing::new(number.rem(&self.number));
+        let number = Residue(digits(&number, self.modulus.len()));
+        self.product(&number, &self.square.clone())
+    }
+
+    /// The number that `residue` stands for.
+    pub fn number(&mut self, residue: &Residue) -> Zeroizing<BoxedUint> {
+        let one = Residue(digits(&BoxedUint::one(), self.modulus.len()));
+        // At most the modulus, and that only for 0.
+        let number = Zeroizing::new(number(&self.product(residue, &one).0));
+        Zeroizing::new(number.rem(&self.number))
+    }
+
+    /// `x` · `y`.
+    pub fn product(&mut self, x: &Residue, y: &Residue) -> Residue {
+        let mut product = x.clone();
+        self.multiply(&mut product, y);
+        product
+    }
+
+    /// `base` to the power of `exponent`, of which only the precision shows in the time it takes.
+    pub fn power(&mut self, base: &Residue, exponent: &BoxedUint) -> Residue {
+        let mut powers = vec![self.residue(&BoxedUint::one())];
+        for _ in 1..1 << WINDOW {
+            powers.extend(powers.last().map(|last| self.product(last, base)));
+        }
+        let exponent = Zeroizing::new(exponent.to_be_bytes());
+        let windows = exponent.iter().flat_map(|byte| [byte >> WINDOW, byte & 15]);
+        let mut chosen = powers[0].clone();
+        let mut result = powers[0].clone();
+        for window in windows {
+            for _ in 0..WINDOW {
+                self.square(&mut result);
+            }
+            choose(&powers, window, &mut chosen);
+            self.multiply(&mut result, &chosen);
+        }
+        result
+    }
+
+    /// `base` to the power of a public exponent that is not 0.
+    pub fn power_of_public(&mut self, base: &Residue, exponent: u64) -> Residue {
+        let mut result = base.clone();
+        for bit in (0..exponent.max(1).ilog2()).rev() {
+            self.square(&mut result);
+            if exponent >> bit & 1 == 1 {
+                self.multiply(&mut result, base);
+            }
+        }
+        result
+    }
+
+    fn multiply(&mut self, x: &mut Residue, y: &Residue) {
+        self.columns.fill(0);
+        for (i, x) in x.0.iter().enumerate() {
+            for (j, y) in y.0.iter().enumerate() {
+                add_product(at(&mut self.columns, i + j), x, y);
+            }
+        }
+        self.reduce(x);
+    }
+
+    fn square(&mut self, x: &mut Residue) {
+        self.columns.fill(0);
+        for (i, block) in x.0.iter().enumerate() {
+            let twice = block.map(|digit| digit << 1);
+            add_square(at(&mut self.columns, 2 * i), block, &twice);
+            for (j, later) in x.0.iter().enumerate().skip(i + 1) {
+                add_product(at(&mut self.columns, i + j), later, &twice);
+            }
+        }
+        self.reduce(x);
+    }
+
+    /// The columns divided by R: multiples of the modulus are added until the lower half is zero.
+    fn reduce(&mut self, result: &mut Residue) {
+        for i in 0..self.modulus.len() {
+            let factor = clear(at(&mut self.columns, i), &self.modulus[0], self.inverse);
+            for (j, block) in self.modulus.iter().enumerate().skip(1) {
+                add_product(at(&mut self.columns, i + j), &factor, block);
+            }
+        }
+        let mut sum = 0_u128;
+        let upper = &self.columns[self.modulus.len() * BLOCK..];
+        for (digit, column) in result.0.as_flattened_mut().iter_mut().zip(upper) {
+            sum = sum.wrapping_add(*column);
+            *digit = sum as u64 & MASK;
+            sum >>= DIGIT;
+        }
+    }
+}
+
+/// Copies entry `index` of `table`, and reads all of them, so that nobody sees which it was.
+fn choose(table: &[Residue], index: u8, chosen: &mut Residue) {
+    for (i, entry) in (0_u8..).zip(table) {
+        let this = i.ct_eq(&index);
+        for (to, from) in chosen.0.as_flattened_mut().iter_mut().zip(entry.0.as_flattened()) {
+            to.conditional_assign(from, this);
+        }
+    }
+}
+
+/// The columns that the product of two blocks is added to, where their places add up to `block`.
+fn at(columns: &mut [u128], block: usize) -> &mut Columns {
+    // The slice has two blocks for each of the modulus, so there are columns enough.
+    columns[block * BLOCK..].first_chunk_mut().expect("columns for each product")
+}
+
+/// `$do` with each of the numbers, as constants: the loops in it are unrolled then.
+macro_rules! each {
+    ($do:ident: $($column:literal)*) => { $($do!($column);)* };
+}
+
+/// Adds `x` · `y`.
+#[inline(never)]
+fn add_product(columns: &mut Columns, x: &Block, y: &Block) {
+    macro_rules! column {
+        ($k:literal) => {
+            columns[$k] = sum::<{ first($k) }, { behind($k) }, $k>(columns[$k], x, y);
+        };
+    }
+    each!(column: 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
+}
+
+/// Adds `x` · `x`; `twice` is `x` with each digit doubled.
+#[inline(never)]
+fn add_square(columns: &mut Columns, x: &Block, twice: &Block) {
+    macro_rules! column {
+        ($k:literal) => {
+            // Each pair of different digits once.
+            columns[$k] = sum::<{ first($k) }, { ($k + 1) / 2 }, $k>(columns[$k], x, twice);
+            if $k % 2 == 0 {
+                columns[$k] = columns[$k].wrapping_add(wide(x[$k / 2], x[$k / 2]));
+            }
+        };
+    }
+    each!(column: 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
+}
+
+/// Adds the multiple of `lowest`, the modulus's least block, with which the least nine columns are
+/// zero, carries what is above their digits, and returns its factor.
+#[inline(never)]
+fn clear(columns: &mut Columns, lowest: &Block, inverse: u64) -> Block {
+    let (mut factor, mut carried) = ([0; BLOCK], 0_u128);
+    macro_rules! lower {
+        ($k:literal) => {
+            let column = sum::<0, $k, $k>(columns[$k].wrapping_add(carried), &factor, lowest);
+            factor[$k] = (column as u64).wrapping_mul(inverse) & MASK;
+            carried = column.wrapping_add(wide(factor[$k], lowest[0])) >> DIGIT;
+        };
+    }
+    macro_rules! upper {
+        ($k:literal) => {
+            columns[$k] = sum::<{ first($k) }, BLOCK, $k>(columns[$k], &factor, lowest);
+        };
+    }
+    each!(lower: 0 1 2 3 4 5 6 7 8);
+    columns[BLOCK] = columns[BLOCK].wrapping_add(carried);
+    each!(upper: 9 10 11 12 13 14 15 16);
+    factor
+}
+
+/// The first digit that has a partner in column `k`.
+const fn first(k: usize) -> usize {
+    (k + 1).saturating_sub(BLOCK)
+}
+
+/// The one behind the last digit that has a partner in column `k`.
+const fn behind(k: usize) -> usize {
+    if k < BLOCK { k + 1 } else { BLOCK }
+}
+
+/// `sum` and all x[i] · y[k - i] with `i` from `FIRST` to below `BEHIND`.
+#[inline(always)]
+fn sum<const FIRST: usize, const BEHIND: usize, const K: usize>(
+    mut sum: u128,
+    x: &Block,
+    y: &Block,
+) -> u128 {
+    for i in FIRST..BEHIND {
+        sum = sum.wrapping_add(wide(x[i], y[K - i]));
+    }
+    sum
+}
+
+#[inline(always)]
+fn wide(x: u64, y: u64) -> u128 {
+    u128::from(x) * u128::from(y)
+}
+
+/// Splits a number that has at most as many bits as the blocks.
+fn digits(number: &BoxedUint, blocks: usize) -> Digits {
+    let word = |i: usize| u128::from(number.as_words().get(i).copied().unwrap_or(0));
+    let mut digits = Zeroizing::new(vec![[0; BLOCK]; blocks]);
+    for (i, digit) in digits.as_flattened_mut().iter_mut().enumerate() {
+        let bit = i * DIGIT as usize;
+        *digit = ((word(bit / 64) | word(bit / 64 + 1) << 64) >> (bit % 64)) as u64 & MASK;
+    }
+    digits
+}
+
+fn number(digits: &[Block]) -> BoxedUint {
+    let digits = digits.as_flattened();
+    let mut words = Zeroizing::new(vec![0_u64; (digits.len() * DIGIT as usize).div_ceil(64) + 1]);
+    for (i, digit) in digits.iter().enumerate() {
+        let bit = i * DIGIT as usize;
+        let shifted = u128::from(*digit) << (bit % 64);
+        words[bit / 64] |= shifted as u64;
+        words[bit / 64 + 1] |= (shifted >> 64) as u64;
+    }
+    let bits = 64 * words.len() as u32;
+    BoxedUint::from_words(words.iter().copied()).resize_unchecked(bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use crypto_bigint::Odd;
+    use crypto_bigint::modular::{BoxedMontyForm, BoxedMontyParams};
+    use sha2::{Digest as _, Sha256};
+
+    use super::*;
+
+    /// Numbers of so many bits: those where carries go far, and some without a pattern.
+    fn numbers(bits: u32) -> Vec<BoxedUint> {
+        let bytes = bits as usize / 8;
+        let of = |byte: &dyn Fn(usize) -> u8| {
+            let bytes: Vec<_> = (0..bytes).map(byte).collect();
+            BoxedUint::from_be_slice(&bytes, bits).expect("as many bytes as bits")
+        };
+        let last = bytes - 1;
+        let scattered = |seed: u8| {
+            of(&|i| match i {
+                0 => 0x80 | seed,
+                i if i == last => seed,
+                i => Sha256::digest([seed, i as u8, (i >> 8) as u8])[0],
+            })
+        };
+        vec![
+            of(&|_| 0xff),
+            of(&|i| if i == last { 0xfe } else { 0xff }),
+            of(&|i| if i == 0 { 0x80 } else { u8::from(i == last) }),
+            of(&|i| u8::from(i == last)),
+            of(&|_| 0),
+            scattered(1),
+            scattered(2),
+        ]
+    }
+
+    #[test]
+    fn it_computes_what_the_library_does() {
+        let mut compared = 0;
+        for bits in [512, 576, 1024, 1088, 1536, 2048, 4096] {
+            let numbers = numbers(bits);
+            let moduli = numbers.iter().filter(|it| **it > BoxedUint::one());
+            for modulus in moduli.filter_map(|it| Odd::new(it.clone()).into_option()) {
+                let params = BoxedMontyParams::new(modulus.clone());
+                let mut ours = Modulus::new(modulus.as_nz_ref());
+                for (base, other) in numbers.iter().zip(numbers.iter().rev()) {
+                    let reduced = |it: &BoxedUint| it.rem(modulus.as_nz_ref());
+                    let form = |it| BoxedMontyForm::new(reduced(it), &params);
+                    let residue = ours.residue(base);
+                    // The library takes long, and these tests are not optimised.
+                    let small = &other.clone().resize_unchecked(bits.min(256));
+                    let expected = [
+                        reduced(base),
+                        form(base).mul(&form(other)).retrieve(),
+                        form(base).pow(small).retrieve(),
+                        form(base).pow(&BoxedUint::from(65537_u64)).retrieve(),
+                    ];
+                    let computed = [
+                        ours.residue(base),
+                        {
+                            let other = ours.residue(other);
+                            ours.product(&residue, &other)
+                        },
+                        ours.power(&residue, small),
+                        ours.power_of_public(&residue, 65537),
+                    ];
+                    for (computed, expected) in computed.iter().zip(&expected) {
+                        assert_eq!(*ours.number(computed), *expected, "{bits} bits");
+                        compared += 1;
+                    }
+                }
+            }
+        }
+        assert_eq!(compared, 7 * 3 * 7 * 4);
+    }
+
+    /// The columns of the longest modulus stay within 128 bits: with digits that are all ones.
+    #[test]
+    fn the_highest_columns_do_not_overflow() {
+        let most = u128::from(2 * MASK + 1) * u128::from(MASK) * 72 * 2;
+        assert!(most.checked_add(most >> DIGIT).is_some());
+        assert!(8192 / 2 + 2 <= 72 * DIGIT);
+    }
+}
