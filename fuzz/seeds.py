@@ -226,6 +226,10 @@ for count in range(1, len(tree) + 1):
 for path in sorted((ROOT / "tests/cmd/fixtures/config").glob("*.toml")):
     seed("config", path.name, path.read_bytes())
 
+for length in (33, 66, 128, 256):
+    seed("modulus", f"ones-{length}", bytes([0, 1, 0, 1]) + bytes([255]) * 4 * length)
+    seed("modulus", f"steps-{length}", bytes([0, 0, 0, 3]) + bytes(i * 7 & 255 | 1 for i in range(4 * length)))
+
 # What was found once.
 for path in sorted(COMMITTED.glob("*/*")):
     seed(path.parent.name, f"found-{path.name}", path.read_bytes())

@@ -9,6 +9,8 @@ use wasmtime::{Config, ModuleVersionStrategy, Result};
 
 #[cfg(feature = "compiler")]
 pub mod compiler;
+#[cfg(feature = "compiler")]
+pub mod misread;
 
 /// The engine that artefacts are compiled for and refused by, as records and messages name it.
 /// The exact version: a mended compiler must not run what the broken one has made.

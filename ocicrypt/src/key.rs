@@ -24,6 +24,8 @@ pub(crate) use self::der::{kind_of_curve, name_of_kind};
 pub use self::ec::EcKey;
 pub(crate) use self::encrypted::Budget;
 use self::encrypted::Opener;
+#[cfg(fuzzing)]
+pub use self::modulus::{Modulus, Residue};
 pub use self::oaep::OaepHash;
 #[cfg(feature = "encrypt")]
 pub(crate) use self::pem::{blocks, is_pem};

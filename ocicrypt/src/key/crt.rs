@@ -9,8 +9,8 @@
 //! the public key, gets the ciphertext from it again. A fault in one of the halves, which would betray
 //! the key (Boneh, DeMillo, Lipton, 1997), is found by that too.
 
+use crypto_bigint::modular::BoxedMontyForm;
 use crypto_bigint::{BoxedUint, ConcatenatingMul, Odd, Resize};
-use rsa::hazmat::rsa_encrypt;
 use rsa::rand_core::TryCryptoRng;
 use rsa::traits::{PrivateKeyParts, PublicKeyParts};
 use rsa::{Error, PrivateKey};
@@ -54,8 +54,24 @@ pub(super) fn decrypt<R: TryCryptoRng + ?Sized>(
     let lower = Zeroizing::new((*modulo_q).clone().resize_unchecked(bits));
     let message = Zeroizing::new(upper.wrapping_add(&*lower));
 
-    let is_right = *message < **key.n() && rsa_encrypt(key, &message)? == *ciphertext;
-    Ok(is_right.then_some(message))
+    Ok(is_right(key, &message, ciphertext, e).then_some(message))
+}
+
+/// Whether `message` encrypts to `ciphertext`. The library's arithmetic, for one bit of the exponent
+/// after the other: of the usual 65537, its own function makes more of a table than there is to compute.
+fn is_right(key: &PrivateKey, message: &BoxedUint, ciphertext: &BoxedUint, e: u64) -> bool {
+    if message >= key.n().as_ref() {
+        return false;
+    }
+    let base = Zeroizing::new(BoxedMontyForm::new(message.clone(), key.n_params()));
+    let mut power = base.clone();
+    for bit in (0..e.ilog2()).rev() {
+        *power = power.square();
+        if e >> bit & 1 == 1 {
+            *power = power.mul(&base);
+        }
+    }
+    power.retrieve() == *ciphertext
 }
 
 /// `ciphertext` to the power of `exponent` modulo `prime`. `None` if that is no prime.
@@ -85,7 +101,10 @@ fn power<R: TryCryptoRng + ?Sized>(
     Ok(Some(modulus.number(&power)))
 }
 
-/// A random number, and what it has to be multiplied with to get 1 modulo `prime`. `None` if there is
+/// A number, and what it has to be multiplied with to get 1.
+type Pair = (Zeroizing<BoxedUint>, Zeroizing<BoxedUint>);
+
+/// A random number and its inverse modulo `prime`. `None` if there is
 /// no such number, as for something that is no prime.
 ///
 /// The random number r is short: then its inverse is (1 + p · k) / r, where k is -1 / p modulo r, and only
@@ -93,7 +112,7 @@ fn power<R: TryCryptoRng + ?Sized>(
 fn blinding<R: TryCryptoRng + ?Sized>(
     prime: &Odd<BoxedUint>,
     rng: &mut R,
-) -> Result<Option<(Zeroizing<BoxedUint>, Zeroizing<BoxedUint>)>, Error> {
+) -> Result<Option<Pair>, Error> {
     let mut random = random_number(BASE_BLINDING, rng)?;
     random.as_mut_words()[0] |= 1;
     let Some(modulus) = random.to_odd().into_option() else { return Ok(None) };
@@ -102,7 +121,7 @@ fn blinding<R: TryCryptoRng + ?Sized>(
     let Some(inverse) = rest.invert_odd_mod(&modulus).into_option() else { return Ok(None) };
     let times = Zeroizing::new(random.wrapping_sub(&*Zeroizing::new(inverse)));
     let mut multiple = Zeroizing::new(prime.as_ref().concatenating_mul(&*times));
-    multiple.wrapping_add_assign(&BoxedUint::one());
+    multiple.wrapping_add_assign(BoxedUint::one());
     let (inverse, _) = multiple.div_rem(modulus.as_nz_ref());
     Ok(Some((random, Zeroizing::new(inverse))))
 }

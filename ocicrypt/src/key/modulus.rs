@@ -13,7 +13,7 @@
 //! library computes in [`super::crt`] whether the result is right.
 
 use crypto_bigint::{BoxedUint, NonZero, Resize};
-use subtle::{ConditionallySelectable, ConstantTimeEq};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// Bits of a digit. A column is the sum of at most 2 · 72 products (8192 bits), so it is below 2¹²⁴.
@@ -36,7 +36,7 @@ type Columns = [u128; 2 * BLOCK - 1];
 type Digits = Zeroizing<Vec<Block>>;
 
 /// An odd modulus that is computed with. Wipes itself when dropped.
-pub(super) struct Modulus {
+pub struct Modulus {
     modulus: Digits,
     /// The modulus as it was given.
     number: Zeroizing<NonZero<BoxedUint>>,
@@ -50,7 +50,7 @@ pub(super) struct Modulus {
 
 /// A number in Montgomery's form, below twice the modulus: it stands for itself divided by R.
 #[derive(Clone)]
-pub(super) struct Residue(Digits);
+pub struct Residue(Digits);
 
 impl Modulus {
     /// `modulus` is odd and more than 1.
@@ -159,21 +159,26 @@ impl Modulus {
             }
         }
         let mut sum = 0_u128;
-        let upper = &self.columns[self.modulus.len() * BLOCK..];
-        for (digit, column) in result.0.as_flattened_mut().iter_mut().zip(upper) {
-            sum = sum.wrapping_add(*column);
-            *digit = sum as u64 & MASK;
-            sum >>= DIGIT;
+        let (upper, _) = self.columns[self.modulus.len() * BLOCK..].as_chunks::<BLOCK>();
+        for (block, columns) in result.0.iter_mut().zip(upper) {
+            for (digit, column) in block.iter_mut().zip(columns) {
+                sum = sum.wrapping_add(*column);
+                *digit = sum as u64 & MASK;
+                sum >>= DIGIT;
+            }
         }
     }
 }
 
 /// Copies entry `index` of `table`, and reads all of them, so that nobody sees which it was.
 fn choose(table: &[Residue], index: u8, chosen: &mut Residue) {
+    chosen.0.fill([0; BLOCK]);
     for (i, entry) in (0_u8..).zip(table) {
-        let this = i.ct_eq(&index);
-        for (to, from) in chosen.0.as_flattened_mut().iter_mut().zip(entry.0.as_flattened()) {
-            to.conditional_assign(from, this);
+        let mask = u64::from(i.ct_eq(&index).unwrap_u8()).wrapping_neg();
+        for (to, from) in chosen.0.iter_mut().zip(entry.0.iter()) {
+            for (to, from) in to.iter_mut().zip(from) {
+                *to |= from & mask;
+            }
         }
     }
 }
@@ -206,7 +211,7 @@ fn add_square(columns: &mut Columns, x: &Block, twice: &Block) {
     macro_rules! column {
         ($k:literal) => {
             // Each pair of different digits once.
-            columns[$k] = sum::<{ first($k) }, { ($k + 1) / 2 }, $k>(columns[$k], x, twice);
+            columns[$k] = sum::<{ first($k) }, { half($k) }, $k>(columns[$k], x, twice);
             if $k % 2 == 0 {
                 columns[$k] = columns[$k].wrapping_add(wide(x[$k / 2], x[$k / 2]));
             }
@@ -246,6 +251,11 @@ const fn first(k: usize) -> usize {
 /// The one behind the last digit that has a partner in column `k`.
 const fn behind(k: usize) -> usize {
     if k < BLOCK { k + 1 } else { BLOCK }
+}
+
+/// The one behind the last digit whose partner in column `k` comes later.
+const fn half(k: usize) -> usize {
+    k.div_ceil(2)
 }
 
 /// `sum` and all x[i] · y[k - i] with `i` from `FIRST` to below `BEHIND`.
@@ -369,6 +379,6 @@ mod tests {
     fn the_highest_columns_do_not_overflow() {
         let most = u128::from(2 * MASK + 1) * u128::from(MASK) * 72 * 2;
         assert!(most.checked_add(most >> DIGIT).is_some());
-        assert!(8192 / 2 + 2 <= 72 * DIGIT);
+        const { assert!(8192 / 2 + 2 <= 72 * DIGIT) };
     }
 }
