@@ -150,6 +150,9 @@ impl RsaKey {
         }
         let number = BoxedUint::from_be_slice(ciphertext, self.0.n_bits_precision());
         let number = number.map_err(|_| OaepRefusal::WrongKey)?;
+        if number >= *self.0.n().as_ref() {
+            return Err(OaepRefusal::WrongKey);
+        }
         let decrypted = match crt::decrypt(&self.0, &number, rng).map_err(refused)? {
             Some(message) => message,
             None => {
