@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use rustix::mm::{MlockAllFlags, MlockFlags};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use rustix::thread::CapabilitySet;
 
 use crate::plain;
 
@@ -62,13 +63,20 @@ pub fn tighter_limits(writes_files: bool) -> Result<String, String> {
 pub fn no_swap() -> Result<String, String> {
     // As root of a node; where it is refused, the capability is enough.
     let _ = rustix::process::setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+    let capabilities = rustix::thread::capabilities(None).map_err(plain)?;
+    // The kernel would grant it within the limit, and refuse the guest its memory then.
+    if !capabilities.effective.contains(CapabilitySet::IPC_LOCK) && !no_swap_without_capability() {
+        return Err(without_right("the limit on locked memory is too low"));
+    }
     lock().map_err(|error| {
-        format!(
-            "{}: run as root, or set `LimitMEMLOCK=infinity` for containerd's service",
-            plain(error)
-        )
+        let _ = rustix::mm::munlockall();
+        without_right(&plain(error))
     })?;
     Ok("all pages that it writes to stay in memory".to_owned())
+}
+
+fn without_right(why: &str) -> String {
+    format!("{why}: run as root, or set `LimitMEMLOCK=infinity` for containerd's service")
 }
 
 /// What comes later, and of what is there what can be written to. The program's own pages come from its
