@@ -63,21 +63,17 @@ pub(crate) fn cases(suite: &mut Suite) {
     case("status/pages-are-locked", || {
         let mut running = start(&[])?;
         let pid = running.pid();
-        let number = |name: &str| -> Result<u64> {
-            let status = Running::status(pid)?;
-            let field = status.get(name).with_context(|| format!("no {name}"))?;
-            Ok(field.trim_end_matches(" kB").parse()?)
-        };
-        // It counts what may be used and is not yet, too.
-        ensure!(number("VmLck")? >= number("RssAnon")?, "keys can be swapped out");
+        let all = writable(pid)?;
+        ensure!(all.len() > 5, "only {all:?} can be written to");
+        let swapped: Vec<_> = all.iter().filter(|(_, is_locked)| !is_locked).collect();
+        ensure!(swapped.is_empty(), "keys in {swapped:?} can be swapped out");
         running.go_on()?;
         // Root's right to lock is gone: without a limit pages stay locked, with one none does,
         // or the stack could not grow.
-        if limit(pid, "Max locked memory")? == "unlimited" {
-            ensure!(number("VmLck")? >= number("RssAnon")?, "the layer key can be swapped out");
-        } else {
-            ensure!(number("VmLck")? == 0, "{} KiB stay locked", number("VmLck")?);
-        }
+        let stays = limit(pid, "Max locked memory")? == "unlimited";
+        let others: Vec<_> = writable(pid)?;
+        let others: Vec<_> = others.iter().filter(|(_, is_locked)| *is_locked != stays).collect();
+        ensure!(others.is_empty(), "{others:?} should be locked: {stays}");
         running.finish()
     });
     case("status/broker-and-provider", || {
@@ -142,6 +138,23 @@ fn is_nobody(pid: u32) -> Result<()> {
     let groups = status.get("Groups").context("no groups")?;
     ensure!(groups.is_empty(), "it is in {groups}");
     Ok(())
+}
+
+/// The private mappings that can be written to, and whether each is locked (proc(5), `smaps`).
+fn writable(pid: u32) -> Result<Vec<(String, bool)>> {
+    let mut found = Vec::new();
+    let mut mapping = None;
+    for line in fs::read_to_string(format!("/proc/{pid}/smaps"))?.lines() {
+        match line.strip_prefix("VmFlags: ") {
+            Some(flags) => {
+                let is_locked = flags.split_whitespace().any(|flag| flag == "lo");
+                found.extend(mapping.take().map(|mapping| (mapping, is_locked)));
+            }
+            None if line.contains(" rw-p ") => mapping = Some(line.to_owned()),
+            None => {}
+        }
+    }
+    Ok(found)
 }
 
 /// The hard limit.
