@@ -4,7 +4,7 @@
 //! `crypto-bigint` computes with digits of 64 bits and carries from each to the next, which
 //! WebAssembly can only say in many instructions. Here a digit has 58 bits, so that a column of
 //! products is summed up in 128 bits before anything is carried: a multiplication and an addition of
-//! two words each, which WebAssembly has (`wide-arithmetic`). It takes a fifth of the instructions
+//! two words each, which WebAssembly has (`wide-arithmetic`). It takes a third of the instructions
 //! there (docs/performance.md). Multiplication is Montgomery's (1985), in columns, nine digits by nine
 //! digits at a time; its results stay below twice the modulus (Walter, "Montgomery exponentiation
 //! needs no final subtractions", 1999), so nothing is subtracted and nothing compared.
@@ -43,7 +43,7 @@ pub struct Modulus {
     /// -modulus⁻¹ modulo 2⁵⁸.
     inverse: u64,
     /// R² modulo the modulus, where R is 2 to the power of all bits of its blocks.
-    square: Residue,
+    r_squared: Residue,
     /// Two blocks for each of the modulus: a product.
     columns: Zeroizing<Vec<u128>>,
 }
@@ -69,7 +69,7 @@ impl Modulus {
             modulus: digits(modulus, blocks),
             number: Zeroizing::new(modulus.clone()),
             inverse: inverse.wrapping_neg() & MASK,
-            square: Residue(digits(&Zeroizing::new(power.rem(modulus)), blocks)),
+            r_squared: Residue(digits(&Zeroizing::new(power.rem(modulus)), blocks)),
             columns: Zeroizing::new(vec![0; 2 * BLOCK * blocks]),
         }
     }
@@ -78,7 +78,7 @@ impl Modulus {
     pub fn residue(&mut self, number: &BoxedUint) -> Residue {
         let number = Zeroizing::new(number.rem(&self.number));
         let number = Residue(digits(&number, self.modulus.len()));
-        self.product(&number, &self.square.clone())
+        self.product(&number, &self.r_squared.clone())
     }
 
     /// The number that `residue` stands for.
