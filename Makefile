@@ -23,6 +23,10 @@ DIST := dist
 REMAP := --remap-path-prefix=$(CURDIR)=/keycell \
          --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
 BUILD := $(CARGO) build --release --locked
+# Linked statically: a start has no dynamic linker to wait for, and the program runs on every node,
+# whatever C library that has. Its addresses are random all the same; the table of them is packed.
+STATIC := -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs
+DECODER := $(CARGO) rustc --release --locked --package ctd-decoder
 PORTABLE := RUSTFLAGS="$(REMAP)" $(CARGO) build --profile guest --locked --package keycell-guest \
             --bin decoder-portable --no-default-features --target-dir target/portable
 
@@ -31,7 +35,7 @@ PORTABLE := RUSTFLAGS="$(REMAP)" $(CARGO) build --profile guest --locked --packa
         targets tools wasmtime without-walls
 
 all: targets
-	$(BUILD) --package ctd-decoder
+	$(DECODER) --bin ctd-decoder -- $(STATIC)
 	$(BUILD) --package keycell-broker
 	$(BUILD) --package keycell
 	$(PORTABLE) --target wasm32-wasip2
@@ -114,7 +118,7 @@ guard-write: tools without-walls
 # With the settings of what is shipped, however the tests are built.
 without-walls:
 	env -u CARGO_PROFILE_RELEASE_CODEGEN_UNITS -u CARGO_PROFILE_RELEASE_OPT_LEVEL \
-	    $(BUILD) --package ctd-decoder --example without-walls
+	    $(DECODER) --example without-walls -- $(STATIC)
 
 # Not a part of `test`: see docs/fuzzing.md.
 fuzz:

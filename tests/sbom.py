@@ -73,6 +73,21 @@ def add_std(main, components, uses):
     uses[main].add(reference)
 
 
+def add_linked(main, components, uses):
+    """What a program that is linked statically has of the system's libraries, by their versions here."""
+    glibc = os.confstr("CS_GNU_LIBC_VERSION").split()[1]
+    gcc = run("gcc", "-dumpfullversion").strip()
+    for name, version, license in [("glibc", glibc, "LGPL-2.1-or-later"),
+                                   ("libgcc", gcc, "GPL-3.0-or-later WITH GCC-exception-3.1")]:
+        reference = f"pkg:generic/{name}@{version}"
+        components[reference] = {
+            "type": "library", "bom-ref": reference, "name": name, "version": version, "purl": reference,
+            "licenses": [{"expression": license}],
+        }
+        uses.setdefault(reference, set())
+        uses[main].add(reference)
+
+
 def write(out, file, program, target, main, components, uses):
     main = dict(components[main], type="application", name=program.name)
     if program.exists():
@@ -115,6 +130,7 @@ def main():
                 uses.setdefault(reference, set()).update(used)
             components = guest | components
             uses[named(package)].add(named("keycell-guest"))
+            add_linked(named(package), components, uses)
         write(out, f"{package}.cdx.json", out / package, host, named(package), components, uses)
 
 

@@ -38,5 +38,11 @@ pub fn config(target: Option<&str>) -> Result<Config> {
     config.epoch_interruption(true);
     // RSA and elliptic curves multiply 64 by 64 bits: five times faster with this.
     config.wasm_wide_arithmetic(true);
+    // A sixth of an artefact is for those who look into it, and nobody does. The way back from a trap
+    // is found without.
+    config.generate_address_map(false).native_unwind_info(false).debug_symbols(false);
+    // A guest's data is copied, which is a few pages, and not mapped from a file in memory, which
+    // would have to be made first, behind the walls.
+    config.memory_init_cow(false);
     Ok(config)
 }

@@ -13,7 +13,8 @@ use wasmtime::component::Component;
 use wasmtime::{Config, CustomCodeMemory, Engine, Module, Result};
 
 /// Memory is protected in pages: 4 KiB on x86-64, at most 64 KiB on aarch64.
-#[repr(C, align(65536))]
+#[cfg_attr(target_arch = "x86_64", repr(C, align(4096)))]
+#[cfg_attr(not(target_arch = "x86_64"), repr(C, align(65536)))]
 struct PageAligned<T: ?Sized>(T);
 
 static EMBEDDED: &PageAligned<[u8]> =

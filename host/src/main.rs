@@ -4,6 +4,12 @@
 
 use std::process::ExitCode;
 
+#[cfg(all(target_feature = "crt-static", not(getrandom_backend = "linux_getrandom")))]
+compile_error!(
+    "a program without a dynamic linker gets no random numbers behind its walls: add \
+     `--cfg getrandom_backend=\"linux_getrandom\"` to RUSTFLAGS, which replaces .cargo/config.toml"
+);
+
 /// Whatever held a key is wiped when it is freed.
 #[global_allocator]
 static MEMORY: keycell_walls::wiping::Wiping = keycell_walls::wiping::Wiping;

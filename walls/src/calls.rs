@@ -113,18 +113,9 @@ pub const UNWRAPPING: &[Call] = &[
     call(libc::SYS_fadvise64, "a guest may ask for it when it reads files"),
     only(
         libc::SYS_fcntl,
-        Only::Equal(
-            1,
-            &[
-                libc::F_GETFL as u32,
-                libc::F_GETFD as u32,
-                libc::F_DUPFD_CLOEXEC as u32,
-                libc::F_ADD_SEALS as u32,
-            ],
-        ),
-        "key files; the image of a guest's memory is sealed",
+        Only::Equal(1, &[libc::F_GETFL as u32, libc::F_GETFD as u32, libc::F_DUPFD_CLOEXEC as u32]),
+        "key files",
     ),
-    call(libc::SYS_memfd_create, "the image of a guest's memory"),
     call(libc::SYS_wait4, "the broker's end"),
     only(libc::SYS_kill, Only::Broker(0), "the end of a broker that hangs"),
     only(

@@ -26,6 +26,7 @@ pub mod rights;
 pub mod seccomp;
 pub mod wiping;
 
+mod bpf;
 mod probe;
 
 pub use probe::probe;
