@@ -5,11 +5,13 @@ mod crt;
 mod der;
 mod ec;
 mod encrypted;
+mod field;
 mod jwk;
 mod modulus;
 mod oaep;
 mod pem;
 mod pkcs1v15;
+mod point;
 mod rsa;
 
 use std::fmt;

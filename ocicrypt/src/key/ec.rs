@@ -9,7 +9,25 @@ use pkcs8::{AssociatedOid, EncodePublicKey};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::NotAKey;
+use super::{NotAKey, point};
+
+/// A curve, and how a point of it is multiplied.
+pub trait Curve: CurveArithmetic {
+    /// The x coordinate of `secret` times `public` (SP 800-56A, section 5.7.1.2).
+    fn shared(secret: &SecretKey<Self>, public: &PublicKey<Self>) -> Zeroizing<Vec<u8>> {
+        library(secret, public)
+    }
+}
+
+impl Curve for p256::NistP256 {
+    /// By [`point`]; by the library where what that finds is no point of the curve.
+    fn shared(secret: &SecretKey<Self>, public: &PublicKey<Self>) -> Zeroizing<Vec<u8>> {
+        ours(secret, public).unwrap_or_else(|| library(secret, public))
+    }
+}
+
+impl Curve for p384::NistP384 {}
+impl Curve for p521::NistP521 {}
 
 /// A private key on the curve `C`. Wipes itself when dropped.
 pub struct EcKey<C: CurveArithmetic> {
@@ -21,7 +39,7 @@ pub struct EcKey<C: CurveArithmetic> {
 
 impl<C> EcKey<C>
 where
-    C: CurveArithmetic + AssociatedOid,
+    C: Curve + AssociatedOid,
     AffinePoint<C>: FromSec1Point<C> + ToSec1Point<C>,
     FieldBytesSize<C>: ModulusSize,
 {
@@ -52,8 +70,7 @@ where
         }
         let point = [&[4], x, y].concat();
         let public = PublicKey::<C>::from_sec1_bytes(&point).ok()?;
-        let shared = diffie_hellman(self.secret.to_nonzero_scalar(), public.as_affine());
-        Some(Zeroizing::new(shared.raw_secret_bytes().to_vec()))
+        Some(C::shared(&self.secret, &public))
     }
 
     /// DER `SubjectPublicKeyInfo`, with the point uncompressed.
@@ -70,5 +87,58 @@ where
 
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.secret.ct_eq(&other.secret).into()
+    }
+}
+
+fn library<C: CurveArithmetic>(secret: &SecretKey<C>, public: &PublicKey<C>) -> Zeroizing<Vec<u8>> {
+    let shared = diffie_hellman(secret.to_nonzero_scalar(), public.as_affine());
+    Zeroizing::new(shared.raw_secret_bytes().to_vec())
+}
+
+/// None where it is no point of the curve.
+fn ours(
+    secret: &SecretKey<p256::NistP256>,
+    public: &PublicKey<p256::NistP256>,
+) -> Option<Zeroizing<Vec<u8>>> {
+    let scalar = Zeroizing::new(secret.to_bytes());
+    let public = public.to_sec1_point(false);
+    let (x, y) = (public.x()?.as_ref(), public.y()?.as_ref());
+    let [x, y] = &*point::multiple(scalar.as_slice().try_into().ok()?, [x, y]);
+    let whole = Zeroizing::new([&[4][..], x, y].concat());
+    PublicKey::<p256::NistP256>::from_sec1_bytes(&whole).ok()?;
+    Some(Zeroizing::new(x.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use p256::elliptic_curve::Generate;
+    use p256::{NistP256, PublicKey, SecretKey};
+
+    use super::*;
+
+    /// Otherwise the library would do all the work, and nobody would see it.
+    #[test]
+    fn p256_is_computed_here_and_as_the_library_does() {
+        for _ in 0..20 {
+            let (secret, other) = (SecretKey::generate(), SecretKey::generate());
+            let expected = library(&secret, &other.public_key());
+            let ours = ours(&secret, &other.public_key());
+            assert!(ours.is_some_and(|ours| *ours == *expected));
+        }
+    }
+
+    /// Of 0 our arithmetic gives the prime, which the library does not take.
+    #[test]
+    fn a_result_whose_x_is_0_is_the_librarys() {
+        let root = crate::key::point::ROOT_OF_B;
+        let whole = [&[4][..], &[0; 32], &root].concat();
+        let zero = PublicKey::from_sec1_bytes(&whole).expect("a point").to_projective();
+        let secret = SecretKey::generate();
+        let inverse = secret.to_nonzero_scalar().invert().expect("not 0");
+        let public = PublicKey::from_affine((zero * inverse).to_affine()).expect("a point");
+        let key = EcKey::<NistP256>::new(&secret.to_bytes(), None).expect("a key");
+        let public = public.to_sec1_point(false);
+        let (x, y) = (public.x().expect("x"), public.y().expect("y"));
+        assert!(key.agree(x, y).is_some_and(|shared| *shared == [0; 32]));
     }
 }
