@@ -230,6 +230,9 @@ for length in (33, 66, 128, 256):
     seed("modulus", f"ones-{length}", bytes([0, 1, 0, 1]) + bytes([255]) * 4 * length)
     seed("modulus", f"steps-{length}", bytes([0, 0, 0, 3]) + bytes(i * 7 & 255 | 1 for i in range(4 * length)))
 
+for name, scalar in (("one", bytes(31) + bytes([1])), ("ones", bytes([255]) * 32), ("steps", bytes(range(7, 39)))):
+    seed("point", name, scalar + bytes(range(31, 63)))
+
 # What was found once.
 for path in sorted(COMMITTED.glob("*/*")):
     seed(path.parent.name, f"found-{path.name}", path.read_bytes())

@@ -11,6 +11,9 @@ use rustix::io::Errno;
 /// Where containerd writes the payload.
 const PAYLOAD: RawFd = 3;
 
+/// Bytes that most payloads have room in: fewer calls of read(2).
+const TYPICAL: usize = 8 * 1024;
+
 /// Why there is no payload.
 pub enum PayloadFault {
     /// It is longer than the limit.
@@ -32,7 +35,7 @@ pub fn take_payload(limit: usize) -> Result<Vec<u8>, PayloadFault> {
     // it is not open, every operation on it fails with EBADF, and dropping it does nothing
     // because of `forget` below.
     let mut inherited = unsafe { File::from_raw_fd(PAYLOAD) };
-    let mut payload = Vec::new();
+    let mut payload = Vec::with_capacity(TYPICAL.min(limit));
     let read = loop {
         let room = (limit + 1 - payload.len()) as u64;
         match inherited.by_ref().take(room).read_to_end(&mut payload) {

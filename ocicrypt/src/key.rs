@@ -31,6 +31,8 @@ pub use self::modulus::{Modulus, Residue};
 pub use self::oaep::OaepHash;
 #[cfg(feature = "encrypt")]
 pub(crate) use self::pem::{blocks, is_pem};
+#[cfg(fuzzing)]
+pub use self::point::multiple;
 pub use self::rsa::{MAX_BITS, MIN_BITS, OaepRefusal, RsaKey};
 
 /// A private key of a kind that can open a wrapped key. Wipes itself when dropped; has no `Debug`.

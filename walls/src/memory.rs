@@ -1,5 +1,7 @@
 //! What can be read of the process's memory from outside, and what it may use up.
 
+use std::fs::File;
+use std::io::Read;
 use std::ops::Range;
 
 use rustix::mm::{MlockAllFlags, MlockFlags};
@@ -83,9 +85,12 @@ fn without_right(why: &str) -> String {
 /// file, and locking each of them takes longer than all the rest.
 fn lock() -> rustix::io::Result<()> {
     let later = MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
-    let Ok(mappings) = std::fs::read_to_string("/proc/self/maps") else {
+    // With room for all of it: of a file that is made while it is read nobody knows the length.
+    let mut mappings = String::with_capacity(16 * 1024);
+    let maps = File::open("/proc/self/maps");
+    if maps.and_then(|mut maps| maps.read_to_string(&mut mappings)).is_err() {
         return rustix::mm::mlockall(later | MlockAllFlags::CURRENT);
-    };
+    }
     rustix::mm::mlockall(later)?;
     mappings.lines().filter_map(writable).try_for_each(lock_range)
 }
