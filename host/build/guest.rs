@@ -35,7 +35,9 @@ fn build_guest(root: &Path, out: &Path) -> Result<PathBuf> {
     let mut cargo = Command::new(env::var_os("CARGO").context("CARGO")?);
     cargo
         .current_dir(root)
-        .args(["build", "--profile", "guest", "--locked", "--package", "keycell-guest", "--lib"])
+        .args(["rustc", "--profile", "guest", "--locked", "--package", "keycell-guest", "--lib"])
+        // Without the Rust library that it also is, for which nothing would be optimised at the end.
+        .args(["--crate-type", "cdylib"])
         .args(["--target", "wasm32-wasip2", "--target-dir"])
         .arg(&target)
         // Paths of the machine that builds do not belong in what it builds.

@@ -1,6 +1,7 @@
 //! The command line: the original's one flag, and ours.
 
 use std::ffi::OsString;
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PathBufValueParser, TypedValueParser, ValueParser};
@@ -114,9 +115,11 @@ impl From<PathBuf> for Destination {
 /// # Ambient Authority
 /// Reads the configuration file.
 pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Request, Failure> {
-    let command = command();
+    // Not taken apart: of flags nothing is secret, and each of some hundred pieces would be wiped.
+    let command = ManuallyDrop::new(command());
+    let mut parser = command.clone();
     let mut args: Vec<_> = args.map(two_dashes).collect();
-    let mut matches = match command.clone().try_get_matches_from(&args) {
+    let mut matches = match parser.try_get_matches_from_mut(&args) {
         Ok(matches) => matches,
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -132,7 +135,7 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Request, Failure> {
         let first = args.len().min(1);
         args.splice(first..first, configured);
         let hint = format!("it stands in `{shown}`, whose keys are flags");
-        matches = command.try_get_matches_from(&args).map_err(|error| failure(&error, &hint))?;
+        matches = parser.try_get_matches_from_mut(&args).map_err(|error| failure(&error, &hint))?;
     }
     Ok(Request::Decrypt(job(matches)?))
 }

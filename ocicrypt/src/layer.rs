@@ -335,7 +335,11 @@ impl<R: Read> PlainReader<R> {
         }
         while let Some(decryptor) = &mut self.decryptor {
             self.failed = true; // until this pass has gone well
-            let mut chunk = filled(&mut self.source)?;
+            // With one byte more than may follow, so that it shows what follows.
+            let most = self.left.map_or(CHUNK, |left| {
+                usize::try_from(left).unwrap_or(CHUNK).saturating_add(1).min(CHUNK)
+            });
+            let mut chunk = filled(&mut self.source, most)?;
             // Before anything more is released: what is held back belongs to the genuine layer.
             if let Some(left) = &mut self.left {
                 let length = self.length;
@@ -368,11 +372,11 @@ impl<R: Read> PlainReader<R> {
     }
 }
 
-/// A whole chunk, or what is left before the end.
-fn filled(source: &mut impl Read) -> io::Result<Vec<u8>> {
-    let mut chunk = vec![0; CHUNK];
+/// So many bytes, or what is left before the end.
+fn filled(source: &mut impl Read, most: usize) -> io::Result<Vec<u8>> {
+    let mut chunk = vec![0; most];
     let mut length = 0;
-    while length < CHUNK {
+    while length < most {
         // Not `read_to_end`: that begins with small reads, and a pipe gives 64 KiB at once.
         match source.read(&mut chunk[length..]) {
             Ok(0) => break,

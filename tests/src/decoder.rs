@@ -56,6 +56,7 @@ pub struct Decoder {
     leaking: bool,
     directory: Option<PathBuf>,
     user: Option<u32>,
+    inside: Vec<OsString>,
     meter: Option<PathBuf>,
     deadline: Duration,
 }
@@ -86,6 +87,7 @@ impl Decoder {
             leaking: false,
             directory: None,
             user: None,
+            inside: Vec::new(),
             meter: None,
             deadline: DEADLINE,
         }
@@ -182,6 +184,12 @@ impl Decoder {
         self
     }
 
+    /// Behind these words, which start what follows them.
+    pub fn inside(mut self, words: Vec<OsString>) -> Self {
+        self.inside = words;
+        self
+    }
+
     /// Measures the peak of its memory, with the program `meter` of this package.
     pub fn measured(mut self, meter: impl Into<PathBuf>) -> Self {
         self.meter = Some(meter.into());
@@ -242,7 +250,7 @@ impl Decoder {
 
     /// The call without what is special about its descriptors, in its wrappings.
     fn command(&self, peak: &Path) -> Result<Command> {
-        let mut words: Vec<OsString> = Vec::new();
+        let mut words = self.inside.clone();
         if let Some(id) = self.user {
             words.push(Tool::Setpriv.find()?.into());
             words.extend([format!("--reuid={id}").into(), format!("--regid={id}").into()]);

@@ -46,6 +46,7 @@ pub mod running;
 pub mod sealed;
 pub mod store;
 pub mod suite;
+pub mod swaps;
 pub mod tools;
 pub mod tracing;
 

@@ -5,7 +5,8 @@
 //! one, where those that the crate `seccompiler` writes take five.
 
 use libc::{
-    BPF_ABS, BPF_JEQ, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W, c_int, sock_filter,
+    BPF_ABS, BPF_JA, BPF_JEQ, BPF_JGT, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W, c_int,
+    sock_filter,
 };
 
 use crate::calls::{Call, Only};
@@ -38,10 +39,7 @@ pub fn program(
     let mut program = vec![load(AT_ARCHITECTURE), own, answer(Answer::Kill), load(AT_NUMBER)];
     for (calls, wanted) in lists {
         let always = calls.iter().filter(|call| matches!(call.only, Only::Always));
-        let always: Vec<u32> = always.map(number).collect();
-        for some in always.chunks(FARTHEST) {
-            program.extend(any_of(some, *wanted));
-        }
+        program.extend(sorted(always.map(number).collect(), *wanted));
         for call in *calls {
             let mut condition = condition(call.only, broker, *wanted);
             if !condition.is_empty() {
@@ -91,6 +89,25 @@ fn condition(only: Only, broker: Option<i32>, wanted: Answer) -> Vec<sock_filter
     let mut condition = vec![load(AT_ARGUMENTS + 8 * u32::from(argument))];
     condition.extend(test);
     condition
+}
+
+/// Numbers that are compared one after the other.
+const GROUP: usize = 16;
+
+/// Answers if what was loaded is one of these. In groups: the kernel goes through a filter with each number
+/// there is, to know which are always allowed.
+fn sorted(mut values: Vec<u32>, wanted: Answer) -> Vec<sock_filter> {
+    values.sort_unstable();
+    let mut behind = Vec::new();
+    for group in values.chunks(GROUP).rev() {
+        let last = group.last().copied().unwrap_or_default();
+        let mut tests = any_of(group, wanted);
+        // It is in none of those that follow.
+        tests.push(instruction(BPF_JMP | BPF_JA, 0, 0, behind.len() as u32));
+        let beyond = instruction(BPF_JMP | BPF_JGT | BPF_K, tests.len(), 0, last);
+        behind = [vec![beyond], tests, behind].concat();
+    }
+    behind
 }
 
 /// Answers if what was loaded is one of these, at most [`FARTHEST`].
@@ -146,6 +163,7 @@ mod tests {
     use crate::calls::{
         ALWAYS, DECRYPTING_ANSWERED, MODULE_FORBIDDEN, UNWRAPPING, UNWRAPPING_ANSWERED,
     };
+    use crate::seccomp::Filter;
 
     const BROKER: i32 = 4242;
 
@@ -175,10 +193,13 @@ mod tests {
                 code if code == BPF_JMP | BPF_JEQ | BPF_K => {
                     at += usize::from(if loaded == k { jt } else { jf });
                 }
+                code if code == BPF_JMP | BPF_JGT | BPF_K => {
+                    at += usize::from(if loaded > k { jt } else { jf });
+                }
                 code if code == BPF_JMP | BPF_JSET | BPF_K => {
                     at += usize::from(if loaded & k != 0 { jt } else { jf });
                 }
-                code if code == BPF_JMP | libc::BPF_JA => at += k as usize,
+                code if code == BPF_JMP | BPF_JA => at += k as usize,
                 code if code == BPF_RET | BPF_K => return k,
                 code if code == libc::BPF_ALU | libc::BPF_AND | BPF_K => loaded &= k,
                 code => panic!("another instruction: {code:#x}"),
@@ -233,15 +254,21 @@ mod tests {
         })
     }
 
+    /// What a call gets from several filters: the kernel takes the least number, with its sign.
+    fn strictest(filters: &[&Filter], seen: Seen) -> u32 {
+        let answers = filters.iter().map(|filter| run(&filter.0, seen));
+        answers.min_by_key(|answer| answer.cast_signed()).expect("a filter")
+    }
+
     #[test]
     fn every_call_gets_what_programs_of_others_give_it() {
         let (allow, enosys) = (SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32));
-        for (answered, allowed) in
-            [(UNWRAPPING_ANSWERED, &[ALWAYS, UNWRAPPING][..]), (DECRYPTING_ANSWERED, &[ALWAYS][..])]
-        {
-            let mut lists = vec![(answered, Answer::Errno(libc::ENOSYS))];
-            lists.extend(allowed.iter().map(|list| (*list, Answer::Allow)));
-            let ours = program(&lists, Answer::Trap, Some(BROKER)).unwrap();
+        let unwrapping = Filter::unwrapping(Some(BROKER)).unwrap();
+        let decrypting = Filter::decrypting().unwrap();
+        for (ours, answered, allowed) in [
+            (&[&unwrapping][..], UNWRAPPING_ANSWERED, &[ALWAYS, UNWRAPPING][..]),
+            (&[&unwrapping, &decrypting][..], DECRYPTING_ANSWERED, &[ALWAYS][..]),
+        ] {
             let first = theirs(&[answered], enosys.clone(), allow.clone());
             let second = theirs(allowed, allow.clone(), SeccompAction::Trap);
             for seen in calls() {
@@ -249,12 +276,11 @@ mod tests {
                     libc::SECCOMP_RET_ALLOW => run(&second, seen),
                     other => other,
                 };
-                assert_eq!(run(&ours, seen), theirs, "{seen:x?}");
+                assert_eq!(strictest(ours, seen), theirs, "{seen:x?}");
             }
         }
         let eperm = SeccompAction::Errno(libc::EPERM as u32);
-        let lists = [(MODULE_FORBIDDEN, Answer::Errno(libc::EPERM))];
-        let ours = program(&lists, Answer::Allow, None).unwrap();
+        let ours = Filter::module().unwrap().0;
         let theirs = theirs(&[MODULE_FORBIDDEN], eperm, allow);
         for seen in calls() {
             assert_eq!(run(&ours, seen), run(&theirs, seen), "{seen:x?}");
@@ -263,8 +289,7 @@ mod tests {
 
     #[test]
     fn without_a_broker_nothing_is_killed() {
-        let lists = [(UNWRAPPING, Answer::Allow)];
-        let program = program(&lists, Answer::Trap, None).unwrap();
+        let program = Filter::unwrapping(None).unwrap().0;
         for seen in calls().filter(|(_, number, _)| *number == libc::SYS_kill as u32) {
             assert_ne!(run(&program, seen), libc::SECCOMP_RET_ALLOW, "{seen:x?}");
         }

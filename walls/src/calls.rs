@@ -7,6 +7,7 @@
 use libc::c_long;
 
 /// A call that may be made, and when.
+#[derive(Clone, Copy)]
 pub struct Call {
     /// Its number on this architecture.
     pub number: c_long,

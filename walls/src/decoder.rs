@@ -44,6 +44,8 @@ pub struct Needs<'a> {
 /// The walls of the first phase, and what the second one needs.
 pub struct Walls {
     walls: Vec<Wall>,
+    /// Pages are locked, all that are written to.
+    locked: bool,
     layer: Result<Filter, String>,
     writes_files: bool,
 }
@@ -61,20 +63,27 @@ impl Walls {
     pub fn before_guest(mut needs: Needs<'_>) -> Result<Self, String> {
         let mut walls = vec![Wall::required(NO_NEW_PRIVILEGES, no_new_privileges())];
         let limits = memory::limits();
-        let locked = memory::no_swap();
+        // To lock pages takes a twentieth of a decoder's start.
+        let (no_swap, locked) = if memory::nothing_to_swap_to() {
+            (Ok("this machine has nothing to swap to".to_owned()), false)
+        } else {
+            let no_swap = memory::no_swap();
+            let locked = no_swap.is_ok();
+            (no_swap, locked)
+        };
 
         if let Some(user) = needs.user {
             become_user(user)?;
         }
         let mut capabilities = CapabilitySet::DAC_READ_SEARCH; // keys that only their owner may read
-        capabilities.set(CapabilitySet::IPC_LOCK, locked.is_ok());
+        capabilities.set(CapabilitySet::IPC_LOCK, locked);
         // To end a broker that runs as the user that this process was.
         capabilities.set(CapabilitySet::KILL, needs.broker.is_some() && needs.user.is_some());
         let capabilities = keep(capabilities);
 
         walls.push(Wall::required(NO_DUMP, memory::no_dump()));
         walls.push(Wall::required(LIMITS, limits));
-        walls.push(Wall::wanted(NO_SWAP, locked));
+        walls.push(Wall::wanted(NO_SWAP, no_swap));
         walls.push(Wall::required(CAPABILITIES, capabilities));
         let reach = Reach {
             readable: needs.keys.into_iter().collect(),
@@ -90,24 +99,26 @@ impl Walls {
         // Compiled before it is needed: afterwards its memory is there.
         let layer = Filter::decrypting();
         walls.push(Wall::required(CALLS, calls));
-        Ok(Self { walls, layer, writes_files: needs.writes_files })
+        Ok(Self { walls, locked, layer, writes_files: needs.writes_files })
     }
 
     /// Before the layer flows: no file, no socket, no program, no signal, no capability, no
     /// further descriptor. What was missing is so still.
     pub fn before_layer(mut self) -> Self {
-        let locked = self.walls.iter().any(|it| it.name == NO_SWAP && it.missing().is_none());
-        if locked && !memory::no_swap_without_capability() {
+        if self.locked && !memory::no_swap_without_capability() {
             self.now(NO_SWAP, memory::swap_again());
         }
         self.now(FILES, confine(&Reach::default())); // takes a descriptor for a moment
         self.now(LIMITS, memory::tighter_limits(self.writes_files));
         self.now(CAPABILITIES, keep(CapabilitySet::empty()));
-        let calls = match &self.layer {
-            Ok(filter) => filter.raise(),
-            Err(why) => Err(why.clone()),
-        };
-        self.now(CALLS, calls.map(|()| "those that a stream makes".to_owned()));
+        // It is nothing without the first.
+        if self.walls.iter().any(|it| it.name == CALLS && it.missing().is_none()) {
+            let calls = match &self.layer {
+                Ok(filter) => filter.raise(),
+                Err(why) => Err(why.clone()),
+            };
+            self.now(CALLS, calls.map(|()| "those that a stream makes".to_owned()));
+        }
         self
     }
 

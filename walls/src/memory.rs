@@ -55,6 +55,12 @@ pub fn tighter_limits(writes_files: bool) -> Result<String, String> {
     Ok("no further descriptor, no byte into a file".to_owned())
 }
 
+/// Whether this machine has nothing to swap to, as most nodes of Kubernetes: no file, no partition, no
+/// compressed memory (proc(5), `/proc/swaps`, a line each under one of titles).
+pub fn nothing_to_swap_to() -> bool {
+    std::fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().count() == 1)
+}
+
 /// Pages are not swapped out from the moment that they are used, those that come later included.
 ///
 /// Without `CAP_IPC_LOCK` that needs a limit on locked memory (`LimitMEMLOCK=infinity`), since a

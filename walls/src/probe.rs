@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::Resource;
 use rustix::thread::CapabilitySet;
 
-use crate::{Wall, files, plain};
+use crate::{Wall, files, memory, plain};
 
 /// Looks which walls the decoder would have if it ran here and now, as this user: one entry for
 /// each, in the order in which they are put up, with the reason where one is missing. Changes
@@ -40,7 +40,7 @@ pub fn probe() -> Vec<Wall> {
 fn locking(permitted: CapabilitySet) -> Result<String, String> {
     let unlimited = rustix::process::getrlimit(Resource::Memlock).current.is_none();
     let able = CapabilitySet::IPC_LOCK | CapabilitySet::SYS_RESOURCE;
-    if unlimited || permitted.intersects(able) {
+    if unlimited || permitted.intersects(able) || memory::nothing_to_swap_to() {
         return Ok(String::new());
     }
     Err("run as root, or set `LimitMEMLOCK=infinity` for containerd's service".to_owned())

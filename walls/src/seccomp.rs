@@ -16,10 +16,10 @@ use std::io;
 use libc::{c_long, sock_filter};
 
 use crate::bpf::{Answer, program};
-use crate::calls::{self, Call};
+use crate::calls::{self, Call, Only};
 
 /// A filter that is ready to be put up.
-pub struct Filter(Vec<sock_filter>);
+pub struct Filter(pub(crate) Vec<sock_filter>);
 
 impl Filter {
     /// For `ctd-decoder` while keys are unwrapped; `broker` is the process group of a broker
@@ -28,15 +28,29 @@ impl Filter {
     /// # Errors
     /// On an architecture that is not x86-64 or aarch64.
     pub fn unwrapping(broker: Option<i32>) -> Result<Self, String> {
-        Self::of(&[calls::ALWAYS, calls::UNWRAPPING], calls::UNWRAPPING_ANSWERED, broker)
+        let lists = [
+            (calls::UNWRAPPING_ANSWERED, Answer::Errno(libc::ENOSYS)),
+            (calls::ALWAYS, Answer::Allow),
+            (calls::UNWRAPPING, Answer::Allow),
+        ];
+        program(&lists, Answer::Trap, broker).map(Self)
     }
 
-    /// For `ctd-decoder` while the layer flows.
+    /// For `ctd-decoder` while the layer flows, on top of [`Filter::unwrapping`]: it takes away what only
+    /// unwrapping needs. The kernel asks both, and the stricter answer counts.
     ///
     /// # Errors
     /// As [`Filter::unwrapping`].
     pub fn decrypting() -> Result<Self, String> {
-        Self::of(&[calls::ALWAYS], calls::DECRYPTING_ANSWERED, None)
+        let all = |calls: &[Call]| -> Vec<Call> {
+            calls.iter().map(|call| Call { only: Only::Always, ..*call }).collect()
+        };
+        let lists = [
+            (calls::DECRYPTING_ANSWERED, Answer::Errno(libc::ENOSYS)),
+            (&all(calls::UNWRAPPING), Answer::Trap),
+            (&all(calls::UNWRAPPING_ANSWERED), Answer::Trap),
+        ];
+        program(&lists, Answer::Allow, None).map(Self)
     }
 
     /// For the process that a PKCS#11 module is loaded into.
@@ -46,12 +60,6 @@ impl Filter {
     pub fn module() -> Result<Self, String> {
         let forbidden = (calls::MODULE_FORBIDDEN, Answer::Errno(libc::EPERM));
         program(&[forbidden], Answer::Allow, None).map(Self)
-    }
-
-    fn of(allowed: &[&[Call]], answered: &[Call], broker: Option<i32>) -> Result<Self, String> {
-        let mut lists = vec![(answered, Answer::Errno(libc::ENOSYS))];
-        lists.extend(allowed.iter().map(|list| (*list, Answer::Allow)));
-        program(&lists, Answer::Trap, broker).map(Self)
     }
 
     /// Puts the filter up, for all threads of this process and all of its children.

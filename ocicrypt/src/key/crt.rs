@@ -9,14 +9,14 @@
 //! the public key, gets the ciphertext from it again. A fault in one of the halves, which would betray
 //! the key (Boneh, DeMillo, Lipton, 1997), is found by that too.
 
-use crypto_bigint::modular::BoxedMontyForm;
+use crypto_bigint::modular::{BoxedMontyForm, BoxedMontyParams};
 use crypto_bigint::{BoxedUint, ConcatenatingMul, Odd, Resize};
+use rsa::Error;
 use rsa::rand_core::TryCryptoRng;
-use rsa::traits::{PrivateKeyParts, PublicKeyParts};
-use rsa::{Error, PrivateKey};
 use zeroize::Zeroizing;
 
 use super::modulus::Modulus;
+use super::rsa::{Prime, RsaKey};
 
 /// Bits of the random number that an exponent is blinded with (draft-irtf-cfrg-rsa-guidance, section
 /// 6.4: at least 64).
@@ -31,39 +31,37 @@ const BASE_BLINDING: u32 = 128;
 /// # Errors
 /// The generator of random numbers failed.
 pub(super) fn decrypt<R: TryCryptoRng + ?Sized>(
-    key: &PrivateKey,
+    key: &RsaKey,
     ciphertext: &BoxedUint,
     rng: &mut R,
 ) -> Result<Option<Zeroizing<BoxedUint>>, Error> {
-    let ([p, q], Some(dp), Some(dq), Some(qinv)) = (key.primes(), key.dp(), key.dq(), key.qinv())
-    else {
-        return Ok(None);
-    };
-    let Some(e) = small(key.e()) else { return Ok(None) };
-    let modulo_p = power(ciphertext, p, dp, e, rng)?;
-    let modulo_q = power(ciphertext, q, dq, e, rng)?;
+    let [p, q] = &key.primes[..] else { return Ok(None) };
+    let modulo_p = power(ciphertext, p, key.e, rng)?;
+    let modulo_q = power(ciphertext, q, key.e, rng)?;
     let (Some(modulo_p), Some(modulo_q)) = (modulo_p, modulo_q) else { return Ok(None) };
 
     // h = (mp - mq) / q modulo p, m = mq + h · q
-    let p = Zeroizing::new(p.as_nz_ref().clone());
-    let bits = key.n().bits_precision();
-    let reduced = Zeroizing::new(modulo_q.rem(&p));
-    let difference = Zeroizing::new(modulo_p.sub_mod(&reduced, &p));
-    let quotient = Zeroizing::new(difference.mul_mod(&Zeroizing::new(qinv.retrieve()), &p));
-    let upper = Zeroizing::new(quotient.concatenating_mul(q.as_ref()).resize_unchecked(bits));
+    let (p, q) = (p.number.as_nz_ref(), &**q.number);
+    let bits = key.n.bits_precision();
+    let reduced = Zeroizing::new(modulo_q.rem(p));
+    let difference = Zeroizing::new(modulo_p.sub_mod(&reduced, p));
+    let quotient = Zeroizing::new(difference.mul_mod(&key.coefficient, p));
+    let upper = Zeroizing::new(quotient.concatenating_mul(q).resize_unchecked(bits));
     let lower = Zeroizing::new((*modulo_q).clone().resize_unchecked(bits));
     let message = Zeroizing::new(upper.wrapping_add(&*lower));
 
-    Ok(is_right(key, &message, ciphertext, e).then_some(message))
+    Ok(is_right(key, &message, ciphertext).then_some(message))
 }
 
 /// Whether `message` encrypts to `ciphertext`. The library's arithmetic, for one bit of the exponent
 /// after the other: of the usual 65537, its own function makes more of a table than there is to compute.
-fn is_right(key: &PrivateKey, message: &BoxedUint, ciphertext: &BoxedUint, e: u64) -> bool {
-    if message >= key.n().as_ref() {
+fn is_right(key: &RsaKey, message: &BoxedUint, ciphertext: &BoxedUint) -> bool {
+    let (n, e) = (&key.n, key.e);
+    if message >= n.as_ref() {
         return false;
     }
-    let base = Zeroizing::new(BoxedMontyForm::new(message.clone(), key.n_params()));
+    let params = BoxedMontyParams::new(n.clone());
+    let base = Zeroizing::new(BoxedMontyForm::new(message.clone(), &params));
     let mut power = base.clone();
     for bit in (0..e.ilog2()).rev() {
         *power = power.square();
@@ -74,14 +72,14 @@ fn is_right(key: &PrivateKey, message: &BoxedUint, ciphertext: &BoxedUint, e: u6
     power.retrieve() == *ciphertext
 }
 
-/// `ciphertext` to the power of `exponent` modulo `prime`. `None` if that is no prime.
+/// `ciphertext` to the power of the prime's exponent modulo `prime`. `None` if that is no prime.
 fn power<R: TryCryptoRng + ?Sized>(
     ciphertext: &BoxedUint,
-    prime: &Odd<BoxedUint>,
-    exponent: &BoxedUint,
+    prime: &Prime,
     e: u64,
     rng: &mut R,
 ) -> Result<Option<Zeroizing<BoxedUint>>, Error> {
+    let Prime { number: prime, exponent } = prime;
     let bits = prime.bits_precision();
     let mut modulus = Modulus::new(prime.as_nz_ref());
 
@@ -94,7 +92,7 @@ fn power<R: TryCryptoRng + ?Sized>(
     let order = Zeroizing::new(prime.wrapping_sub(BoxedUint::one()));
     let times = random_number(EXPONENT_BLINDING, rng)?;
     let mut long = Zeroizing::new(order.concatenating_mul(&*times));
-    long.wrapping_add_assign(&*Zeroizing::new(exponent.clone().resize_unchecked(bits)));
+    long.wrapping_add_assign(&*Zeroizing::new((**exponent).clone().resize_unchecked(bits)));
 
     let power = modulus.power(&blinded, &long);
     let power = modulus.product(&power, &inverse);
@@ -135,24 +133,21 @@ fn random_number<R: TryCryptoRng + ?Sized>(
     BoxedUint::from_be_slice(&bytes, bits).map(Zeroizing::new).map_err(|_| Error::Internal)
 }
 
-/// A public exponent, of which the longest has 33 bits.
-fn small(e: &BoxedUint) -> Option<u64> {
-    let (lowest, others) = e.as_words().split_first()?;
-    others.iter().all(|word| *word == 0).then_some(*lowest).filter(|e| *e != 0)
-}
-
 #[cfg(test)]
 mod tests {
     use getrandom::SysRng;
-    use pkcs8::DecodePrivateKey as _;
     use rsa::hazmat::rsa_decrypt_and_check;
 
     use super::*;
+    use crate::key::PrivateKey;
 
-    fn key(name: &str) -> PrivateKey {
+    fn key(name: &str) -> RsaKey {
         let path = format!("{}/tests/data/keys/{name}", env!("CARGO_MANIFEST_DIR"));
-        let pem = std::fs::read_to_string(&path).expect("a key of the tests");
-        PrivateKey::from_pkcs8_pem(&pem).expect("an RSA key")
+        let file = std::fs::read(&path).expect("a key of the tests");
+        match PrivateKey::parse(&file, None).keys.pop() {
+            Some(PrivateKey::Rsa(key)) => key,
+            _ => panic!("no RSA key"),
+        }
     }
 
     /// Otherwise the library would do all the work, and nobody would see it.
@@ -160,13 +155,15 @@ mod tests {
     fn keys_of_two_primes_are_used_here_and_as_the_library_does() {
         for name in ["rsa-1024.pkcs8.pem", "rsa-2048.pkcs8.pem", "rsa-4096.pkcs8.pem"] {
             let key = key(name);
-            let bits = key.n().bits_precision();
+            let of_library = key.of_library().expect("a good key");
+            let bits = key.n.bits_precision();
             let one = BoxedUint::one_with_precision(bits);
-            let most = key.n().wrapping_sub(&one);
+            let most = key.n.wrapping_sub(&one);
             let half = most.shr(1);
             for ciphertext in [BoxedUint::zero_with_precision(bits), one, half, most] {
                 let ours = decrypt(&key, &ciphertext, &mut SysRng).ok().flatten();
-                let library = rsa_decrypt_and_check(&key, Some(&mut SysRng), &ciphertext).ok();
+                let library =
+                    rsa_decrypt_and_check(&of_library, Some(&mut SysRng), &ciphertext).ok();
                 assert!(library.is_some(), "{name}");
                 assert_eq!(ours.map(|it| (*it).clone()), library, "{name}");
             }
@@ -177,7 +174,7 @@ mod tests {
     #[test]
     fn a_result_that_does_not_encrypt_to_the_ciphertext_is_none() {
         let key = key("rsa-2048.pkcs8.pem");
-        let ciphertext = key.n().wrapping_add(BoxedUint::from(42_u64));
+        let ciphertext = key.n.wrapping_add(BoxedUint::from(42_u64));
         assert!(matches!(decrypt(&key, &ciphertext, &mut SysRng), Ok(None)));
     }
 }

@@ -115,7 +115,9 @@ fn parse_pkcs1(der: &[u8]) -> Result<PrivateKey, NotAKey> {
     let others = key.other_prime_infos.iter().flatten();
     primes.extend(others.map(|info| info.prime.as_bytes()));
     let [n, e, d] = [key.modulus, key.public_exponent, key.private_exponent];
-    RsaKey::new(n.as_bytes(), e.as_bytes(), d.as_bytes(), &primes).map(PrivateKey::Rsa)
+    let coefficient = Some(key.coefficient.as_bytes());
+    let key = RsaKey::new(n.as_bytes(), e.as_bytes(), d.as_bytes(), &primes, coefficient);
+    key.map(PrivateKey::Rsa)
 }
 
 /// SEC1 (RFC 5915, section 3). The curve that the key itself names comes first.

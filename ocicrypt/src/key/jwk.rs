@@ -47,16 +47,17 @@ fn parse_key(key: &Json<'_>) -> Result<PrivateKey, NotAKey> {
     }
 }
 
-/// RFC 7518, section 6.3.2. `dp`, `dq` and `qi` are not needed: they are computed. A key with
+/// RFC 7518, section 6.3.2. `dp` and `dq` are not needed: they are computed, as `qi` is if it is not there. A key with
 /// more than two primes (`oth`) is refused.
 fn parse_rsa(key: &Json<'_>) -> Result<PrivateKey, NotAKey> {
     let [n, e, d] = [number(key, "n")?, number(key, "e")?, number(key, "d")?];
     let key = if key.member("oth").is_some() {
         return Err(NotAKey::OtherKind("multi-prime RSA JWK".to_owned()));
     } else if key.member("p").is_none() && key.member("q").is_none() {
-        RsaKey::new(&n, &e, &d, &[])
+        RsaKey::new(&n, &e, &d, &[], None)
     } else {
-        RsaKey::new(&n, &e, &d, &[&number(key, "p")?, &number(key, "q")?])
+        let (p, q, coefficient) = (number(key, "p")?, number(key, "q")?, number(key, "qi").ok());
+        RsaKey::new(&n, &e, &d, &[&p, &q], coefficient.as_ref().map(|number| number.as_slice()))
     };
     key.map(PrivateKey::Rsa)
 }

@@ -1,10 +1,14 @@
 //! RSA private keys (RFC 8017, section 3.2) and the one operation that they are for.
 
-use pkcs8::EncodePublicKey;
+use crypto_bigint::{ConcatenatingMul, NonZero, Odd};
+use pkcs1::ALGORITHM_ID;
+use pkcs8::SubjectPublicKeyInfoRef;
+use pkcs8::der::Encode;
+use pkcs8::der::asn1::{BitStringRef, UintRef};
 use rsa::BoxedUint;
 use rsa::hazmat::rsa_decrypt_and_check;
 use rsa::rand_core::TryCryptoRng;
-use rsa::traits::{PrivateKeyParts, PublicKeyParts};
+use rsa::traits::PrivateKeyParts;
 use zeroize::Zeroizing;
 
 use super::oaep::{self, OaepHash};
@@ -17,14 +21,30 @@ pub const MIN_BITS: u32 = 1024;
 /// The longest modulus that is accepted, in bits: it bounds the time that one key can take.
 pub const MAX_BITS: u32 = 8192;
 
-/// Public exponents are below 2³³; the crate that computes refuses longer ones.
-const MAX_EXPONENT_BYTES: usize = 5;
+/// Bits of the longest public exponent: the library computes with no longer ones.
+const MAX_EXPONENT_BITS: u32 = 33;
 
 /// Primes of one key: OpenSSL makes keys of up to five.
 const MAX_PRIMES: usize = 5;
 
 /// An RSA private key of [`MIN_BITS`] to [`MAX_BITS`] bits. Wipes itself when dropped.
-pub struct RsaKey(rsa::PrivateKey);
+///
+/// It is not the library's: that inverts a number for each key, which takes longer than all that is
+/// done here, and a file need only be read to have it done.
+pub struct RsaKey {
+    pub(super) n: Odd<BoxedUint>,
+    pub(super) e: u64,
+    d: Zeroizing<BoxedUint>,
+    pub(super) primes: Vec<Prime>,
+    /// The inverse of the second prime modulo the first.
+    pub(super) coefficient: Zeroizing<BoxedUint>,
+}
+
+/// A prime of a key, and what the private exponent is modulo the prime less one.
+pub(super) struct Prime {
+    pub(super) number: Zeroizing<Odd<BoxedUint>>,
+    pub(super) exponent: Zeroizing<BoxedUint>,
+}
 
 /// Why nothing was decrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,45 +59,84 @@ impl RsaKey {
     /// Puts a key together from big-endian numbers: the modulus, both exponents and two or more
     /// primes; without primes, two are computed. The numbers are checked against each other, but
     /// not whether the primes are prime: that takes long, and no one is harmed but the owner.
-    pub(crate) fn new(n: &[u8], e: &[u8], d: &[u8], primes: &[&[u8]]) -> Result<Self, NotAKey> {
+    ///
+    /// The coefficient, the inverse of the second prime modulo the first, is computed if there is
+    /// none, or if it is none.
+    pub(crate) fn new(
+        n: &[u8],
+        e: &[u8],
+        d: &[u8],
+        primes: &[&[u8]],
+        coefficient: Option<&[u8]>,
+    ) -> Result<Self, NotAKey> {
         let bits = bit_length(n);
         if !(MIN_BITS..=MAX_BITS).contains(&bits) {
             return Err(NotAKey::RsaSize(bits));
         }
-        let half = bits.div_ceil(2);
-        let wide = primes.iter().any(|prime| bit_length(prime) > half);
-        // The crate takes all of this for granted in one place or another.
-        let sane = bit_length(e) > 1
-            && bit_length(e) as usize <= MAX_EXPONENT_BYTES * 8
-            && bit_length(d) > 1
-            && bit_length(d) <= bits
+        // All but this would be an effort, or too long for it.
+        let sane = (2..=MAX_EXPONENT_BITS).contains(&bit_length(e))
+            && (2..=bits).contains(&bit_length(d))
+            && primes.len() != 1
             && primes.len() <= MAX_PRIMES
             && primes.iter().all(|prime| (2..=bits).contains(&bit_length(prime)));
-        let number = |bytes| {
-            BoxedUint::from_be_slice(trim(bytes), bit_length(bytes))
-                .map_err(|_| NotAKey::Inconsistent)
-        };
-        if !sane {
-            return Err(NotAKey::Inconsistent);
+        let key = if sane { Self::checked(n, e, d, primes, coefficient) } else { None };
+        key.ok_or(NotAKey::Inconsistent)
+    }
+
+    /// All that the library checks too. None if a number does not fit the others.
+    fn checked(
+        n: &[u8],
+        e: &[u8],
+        d: &[u8],
+        primes: &[&[u8]],
+        coefficient: Option<&[u8]>,
+    ) -> Option<Self> {
+        let n = number(n, bit_length(n))?;
+        let (e, d) = (number(e, 64)?, number(d, n.bits_precision())?);
+        let n = Odd::new((*n).clone()).into_option().filter(|n| *d < **n)?;
+        let half = n.bit_width_vartime().div_ceil(2);
+        let mut found = Vec::new();
+        if primes.is_empty() {
+            let (n, e, d) = (n.as_ref().clone(), (*e).clone(), (*d).clone());
+            let key = rsa::PrivateKey::from_components(n, e, d, Vec::new()).ok()?;
+            found.extend(key.primes().iter().map(|prime| Zeroizing::new(prime.as_ref().clone())));
         }
-        let parts = primes.iter().map(|prime| number(prime)).collect::<Result<Vec<_>, _>>()?;
-        let (n, e, d) = (number(n)?, number(e)?, number(d)?);
-        let key = if wide && primes.len() == 2 {
-            rsa::PrivateKey::from_components_with_wide_primes(n, e, d, parts)
-        } else {
-            rsa::PrivateKey::from_components(n, e, d, parts)
-        };
-        key.map(Self).map_err(|_| NotAKey::Inconsistent)
+        // Nothing tells in the time that it takes which of two primes is the longer one.
+        let wide = primes.len() > 2 || primes.iter().any(|prime| bit_length(prime) > half);
+        let width = if wide { n.bit_width_vartime() } else { half };
+        for prime in primes {
+            found.push(number(prime, width)?);
+        }
+        let mut product = Zeroizing::new(BoxedUint::one());
+        for (i, prime) in found.iter().enumerate() {
+            product = Zeroizing::new(product.concatenating_mul(&**prime));
+            if found[..i].contains(prime) {
+                return None;
+            }
+        }
+        if *product != *n {
+            return None;
+        }
+        let primes = found.iter().map(|prime| Prime::new(prime, &e, &d));
+        let primes = primes.collect::<Option<Vec<_>>>()?;
+        let (p, q) = (&primes.first()?.number, &primes.get(1)?.number);
+        let stated = coefficient.and_then(|stated| number(stated, p.bits_precision()));
+        let stated = stated.filter(|stated| is_one(stated, q, p.as_nz_ref()));
+        let coefficient = stated.or_else(|| {
+            let rest = Zeroizing::new(q.rem(p.as_nz_ref()));
+            rest.invert_odd_mod(p).into_option().map(Zeroizing::new)
+        })?;
+        Some(Self { n, e: e.as_words()[0], d, primes, coefficient })
     }
 
     /// The length of the modulus in bits.
     pub fn bits(&self) -> u32 {
-        self.0.n().bit_width_vartime()
+        self.n.bit_width_vartime()
     }
 
     /// The length of the modulus, and so of everything encrypted for this key, in bytes.
     pub fn size(&self) -> usize {
-        self.0.size()
+        self.bits().div_ceil(8) as usize
     }
 
     /// RSAES-OAEP decryption (RFC 8017, section 7.1.2) with an empty label, blinded with `rng`.
@@ -125,7 +184,7 @@ impl RsaKey {
         rng: &mut R,
     ) -> Result<Zeroizing<Vec<u8>>, OaepRefusal> {
         let encoded = self.decrypt_raw(ciphertext, rng)?;
-        let exponent = Zeroizing::new(self.0.d().to_be_bytes());
+        let exponent = Zeroizing::new(self.d.to_be_bytes());
         let instead = pkcs1v15::made_up(&exponent, ciphertext, length);
         pkcs1v15::decode(&encoded, instead).ok_or(OaepRefusal::WrongKey)
     }
@@ -148,15 +207,16 @@ impl RsaKey {
         if ciphertext.len() != self.size() {
             return Err(OaepRefusal::WrongKey);
         }
-        let number = BoxedUint::from_be_slice(ciphertext, self.0.n_bits_precision());
+        let number = BoxedUint::from_be_slice(ciphertext, self.n.bits_precision());
         let number = number.map_err(|_| OaepRefusal::WrongKey)?;
-        if number >= *self.0.n().as_ref() {
+        if number >= *self.n {
             return Err(OaepRefusal::WrongKey);
         }
-        let decrypted = match crt::decrypt(&self.0, &number, rng).map_err(refused)? {
+        let decrypted = match crt::decrypt(self, &number, rng).map_err(refused)? {
             Some(message) => message,
             None => {
-                let message = rsa_decrypt_and_check(&self.0, Some(rng), &number);
+                let key = self.of_library().map_err(refused)?;
+                let message = rsa_decrypt_and_check(&key, Some(rng), &number);
                 Zeroizing::new(message.map_err(refused)?)
             }
         };
@@ -170,15 +230,58 @@ impl RsaKey {
         Ok(encoded)
     }
 
+    /// The key as the library has it, which takes long.
+    pub(super) fn of_library(&self) -> Result<rsa::PrivateKey, rsa::Error> {
+        let primes: Vec<_> = self.primes.iter().map(|prime| (**prime.number).clone()).collect();
+        let wide = primes.iter().any(|prime| prime.bits_precision() == self.n.bits_precision());
+        let new = if wide {
+            rsa::PrivateKey::from_components_with_wide_primes
+        } else {
+            rsa::PrivateKey::from_components
+        };
+        new(self.n.as_ref().clone(), BoxedUint::from(self.e), (*self.d).clone(), primes)
+    }
+
     /// DER `SubjectPublicKeyInfo`.
     pub(super) fn public_key_info(&self) -> Vec<u8> {
-        let encoded = self.0.as_public_key().to_public_key_der();
-        encoded.map(|der| der.as_bytes().to_vec()).unwrap_or_default()
+        let (n, e) = (self.n.to_be_bytes(), self.e.to_be_bytes());
+        let encoded = UintRef::new(&n).and_then(|modulus| {
+            let key =
+                pkcs1::RsaPublicKey { modulus, public_exponent: UintRef::new(&e)? }.to_der()?;
+            let subject_public_key = BitStringRef::from_bytes(&key)?;
+            SubjectPublicKeyInfoRef { algorithm: ALGORITHM_ID, subject_public_key }.to_der()
+        });
+        encoded.unwrap_or_default()
     }
 
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        self.0.n() == other.0.n() && self.0.e() == other.0.e()
+        self.n == other.n && self.e == other.e
     }
+}
+
+impl Prime {
+    /// None if the number is even, or the exponents are not each other's inverses modulo it less one.
+    fn new(number: &BoxedUint, e: &BoxedUint, d: &BoxedUint) -> Option<Self> {
+        let number = Zeroizing::new(Odd::new(number.clone()).into_option()?);
+        let order = Zeroizing::new(number.wrapping_sub(BoxedUint::one()));
+        let order = Zeroizing::new(order.to_nz().into_option()?);
+        let exponent = Zeroizing::new(d.rem(&order));
+        is_one(&exponent, e, &order).then_some(Self { number, exponent })
+    }
+}
+
+/// Whether `x` · `y` is 1 modulo `modulus`.
+fn is_one(x: &BoxedUint, y: &BoxedUint, modulus: &NonZero<BoxedUint>) -> bool {
+    let product = Zeroizing::new(x.concatenating_mul(y));
+    Zeroizing::new(product.rem(modulus)).is_one().to_bool()
+}
+
+/// A big-endian number with the precision of so many bits. None if it has more.
+fn number(bytes: &[u8], bits: u32) -> Option<Zeroizing<BoxedUint>> {
+    if bit_length(bytes) > bits {
+        return None;
+    }
+    BoxedUint::from_be_slice(trim(bytes), bits).ok().map(Zeroizing::new)
 }
 
 /// The length of a big-endian number in bits.
@@ -192,3 +295,6 @@ fn trim(number: &[u8]) -> &[u8] {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     &number[zeros..]
 }
+
+#[cfg(test)]
+mod tests;

@@ -126,8 +126,9 @@ impl PublicKey {
         let unlocked = match self {
             Self::Rsa { n, e } => {
                 let (d, p, q) = (reader.mpi()?, reader.mpi()?, reader.mpi()?);
-                let _inverse = reader.mpi()?;
-                Unlocked::Rsa(RsaKey::new(n, e, d, &[p, q]).ok()?)
+                // That of p modulo q: elsewhere it is the other way round.
+                let inverse = reader.mpi()?;
+                Unlocked::Rsa(RsaKey::new(n, e, d, &[q, p], Some(inverse)).ok()?)
             }
             Self::Ecdh { curve, .. } => {
                 let scalar = reader.mpi()?;

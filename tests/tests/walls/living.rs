@@ -10,6 +10,7 @@ use keycell_tests::node::Node;
 use keycell_tests::running::Running;
 use keycell_tests::sealed::Sealed;
 use keycell_tests::suite::Suite;
+use keycell_tests::swaps::Swaps;
 use keycell_tests::tools::Tool;
 
 /// `CAP_DAC_READ_SEARCH`, `CAP_IPC_LOCK` and `CAP_KILL` (capabilities(7)).
@@ -60,8 +61,8 @@ pub(crate) fn cases(suite: &mut Suite) {
         let running = start(&["--user", "nobody"])?;
         is_nobody(running.pid())
     });
-    case("status/pages-are-locked", || {
-        let mut running = start(&[])?;
+    case("status/pages-are-locked-where-there-is-swap", || {
+        let mut running = start_beside(&Swaps::new(true)?)?;
         let pid = running.pid();
         let all = writable(pid)?;
         ensure!(all.len() > 5, "only {all:?} can be written to");
@@ -74,6 +75,14 @@ pub(crate) fn cases(suite: &mut Suite) {
         let others: Vec<_> = writable(pid)?;
         let others: Vec<_> = others.iter().filter(|(_, is_locked)| *is_locked != stays).collect();
         ensure!(others.is_empty(), "{others:?} should be locked: {stays}");
+        running.finish()
+    });
+    case("status/nothing-is-locked-where-there-is-none", || {
+        let mut running = start_beside(&Swaps::new(false)?)?;
+        let all = writable(running.pid())?;
+        ensure!(all.iter().all(|(_, is_locked)| !is_locked), "there is no need to lock {all:?}");
+        confined(running.pid(), READ_SEARCH)?;
+        running.go_on()?;
         running.finish()
     });
     case("status/broker-and-provider", || {
@@ -96,14 +105,24 @@ pub(crate) fn cases(suite: &mut Suite) {
     });
 }
 
+/// As [`start`], where the kernel seems to have `swaps`.
+fn start_beside(swaps: &Swaps) -> Result<Running> {
+    let inside = swaps.inside();
+    start_inside(&inside.iter().map(Path::new).collect::<Vec<_>>(), &[])
+}
+
 /// A decoder that waits for a provider, for a layer of a megabyte.
 fn start(args: &[&str]) -> Result<Running> {
+    start_inside(&[], args)
+}
+
+fn start_inside(inside: &[&Path], args: &[&str]) -> Result<Running> {
     let node = Node::new()?;
     let sealed = Sealed::of_length(1 << 20);
     let decoder = keycell_tests::dist("ctd-decoder")?;
     let keys = node.keys();
     let with_keys = [Path::new("--decryption-keys-path"), &keys];
-    let program = [&[decoder.as_path()], &with_keys[..]].concat();
+    let program = [inside, &[decoder.as_path()], &with_keys[..]].concat();
     let payload = sealed.payload_for(&Recipient::generate());
     // The directory outlives the start alone: the guest has read it by then.
     Running::start(&program, args, &sealed, payload)
