@@ -23,8 +23,8 @@ flags="-Ctarget-feature=+wide-arithmetic${separator}--remap-path-prefix=$copy=/k
 flags+="${separator}--remap-path-prefix=$home=/cargo"
 for variable in $(compgen -e CARGO_PROFILE_ || true); do unset "$variable"; done
 cd "$copy"
-CARGO_HOME=$home CARGO_ENCODED_RUSTFLAGS=$flags cargo build --quiet --profile guest --locked \
-    --package keycell-guest --lib --target wasm32-wasip2 --target-dir "$elsewhere/built"
+CARGO_HOME=$home CARGO_ENCODED_RUSTFLAGS=$flags cargo rustc --quiet --profile guest --locked \
+    --package keycell-guest --lib --crate-type cdylib --target wasm32-wasip2 --target-dir "$elsewhere/built"
 again=$elsewhere/built/wasm32-wasip2/guest/keycell_guest.wasm
 cd "$OLDPWD"
 

@@ -212,7 +212,7 @@ mod tests {
         let rule = |argument, operator, value: u32| {
             let length = SeccompCmpArgLen::Dword;
             let condition = SeccompCondition::new(argument, length, operator, value.into());
-            SeccompRule::new(vec![condition.unwrap()]).unwrap()
+            SeccompRule::new(vec![condition.expect("a condition")]).expect("a rule")
         };
         let equal = |argument, value| rule(argument, SeccompCmpOp::Eq, value);
         let mut rules = BTreeMap::new();
@@ -226,9 +226,9 @@ mod tests {
             };
             assert!(rules.insert(call.number, conditions).is_none(), "twice: {}", call.number);
         }
-        let architecture = TargetArch::try_from(std::env::consts::ARCH).unwrap();
-        let filter = SeccompFilter::new(rules, others, listed, architecture).unwrap();
-        let program: BpfProgram = filter.try_into().unwrap();
+        let architecture = TargetArch::try_from(std::env::consts::ARCH).expect("it is known");
+        let filter = SeccompFilter::new(rules, others, listed, architecture).expect("it is known");
+        let program: BpfProgram = filter.try_into().expect("it is known");
         let same = |it: seccompiler::sock_filter| sock_filter {
             code: it.code,
             jt: it.jt,
@@ -243,7 +243,7 @@ mod tests {
         let broker = BROKER.wrapping_neg().cast_unsigned();
         let single = (0..32).map(|bit| 1 << bit);
         let arguments: Vec<u32> = single.chain(0..64).chain([own, broker, u32::MAX]).collect();
-        let architectures = [ARCHITECTURE.unwrap(), 0x4000_0003];
+        let architectures = [ARCHITECTURE.expect("it is known"), 0x4000_0003];
         architectures.into_iter().flat_map(move |architecture| {
             let arguments = arguments.clone();
             let numbers = (0..600).chain([0x4000_0000, u32::MAX]);
@@ -263,8 +263,8 @@ mod tests {
     #[test]
     fn every_call_gets_what_programs_of_others_give_it() {
         let (allow, enosys) = (SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32));
-        let unwrapping = Filter::unwrapping(Some(BROKER)).unwrap();
-        let decrypting = Filter::decrypting().unwrap();
+        let unwrapping = Filter::unwrapping(Some(BROKER)).expect("it is known");
+        let decrypting = Filter::decrypting().expect("it is known");
         for (ours, answered, allowed) in [
             (&[&unwrapping][..], UNWRAPPING_ANSWERED, &[ALWAYS, UNWRAPPING][..]),
             (&[&unwrapping, &decrypting][..], DECRYPTING_ANSWERED, &[ALWAYS][..]),
@@ -280,7 +280,7 @@ mod tests {
             }
         }
         let eperm = SeccompAction::Errno(libc::EPERM as u32);
-        let ours = Filter::module().unwrap().0;
+        let ours = Filter::module().expect("it is known").0;
         let theirs = theirs(&[MODULE_FORBIDDEN], eperm, allow);
         for seen in calls() {
             assert_eq!(run(&ours, seen), run(&theirs, seen), "{seen:x?}");
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn without_a_broker_nothing_is_killed() {
-        let program = Filter::unwrapping(None).unwrap().0;
+        let program = Filter::unwrapping(None).expect("it is known").0;
         for seen in calls().filter(|(_, number, _)| *number == libc::SYS_kill as u32) {
             assert_ne!(run(&program, seen), libc::SECCOMP_RET_ALLOW, "{seen:x?}");
         }
