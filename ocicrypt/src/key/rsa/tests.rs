@@ -57,12 +57,14 @@ fn keys_are_refused_that_the_library_refuses() {
     let again = d.rem(&half.to_nz().expect("a number"));
     // Exponents also for products of numbers that are no primes, of which two have a factor in
     // common.
-    let inverse = |order: &BoxedUint| {
-        let e = BoxedUint::from(65537_u64).resize_unchecked(order.bits_precision());
-        e.invert_mod(&order.to_nz().expect("an order")).expect("a prime exponent")
+    let inverse = |e: &BoxedUint, order: &BoxedUint| {
+        let e = e.clone().resize_unchecked(order.bits_precision());
+        e.invert_mod(&order.to_nz().expect("an order")).into_option()
     };
-    let uneven = inverse(&less(n));
-    let common = inverse(&less(n).concatenating_mul(less(p)));
+    let uneven = inverse(e, &less(n)).expect("a prime exponent");
+    let common = inverse(e, &less(n).concatenating_mul(less(p))).expect("a prime exponent");
+    // The least one that is longer than the library computes with.
+    let long = (1_u64 << 33..).map(of).find_map(|e| inverse(&e, &totient).map(|d| (e, d)));
     let exponents = [
         (e.clone(), d.clone()),
         (e.clone(), uneven),
@@ -73,15 +75,16 @@ fn keys_are_refused_that_the_library_refuses() {
         (e.clone(), of(1)),
         (of(2), d.clone()),
         (of(3), d.clone()),
-        (of(1 << 33 | 1), of(1 << 33 | 1)),
+        long.expect("an odd number"),
         (less(n), less(n)),
         (d.clone(), e.clone()),
     ];
     let (square, composite) = (p.concatenating_mul(p), p.concatenating_mul(of(3)));
+    let repeated = n.concatenating_mul(q);
     let (thrice, multiple) = (n.concatenating_mul(of(3)), n.concatenating_mul(p));
     let even = less(n);
     let (one, three) = (of(1), of(3));
-    let factors: [(&BoxedUint, &[&BoxedUint]); 18] = [
+    let factors: [(&BoxedUint, &[&BoxedUint]); 20] = [
         (n, &[p, q]),
         (n, &[q, p]),
         (n, &[]),
@@ -92,6 +95,8 @@ fn keys_are_refused_that_the_library_refuses() {
         (n, &[p, q, q]),
         (n, &[p, q, &one]),
         (&square, &[p, p]),
+        (&repeated, &[p, q, q]),
+        (&repeated, &[q, q, p]),
         (&thrice, &[p, q, &three]),
         (&thrice, &[&composite, q]),
         (&thrice, &[q, &composite]),
