@@ -1,7 +1,6 @@
 //! Kernels that lack a wall, and users that the decoder cannot become.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
@@ -53,15 +52,10 @@ pub(crate) fn cases(suite: &mut Suite) {
         let decoder = Decoder::at(&program).layer(sealed.encrypted.clone());
         let payload = sealed.payload_for(&node.recipient);
         let decoder = decoder.payload(payload.private_key(&node.recipient.private_key()).bytes());
-        let (swaps, log) = (Swaps::new(true)?, copy.path().join("log"));
-        fs::write(&log, "")?;
-        fs::set_permissions(&log, fs::Permissions::from_mode(0o666))?;
-        let decoder = decoder.inside(swaps.inside()).arg("--log").arg(&log);
-        let outcome = decoder.as_user(65_534).arg("--require-sandbox").run()?;
-        outcome.is_silent_success(&sealed.plain)?;
-        let log = fs::read_to_string(log)?;
-        ensure!(log.contains("no wall `no swap`"), "the log has: {log}");
-        Ok(())
+        let swaps = Swaps::new(true)?;
+        let decoder = decoder.inside(swaps.inside()).as_user(65_534);
+        let outcome = decoder.arg("--require-sandbox").run()?;
+        outcome.is_silent_success(&sealed.plain)
     });
     suite.case("user/not-root", &[Tool::Root, Tool::Setpriv], || {
         let sealed = Sealed::of_length(1000);
@@ -95,5 +89,6 @@ fn without(wall: &str) -> Result<(Sealed, Decoder, tempfile::NamedTempFile)> {
 }
 
 fn open_to_all(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
 }
