@@ -178,6 +178,38 @@ fn rsa_numbers_that_do_not_fit() {
     }
 }
 
+/// What a file has for the remainder theorem is not taken for granted.
+#[test]
+fn a_wrong_coefficient_in_a_file_makes_no_other_key() {
+    let file = key_file("rsa-2048.pkcs1.der");
+    let good: serde_json::Value = serde_json::from_slice(&key_file("rsa-2048.jwk")).unwrap();
+    let [n, e] = ["n", "e"].map(|name| common::from_base64url(good[name].as_str().unwrap()));
+    let [n, e] = [n, e].map(|number| rsa::BoxedUint::from_be_slice_vartime(&number));
+    let public = rsa::PublicKey::new(n, e).unwrap();
+    let encrypted = public.encrypt(&mut SysRng, rsa::Pkcs1v15Encrypt, &[0x42; 32]).unwrap();
+    let opened = |file: &[u8]| {
+        let key = PrivateKey::parse(file, None).keys.remove(0);
+        let PrivateKey::Rsa(rsa) = &key else { panic!("no RSA key") };
+        (key.fingerprint(), rsa.decrypt_pkcs1v15(32, &encrypted, &mut SysRng).unwrap())
+    };
+    let expected = opened(&file);
+    assert_eq!(*expected.1, [0x42; 32]);
+    let qi = common::from_base64url(good["qi"].as_str().unwrap());
+    let at = file.windows(qi.len()).rposition(|bytes| bytes == qi).unwrap();
+    for position in [at, at + qi.len() / 2, at + qi.len() - 1] {
+        let mut changed = file.clone();
+        changed[position] ^= 1;
+        assert!(opened(&changed) == expected, "{position}");
+    }
+    for value in [json!(""), json!("AA"), json!("AQ"), json!("="), json!(1), good["n"].clone()] {
+        for name in ["dp", "dq", "qi"] {
+            let mut changed = good.clone();
+            changed[name] = value.clone();
+            assert!(opened(changed.to_string().as_bytes()) == expected, "{name} {value}");
+        }
+    }
+}
+
 /// Damage that goes unnoticed (it is in a part that is not used) must do no harm either.
 fn exercise(bytes: &[u8]) {
     for key in PrivateKey::parse(bytes, None).keys {

@@ -76,7 +76,6 @@ impl RsaKey {
         // Before any computing: what is not read here may be of any length.
         let sane = (2..=MAX_EXPONENT_BITS).contains(&bit_length(e))
             && (2..=bits).contains(&bit_length(d))
-            && primes.len() != 1
             && primes.len() <= MAX_PRIMES
             && primes.iter().all(|prime| (2..=bits).contains(&bit_length(prime)));
         let key = if sane { Self::checked(n, e, d, primes, coefficient) } else { None };
@@ -102,7 +101,7 @@ impl RsaKey {
             found.extend(key.primes().iter().map(|prime| Zeroizing::new(prime.as_ref().clone())));
         }
         // The library's rule: nothing that is computed shows which of two primes is the longer.
-        let wide = primes.len() > 2 || primes.iter().any(|prime| bit_length(prime) > half);
+        let wide = primes.iter().any(|prime| bit_length(prime) > half);
         let width = if wide { n.bit_width_vartime() } else { half };
         for prime in primes {
             found.push(number(prime, width)?);

@@ -55,6 +55,12 @@ fn keys_are_refused_that_the_library_refuses() {
     let totient = less(p).concatenating_mul(less(q));
     let (longer, half) = (d.concatenating_mul(of(1)).wrapping_add(&totient), totient.shr(1));
     let again = d.rem(&half.to_nz().expect("a number"));
+    let (thrice, multiple) = (n.concatenating_mul(of(3)), n.concatenating_mul(p));
+    // The least private exponent that is none for three primes only because it is not below the modulus.
+    let mut over = again.clone().resize_unchecked(1088);
+    while over < thrice {
+        over = over.wrapping_add(&half);
+    }
     // Exponents also for products of numbers that are no primes, of which two have a factor in
     // common.
     let inverse = |e: &BoxedUint, order: &BoxedUint| {
@@ -71,6 +77,7 @@ fn keys_are_refused_that_the_library_refuses() {
         (e.clone(), common),
         (e.clone(), longer),
         (e.clone(), again),
+        (e.clone(), over),
         (e.clone(), n.clone()),
         (e.clone(), of(1)),
         (of(2), d.clone()),
@@ -81,10 +88,9 @@ fn keys_are_refused_that_the_library_refuses() {
     ];
     let (square, composite) = (p.concatenating_mul(p), p.concatenating_mul(of(3)));
     let repeated = n.concatenating_mul(q);
-    let (thrice, multiple) = (n.concatenating_mul(of(3)), n.concatenating_mul(p));
-    let even = less(n);
+    let (even, odd) = (less(n), less(&less(n)));
     let (one, three) = (of(1), of(3));
-    let factors: [(&BoxedUint, &[&BoxedUint]); 20] = [
+    let factors: [(&BoxedUint, &[&BoxedUint]); 21] = [
         (n, &[p, q]),
         (n, &[q, p]),
         (n, &[]),
@@ -103,6 +109,7 @@ fn keys_are_refused_that_the_library_refuses() {
         (&thrice, &[n, &three]),
         (&multiple, &[n, p]),
         (&multiple, &[p, n]),
+        (&odd, &[p, q]),
         (&even, &[p, q]),
         (&even, &[]),
     ];
@@ -125,6 +132,7 @@ fn keys_are_refused_that_the_library_refuses() {
             }
         }
     }
-    // Three pairs of exponents with both orders of the primes and without, and the uneven one.
-    assert_eq!(accepted, 3 * 3 + 1);
+    // Two pairs of exponents, each with the primes in both orders, without them, and with 3 as a third;
+    // the longer one, with the third; and the uneven one.
+    assert_eq!(accepted, 2 * 4 + 2);
 }
