@@ -186,11 +186,12 @@ fn a_wrong_coefficient_in_a_file_makes_no_other_key() {
     let [n, e] = ["n", "e"].map(|name| common::from_base64url(good[name].as_str().unwrap()));
     let [n, e] = [n, e].map(|number| rsa::BoxedUint::from_be_slice_vartime(&number));
     let public = rsa::PublicKey::new(n, e).unwrap();
-    let encrypted = public.encrypt(&mut SysRng, rsa::Pkcs1v15Encrypt, &[0x42; 32]).unwrap();
+    let encrypted =
+        public.encrypt(&mut SysRng, rsa::Oaep::<sha2::Sha256>::new(), &[0x42; 32]).unwrap();
     let opened = |file: &[u8]| {
         let key = PrivateKey::parse(file, None).keys.remove(0);
         let PrivateKey::Rsa(rsa) = &key else { panic!("no RSA key") };
-        (key.fingerprint(), rsa.decrypt_pkcs1v15(32, &encrypted, &mut SysRng).unwrap())
+        (key.fingerprint(), rsa.decrypt_oaep(OaepHash::Sha256, &encrypted, &mut SysRng).unwrap())
     };
     let expected = opened(&file);
     assert_eq!(*expected.1, [0x42; 32]);
