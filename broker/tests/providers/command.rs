@@ -24,8 +24,9 @@ pub const CASES: &[Case] = &[
         let place = Place::new();
         let providers = place.provider(&place.command("normal"));
         let mut wrapped = wrapped();
+        // Another letter of base64, whichever is there.
         let middle = wrapped.len() / 2;
-        wrapped[middle] ^= 1;
+        wrapped[middle] = if wrapped[middle] == b'A' { b'B' } else { b'A' };
         let text = message(providers.unwrap("test", &wrapped, &[], TIMEOUT));
         assert_eq!(
             text,
