@@ -1,16 +1,11 @@
 //! The keys directory, as far as it was granted.
 
-use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 use ocicrypt::keyring::KeyRing;
-use zeroize::Zeroizing;
 
-use crate::listing::{Listing, list};
-
-/// A larger file is no private key: 1 MiB. The largest known is a few kilobytes.
-const MAX_FILE: u64 = 1024 * 1024;
+use crate::files::{Files, Found, Listing};
 
 /// Files and directories that are looked at. A node has a handful; a directory of a million files
 /// is a mistake that must not take minutes.
@@ -31,18 +26,21 @@ const EXCHANGES: usize = 16;
 /// Go ctd-decoder gives up at the first link, or file that is not a private key; Keycell follows
 /// links that stay inside (Kubernetes mounts Secrets as links) and passes over the rest.
 pub fn add_directory(ring: &mut KeyRing, directory: &Path) {
-    let mut walk = Walk { ring, entries: 0 };
-    walk.directory(directory, "", 0);
+    let mut walk = Walk { ring, files: &Files::of(directory), entries: 0 };
+    walk.directory(Path::new(""), "", 0);
 }
 
 struct Walk<'a> {
     ring: &'a mut KeyRing,
+    files: &'a Files,
     entries: usize,
 }
 
 impl Walk<'_> {
+    /// `path` is below the directory, and `shown` is that for a person.
     fn directory(&mut self, path: &Path, shown: &str, depth: usize) {
-        let Listing { mut names, fault } = match again(path, || list(path, MAX_ENTRIES + 1)) {
+        let listing = self.again(path, |files| files.list(path, MAX_ENTRIES + 1));
+        let Listing { mut names, fault } = match listing {
             Ok(listing) => listing,
             Err(error) if error.kind() == io::ErrorKind::NotFound && depth == 0 => return,
             Err(error) => return self.skip(shown, &reason(&error)),
@@ -69,19 +67,36 @@ impl Walk<'_> {
     }
 
     fn entry(&mut self, path: &Path, shown: &str, depth: usize) {
-        match again(path, || look(path)) {
+        let is_link = || self.files.is_link(path);
+        match self.again(path, |files| files.look(path)) {
             Ok(Found::Directory) if depth < MAX_DEPTH => self.directory(path, shown, depth + 1),
             Ok(Found::Directory) => self.skip(shown, "directories are nested too deeply"),
             Ok(Found::Special) => self.skip(shown, "not a regular file"),
             Ok(Found::Large) => self.skip(shown, "larger than 1 MiB"),
             Ok(Found::Content(content)) => self.ring.add_file(shown, &content),
             // Absolute paths lead out, even back into the directory.
-            Err(error) if is_link(path) && error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(error) if is_link() && error.kind() == io::ErrorKind::PermissionDenied => {
                 self.skip(shown, "the link leaves the keys directory or is absolute");
             }
-            Err(_) if is_link(path) => self.skip(shown, "the link leads nowhere, or in a circle"),
+            Err(_) if is_link() => self.skip(shown, "the link leads nowhere, or in a circle"),
             Err(error) => self.skip(shown, &reason(&error)),
         }
+    }
+
+    /// Does it again where what `path` leads to has vanished on the way: at most [`EXCHANGES`] times.
+    fn again<T>(&self, path: &Path, work: impl Fn(&Files) -> io::Result<T>) -> io::Result<T> {
+        let mut done = work(self.files);
+        for _ in 0..EXCHANGES {
+            match &done {
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound && self.files.is_there(path) =>
+                {
+                    done = work(self.files);
+                }
+                _ => break,
+            }
+        }
+        done
     }
 
     fn skip(&mut self, shown: &str, reason: &str) {
@@ -90,60 +105,12 @@ impl Walk<'_> {
     }
 }
 
-/// Does it again where what `path` leads to has vanished on the way: at most [`EXCHANGES`] times.
-fn again<T>(path: &Path, mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    let mut done = work();
-    for _ in 0..EXCHANGES {
-        match &done {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && is_there(path) => {
-                done = work();
-            }
-            _ => break,
-        }
-    }
-    done
-}
-
-enum Found {
-    Directory,
-    Special,
-    Large,
-    Content(Zeroizing<Vec<u8>>),
-}
-
-fn look(path: &Path) -> io::Result<Found> {
-    // Before it is opened: opening a pipe would wait for a writer.
-    let found = fs::metadata(path)?;
-    if found.is_dir() {
-        return Ok(Found::Directory);
-    } else if !found.is_file() {
-        return Ok(Found::Special);
-    } else if found.len() > MAX_FILE {
-        return Ok(Found::Large);
-    }
-    let file = fs::File::open(path)?;
-    // Of this very file: the link may lead to another one by now.
-    let length = file.metadata()?.len().min(MAX_FILE);
-    // With room for all of it: a vector that grows leaves copies behind.
-    let mut content = Zeroizing::new(Vec::with_capacity(length as usize + 1));
-    file.take(length).read_to_end(&mut content)?;
-    Ok(Found::Content(content))
-}
-
-/// Whether there is something of this name, be it a link that leads nowhere.
-fn is_there(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok()
-}
-
-fn is_link(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
-}
-
 /// Why, without the numbers that the system adds for programmers.
 fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "not there".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::Other => error.to_string(),
         kind => kind.to_string(),
     }
 }

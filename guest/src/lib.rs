@@ -4,12 +4,12 @@
 //! instances, with the host's cipher. `portable.rs` is a plain WASI command that does both steps
 //! and its own ciphers, for any runtime.
 
-// `component` alone holds `unsafe`: what wit-bindgen generates.
+// `unsafe` is in `component`, which wit-bindgen generates, and in `libc` alone.
 #![deny(unsafe_code)]
 
 pub mod failure;
+pub mod files;
 pub mod keys;
-pub mod listing;
 pub mod steps;
 pub mod stored;
 
@@ -17,3 +17,6 @@ pub mod stored;
 mod brokered;
 #[cfg(feature = "component")]
 mod component;
+#[cfg(all(feature = "component", target_os = "wasi", target_env = "p2"))]
+#[expect(unsafe_code, reason = "functions that C code could call")]
+mod libc;

@@ -166,7 +166,7 @@ impl fmt::Display for KeyKind {
 /// The SHA-256 of a public key, as DER `SubjectPublicKeyInfo` (RFC 5280, section 4.1). Its text
 /// is `SHA256:` and 43 characters of base64 without padding, as
 /// `openssl pkey -pubout -outform DER | openssl sha256 -binary | base64` computes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {

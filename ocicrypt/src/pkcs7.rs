@@ -24,7 +24,7 @@ mod oid;
 mod recipient;
 mod search;
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use rsa::rand_core::TryCryptoRng;
 
@@ -91,7 +91,7 @@ pub enum Pkcs7Error {
 pub struct Envelope {
     recipients: Vec<Recipient>,
     content: Content,
-    attempted: HashSet<[u8; 32]>,
+    attempted: BTreeSet<[u8; 32]>,
     failures: Vec<Pkcs7Error>,
 }
 
@@ -131,7 +131,7 @@ impl Envelope {
         } else {
             Content::auth_enveloped(&mut data)?
         };
-        Ok(Self { recipients, content, attempted: HashSet::new(), failures })
+        Ok(Self { recipients, content, attempted: BTreeSet::new(), failures })
     }
 
     /// The recipients as far as the message tells them: for each the size of its RSA key and the

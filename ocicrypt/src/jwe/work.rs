@@ -1,6 +1,6 @@
 //! A bound on the work that hostile annotations can cause.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
@@ -21,12 +21,12 @@ const CONTENT: u64 = 300_000;
 /// What has been spent, and what need not be tried again.
 pub struct Work {
     left: u64,
-    hopeless: HashSet<[u8; 32]>,
+    hopeless: BTreeSet<[u8; 32]>,
 }
 
 impl Default for Work {
     fn default() -> Self {
-        Self { left: BUDGET * UNIT, hopeless: HashSet::new() }
+        Self { left: BUDGET * UNIT, hopeless: BTreeSet::new() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The files of a ring, and which of them are the passwords of others.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use zeroize::Zeroizing;
 
@@ -34,7 +34,7 @@ pub(super) struct OfPayload {
 }
 
 /// The files by their names: which is a password, and of which.
-pub(super) struct Beside<'a>(HashMap<&'a str, &'a [u8]>);
+pub(super) struct Beside<'a>(BTreeMap<&'a str, &'a [u8]>);
 
 impl<'a> Beside<'a> {
     pub(super) fn of(files: &'a [Found]) -> Self {

@@ -1,6 +1,6 @@
 //! The keys of a ring at work, and a bound on what hostile annotations can make them do.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::PgpError;
@@ -25,7 +25,7 @@ pub struct Work<'k> {
     keys: Vec<Entry<'k>>,
     last: Option<usize>,
     left: u64,
-    hopeless: HashSet<[u8; 32]>,
+    hopeless: BTreeSet<[u8; 32]>,
 }
 
 struct Entry<'k> {
@@ -39,7 +39,7 @@ impl<'k> Work<'k> {
     pub fn new(keys: impl IntoIterator<Item = &'k NamedPgpKey>) -> Self {
         let entry = |key| Entry { key, unlocked: None, tried: false };
         let keys = keys.into_iter().map(entry).collect();
-        Self { keys, last: None, left: BUDGET * UNIT, hopeless: HashSet::new() }
+        Self { keys, last: None, left: BUDGET * UNIT, hopeless: BTreeSet::new() }
     }
 
     /// The keys that were tried.

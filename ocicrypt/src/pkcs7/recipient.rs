@@ -19,7 +19,7 @@ pub(super) struct Recipient {
 }
 
 /// What names the certificate of a recipient.
-#[derive(PartialEq, Eq, Hash)]
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Name {
     /// The issuer as it is written, and the serial number.
     Issuer(Vec<u8>, Vec<u8>),

@@ -1,7 +1,7 @@
 //! The keys that may open a message, by the names of their certificates, and a bound on the work
 //! that hostile messages can cause.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use rsa::rand_core::TryCryptoRng;
 use zeroize::Zeroizing;
@@ -26,11 +26,11 @@ pub enum Which {
 /// Nothing is computed twice: a thousand copies of one recipient cost one private-key operation.
 pub struct Search<'k> {
     keys: Vec<(&'k NamedKey, &'k RsaKey)>,
-    named: HashMap<Name, Vec<usize>>,
+    named: BTreeMap<Name, Vec<usize>>,
     certificates: usize,
     work: Work,
     tried: BTreeSet<usize>,
-    content_keys: HashMap<[u8; 32], Option<Zeroizing<Vec<u8>>>>,
+    content_keys: BTreeMap<[u8; 32], Option<Zeroizing<Vec<u8>>>>,
 }
 
 impl<'k> Search<'k> {
@@ -45,12 +45,12 @@ impl<'k> Search<'k> {
             })
             .collect();
         // Without certificates, fingerprints are not needed.
-        let mut by_fingerprint = HashMap::new();
+        let mut by_fingerprint = BTreeMap::new();
         if !ring.certificates().is_empty() {
             let prints = keys.iter().map(|(named, _)| named.key().fingerprint());
             by_fingerprint = prints.enumerate().map(|(index, print)| (print, index)).collect();
         }
-        let mut named: HashMap<_, Vec<_>> = HashMap::new();
+        let mut named: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for certificate in ring.certificates() {
             let Some(key) = by_fingerprint.get(&certificate.public_key()) else { continue };
             for name in Name::all_of(certificate) {
@@ -66,7 +66,7 @@ impl<'k> Search<'k> {
             certificates: ring.certificates().len(),
             work: Work::default(),
             tried: BTreeSet::new(),
-            content_keys: HashMap::new(),
+            content_keys: BTreeMap::new(),
         }
     }
 
