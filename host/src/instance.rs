@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use wasmtime::component::{HasData, HasSelf, Linker, Resource, ResourceTable};
+use wasmtime::component::{Component, HasData, HasSelf, Linker, Resource, ResourceTable};
 use wasmtime::{Engine, ResourceLimiter, Result, Store, StoreLimits, StoreLimitsBuilder, bail};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
@@ -47,7 +47,7 @@ impl Instance {
     pub fn for_unwrap(keys: Option<&Path>, log: &GuestLog) -> Result<Self> {
         let mut wasi = Self::context(log);
         grant(&mut wasi, keys)?;
-        Ok(Self { entropy: true, wasi: built(wasi), ..Self::bare(log) })
+        Ok(Self { entropy: true, ..Self::bare(wasi) })
     }
 
     /// For a command: what both steps have, in one instance, and a clock that only it moves.
@@ -67,15 +67,15 @@ impl Instance {
         let mut wasi = Self::context(log);
         wasi.stdin(source).stdout(sink).args(&[name, "--payload", "-"]);
         grant(&mut wasi, keys)?;
-        Ok(Self { entropy: true, clock: Some(0), wasi: built(wasi), ..Self::bare(log) })
+        Ok(Self { entropy: true, clock: Some(0), ..Self::bare(wasi) })
     }
 
     /// For `decrypt`: nothing but what its arguments will be.
     pub fn for_decrypt(log: &GuestLog) -> Self {
-        Self::bare(log)
+        Self::bare(Self::context(log))
     }
 
-    fn bare(log: &GuestLog) -> Self {
+    fn bare(wasi: WasiCtxBuilder) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits::HANDLES);
         let limits = StoreLimitsBuilder::new()
@@ -87,7 +87,7 @@ impl Instance {
             .build();
         let limits = Limiter { limits, memory: 0, exhausted: false };
         Self {
-            wasi: built(Self::context(log)),
+            wasi: built(wasi),
             table,
             limits,
             loan: None,
@@ -179,47 +179,82 @@ impl WasiView for Instance {
     }
 }
 
-/// Everything that a guest can import. Sockets do not exist, clocks trap; what only one of the
-/// steps is granted answers the other that it is not, because a component cannot be instantiated
-/// with an import missing.
+/// What `guest` imports of everything that a guest can: what it does not would only take time.
 ///
 /// # Errors
 /// Where wasmtime does not accept a definition.
-pub fn linker(engine: &Engine) -> Result<Linker<Instance>> {
+pub fn linker(engine: &Engine, guest: &Component) -> Result<Linker<Instance>> {
+    let component = guest.component_type();
+    // Whatever version it names, or versions: the linker looks for a compatible one.
+    let imported: Vec<&str> = component
+        .imports(engine)
+        .map(|(name, _)| name.split_once('@').map_or(name, |(name, _version)| name))
+        .collect();
     let mut linker = Linker::<Instance>::new(engine);
-    let l = &mut linker;
-
-    io::error::add_to_linker::<_, Table>(l, |i| &mut i.table)?;
-    io::poll::add_to_linker::<_, Table>(l, |i| &mut i.table)?;
-    io::streams::add_to_linker::<_, Table>(l, |i| &mut i.table)?;
-
-    filesystem::types::add_to_linker::<_, WasiFilesystem>(l, Instance::filesystem)?;
-    filesystem::preopens::add_to_linker::<_, WasiFilesystem>(l, Instance::filesystem)?;
-
-    cli::environment::add_to_linker::<_, WasiCli>(l, Instance::cli)?;
-    cli::exit::add_to_linker::<_, WasiCli>(l, Instance::cli)?;
-    cli::stdin::add_to_linker::<_, WasiCli>(l, Instance::cli)?;
-    cli::stdout::add_to_linker::<_, WasiCli>(l, Instance::cli)?;
-    cli::stderr::add_to_linker::<_, WasiCli>(l, Instance::cli)?;
-    cli::terminal_input::add_to_linker::<_, WasiCli>(l, Instance::cli)?;
-    cli::terminal_output::add_to_linker::<_, WasiCli>(l, Instance::cli)?;
-    cli::terminal_stdin::add_to_linker::<_, WasiCli>(l, Instance::cli)?;
-    cli::terminal_stdout::add_to_linker::<_, WasiCli>(l, Instance::cli)?;
-    cli::terminal_stderr::add_to_linker::<_, WasiCli>(l, Instance::cli)?;
-
-    random::random::add_to_linker::<_, Entropy>(l, |i| Entropy(i.entropy))?;
-    random::insecure::add_to_linker::<_, Entropy>(l, |i| Entropy(i.entropy))?;
-    random::insecure_seed::add_to_linker::<_, Entropy>(l, |i| Entropy(i.entropy))?;
-    clocks::monotonic_clock::add_to_linker::<_, Clock<'static>>(l, Instance::clock)?;
-    clocks::wall_clock::add_to_linker::<_, Clock<'static>>(l, Instance::clock)?;
-
-    types::add_to_linker::<_, HasSelf<Instance>>(l, |instance| instance)?;
-    cipher::add_to_linker::<_, HasSelf<Instance>>(l, |instance| instance)?;
-    broker::add_to_linker::<_, HasSelf<Instance>>(l, |instance| instance)?;
-    providers::add_to_linker::<_, HasSelf<Instance>>(l, |instance| instance)?;
-    tokens::add_to_linker::<_, HasSelf<Instance>>(l, |instance| instance)?;
+    for (interface, add) in INTERFACES {
+        if imported.contains(interface) {
+            add(&mut linker)?;
+        }
+    }
     Ok(linker)
 }
+
+type Add = fn(&mut Linker<Instance>) -> Result<()>;
+
+/// Everything that a guest can import. Sockets do not exist, clocks trap; what only one of the
+/// steps is granted answers the other that it is not, because a component cannot be instantiated
+/// with an import missing.
+const INTERFACES: &[(&str, Add)] = &[
+    ("wasi:io/error", |l| io::error::add_to_linker::<_, Table>(l, |i| &mut i.table)),
+    ("wasi:io/poll", |l| io::poll::add_to_linker::<_, Table>(l, |i| &mut i.table)),
+    ("wasi:io/streams", |l| io::streams::add_to_linker::<_, Table>(l, |i| &mut i.table)),
+    ("wasi:filesystem/types", |l| {
+        filesystem::types::add_to_linker::<_, WasiFilesystem>(l, Instance::filesystem)
+    }),
+    ("wasi:filesystem/preopens", |l| {
+        filesystem::preopens::add_to_linker::<_, WasiFilesystem>(l, Instance::filesystem)
+    }),
+    ("wasi:cli/environment", |l| cli::environment::add_to_linker::<_, WasiCli>(l, Instance::cli)),
+    ("wasi:cli/exit", |l| cli::exit::add_to_linker::<_, WasiCli>(l, Instance::cli)),
+    ("wasi:cli/stdin", |l| cli::stdin::add_to_linker::<_, WasiCli>(l, Instance::cli)),
+    ("wasi:cli/stdout", |l| cli::stdout::add_to_linker::<_, WasiCli>(l, Instance::cli)),
+    ("wasi:cli/stderr", |l| cli::stderr::add_to_linker::<_, WasiCli>(l, Instance::cli)),
+    ("wasi:cli/terminal-input", |l| {
+        cli::terminal_input::add_to_linker::<_, WasiCli>(l, Instance::cli)
+    }),
+    ("wasi:cli/terminal-output", |l| {
+        cli::terminal_output::add_to_linker::<_, WasiCli>(l, Instance::cli)
+    }),
+    ("wasi:cli/terminal-stdin", |l| {
+        cli::terminal_stdin::add_to_linker::<_, WasiCli>(l, Instance::cli)
+    }),
+    ("wasi:cli/terminal-stdout", |l| {
+        cli::terminal_stdout::add_to_linker::<_, WasiCli>(l, Instance::cli)
+    }),
+    ("wasi:cli/terminal-stderr", |l| {
+        cli::terminal_stderr::add_to_linker::<_, WasiCli>(l, Instance::cli)
+    }),
+    ("wasi:random/random", |l| {
+        random::random::add_to_linker::<_, Entropy>(l, |i| Entropy(i.entropy))
+    }),
+    ("wasi:random/insecure", |l| {
+        random::insecure::add_to_linker::<_, Entropy>(l, |i| Entropy(i.entropy))
+    }),
+    ("wasi:random/insecure-seed", |l| {
+        random::insecure_seed::add_to_linker::<_, Entropy>(l, |i| Entropy(i.entropy))
+    }),
+    ("wasi:clocks/monotonic-clock", |l| {
+        clocks::monotonic_clock::add_to_linker::<_, Clock<'static>>(l, Instance::clock)
+    }),
+    ("wasi:clocks/wall-clock", |l| {
+        clocks::wall_clock::add_to_linker::<_, Clock<'static>>(l, Instance::clock)
+    }),
+    ("keycell:decoder/types", |l| types::add_to_linker::<_, HasSelf<Instance>>(l, |i| i)),
+    ("keycell:decoder/cipher", |l| cipher::add_to_linker::<_, HasSelf<Instance>>(l, |i| i)),
+    ("keycell:decoder/broker", |l| broker::add_to_linker::<_, HasSelf<Instance>>(l, |i| i)),
+    ("keycell:decoder/providers", |l| providers::add_to_linker::<_, HasSelf<Instance>>(l, |i| i)),
+    ("keycell:decoder/tokens", |l| tokens::add_to_linker::<_, HasSelf<Instance>>(l, |i| i)),
+];
 
 /// The streams and their errors live in the instance's table.
 struct Table;

@@ -232,14 +232,14 @@ fn candidates(
     candidates.collect()
 }
 
-/// The guest with everything linked that there is, in an engine whose epoch advances.
+/// The guest with everything linked that it imports, in an engine whose epoch advances.
 ///
 /// # Errors
 /// A guest for another engine, or one that imports what no guest is granted.
 pub fn prepare(guest: &Guest) -> Result<(Engine, InstancePre<Instance>), Failure> {
     let (engine, component) = guest.component()?;
     deadline::start(&engine).map_err(|error| broken_host(error.into()))?;
-    let linker: Linker<Instance> = instance::linker(&engine).map_err(broken_host)?;
+    let linker: Linker<Instance> = instance::linker(&engine, &component).map_err(broken_host)?;
     let guest = linker.instantiate_pre(&component).map_err(|error| foreign_guest(&error))?;
     mem::forget(linker); // a thousand small pieces, and none of them is secret
     Ok((engine, guest))
