@@ -7,7 +7,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use keycell_guest_store::record::Digest;
-use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise};
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 
 use wasmtime::component::Component;
 use wasmtime::{Config, CustomCodeMemory, Engine, Module, Result};
@@ -127,13 +127,8 @@ impl CustomCodeMemory for InPlace {
         usize::try_from(size).unwrap_or(4096) // POSIX has it, and it is never -1
     }
 
-    #[expect(unsafe_code, reason = "memory is mapped")]
     fn publish_executable(&self, code: *const u8, length: usize) -> Result<()> {
-        protect(code, length, MprotectFlags::EXEC)?;
-        // Much of it will be run, and to map it page by page takes longer. Linux before 5.14 cannot.
-        // SAFETY: as in `protect`; nothing is read or written.
-        let _ = unsafe { madvise(code.cast_mut().cast(), length, Advice::LinuxPopulateRead) };
-        Ok(())
+        protect(code, length, MprotectFlags::EXEC)
     }
 
     fn unpublish_executable(&self, code: *const u8, length: usize) -> Result<()> {

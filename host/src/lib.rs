@@ -16,6 +16,8 @@ pub mod exposure;
 pub mod words;
 
 #[cfg(feature = "runtime")]
+mod ahead;
+#[cfg(feature = "runtime")]
 pub mod artefact;
 #[cfg(feature = "runtime")]
 pub mod broker;

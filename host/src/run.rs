@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::event::Verdict;
 use crate::failures::Ending;
 use crate::log::Log;
-use crate::{Artefact, Limits, args, descriptors, limits, message, steps};
+use crate::{Artefact, Limits, ahead, args, descriptors, limits, message, steps};
 
 /// Everything that `ctd-decoder` does, with `guest` as its guest.
 ///
@@ -19,6 +19,7 @@ pub fn main(guest: &Artefact) -> ExitCode {
 /// [`main`] with other limits: for tests, which do not wait for half a minute.
 pub fn main_within(guest: &Artefact, limits: Limits) -> ExitCode {
     let started = Instant::now();
+    ahead::map();
     message::speak_on_panic();
     let _ = keycell_walls::memory::no_dump(); // the payload may hold keys; told of later
     let job = match args::parse(std::env::args_os()) {
