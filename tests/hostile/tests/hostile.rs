@@ -290,6 +290,7 @@ refused! {
     unwrap_fails_with_control_characters: ["bad "];
     unwrap_fails_with_a_key: ["cannot parse"];
     unwrap_panics: ["`unwrap`"];
+    unwrap_panics_without_libc: ["it last said: last words, and HOME is Err(NotPresent)"];
     unwrap_exits: ["`unwrap`"];
 }
 
