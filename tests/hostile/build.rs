@@ -14,8 +14,14 @@ fn main() -> Result<()> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = here.ancestors().nth(2).context("no workspace")?;
     let out = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR")?);
-    for input in ["tests/hostile/guests", "wit", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml"]
-    {
+    for input in [
+        "guest/src/libc.rs",
+        "tests/hostile/guests",
+        "wit",
+        "Cargo.toml",
+        "Cargo.lock",
+        "rust-toolchain.toml",
+    ] {
         println!("cargo::rerun-if-changed={}", root.join(input).display());
     }
 
