@@ -84,7 +84,7 @@ def start_up(report, work, decoders, cpus):
         layer = fixtures.layer(work, kind, KIB)
         for decoder in decoders:
             decoder.check(layer)
-        samples = alternate(decoders, ROUNDS[KIB], lambda it: it.run(layer, "pipe", cpus[:1]))
+        samples = alternate(decoders, ROUNDS[KIB], lambda it: it.run(layer, "alone", cpus[:1]))
         report.start_up(kind, samples)
 
 

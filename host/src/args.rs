@@ -22,6 +22,7 @@ pub enum Request {
 }
 
 /// How to decrypt.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Job {
     /// The directory with private keys, or a file with some.
     pub keys: Option<PathBuf>,
@@ -48,6 +49,7 @@ pub struct Job {
 }
 
 /// containerd's content store.
+#[derive(Debug, PartialEq, Eq)]
 pub enum ContentStore {
     /// At containerd's usual places.
     Usual,
@@ -58,7 +60,7 @@ pub enum ContentStore {
 }
 
 /// Where `--verify-first` keeps the layer, and how long it may become.
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpoolPlace {
     /// A directory; `None`: in memory.
     pub directory: Option<PathBuf>,
@@ -67,7 +69,7 @@ pub struct SpoolPlace {
 }
 
 /// Who does the layer's cipher.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CipherSide {
     /// The host lends its own: fast, and verified by the host.
     Host,
@@ -115,10 +117,14 @@ impl From<PathBuf> for Destination {
 /// # Ambient Authority
 /// Reads the configuration file.
 pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Request, Failure> {
-    // Not taken apart: of flags nothing is secret, and each of some hundred pieces would be wiped.
-    let command = ManuallyDrop::new(command());
-    let mut parser = command.clone();
     let mut args: Vec<_> = args.map(two_dashes).collect();
+    if let Some(job) = usual(&args)
+        && config::is_absent()
+    {
+        return Ok(Request::Decrypt(job));
+    }
+    // Not taken apart: of flags nothing is secret, and each of some hundred pieces would be wiped.
+    let mut parser = ManuallyDrop::new(command());
     let mut matches = match parser.try_get_matches_from_mut(&args) {
         Ok(matches) => matches,
         Err(error) => match error.kind() {
@@ -129,7 +135,7 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Request, Failure> {
         },
     };
     let path = matches.get_one::<PathBuf>("config").map(PathBuf::as_path);
-    let configured = config::arguments(path, &command)?;
+    let configured = config::arguments(path, &parser)?;
     if !configured.is_empty() {
         let shown = path.unwrap_or(Path::new(config::PATH)).display().to_string();
         let first = args.len().min(1);
@@ -138,6 +144,26 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Request, Failure> {
         matches = parser.try_get_matches_from_mut(&args).map_err(|error| failure(&error, &hint))?;
     }
     Ok(Request::Decrypt(job(matches)?))
+}
+
+/// What containerd is told to say in nearly every configuration. To describe all flags to a parser first
+/// takes longer than anything else that the host does before the guest runs.
+fn usual(args: &[OsString]) -> Option<Job> {
+    let [_, flag, keys] = args else { return None };
+    let is_value = !keys.is_empty() && !keys.as_encoded_bytes().starts_with(b"-");
+    (flag == "--decryption-keys-path" && is_value).then(|| Job {
+        keys: Some(keys.into()),
+        cipher: CipherSide::Host,
+        content_store: ContentStore::Usual,
+        verify_first: None,
+        guest: None,
+        guest_store: DEFAULT_STORE.into(),
+        require_signature: false,
+        log: Destination::System,
+        explain: false,
+        user: None,
+        require_sandbox: false,
+    })
 }
 
 const AFTER_HELP: &str = "\
@@ -350,6 +376,26 @@ mod tests {
         ] {
             let Ok(Request::Decrypt(job)) = parsed(args) else { panic!("{args:?}") };
             assert_eq!(job.keys.as_deref(), Some(Path::new("/keys")), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn the_usual_arguments_mean_what_the_parser_makes_of_them() {
+        let args = |args: &[&str]| -> Vec<OsString> {
+            ["ctd-decoder"].iter().chain(args).map(OsString::from).collect()
+        };
+        let usual_args = args(&["--decryption-keys-path", "/keys"]);
+        let matches = command().get_matches_from(&usual_args);
+        assert_eq!(usual(&usual_args), job(matches).ok());
+        for other in [
+            &["--decryption-keys-path", ""][..],
+            &["--decryption-keys-path", "--explain"],
+            &["--decryption-keys-path", "/keys", "--explain"],
+            &["--content-store", "/keys"],
+            &["--explain"],
+            &[],
+        ] {
+            assert_eq!(usual(&args(other)), None, "{other:?}");
         }
     }
 

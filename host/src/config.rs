@@ -25,6 +25,12 @@ const MAX: u64 = 64 * 1024;
 /// Flags that say what to do with the others.
 const NOT_KEYS: [&str; 3] = ["config", "help", "version"];
 
+/// Whether nothing lies at [`PATH`]. A file that cannot be looked at is there: [`arguments`] says why.
+pub fn is_absent() -> bool {
+    let found = std::fs::symlink_metadata(PATH);
+    found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 /// The arguments that the file at `path` stands for; `None`: the one at [`PATH`], if it is there.
 ///
 /// # Errors
