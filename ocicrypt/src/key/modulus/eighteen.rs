@@ -4,7 +4,7 @@
 //! Column after column, product and reduction together: the one sum is never stored. That takes three
 //! quarters of the instructions of a block after the other, but as much code for each length.
 
-use super::{DIGIT, MASK, each, sum, wide};
+use super::{DIGIT, MASK, each, half, sum, wide};
 
 /// Digits of a number, the least first.
 pub(super) const DIGITS: usize = 18;
@@ -25,7 +25,9 @@ pub(super) fn multiply(x: &mut Number, y: &Number, modulus: &Number, inverse: u6
     macro_rules! upper {
         ($k:literal) => {
             column = sum::<{ $k + 1 - DIGITS }, DIGITS, $k, DIGITS>(column, x, y);
-            column = next::<$k>(column, &factors, modulus, x);
+            column = sum::<{ $k + 1 - DIGITS }, DIGITS, $k, DIGITS>(column, &factors, modulus);
+            x[$k - DIGITS] = column as u64 & MASK;
+            column >>= DIGIT;
         };
     }
     each!(lower: 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17);
@@ -47,18 +49,18 @@ pub(super) fn square(x: &mut Number, modulus: &Number, inverse: u64) {
     }
     macro_rules! lower {
         ($k:literal) => {
-            column = sum::<0, { ($k as usize).div_ceil(2) }, $k, DIGITS>(column, x, &twice);
+            column = sum::<0, { half($k) }, $k, DIGITS>(column, x, &twice);
             middle!($k);
             column = clear::<$k>(column, &mut factors, modulus, inverse);
         };
     }
     macro_rules! upper {
         ($k:literal) => {
-            column = sum::<{ $k + 1 - DIGITS }, { ($k as usize).div_ceil(2) }, $k, DIGITS>(
-                column, x, &twice,
-            );
+            column = sum::<{ $k + 1 - DIGITS }, { half($k) }, $k, DIGITS>(column, x, &twice);
             middle!($k);
-            column = next::<$k>(column, &factors, modulus, x);
+            column = sum::<{ $k + 1 - DIGITS }, DIGITS, $k, DIGITS>(column, &factors, modulus);
+            x[$k - DIGITS] = column as u64 & MASK;
+            column >>= DIGIT;
         };
     }
     each!(lower: 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17);
@@ -78,26 +80,4 @@ fn clear<const K: usize>(
     let column = sum::<0, K, K, DIGITS>(column, factors, modulus);
     factors[K] = (column as u64).wrapping_mul(inverse) & MASK;
     column.wrapping_add(wide(factors[K], modulus[0])) >> DIGIT
-}
-
-/// Adds what the multiples have in the upper column `K`, whose digit goes to `result`, and returns
-/// what is carried to the next.
-#[inline(always)]
-fn next<const K: usize>(
-    mut column: u128,
-    factors: &Number,
-    modulus: &Number,
-    result: &mut Number,
-) -> u128 {
-    // As in `sum`: not a loop.
-    macro_rules! term {
-        ($i:literal) => {
-            if K < $i + DIGITS {
-                column = column.wrapping_add(wide(factors[$i], modulus[K - $i]));
-            }
-        };
-    }
-    each!(term: 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17);
-    result[K - DIGITS] = column as u64 & MASK;
-    column >> DIGIT
 }
