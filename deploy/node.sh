@@ -126,27 +126,27 @@ uninstall() {
     rmdir "$HOST/etc/keycell" 2>/dev/null || true
 }
 
+# A pod does `$1` and then, every `$3` seconds, `$2`, until it is told to leave. Told while it does `$1`, it
+# ends that first, so that no node is left half way.
+stay() {
+    told=""
+    pause=""
+    trap 'told=yes' TERM INT
+    "$1"
+    trap '[ -z "$pause" ] || kill "$pause" 2>/dev/null || true; exit 0' TERM INT
+    while [ -z "$told" ]; do
+        "$2"
+        sleep "$3" &
+        pause=$!
+        wait "$pause"
+        pause=""
+    done
+}
+
 case ${1:-} in
 install | sync | uninstall) "$1" ;;
-run)
-    install
-    trap 'kill ${pause:-} 2>/dev/null; exit 0' TERM INT
-    while :; do
-        sync
-        sleep "$SECONDS_BETWEEN" &
-        pause=$!
-        wait "$pause"
-    done
-    ;;
-gone)
-    uninstall
-    trap 'kill ${pause:-} 2>/dev/null; exit 0' TERM INT
-    while :; do
-        sleep 3600 &
-        pause=$!
-        wait "$pause"
-    done
-    ;;
+run) stay install sync "$SECONDS_BETWEEN" ;;
+gone) stay uninstall : 3600 ;;
 *)
     echo "usage: node.sh run|install|sync|uninstall|gone" >&2
     exit 2

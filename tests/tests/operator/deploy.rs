@@ -1,7 +1,9 @@
 //! `deploy/`: the manifests against Kubernetes' schemas, and the script that they run, for real, on
 //! a root that stands for a node's.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -27,6 +29,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     suite.case("deploy/manifests", &[Tool::Python, Tool::KubernetesValidate], manifests);
     suite.case("deploy/keys", &[], keys);
     suite.case("deploy/a-pod", &[Tool::Root, Tool::Containerd], a_pod);
+    suite.case("deploy/a-pod-ends-early", &[Tool::Root, Tool::Containerd], ends_early);
     suite.case("deploy/containerd", &[Tool::Root, Tool::Containerd], || {
         on_a_node(CONFIG, "version = 2\n", "usr/bin/containerd", "90-keycell.toml")
     });
@@ -73,6 +76,34 @@ fn a_pod() -> Result<()> {
     let pod = start("gone")?;
     until("the end", || !host.join("opt/keycell").exists() && !target.exists())?;
     stop(pod)
+}
+
+/// A pod that is told to leave while it installs does both. Its first program comes from a pipe, so
+/// that it installs until the pipe's other end has been closed.
+fn ends_early() -> Result<()> {
+    let dir = TempDir::with_prefix("keycell-host-")?;
+    let host = host(dir.path(), CONFIG, "version = 2\n", "usr/bin/containerd")?;
+    let source = dir.path().join("source");
+    fs::create_dir(&source)?;
+    let pipe = source.join("ctd-decoder");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?;
+    for program in ["keycell-broker", "keycell"] {
+        fs::copy(keycell_tests::dist(program)?, source.join(program))?;
+    }
+    let mut pod = script("run", &host, dir.path())?.env("SOURCE", &source).spawn()?;
+    let mut program = None;
+    until("somebody who reads", || {
+        let mut options = OpenOptions::new();
+        program = options.write(true).custom_flags(libc::O_NONBLOCK).open(&pipe).ok();
+        program.is_some()
+    })?;
+    kill_process(Pid::from_child(&pod), Signal::TERM)?;
+    program.take().context("not opened")?.write_all(b"a decoder")?;
+    let status = pod.wait()?;
+    ensure!(status.success(), "{status}");
+    ensure!(host.join("opt/keycell/bin/keycell").is_file(), "it stopped half way");
+    ensure!(!host.join("etc/keycell/keys").exists(), "it went on");
+    Ok(())
 }
 
 fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Result<()> {
