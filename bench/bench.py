@@ -27,7 +27,7 @@ QUICK = bool(os.environ.get("BENCH_QUICK"))
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 SIZES = {"1 KiB": KIB, "1 MiB": MIB, "64 MiB": 64 * MIB, "512 MiB": 512 * MIB, "4 GiB": 4 * GIB}
 # How often each is run: what takes long varies less.
-ROUNDS = {KIB: 41, MIB: 31, 64 * MIB: 11, 512 * MIB: 7, 4 * GIB: 3}
+ROUNDS = {KIB: 41, MIB: 31, 64 * MIB: 11, 512 * MIB: 11, 4 * GIB: 3}
 if QUICK:
     SIZES.pop("4 GiB")
     ROUNDS = {KIB: 11, MIB: 7, 64 * MIB: 5, 512 * MIB: 3}
@@ -50,6 +50,7 @@ def main():
 
     report = Report(decoders, cpus)
     throughput(report, work, decoders, cpus)
+    growth(report, work, ours, cpus)
     start_up(report, work, decoders, cpus)
     together(report, work, decoders)
     pulls(report, work, decoders)
@@ -76,6 +77,16 @@ def throughput(report, work, decoders, cpus):
             skopeo = Skopeo(work / "skopeo")
             rounds = min(ROUNDS[size], 5)
             report.skopeo(name, size, [skopeo.run(layer, cpus[:1]) for _ in range(rounds)])
+
+
+def growth(report, work, decoder, cpus):
+    """What a byte costs in a layer of each size. Each round decrypts as many bytes of every size, so that
+    whatever else the machine does meets all of them."""
+    layers = {name: fixtures.layer(work, "rsa2048", size) for name, size in SIZES.items() if size >= 64 * MIB}
+    most = max(SIZES.values())
+    for _ in range(3):
+        report.growth({name: sum(decoder.run(layer, "file", cpus[:1]).cpu for _ in range(most // SIZES[name]))
+                       for name, layer in layers.items()}, most)
 
 
 def start_up(report, work, decoders, cpus):
@@ -155,7 +166,7 @@ class Report:
         self.names = [decoder.name for decoder in decoders]
         self.lines, self.starts, self.others, self.verdicts = [], [], [], []
         self.machine = machine(decoders, cpus)
-        self.points, self.bars, self.per_byte, self.peaks = {}, {}, {}, []
+        self.points, self.bars, self.growths, self.peaks = {}, {}, [], []
 
     def throughput(self, name, size, way, pinned, samples, speed):
         wall, cpu = lambda it: it.wall, lambda it: it.cpu
@@ -170,8 +181,6 @@ class Report:
         for what, measure in (("wall", wall), ("CPU", cpu)):
             if ratios := ratio(samples, measure):
                 self.lines.append(f"| | | | {what}, ours / Go | {spread(ratios)} | | |")
-        if size >= 64 * MIB and way == "file" and pinned == 1:
-            self.per_byte[name] = min(it.cpu for it in samples["Keycell"]) / size
         if size == 512 * MIB:
             self.judge_large(way, pinned, samples, speed)
 
@@ -200,6 +209,11 @@ class Report:
                            f"{spread([1e3 * it for it in walls], 0)} ms.")
         if size >= MIB:
             self.points.setdefault(("skopeo", "file"), []).append((name, size / MIB / min(walls)))
+
+    def growth(self, seconds, size):
+        self.growths.append(max(seconds.values()) / min(seconds.values()))
+        told = ", ".join(f"{name} {1e3 * value * MIB / size:.2f}" for name, value in seconds.items())
+        self.others.append(f"CPU time of Keycell for a MiB in layers of each size, one after another, ms: {told}.")
 
     def start_up(self, kind, samples):
         title = fixtures.KINDS[kind]
@@ -235,9 +249,7 @@ class Report:
 
     def write(self, docs):
         self.verdict("peak memory, any size, MiB", max(self.peaks), 10)
-        if len(self.per_byte) > 1:
-            costs = self.per_byte.values()
-            self.verdict("CPU time per byte, 64 MiB and above: most / least", max(costs) / min(costs), 1.25)
+        self.verdict("CPU time per byte, 64 MiB and above: most / least", median(self.growths), 1.25)
         (docs / "benchmark.svg").write_text(plot.draw(self.points, self.bars))
         (docs / "benchmark.md").write_text("\n".join([
             "# Benchmark", "",
