@@ -11,7 +11,7 @@ mod sbox;
 
 use zeroize::Zeroizing;
 
-use self::lanes::Lanes;
+use self::lanes::{Lanes, in_all_rows};
 
 /// Bytes in one round of work: eight blocks.
 const BATCH: usize = 8 * 16;
@@ -105,13 +105,20 @@ fn add_round_key(state: &mut [Lanes; 8], key: &[u64; 8]) {
 
 #[inline(always)]
 fn mix_columns<const KIND: u32>(state: &mut [Lanes; 8]) {
-    // Not `map` with closures: those are compiled without vectors where they are not inlined.
-    let (mut b, mut c, mut d) = (*state, *state, *state);
-    for at in 0..8 {
-        b[at] = rotated_once::<KIND>(state[at]);
-        c[at] = state[at] ^ b[at];
-        d[at] = rotated_twice::<KIND>(c[at]);
+    // Neither `map` with closures, which are compiled without vectors where they are not inlined, nor a loop,
+    // which stays one, with all slices in memory.
+    macro_rules! all {
+        ($of:expr) => {
+            [$of(0), $of(1), $of(2), $of(3), $of(4), $of(5), $of(6), $of(7)]
+        };
     }
+    let b = all!(|at: usize| state[at].turned::<1, KIND>());
+    let c = all!(|at: usize| state[at] ^ b[at]);
+    // Of the four columns; twice three of them are two.
+    let d = all!(|at: usize| match KIND % 2 {
+        0 => c[at].turned::<2, 0>(),
+        _ => c[at].turned::<2, 2>(),
+    });
     state[0] = b[0] ^ c[7] ^ d[0];
     state[1] = b[1] ^ c[0] ^ c[7] ^ d[1];
     state[2] = b[2] ^ c[1] ^ d[2];
@@ -122,54 +129,14 @@ fn mix_columns<const KIND: u32>(state: &mut [Lanes; 8]) {
     state[7] = b[7] ^ c[6] ^ d[7];
 }
 
-/// The columns of every row that `columns` has a bit for. A row is 16 bits, a column of it four:
-/// one bit for each block.
-const fn in_all_rows(columns: u64) -> u64 {
-    let (mut row, mut at) = (0, 0);
-    while at < 4 {
-        row += ((columns >> at) & 1) * (0xf << (4 * at));
-        at += 1;
-    }
-    row * 0x0001_0001_0001_0001
-}
-
-/// By one row, and by `KIND` columns.
-#[inline(always)]
-fn rotated_once<const KIND: u32>(slice: Lanes) -> Lanes {
-    let wrapped = const { in_all_rows(0xf >> KIND) };
-    match KIND {
-        0 => slice.rotated_right(16),
-        _ => {
-            (slice.rotated_right(16 + 4 * KIND) & Lanes::both(wrapped))
-                ^ (slice.rotated_right(4 * KIND) & Lanes::both(!wrapped))
-        }
-    }
-}
-
-/// By two rows, and by twice `KIND` columns, of which there are four.
-#[inline(always)]
-fn rotated_twice<const KIND: u32>(slice: Lanes) -> Lanes {
-    let wrapped = const { in_all_rows(0x3) };
-    match KIND % 2 {
-        0 => slice.rotated_right(32),
-        _ => {
-            (slice.rotated_right(32 + 8) & Lanes::both(wrapped))
-                ^ (slice.rotated_right(16 + 8) & Lanes::both(!wrapped))
-        }
-    }
-}
-
 /// Eight blocks, four in each lane, as eight slices of a bit of each byte.
 #[inline(always)]
 fn slice(blocks: &[[u8; 16]; 8]) -> [Lanes; 8] {
-    let lower = Lanes::both(0xffff_ffff);
     let mut state = [Lanes::both(0); 8];
     for at in 0..4 {
         let low = Lanes::new(half(&blocks[at], 0), half(&blocks[at + 4], 0));
         let high = Lanes::new(half(&blocks[at], 8), half(&blocks[at + 4], 8));
-        state[at] = spread(low & lower) ^ spread(high & lower).shifted_left(8);
-        state[at + 4] =
-            spread(low.shifted_right(32)) ^ spread(high.shifted_right(32)).shifted_left(8);
+        [state[at], state[at + 4]] = Lanes::in_turns(low, high);
     }
     swap_bits(&mut state);
     state
@@ -187,10 +154,7 @@ fn half(block: &[u8; 16], from: usize) -> u64 {
 fn unslice_onto(mut state: [Lanes; 8], batch: &mut [u8; BATCH]) {
     swap_bits(&mut state);
     for at in 0..4 {
-        let (first, second) = (state[at], state[at + 4]);
-        let low = gathered(first) ^ gathered(second).shifted_left(32);
-        let high =
-            gathered(first.shifted_right(8)) ^ gathered(second.shifted_right(8)).shifted_left(32);
+        let [low, high] = Lanes::parted([state[at], state[at + 4]]);
         xor_half(&mut batch[16 * at..], low.first());
         xor_half(&mut batch[16 * at + 8..], high.first());
         xor_half(&mut batch[16 * (at + 4)..], low.second());
@@ -203,21 +167,6 @@ fn xor_half(place: &mut [u8], with: u64) {
     let mut half = [0; 8];
     half.copy_from_slice(&place[..8]);
     place[..8].copy_from_slice(&(u64::from_le_bytes(half) ^ with).to_le_bytes());
-}
-
-/// The four lower bytes, with a gap of one byte behind each.
-#[inline(always)]
-fn spread(lower: Lanes) -> Lanes {
-    let pairs = (lower ^ lower.shifted_left(16)) & Lanes::both(0x0000_ffff_0000_ffff);
-    (pairs ^ pairs.shifted_left(8)) & Lanes::both(0x00ff_00ff_00ff_00ff)
-}
-
-/// [`spread`] undone; what is in the gaps is dropped.
-#[inline(always)]
-fn gathered(spread: Lanes) -> Lanes {
-    let bytes = spread & Lanes::both(0x00ff_00ff_00ff_00ff);
-    let pairs = (bytes ^ bytes.shifted_right(8)) & Lanes::both(0x0000_ffff_0000_ffff);
-    (pairs ^ pairs.shifted_right(16)) & Lanes::both(0xffff_ffff)
 }
 
 /// Exchanges the index of a bit in its byte with that of the word. Its own inverse.
