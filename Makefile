@@ -27,8 +27,8 @@ BUILD := $(CARGO) build --release --locked
 # whatever C library that has. Its addresses are random all the same; the table of them is packed.
 STATIC := -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs
 DECODER := $(CARGO) rustc --release --locked --package ctd-decoder
-# What runs it compiles it for its own processor: with `simd128` it takes half of the time. The embedded
-# guest does not have it, see ocicrypt/src/layer/sliced/lanes.rs.
+# What runs it compiles it for its own processor, so that vectors pay: docs/performance.md. The embedded guest
+# is compiled for all of them: ocicrypt/src/layer/sliced/lanes.rs.
 PORTABLE := RUSTFLAGS="$(REMAP) -C target-feature=+simd128" $(CARGO) build --profile guest --locked --package keycell-guest \
             --bin decoder-portable --no-default-features --target-dir target/portable
 
