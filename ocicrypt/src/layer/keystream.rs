@@ -1,17 +1,14 @@
 //! The cipher alone, for those whose layer is verified elsewhere: see [`super::Witness`].
 
-#[cfg(not(target_arch = "wasm32"))]
-use ctr::cipher::{KeyIvInit, StreamCipher};
-
 use super::LayerKey;
-
+use super::counter::CounterMode;
 #[cfg(not(target_arch = "wasm32"))]
-type Cipher = ctr::Ctr128BE<aes::Aes256>;
+use super::library::Library as Aes256;
 #[cfg(target_arch = "wasm32")]
-type Cipher = super::sliced::SlicedCtr;
+use super::sliced::Sliced as Aes256;
 
 /// AES-256 in counter mode from the first byte of a layer on. Authenticates nothing.
-pub struct Keystream(Cipher);
+pub struct Keystream(CounterMode<Aes256>);
 
 impl Keystream {
     /// For the layer that `key` opens.
@@ -20,9 +17,7 @@ impl Keystream {
     }
 
     pub(super) fn from_parts(key: &[u8; 32], nonce: &[u8; 16]) -> Self {
-        #[cfg(not(target_arch = "wasm32"))]
-        let (key, nonce) = (key.into(), nonce.into());
-        Self(Cipher::new(key, nonce))
+        Self(CounterMode::new(key, nonce))
     }
 
     /// Decrypts, or encrypts, the next bytes in place.

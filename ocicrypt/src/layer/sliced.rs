@@ -1,10 +1,10 @@
-//! AES-256 in counter mode for WebAssembly, which has no AES instructions: eight blocks at a time
+//! AES-256 over counters for WebAssembly, which has no AES instructions: eight blocks at a time
 //! in 128-bit vectors. The whole of a layer's decryption in the sandbox is half as fast again with
 //! it as with the `aes` crate's four blocks in 64-bit words (docs/performance.md).
 //!
 //! The algorithm is fixslicing (Adomnicai and Peyrin, <https://eprint.iacr.org/2020/1123>), as the
 //! `aes` crate has it for 64-bit words; a vector is two of these side by side. It has no table and
-//! no branch that depends on key or data. Elsewhere only the tests use it, against `aes`.
+//! no branch that depends on key or data. Elsewhere only the tests use it, against `ctr`.
 
 mod lanes;
 mod sbox;
@@ -12,59 +12,26 @@ mod sbox;
 use zeroize::Zeroizing;
 
 use self::lanes::{Lanes, in_all_rows};
-
-/// Bytes in one round of work: eight blocks.
-const BATCH: usize = 8 * 16;
+use super::counter::{BATCH, Cipher};
 
 /// Of eight slices each, which are the same in both lanes.
 type RoundKeys = Zeroizing<[[u64; 8]; 15]>;
 
-/// AES-256-CTR (FIPS 197, SP 800-38A) with a big-endian counter of 128 bits.
-pub struct SlicedCtr {
-    round_keys: RoundKeys,
-    counter: u128,
-    keystream: Zeroizing<[u8; BATCH]>,
-    /// How much of `keystream` has been used.
-    used: usize,
-}
+/// AES-256 (FIPS 197).
+pub struct Sliced(RoundKeys);
 
-impl SlicedCtr {
-    /// The first block is `nonce` itself.
-    pub fn new(key: &[u8; 32], nonce: &[u8; 16]) -> Self {
-        Self {
-            round_keys: key_schedule(key),
-            counter: u128::from_be_bytes(*nonce),
-            keystream: Zeroizing::new([0; BATCH]),
-            used: BATCH,
-        }
+impl Cipher for Sliced {
+    fn new(key: &[u8; 32]) -> Self {
+        Self(key_schedule(key))
     }
 
-    /// Encrypts or decrypts the next bytes in place.
-    pub fn apply_keystream(&mut self, bytes: &mut [u8]) {
-        let left = bytes.len().min(BATCH - self.used);
-        let (begun, bytes) = bytes.split_at_mut(left);
-        xor(begun, &self.keystream[self.used..]);
-        self.used += left;
-
-        let (whole, rest) = bytes.as_chunks_mut::<BATCH>();
-        self.counter = encrypt(&self.round_keys, self.counter, whole);
-        if !rest.is_empty() {
-            self.keystream.fill(0);
-            let batch = std::slice::from_mut(&mut *self.keystream);
-            self.counter = encrypt(&self.round_keys, self.counter, batch);
-            xor(rest, &*self.keystream);
-            self.used = rest.len();
-        }
+    fn turn(&self, counter: u128, batches: &mut [[u8; BATCH]]) {
+        encrypt(&self.0, counter, batches);
     }
 }
 
-fn xor(bytes: &mut [u8], with: &[u8]) {
-    bytes.iter_mut().zip(with).for_each(|(byte, with)| *byte ^= with);
-}
-
-/// Turns `batches` over with the keystream from `counter` on; answers the counter after it.
 #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
-fn encrypt(keys: &RoundKeys, mut counter: u128, batches: &mut [[u8; BATCH]]) -> u128 {
+fn encrypt(keys: &RoundKeys, mut counter: u128, batches: &mut [[u8; BATCH]]) {
     for batch in batches {
         let mut blocks = [[0; 16]; 8];
         for block in &mut blocks {
@@ -85,7 +52,6 @@ fn encrypt(keys: &RoundKeys, mut counter: u128, batches: &mut [[u8; BATCH]]) -> 
         add_round_key(&mut state, &keys[14]);
         unslice_onto(state, batch);
     }
-    counter
 }
 
 /// One round; which rotations stand for ShiftRows and MixColumns depends on its number modulo 4.
@@ -276,60 +242,5 @@ fn swap_columns(state: &mut [Lanes; 8], shift: u32, mask: u64) {
     for slice in state {
         let moved = (*slice ^ slice.shifted_right(shift)) & Lanes::both(mask);
         *slice = *slice ^ moved ^ moved.shifted_left(shift);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use ctr::cipher::{KeyIvInit, StreamCipher};
-
-    use super::*;
-
-    /// NIST SP 800-38A, F.5.5: CTR-AES256.
-    #[test]
-    fn is_what_the_standard_says() {
-        let hex = |text: &str| crate::layer::from_hex(text).expect("hexadecimal");
-        let key = hex("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4");
-        let counter = hex("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff");
-        let mut bytes = hex(concat!(
-            "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51",
-            "30c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710",
-        ));
-        let (key, counter) = (key.try_into().expect("32"), counter.try_into().expect("16"));
-        SlicedCtr::new(&key, &counter).apply_keystream(&mut bytes);
-        let expected = hex(concat!(
-            "601ec313775789a5b7a7f504bbf3d228f443e3ca4d62b59aca84e990cacaf5c5",
-            "2b0930daa23de94ce87017ba2d84988ddfc9c58db67aada613c2dd08457941a6",
-        ));
-        assert_eq!(bytes, expected);
-    }
-
-    /// In pieces of all lengths, over the end of the counter, with many keys.
-    #[test]
-    fn is_the_same_as_the_library() {
-        for seed in 0..64_u8 {
-            let key: [u8; 32] = std::array::from_fn(|at| (at as u8).wrapping_mul(seed) ^ seed);
-            let mut nonce = [seed.wrapping_mul(31); 16];
-            if seed % 4 == 0 {
-                nonce = [0xff; 16];
-                nonce[15] = 0xff - seed / 8;
-            }
-            let mut expected = vec![seed; 3000];
-            let mut found = expected.clone();
-            ctr::Ctr128BE::<aes::Aes256>::new((&key).into(), (&nonce).into())
-                .apply_keystream(&mut expected);
-            let mut sliced = SlicedCtr::new(&key, &nonce);
-            let mut rest = &mut found[..];
-            for length in (0..).step_by(usize::from(seed) % 7 + 1) {
-                let length = rest.len().min(length);
-                let (piece, behind) = rest.split_at_mut(length);
-                sliced.apply_keystream(piece);
-                rest = behind;
-                if rest.is_empty() {
-                    break;
-                }
-            }
-            assert!(found == expected, "seed {seed}");
-        }
     }
 }
