@@ -23,10 +23,12 @@ DIST := dist
 REMAP := --remap-path-prefix=$(CURDIR)=/keycell \
          --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
 BUILD := $(CARGO) build --release --locked
-# Linked statically: a start has no dynamic linker to wait for, and the program runs on every node,
-# whatever C library that has. Its addresses are random all the same; the table of them is packed.
-STATIC := -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs
-DECODER := $(CARGO) rustc --release --locked --package ctd-decoder
+# Linked statically, with musl: a start waits for no dynamic linker, and for no C library that asks the processor
+# dozens of questions; and the program runs on every node, whatever C library that has. Its addresses are random
+# all the same; the table of them is packed. Of wasmtime one file is C, which calls nothing: no musl compiler.
+MUSL := $(shell uname -m)-unknown-linux-musl
+STATIC := -C link-arg=-Wl,-z,pack-relative-relocs
+DECODER := CC_$(subst -,_,$(MUSL))=$(CC) $(CARGO) rustc --release --locked --package ctd-decoder --target $(MUSL)
 # What runs it compiles it for its own processor, so that vectors pay: docs/performance.md. The embedded guest
 # is compiled for all of them: ocicrypt/src/layer/sliced/lanes.rs.
 PORTABLE := RUSTFLAGS="$(REMAP) -C target-feature=+simd128" $(CARGO) build --profile guest --locked --package keycell-guest \
@@ -43,7 +45,7 @@ all: targets
 	$(PORTABLE) --target wasm32-wasip2
 	$(PORTABLE) --target wasm32-wasip1
 	mkdir -p $(DIST)
-	cp target/release/ctd-decoder target/release/keycell-broker target/release/keycell $(DIST)/
+	cp target/$(MUSL)/release/ctd-decoder target/release/keycell-broker target/release/keycell $(DIST)/
 	cp target/guest/wasm32-wasip2/guest/keycell_guest.wasm $(DIST)/decoder.wasm
 	cp target/portable/wasm32-wasip2/guest/decoder-portable.wasm $(DIST)/decoder-portable.wasm
 	cp target/portable/wasm32-wasip1/guest/decoder-portable.wasm $(DIST)/decoder-portable-core.wasm
@@ -51,10 +53,10 @@ all: targets
 	@ls -l $(DIST)
 	@cd $(DIST) && sha256sum decoder.wasm
 
-# The toolchain that rust-toolchain.toml names may be there without its WebAssembly targets.
+# The toolchain that rust-toolchain.toml names may be there without its targets.
 targets:
-	@rustup target list --installed | grep -qx wasm32-wasip1 || rustup target add wasm32-wasip1
-	@rustup target list --installed | grep -qx wasm32-wasip2 || rustup target add wasm32-wasip2
+	@for target in wasm32-wasip1 wasm32-wasip2 $(MUSL); do \
+	    rustup target list --installed | grep -qx $$target || rustup target add $$target || exit 1; done
 
 # Debian's packages that the demo and the tests run.
 tools:
@@ -118,7 +120,7 @@ guard-write: tools without-walls
 	@bench/instructions.py --write
 
 # With the settings of what is shipped, however the tests are built.
-without-walls:
+without-walls: targets
 	env -u CARGO_PROFILE_RELEASE_CODEGEN_UNITS -u CARGO_PROFILE_RELEASE_OPT_LEVEL \
 	    $(DECODER) --example without-walls -- $(STATIC)
 

@@ -10,6 +10,8 @@ number, so that the same sources make the same files.
 import hashlib
 import json
 import os
+import platform
+import re
 import subprocess
 import sys
 import tomllib
@@ -63,7 +65,7 @@ def of_crate(name, version, license, repository):
 
 def add_std(main, components, uses):
     """The standard library: linked too, and in no lock file."""
-    version = dict(line.split(": ", 1) for line in run("rustc", "-vV").splitlines() if ": " in line)["release"]
+    version = rustc()["release"]
     reference = f"pkg:generic/rust-std@{version}"
     components[reference] = {
         "type": "library", "bom-ref": reference, "name": "rust-std", "version": version, "purl": reference,
@@ -73,12 +75,13 @@ def add_std(main, components, uses):
     uses[main].add(reference)
 
 
-def add_linked(main, components, uses):
-    """What a program that is linked statically has of the system's libraries, by their versions here."""
-    glibc = os.confstr("CS_GNU_LIBC_VERSION").split()[1]
-    gcc = run("gcc", "-dumpfullversion").strip()
-    for name, version, license in [("glibc", glibc, "LGPL-2.1-or-later"),
-                                   ("libgcc", gcc, "GPL-3.0-or-later WITH GCC-exception-3.1")]:
+def add_linked(main, target, components, uses):
+    """What a program that is linked statically has of the toolchain's libraries."""
+    libc = Path(run("rustc", "--print", "sysroot").strip()) / f"lib/rustlib/{target}/lib/self-contained/libc.a"
+    musl = re.search(rb"\0(1\.\d+\.\d+)\0", libc.read_bytes())[1].decode()
+    llvm = rustc()["LLVM version"]
+    for name, version, license in [("musl", musl, "MIT"),
+                                   ("llvm-libunwind", llvm, "Apache-2.0 WITH LLVM-exception")]:
         reference = f"pkg:generic/{name}@{version}"
         components[reference] = {
             "type": "library", "bom-ref": reference, "name": name, "version": version, "purl": reference,
@@ -86,6 +89,11 @@ def add_linked(main, components, uses):
         }
         uses.setdefault(reference, set())
         uses[main].add(reference)
+
+
+def rustc():
+    """What the compiler says of itself."""
+    return dict(line.split(": ", 1) for line in run("rustc", "-vV").splitlines() if ": " in line)
 
 
 def write(out, file, program, target, main, components, uses):
@@ -113,7 +121,7 @@ def write(out, file, program, target, main, components, uses):
 def main():
     out = Path(sys.argv[1]).resolve()
     out.mkdir(parents=True, exist_ok=True)
-    host = dict(line.split(": ", 1) for line in run("rustc", "-vV").splitlines() if ": " in line)["host"]
+    host = rustc()["host"]
     version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
     named = lambda package: f"pkg:cargo/{package}@{version}"
 
@@ -122,7 +130,8 @@ def main():
     write(out, "decoder.wasm.cdx.json", out / "decoder.wasm", WASM, named("keycell-guest"), guest, used_by_guest)
 
     for package in ("ctd-decoder", "keycell-broker", "keycell"):
-        components, uses = tree(package, host)
+        target = f"{platform.machine()}-unknown-linux-musl" if package == "ctd-decoder" else host
+        components, uses = tree(package, target)
         add_std(named(package), components, uses)
         if package == "ctd-decoder":
             # It carries the guest, compiled ahead of time.
@@ -130,8 +139,8 @@ def main():
                 uses.setdefault(reference, set()).update(used)
             components = guest | components
             uses[named(package)].add(named("keycell-guest"))
-            add_linked(named(package), components, uses)
-        write(out, f"{package}.cdx.json", out / package, host, named(package), components, uses)
+            add_linked(named(package), target, components, uses)
+        write(out, f"{package}.cdx.json", out / package, target, named(package), components, uses)
 
 
 main()

@@ -82,6 +82,7 @@ fn read(source: Source<'_>, key: &LayerKey, plain: &[u8], harmed: bool) {
             Ok(Some(chunk)) => {
                 assert!((1..=CHUNK).contains(&chunk.len()));
                 released.extend_from_slice(&chunk);
+                reader.reuse(chunk);
             }
             Ok(None) => break Ok(()),
             Err(error) => break Err(error),

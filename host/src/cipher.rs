@@ -1,5 +1,7 @@
 //! The lent cipher: WebAssembly has no instructions for AES and SHA, the host has.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use bytes::Bytes;
 use ocicrypt::layer::{self, PlainReader};
 use wasmtime::component::Resource;
@@ -49,6 +51,7 @@ impl cipher::Host for Instance {
         }
         let plain = Plain {
             reader: PlainReader::new(std::mem::take(&mut loan.input), &loan.key),
+            written: Arc::default(),
             chunk: Bytes::new(),
             ledger: loan.ledger.clone(),
         };
@@ -61,16 +64,25 @@ impl cipher::Host for Instance {
 /// The plain layer, whose tail appears only when HMAC and digest have verified.
 struct Plain {
     reader: PlainReader<Input>,
+    /// Memory of a chunk that has been written, for one that will be read.
+    written: Arc<Mutex<Option<Vec<u8>>>>,
     /// What is left of the chunk that was given out last.
     chunk: Bytes,
     ledger: Ledger,
 }
 
+#[async_trait]
 impl InputStream for Plain {
     fn read(&mut self, size: usize) -> StreamResult<Bytes> {
         if self.chunk.is_empty() && size > 0 {
+            if let Some(chunk) = lock(&self.written).take() {
+                self.reader.reuse(chunk);
+            }
             match self.reader.next_chunk() {
-                Ok(Some(chunk)) => self.chunk = chunk.into(),
+                Ok(Some(chunk)) => {
+                    let written = self.written.clone();
+                    self.chunk = Bytes::from_owner(Chunk { bytes: chunk, written });
+                }
                 Ok(None) => {
                     self.ledger.books().drained = true;
                     return Err(StreamError::Closed);
@@ -87,6 +99,33 @@ impl InputStream for Plain {
             Err(_) => Err(refused()),
         }
     }
+
+    // As the trait has it, without waiting in between.
+    async fn blocking_read(&mut self, size: usize) -> StreamResult<Bytes> {
+        self.read(size)
+    }
+}
+
+/// A chunk on its way through guest and ledger. Whoever needs it last gives its memory back.
+struct Chunk {
+    bytes: Vec<u8>,
+    written: Arc<Mutex<Option<Vec<u8>>>>,
+}
+
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        *lock(&self.written) = Some(std::mem::take(&mut self.bytes));
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]

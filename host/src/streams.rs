@@ -125,6 +125,7 @@ impl Sink {
     }
 }
 
+#[async_trait]
 impl OutputStream for Sink {
     fn check_write(&mut self) -> StreamResult<usize> {
         if self.ledger.books().is_faulty() { Err(broken()) } else { Ok(PERMIT) }
@@ -141,6 +142,17 @@ impl OutputStream for Sink {
 
     fn flush(&mut self) -> StreamResult<()> {
         self.check_write().map(drop)
+    }
+
+    // What follows is what the trait does by itself, without a future in memory for each step of it: every
+    // chunk of a layer comes this way.
+
+    async fn write_ready(&mut self) -> StreamResult<usize> {
+        self.check_write()
+    }
+
+    async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.write(bytes)
     }
 }
 

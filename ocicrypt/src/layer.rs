@@ -307,6 +307,8 @@ pub struct PlainReader<R> {
     held: Option<Vec<u8>>,
     /// What follows `held` once the layer has verified.
     tail: Option<Vec<u8>>,
+    /// Memory for the next chunk.
+    spare: Vec<u8>,
     /// Ciphertext that may still follow, in bytes; `None` if the length is not known.
     left: Option<u64>,
     length: u64,
@@ -321,6 +323,7 @@ impl<R: Read> PlainReader<R> {
             decryptor: Some(Decryptor::new(key)),
             held: None,
             tail: None,
+            spare: Vec::new(),
             left: key.length,
             length: key.length.unwrap_or(u64::MAX),
             failed: false,
@@ -343,7 +346,8 @@ impl<R: Read> PlainReader<R> {
             let most = self.left.map_or(CHUNK, |left| {
                 usize::try_from(left).unwrap_or(CHUNK).saturating_add(1).min(CHUNK)
             });
-            let mut chunk = filled(&mut self.source, most)?;
+            let mut chunk = std::mem::take(&mut self.spare);
+            fill(&mut chunk, &mut self.source, most)?;
             // Before anything more is released: what is held back belongs to the genuine layer.
             if let Some(left) = &mut self.left {
                 let length = self.length;
@@ -370,15 +374,21 @@ impl<R: Read> PlainReader<R> {
         Ok(self.held.take().or_else(|| self.tail.take()))
     }
 
+    /// Takes back a chunk that is no longer needed, so that the next one has its memory. What is in it stays
+    /// there until it is overwritten.
+    pub fn reuse(&mut self, chunk: Vec<u8>) {
+        self.spare = chunk;
+    }
+
     /// Whether HMAC and digest have verified.
     pub fn is_verified(&self) -> bool {
         self.decryptor.is_none() && !self.failed
     }
 }
 
-/// So many bytes, or what is left before the end.
-fn filled(source: &mut impl Read, most: usize) -> io::Result<Vec<u8>> {
-    let mut chunk = vec![0; most];
+/// Reads so many bytes, or what is left before the end, in the place of what is in `chunk`.
+fn fill(chunk: &mut Vec<u8>, source: &mut impl Read, most: usize) -> io::Result<()> {
+    chunk.resize(most, 0);
     let mut length = 0;
     while length < most {
         // Not `read_to_end`: that begins with small reads, and a pipe gives 64 KiB at once.
@@ -390,7 +400,7 @@ fn filled(source: &mut impl Read, most: usize) -> io::Result<Vec<u8>> {
         }
     }
     chunk.truncate(length);
-    Ok(chunk)
+    Ok(())
 }
 
 fn exactly<const N: usize>(what: &'static str, bytes: &[u8]) -> Result<[u8; N], LayerError> {

@@ -48,12 +48,16 @@ fn encrypted_zeros() -> Vec<u8> {
     bytes
 }
 
-/// Everything that comes out, and how it ends.
+/// Everything that comes out, and how it ends. The memory of each chunk is used again.
 fn read_all(mut reader: PlainReader<impl Read>) -> (Vec<u8>, Result<(), LayerError>) {
     let mut plain = Vec::new();
     loop {
         match reader.next_chunk() {
-            Ok(Some(chunk)) => plain.extend(chunk),
+            Ok(Some(mut chunk)) => {
+                plain.extend_from_slice(&chunk);
+                chunk.resize(2 * CHUNK, 0xaa);
+                reader.reuse(chunk);
+            }
             Ok(None) => return (plain, Ok(())),
             Err(error) => {
                 assert!(!reader.is_verified());

@@ -44,14 +44,15 @@ const fn only(number: c_long, only: Only, why: &'static str) -> Call {
 const NO_CODE: Only = Only::Without(2, libc::PROT_EXEC as u32);
 
 /// Not to write, and nothing new.
-const READING: Only = Only::Without(
-    2,
-    (libc::O_ACCMODE
-        | libc::O_CREAT
-        | libc::O_TRUNC
-        | libc::O_APPEND
-        | libc::O_TMPFILE & !libc::O_DIRECTORY) as u32,
-);
+const READING: Only = Only::Without(2, NOT_READING);
+
+/// Not `O_ACCMODE`, of which musl says that `O_PATH` is a part.
+const NOT_READING: u32 = (libc::O_WRONLY
+    | libc::O_RDWR
+    | libc::O_CREAT
+    | libc::O_TRUNC
+    | libc::O_APPEND
+    | libc::O_TMPFILE & !libc::O_DIRECTORY) as u32;
 
 /// While there is a guest: in both phases.
 pub const ALWAYS: &[Call] = &[
@@ -91,6 +92,7 @@ pub const ALWAYS: &[Call] = &[
     call(libc::SYS_getpid, "the log"),
     call(libc::SYS_gettid, "aborting"),
     only(libc::SYS_tgkill, Only::Own(0), "aborting: signals to this process alone"),
+    only(libc::SYS_tkill, Only::Own(0), "as `tgkill`, to its first thread"),
     call(libc::SYS_sched_yield, "locks of the standard library"),
     only(
         libc::SYS_clone,
@@ -102,21 +104,33 @@ pub const ALWAYS: &[Call] = &[
     call(libc::SYS_exit_group, "the end"),
 ];
 
+/// What is asked of a descriptor. musl's `open` sets its flag once more, for kernels of 2007.
+const FCNTL: &[u32] = &[
+    libc::F_GETFL as u32,
+    libc::F_GETFD as u32,
+    libc::F_SETFD as u32,
+    libc::F_DUPFD_CLOEXEC as u32,
+];
+
 /// Before the layer flows: keys are read, the broker is asked, and the second filter is put up.
 /// The last ones can only take rights away.
 pub const UNWRAPPING: &[Call] = &[
     only(libc::SYS_openat, READING, "key files"),
+    #[cfg(target_arch = "x86_64")]
+    only(libc::SYS_open, Only::Without(1, NOT_READING), "as `openat`"),
     call(libc::SYS_openat2, "key files; Landlock sees that they are read and nothing else"),
     call(libc::SYS_statx, "key files"),
     call(libc::SYS_newfstatat, "key files"),
+    #[cfg(target_arch = "x86_64")]
+    call(libc::SYS_stat, "as `newfstatat`"),
+    #[cfg(target_arch = "x86_64")]
+    call(libc::SYS_lstat, "as `newfstatat`"),
     call(libc::SYS_readlinkat, "links among the key files"),
+    #[cfg(target_arch = "x86_64")]
+    call(libc::SYS_readlink, "as `readlinkat`"),
     call(libc::SYS_getdents64, "the list of key files"),
     call(libc::SYS_fadvise64, "a guest may ask for it when it reads files"),
-    only(
-        libc::SYS_fcntl,
-        Only::Equal(1, &[libc::F_GETFL as u32, libc::F_GETFD as u32, libc::F_DUPFD_CLOEXEC as u32]),
-        "key files",
-    ),
+    only(libc::SYS_fcntl, Only::Equal(1, FCNTL), "key files"),
     call(libc::SYS_wait4, "the broker's end"),
     only(libc::SYS_kill, Only::Broker(0), "the end of a broker that hangs"),
     only(
@@ -147,9 +161,17 @@ pub const UNWRAPPING_ANSWERED: &[Call] = &[
 /// files (the number of processors, a time zone). An attempt to write a file ends the process.
 pub const DECRYPTING_ANSWERED: &[Call] = &[
     only(libc::SYS_openat, READING, "no file is opened any more"),
+    #[cfg(target_arch = "x86_64")]
+    only(libc::SYS_open, Only::Without(1, NOT_READING), "as `openat`"),
     call(libc::SYS_statx, "the standard library then asks in another way"),
     call(libc::SYS_newfstatat, "no file is looked at any more"),
+    #[cfg(target_arch = "x86_64")]
+    call(libc::SYS_stat, "as `newfstatat`"),
+    #[cfg(target_arch = "x86_64")]
+    call(libc::SYS_lstat, "as `newfstatat`"),
     call(libc::SYS_readlinkat, "no file is looked at any more"),
+    #[cfg(target_arch = "x86_64")]
+    call(libc::SYS_readlink, "as `readlinkat`"),
     call(libc::SYS_clone3, "as before"),
     call(libc::SYS_rseq, "as before"),
     call(libc::SYS_set_robust_list, "as before"),
