@@ -19,6 +19,7 @@ pub fn main(guest: &Artefact) -> ExitCode {
 /// [`main`] with other limits: for tests, which do not wait for half a minute.
 pub fn main_within(guest: &Artefact, limits: Limits) -> ExitCode {
     let started = Instant::now();
+    keycell_walls::relocated::protect();
     ahead::map();
     message::speak_on_panic();
     let _ = keycell_walls::memory::no_dump(); // the payload may hold keys; told of later

@@ -9,6 +9,7 @@
 //! | [`files`] | which files can be reached (Landlock) |
 //! | [`rights`] | capabilities, another user, no new privileges |
 //! | [`memory`] | no dumps, no swap, limits |
+//! | [`relocated`] | what the program's start has relocated is not written to |
 //! | [`wiping`] | freed memory is wiped |
 //! | [`probe()`] | which of them this kernel gives |
 //!
@@ -22,6 +23,7 @@ pub mod decoder;
 pub mod files;
 pub mod memory;
 pub mod module;
+pub mod relocated;
 pub mod rights;
 pub mod seccomp;
 pub mod wiping;

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use keycell_tests::elf::{Elf, Segment};
 use keycell_tests::jwe::Recipient;
 use keycell_tests::node::Node;
 use keycell_tests::running::Running;
@@ -28,6 +29,10 @@ pub(crate) fn cases(suite: &mut Suite) {
         ensure!(limit(running.pid(), "Max open files")? == "1088");
         ensure!(limit(running.pid(), "Max data size")? == (1u64 << 30).to_string());
         Ok(())
+    });
+    case("status/what-was-relocated-is-read-only", || {
+        let running = start(&[])?;
+        relocated_is_read_only(running.pid())
     });
     case("status/while-the-layer-flows", || {
         let mut running = start(&[])?;
@@ -126,6 +131,38 @@ fn start_inside(inside: &[&Path], args: &[&str]) -> Result<Running> {
     let payload = sealed.payload_for(&Recipient::generate());
     // The directory outlives the start alone: the guest has read it by then.
     Running::start(&program, args, &sealed, payload)
+}
+
+/// The program is one file that is loaded at any address, without a page that is both written to and code; and what
+/// its start has relocated, tables of functions above all, cannot be written to any more.
+fn relocated_is_read_only(pid: u32) -> Result<()> {
+    let program = Elf::of(&keycell_tests::dist("ctd-decoder")?)?;
+    ensure!(program.goes_anywhere, "its addresses are not random");
+    ensure!(program.of_kind(Segment::INTERPRETER).next().is_none(), "it is linked dynamically");
+    ensure!(program.of_kind(Segment::LOADED).all(|segment| segment.flags & 3 != 3), "its code");
+    ensure!(program.of_kind(Segment::STACK).any(|segment| segment.flags & 1 == 0), "its stack");
+    let relocated = program.of_kind(Segment::RELOCATED).next().context("nothing is relocated")?;
+    ensure!(relocated.length > 50_000, "only {} bytes are relocated", relocated.length);
+
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+    let ranges: Vec<(u64, u64, &str)> = maps
+        .lines()
+        .filter_map(|line| {
+            let (range, rest) = line.split_once(' ')?;
+            let (from, to) = range.split_once('-')?;
+            let address = |text| u64::from_str_radix(text, 16).ok();
+            Some((address(from)?, address(to)?, &rest[..4]))
+        })
+        .collect();
+    let program = maps.lines().position(|line| line.ends_with("/ctd-decoder"));
+    let base = ranges[program.context("the program is not in memory")?].0;
+    let (start, end) = (base + relocated.start, base + relocated.start + relocated.length);
+    for page in (start..end).step_by(4096).filter(|page| page / 4096 < end / 4096) {
+        let mapping = ranges.iter().find(|(from, to, _)| (*from..*to).contains(&page));
+        let (.., rights) = mapping.context("a page of it is not in memory")?;
+        ensure!(*rights == "r--p", "{:x} of it is {rights}", page - base);
+    }
+    Ok(())
 }
 
 /// Checks what holds in both phases, and returns the capabilities, all of which are in `may`.
