@@ -30,8 +30,12 @@ pub fn build() -> Result<()> {
 /// Builds the component in a target directory of its own (the outer one is locked by the cargo
 /// that runs this) that outlives a change of this script.
 fn build_guest(root: &Path, out: &Path) -> Result<PathBuf> {
-    // OUT_DIR is `<target>/<profile>/build/<package>/out`.
-    let target = out.ancestors().nth(4).context("an unexpected OUT_DIR")?.join("guest");
+    // OUT_DIR is `<target>/<profile>/build/<package>/out`, or `<target>/<triple>/<profile>/…`.
+    let mut target = out.ancestors().nth(4).context("an unexpected OUT_DIR")?;
+    if target.file_name() == env::var_os("TARGET").as_deref() {
+        target = target.parent().context("an unexpected OUT_DIR")?;
+    }
+    let target = target.join("guest");
     let mut cargo = Command::new(env::var_os("CARGO").context("CARGO")?);
     cargo
         .current_dir(root)
