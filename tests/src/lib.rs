@@ -29,6 +29,7 @@ pub mod containerd;
 pub mod cri;
 pub mod decoder;
 mod descriptors;
+pub mod elf;
 pub mod events;
 pub mod forged;
 pub mod gpg;
