@@ -131,7 +131,9 @@ impl KeyPath<'_> {
 
     /// The directory was there a moment ago.
     pub fn cannot_be_opened(&self, error: &wasmtime::Error) -> Failure {
-        unreadable(self.path.unwrap_or(Path::new("/keys")), &error.root_cause().to_string())
+        let cause = error.root_cause();
+        let why = cause.downcast_ref().map_or_else(|| cause.to_string(), plain);
+        unreadable(self.path.unwrap_or(Path::new("/keys")), &why)
     }
 }
 

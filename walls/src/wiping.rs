@@ -6,13 +6,7 @@
 
 #![expect(unsafe_code, reason = "an allocator")]
 
-#[cfg(not(target_env = "musl"))]
-use std::alloc::System;
-use std::alloc::{GlobalAlloc, Layout};
-
-// musl's own maps and unmaps memory all the time, which costs a start a fifth (docs/performance.md).
-#[cfg(target_env = "musl")]
-use dlmalloc::GlobalDlmalloc as System;
+use std::alloc::{GlobalAlloc, Layout, System};
 
 /// The system's allocator, with memory overwritten before it is given back. For
 /// `#[global_allocator]`.
@@ -32,28 +26,28 @@ pub fn wipe_stack() {
 /// Shows memory that nobody uses, `size` bytes of it, and gives it back as it is.
 pub fn unused(size: usize, look: impl FnOnce(*mut u8)) {
     let Ok(layout) = Layout::array::<u8>(size.max(1)) else { return };
-    // SAFETY: the layout has a size, and what comes from `System` goes back to it with the same layout.
+    // SAFETY: the layout has a size, and what comes from `SOURCE` goes back to it with the same layout.
     unsafe {
-        let memory = System.alloc(layout);
+        let memory = SOURCE.alloc(layout);
         if !memory.is_null() {
             look(memory);
-            System.dealloc(memory, layout);
+            SOURCE.dealloc(memory, layout);
         }
     }
 }
 
-// SAFETY: all memory comes from `System` and goes back to it with the same layout. `realloc` is the
+// SAFETY: all memory comes from `SOURCE` and goes back to it with the same layout. `realloc` is the
 // trait's own: new memory, a copy, and the old memory freed, so that a buffer that grows leaves
 // nothing behind.
 unsafe impl GlobalAlloc for Wiping {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller keeps the contract of `GlobalAlloc`.
-        unsafe { System.alloc(layout) }
+        unsafe { SOURCE.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
+        unsafe { SOURCE.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
@@ -61,7 +55,59 @@ unsafe impl GlobalAlloc for Wiping {
         // compiler may not leave `explicit_bzero` out, as it may a write before a `free`.
         unsafe {
             libc::explicit_bzero(memory.cast(), layout.size());
-            System.dealloc(memory, layout);
+            SOURCE.dealloc(memory, layout);
+        }
+    }
+}
+
+/// Where memory comes from.
+#[cfg(not(target_env = "musl"))]
+const SOURCE: System = System;
+#[cfg(target_env = "musl")]
+const SOURCE: Either = Either;
+
+/// musl maps and unmaps memory all the time, which takes a fifth of a start (docs/performance.md); `dlmalloc` may
+/// keep what is free again between two blocks that are not. So small blocks come from the one, large ones from the other.
+#[cfg(target_env = "musl")]
+struct Either;
+
+/// A block of so many bytes is a large one.
+#[cfg(target_env = "musl")]
+const LARGE: usize = 256 * 1024;
+
+// SAFETY: a block's layout tells whose it is, and it goes back to where it came from.
+#[cfg(target_env = "musl")]
+unsafe impl GlobalAlloc for Either {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller keeps the contract of `GlobalAlloc`.
+        unsafe {
+            if layout.size() < LARGE {
+                dlmalloc::GlobalDlmalloc.alloc(layout)
+            } else {
+                System.alloc(layout)
+            }
+        }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as above.
+        unsafe {
+            if layout.size() < LARGE {
+                dlmalloc::GlobalDlmalloc.alloc_zeroed(layout)
+            } else {
+                System.alloc_zeroed(layout)
+            }
+        }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe {
+            if layout.size() < LARGE {
+                dlmalloc::GlobalDlmalloc.dealloc(memory, layout);
+            } else {
+                System.dealloc(memory, layout);
+            }
         }
     }
 }
