@@ -1,6 +1,6 @@
 //! The lent cipher: WebAssembly has no instructions for AES and SHA, the host has.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use ocicrypt::layer::{self, PlainReader};
@@ -13,7 +13,7 @@ use crate::contract::LayerKey;
 use crate::contract::keycell::decoder::{cipher, types};
 use crate::input::Input;
 use crate::instance::Instance;
-use crate::ledger::{Fault, Ledger};
+use crate::ledger::{Fault, Ledger, lock};
 
 pub use crate::record::checked;
 
@@ -122,10 +122,6 @@ impl Drop for Chunk {
     fn drop(&mut self) {
         *lock(&self.written) = Some(std::mem::take(&mut self.bytes));
     }
-}
-
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]

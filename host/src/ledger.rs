@@ -61,8 +61,13 @@ pub struct Faulty;
 impl Ledger {
     /// The books, to look at or to write in.
     pub fn books(&self) -> MutexGuard<'_, Books> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
+}
+
+/// What is shared, whoever panicked with it: one thread uses it.
+pub fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Books {

@@ -3,7 +3,7 @@
 
 use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -17,7 +17,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::args::CipherSide;
 use crate::input::Input;
-use crate::ledger::{Fault, Faulty, Ledger};
+use crate::ledger::{Fault, Faulty, Ledger, lock};
 use crate::{deadline, limits};
 
 /// The most that one call moves, in bytes.
@@ -63,14 +63,14 @@ impl Source {
 
 impl InputStream for Source {
     fn read(&mut self, size: usize) -> StreamResult<Bytes> {
-        let mut frame = self.frame.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut frame = lock(&self.frame);
         if !frame.is_empty() {
             let length = size.min(frame.len());
             return Ok(frame.split_to(length));
         }
         deadline::disarm(); // from here on, it may wait for the layer as long as that takes
         let mut buffer = vec![0; size.min(PERMIT)];
-        let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut input = lock(&self.input);
         let read = if size == 0 { Ok(0) } else { input.read(&mut buffer) };
         let mut books = self.ledger.books();
         match read {
@@ -234,12 +234,12 @@ pub struct GuestLog(Arc<Mutex<Vec<u8>>>);
 impl GuestLog {
     /// What the guest has said, one message a line, without the keys that it may have quoted.
     pub fn text(&self) -> String {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = lock(&self.0);
         ocicrypt::text::without_pem(&String::from_utf8_lossy(&bytes))
     }
 
     fn push(&self, bytes: &[u8]) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.0);
         let room = limits::GUEST_STDERR - kept.len();
         kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }

@@ -38,6 +38,7 @@ pub mod image;
 pub mod jwe;
 pub mod keys;
 pub mod layout;
+pub mod mapping;
 pub mod memo;
 pub mod node;
 pub mod outcome;

@@ -2,12 +2,15 @@
 #![allow(unsafe_code)]
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::ptr::null_mut;
 
 use anyhow::{Context, Result, bail, ensure};
+
+use crate::mapping::Mapping;
 
 /// Bytes that are looked for in memory, by name.
 #[derive(Default)]
@@ -91,18 +94,15 @@ fn read_all(pid: u32, look: &mut impl FnMut(&[u8], usize, &str)) -> Result<usize
     let memory = File::open(format!("/proc/{pid}/mem"))?;
     let mut buffer = vec![0; PIECE + LONGEST];
     let mut total = 0;
-    for line in fs::read_to_string(format!("/proc/{pid}/maps"))?.lines() {
-        let mut words = line.split_whitespace();
-        let range = words.next().and_then(|range| range.split_once('-')).context("no range")?;
-        if !words.next().context("no rights")?.starts_with('r') || line.contains("[vvar") {
+    for Mapping { range: Range { start, end }, rights, line } in Mapping::all(pid)? {
+        if !rights.starts_with('r') || line.contains("[vvar") {
             continue;
         }
-        let start = u64::from_str_radix(range.0, 16)?;
-        let length = (u64::from_str_radix(range.1, 16)? - start) as usize;
+        let length = (end - start) as usize;
         for offset in (0..length).step_by(PIECE) {
             let wanted = (length - offset).min(PIECE + LONGEST);
             match memory.read_exact_at(&mut buffer[..wanted], start + offset as u64) {
-                Ok(()) => look(&buffer[..wanted], PIECE, line),
+                Ok(()) => look(&buffer[..wanted], PIECE, &line),
                 Err(_) if line.ends_with(']') => continue, // `[vsyscall]` and its like
                 Err(error) => bail!("{line}: {error}"),
             }

@@ -26,28 +26,28 @@ pub fn wipe_stack() {
 /// Shows memory that nobody uses, `size` bytes of it, and gives it back as it is.
 pub fn unused(size: usize, look: impl FnOnce(*mut u8)) {
     let Ok(layout) = Layout::array::<u8>(size.max(1)) else { return };
-    // SAFETY: the layout has a size, and what comes from `SOURCE` goes back to it with the same layout.
+    // SAFETY: the layout has a size, and what comes from `source` goes back to it with the same layout.
     unsafe {
-        let memory = SOURCE.alloc(layout);
+        let memory = source(layout).alloc(layout);
         if !memory.is_null() {
             look(memory);
-            SOURCE.dealloc(memory, layout);
+            source(layout).dealloc(memory, layout);
         }
     }
 }
 
-// SAFETY: all memory comes from `SOURCE` and goes back to it with the same layout. `realloc` is the
+// SAFETY: all memory comes from `source` and goes back to it with the same layout. `realloc` is the
 // trait's own: new memory, a copy, and the old memory freed, so that a buffer that grows leaves
 // nothing behind.
 unsafe impl GlobalAlloc for Wiping {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller keeps the contract of `GlobalAlloc`.
-        unsafe { SOURCE.alloc(layout) }
+        unsafe { source(layout).alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
-        unsafe { SOURCE.alloc_zeroed(layout) }
+        unsafe { source(layout).alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
@@ -55,59 +55,23 @@ unsafe impl GlobalAlloc for Wiping {
         // compiler may not leave `explicit_bzero` out, as it may a write before a `free`.
         unsafe {
             libc::explicit_bzero(memory.cast(), layout.size());
-            SOURCE.dealloc(memory, layout);
+            source(layout).dealloc(memory, layout);
         }
     }
 }
 
-/// Where memory comes from.
-#[cfg(not(target_env = "musl"))]
-const SOURCE: System = System;
-#[cfg(target_env = "musl")]
-const SOURCE: Either = Either;
-
+/// Where a block comes from, and where it goes back to: its layout tells.
+///
 /// musl maps and unmaps memory all the time, which takes a fifth of a start (docs/performance.md); `dlmalloc` may
 /// keep what is free again between two blocks that are not. So small blocks come from the one, large ones from the other.
-#[cfg(target_env = "musl")]
-struct Either;
-
-/// A block of so many bytes is a large one.
-#[cfg(target_env = "musl")]
-const LARGE: usize = 256 * 1024;
-
-// SAFETY: a block's layout tells whose it is, and it goes back to where it came from.
-#[cfg(target_env = "musl")]
-unsafe impl GlobalAlloc for Either {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller keeps the contract of `GlobalAlloc`.
-        unsafe {
-            if layout.size() < LARGE {
-                dlmalloc::GlobalDlmalloc.alloc(layout)
-            } else {
-                System.alloc(layout)
-            }
-        }
+fn source(layout: Layout) -> &'static dyn GlobalAlloc {
+    /// A block of so many bytes is a large one.
+    #[cfg(target_env = "musl")]
+    const LARGE: usize = 256 * 1024;
+    #[cfg(target_env = "musl")]
+    if layout.size() < LARGE {
+        return &dlmalloc::GlobalDlmalloc;
     }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as above.
-        unsafe {
-            if layout.size() < LARGE {
-                dlmalloc::GlobalDlmalloc.alloc_zeroed(layout)
-            } else {
-                System.alloc_zeroed(layout)
-            }
-        }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe {
-            if layout.size() < LARGE {
-                dlmalloc::GlobalDlmalloc.dealloc(memory, layout);
-            } else {
-                System.dealloc(memory, layout);
-            }
-        }
-    }
+    let _ = layout; // elsewhere all blocks are the system's
+    &System
 }

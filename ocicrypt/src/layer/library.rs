@@ -65,11 +65,9 @@ fn turn<B: BlockCipherEncBackend<BlockSize = U16>>(aes: &B, counter: u128, bytes
 /// Blocks from the one of `counter` on.
 #[inline(always)]
 fn count(counter: u128, blocks: &mut [[u8; 16]]) {
+    let [first, second, third, low] = [96, 64, 32, 0].map(|shift| (counter >> shift) as u32);
     // A processor that encrypts only a few blocks at once has no vectors that this would pay for.
-    let is_vector = blocks.len() > 8;
-    let [.., low] = words(counter);
-    if is_vector && low.checked_add(blocks.len() as u32).is_some() {
-        let [first, second, third, low] = words(counter);
+    if blocks.len() > 8 && low.checked_add(blocks.len() as u32).is_some() {
         for (at, block) in (0..).zip(blocks) {
             let words = [first, second, third, low + at];
             for (place, word) in block.as_chunks_mut::<4>().0.iter_mut().zip(words) {
@@ -81,9 +79,4 @@ fn count(counter: u128, blocks: &mut [[u8; 16]]) {
             *block = counter.wrapping_add(at).to_be_bytes();
         }
     }
-}
-
-#[inline(always)]
-fn words(counter: u128) -> [u32; 4] {
-    [96, 64, 32, 0].map(|shift| (counter >> shift) as u32)
 }

@@ -30,6 +30,7 @@ impl Cipher for Sliced {
     }
 }
 
+/// [`Cipher::turn`], compiled with vectors.
 #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
 fn encrypt(keys: &RoundKeys, mut counter: u128, batches: &mut [[u8; BATCH]]) {
     for batch in batches {

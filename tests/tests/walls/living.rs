@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use keycell_tests::elf::{Elf, Segment};
 use keycell_tests::jwe::Recipient;
+use keycell_tests::mapping::Mapping;
 use keycell_tests::node::Node;
 use keycell_tests::running::Running;
 use keycell_tests::sealed::Sealed;
@@ -144,23 +145,14 @@ fn relocated_is_read_only(pid: u32) -> Result<()> {
     let relocated = program.of_kind(Segment::RELOCATED).next().context("nothing is relocated")?;
     ensure!(relocated.length > 50_000, "only {} bytes are relocated", relocated.length);
 
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
-    let ranges: Vec<(u64, u64, &str)> = maps
-        .lines()
-        .filter_map(|line| {
-            let (range, rest) = line.split_once(' ')?;
-            let (from, to) = range.split_once('-')?;
-            let address = |text| u64::from_str_radix(text, 16).ok();
-            Some((address(from)?, address(to)?, &rest[..4]))
-        })
-        .collect();
-    let program = maps.lines().position(|line| line.ends_with("/ctd-decoder"));
-    let base = ranges[program.context("the program is not in memory")?].0;
+    let mappings = Mapping::all(pid)?;
+    let program = mappings.iter().find(|mapping| mapping.line.ends_with("/ctd-decoder"));
+    let base = program.context("the program is not in memory")?.range.start;
     let (start, end) = (base + relocated.start, base + relocated.start + relocated.length);
     for page in (start..end).step_by(4096).filter(|page| page / 4096 < end / 4096) {
-        let mapping = ranges.iter().find(|(from, to, _)| (*from..*to).contains(&page));
-        let (.., rights) = mapping.context("a page of it is not in memory")?;
-        ensure!(*rights == "r--p", "{:x} of it is {rights}", page - base);
+        let mapping = mappings.iter().find(|mapping| mapping.range.contains(&page));
+        let rights = &mapping.context("a page of it is not in memory")?.rights;
+        ensure!(rights == "r--p", "{:x} of it is {rights}", page - base);
     }
     Ok(())
 }
