@@ -5,7 +5,7 @@ set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 PATH=$root/dist:$PATH:/usr/sbin:/sbin
-work=$root/target/demo # stays, for the examples in the README
+work=$root/target/demo # stays, for the example in docs/guests.md
 rm -rf "$work"
 mkdir -p "$work"
 cd "$work"

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         case(format!("{name}/flipped-bit"), flipped_bit, guest);
         case(format!("{name}/link-that-leaves"), link_that_leaves, guest);
     }
-    case("readme".to_owned(), command_of_the_readme, GUESTS[0]);
+    case("page".to_owned(), command_of_the_page, GUESTS[0]);
     suite.run()
 }
 
@@ -137,12 +137,12 @@ fn link_that_leaves(fixture: &Fixture, guest: &str) -> Result<()> {
     fails_with(&output, &["out.pem", "leaves the keys directory"])
 }
 
-/// What stands in the README works when it is pasted.
-fn command_of_the_readme(fixture: &Fixture, _guest: &str) -> Result<()> {
-    let readme = fs::read_to_string(workspace().join("README.md"))?;
-    let mut lines = readme.lines().filter(|line| line.starts_with("wasmtime run "));
-    let line = lines.next().context("the README has no `wasmtime run`")?;
-    ensure!(lines.next().is_none(), "the README has more than one `wasmtime run`");
+/// The command in docs/guests.md works when it is pasted.
+fn command_of_the_page(fixture: &Fixture, _guest: &str) -> Result<()> {
+    let page = fs::read_to_string(workspace().join("docs/guests.md"))?;
+    let mut lines = page.lines().filter(|line| line.starts_with("wasmtime run "));
+    let line = lines.next().context("the page has no `wasmtime run`")?;
+    ensure!(lines.next().is_none(), "the page has more than one `wasmtime run`");
 
     let place = TempDir::new()?;
     fs::create_dir_all(place.path().join("target"))?;

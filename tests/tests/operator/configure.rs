@@ -16,7 +16,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     let mut case = |name: &str, tools: &[Tool], run: fn() -> Result<()>| {
         suite.case(format!("config/{name}"), tools, run);
     };
-    case("readme-has-what-it-prints", &[], readme);
+    case("page-has-what-it-prints", &[], documented);
     case("for-the-release-that-is-installed", &[Tool::Containerd], installed_release);
     case("no-release-is-known", &[], no_release);
     case("printed-and-imported", &[Tool::Containerd], printed_and_imported);
@@ -48,17 +48,17 @@ const SETTINGS: &str = "version = 2\n\n[plugins.\"io.containerd.grpc.v1.cri\"]\n
 
 const DECODER: &str = "/usr/local/bin/ctd-decoder";
 
-/// The snippet of the README is what the command prints, and for 2.x the same with another version.
-fn readme() -> Result<()> {
-    let readme = fs::read_to_string(keycell_tests::workspace().join("README.md"))?;
-    ensure!(readme.contains("The same two processors with `version = 3`, and nothing else"));
-    let other = readme.replace("```toml\nversion = 2\n", "```toml\nversion = 3\n");
-    for (version, readme) in [("1.7", readme), ("2.3", other)] {
+/// The snippet of the page is what the command prints, and for 2.x the same with another version.
+fn documented() -> Result<()> {
+    let page = fs::read_to_string(keycell_tests::workspace().join("docs/containerd.md"))?;
+    ensure!(page.contains("The same two processors with `version = 3`, and nothing else"));
+    let other = page.replace("```toml\nversion = 2\n", "```toml\nversion = 3\n");
+    for (version, page) in [("1.7", page), ("2.3", other)] {
         let text = exits(
             &mut keycell(&["config", "containerd", "--version", version, "--decoder", DECODER])?,
             0,
         )?;
-        ensure!(readme.contains(&format!("```toml\n{text}```\n")), "README does not have:\n{text}");
+        ensure!(page.contains(&format!("```toml\n{text}```\n")), "the page does not have:\n{text}");
     }
     Ok(())
 }
