@@ -6,7 +6,7 @@ use keycell_guest_store::record::Kind;
 use crate::failure::Advice;
 
 /// The version of `keycell:decoder` that this host has. Before 1.0 the second number counts.
-pub const CONTRACT: &str = "0.3";
+pub const CONTRACT: &str = "0.4";
 
 /// A group of interfaces of a package, and what each kind of guest gets of them.
 struct Grant {

@@ -98,7 +98,7 @@ const FOREIGN: &[(&str, &str, &[&str])] = &[
     ("nothing", "(component)", &["it exports neither the steps nor a command"]),
     (
         "one-step",
-        r#"(component (instance $i) (export "keycell:decoder/unwrapping@0.3.0" (instance $i)))"#,
+        r#"(component (instance $i) (export "keycell:decoder/unwrapping@0.4.0" (instance $i)))"#,
         &["it exports one step of two"],
     ),
     (

@@ -7,10 +7,10 @@
 
   (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)
 
-  (func (export "keycell:decoder/unwrapping@0.3.0#unwrap")
+  (func (export "keycell:decoder/unwrapping@0.4.0#unwrap")
     (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
     unreachable)
 
-  (func (export "keycell:decoder/decrypting@0.3.0#decrypt")
+  (func (export "keycell:decoder/decrypting@0.4.0#decrypt")
     (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32) (result i32)
     unreachable))

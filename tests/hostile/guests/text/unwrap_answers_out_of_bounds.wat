@@ -10,7 +10,7 @@
       (i32.and (i32.add (i32.add (global.get $free) (local.get 3)) (i32.const 15)) (i32.const -16)))
     (local.get $at))
 
-  (func (export "keycell:decoder/unwrapping@0.3.0#unwrap")
+  (func (export "keycell:decoder/unwrapping@0.4.0#unwrap")
     (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
     ;; ok, a list of one; the cipher's name is empty, the key is 32 bytes at the end of the address
     ;; space
@@ -21,6 +21,6 @@
     (i32.store (i32.const 76) (i32.const 32))
     (i32.const 16))
 
-  (func (export "keycell:decoder/decrypting@0.3.0#decrypt")
+  (func (export "keycell:decoder/decrypting@0.4.0#decrypt")
     (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32) (result i32)
     unreachable))

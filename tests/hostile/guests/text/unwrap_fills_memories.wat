@@ -17,7 +17,7 @@
       (i32.and (i32.add (i32.add (global.get $free) (local.get 3)) (i32.const 15)) (i32.const -16)))
     (local.get $at))
 
-  (func (export "keycell:decoder/unwrapping@0.3.0#unwrap")
+  (func (export "keycell:decoder/unwrapping@0.4.0#unwrap")
     (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
     (local $old i32)
     ;; 16 MiB at a time, each of them written to.
@@ -43,6 +43,6 @@
       (else (i32.store (i32.const 20) (i32.const 1024)) (i32.store (i32.const 24) (i32.const 17))))
     (i32.const 16))
 
-  (func (export "keycell:decoder/decrypting@0.3.0#decrypt")
+  (func (export "keycell:decoder/decrypting@0.4.0#decrypt")
     (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32) (result i32)
     unreachable))
