@@ -3,12 +3,16 @@
 
 Paths in backticks exist, names of hostile guests are fixtures, every file of the host stands in the
 reading guide, and is as long as that says, rounded up to fifty lines. `--write` mends the numbers, and puts
-files that are missing at the end of the guide, with the first sentence of their documentation.
+files that are missing at the end of the guide, with the first sentence of their documentation. Tables that
+repeat what the code says are compared with it in `docs_tables.py`.
 """
 
 import re
 import sys
 from pathlib import Path
+
+sys.dont_write_bytecode = True
+import docs_tables  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 GUESTS = ROOT / "tests/hostile/guests"
@@ -50,6 +54,7 @@ for path in sorted((ROOT / "host/src").rglob("*.rs")):
         row = f"| | `{file}` | {-(-len(lines) // 50) * 50} | {sentence[:1].lower()}{sentence[1:]} |\n"
         end = right.index("\n", right.rindex("\n| | `host/src/") + 1) + 1
         right = right[:end] + row + right[end:]
+faults += docs_tables.faults(ROOT)
 if "--write" in sys.argv:
     (ROOT / "docs/architecture.md").write_text(right)
 
