@@ -31,6 +31,8 @@ pub mod contract {
         pub message: String,
         pub hints: Vec<String>,
         pub layer_digest: Option<String>,
+        pub refusals: Vec<u32>,
+        pub manifests: Vec<u32>,
     }
 
     /// As wasmtime generates it from `wit/decoder.wit`.
@@ -41,6 +43,13 @@ pub mod contract {
         pub hmac: Vec<u8>,
         pub digest: Option<String>,
         pub length: Option<u64>,
+    }
+
+    /// As wasmtime generates it from `wit/decoder.wit`.
+    pub struct CipherKey {
+        pub cipher: String,
+        pub key: Vec<u8>,
+        pub nonce: Vec<u8>,
     }
 }
 

@@ -10,7 +10,9 @@ use zeroize::Zeroize;
 
 use bindings::exports::keycell::decoder::{decrypting, unwrapping};
 use bindings::keycell::decoder::cipher::{self, Refusal};
-use bindings::keycell::decoder::types::{Failure, LayerKey, Opened, Origin, Request, Unwrapped};
+use bindings::keycell::decoder::types::{
+    CipherKey, Failure, LayerKey, Opened, Origin, Request, Unwrapped,
+};
 use bindings::wasi::io::streams::{InputStream, OutputStream, StreamError};
 
 use crate::brokered::Host;
@@ -58,7 +60,7 @@ impl unwrapping::Guest for Decoder {
 }
 
 fn record(found: steps::Unwrapped) -> Unwrapped {
-    let steps::Unwrapped { opened, layer } = found;
+    let steps::Unwrapped { opened, layer, manifests } = found;
     let unwrap::Opened { key, scheme, by } = opened;
     let key = LayerKey {
         cipher: layer::AES_256_CTR_HMAC_SHA256.to_owned(),
@@ -73,18 +75,19 @@ fn record(found: steps::Unwrapped) -> Unwrapped {
         key: by.name,
         fingerprint: by.fingerprint,
         layer_digest: layer,
+        algorithms: Vec::new(),
     };
-    Unwrapped { key, opened }
+    Unwrapped { key, opened, manifests }
 }
 
 impl decrypting::Guest for Decoder {
-    fn decrypt(key: LayerKey, source: InputStream, sink: OutputStream) -> Result<(), Failure> {
-        match cipher::open(&key, source) {
+    fn decrypt(source: InputStream, sink: OutputStream) -> Result<(), Failure> {
+        match cipher::open(source) {
             Ok(plain) => splice(&plain, &sink),
-            Err(Refusal::NotGranted(source)) => decrypt_here(&key, &source, sink),
+            Err(Refusal::NotGranted(own)) => decrypt_here(&own.key, &own.source, sink),
             Err(Refusal::AlreadyOpen) => Err(broken("the cipher was opened before")),
-            Err(Refusal::OtherKey) => Err(broken("the cipher wants another key")),
             Err(Refusal::OtherSource) => Err(broken("the cipher wants another stream")),
+            Err(Refusal::NoLayer) => Err(broken("the cipher knows no layer")),
         }
     }
 }
@@ -104,9 +107,9 @@ fn splice(plain: &InputStream, sink: &OutputStream) -> Result<(), Failure> {
 
 /// Every byte inside the sandbox: slower, for those who do not want the host to decrypt. It verifies
 /// HMAC and digest of what is read and written here, five times as fast as it could be done here.
-fn decrypt_here(key: &LayerKey, source: &InputStream, sink: OutputStream) -> Result<(), Failure> {
-    let key = layer::LayerKey::new(&key.cipher, &key.key, &key.nonce, &key.hmac, None);
-    let mut keystream = Keystream::new(&key.map_err(failure::Failure::from)?);
+fn decrypt_here(key: &CipherKey, source: &InputStream, sink: OutputStream) -> Result<(), Failure> {
+    let keystream = Keystream::of_cipher(&key.cipher, &key.key, &key.nonce);
+    let mut keystream = keystream.map_err(failure::Failure::from)?;
     let mut sink = Sink(sink);
     loop {
         match source.blocking_read(SPLICE) {
@@ -149,7 +152,13 @@ fn broken(what: &str) -> Failure {
 
 impl From<failure::Failure> for Failure {
     fn from(failure: failure::Failure) -> Self {
-        Self { message: failure.message, hints: failure.hints, layer_digest: failure.layer }
+        Self {
+            message: failure.message,
+            hints: failure.hints,
+            layer_digest: failure.layer,
+            refusals: Vec::new(),
+            manifests: failure.manifests,
+        }
     }
 }
 

@@ -16,13 +16,15 @@ pub struct Failure {
     pub hints: Vec<String>,
     /// The digest of the layer, as the payload has it, once that is known.
     pub layer: Option<String>,
+    /// The stored manifests that it is about: their places in the request.
+    pub manifests: Vec<u32>,
 }
 
 impl Failure {
     /// A failure with one way out, or none if `hint` is empty.
     pub fn new(message: impl Into<String>, hint: &str) -> Self {
         let hints = if hint.is_empty() { Vec::new() } else { vec![hint.to_owned()] };
-        Self { message: message.into(), hints, layer: None }
+        Self { message: message.into(), hints, layer: None, manifests: Vec::new() }
     }
 
     /// No key opens the layer. Says what was tried, and what lay there and was no key.
@@ -47,7 +49,7 @@ impl Failure {
             }
         }
         let hints = hints.into_iter().map(str::to_owned).collect();
-        Self { message, hints, layer: None }
+        Self { message, hints, layer: None, manifests: Vec::new() }
     }
 }
 
@@ -158,6 +160,9 @@ impl From<LayerError> for Failure {
         let hint = match error {
             LayerError::DigestMismatch => {
                 "whoever encrypted this image sealed another layer's digest: have it encrypted again"
+            }
+            LayerError::CutOff { .. } => {
+                "whoever sends the layer stopped: look why, and send it again from the beginning"
             }
             _ => "remove the image and pull it again",
         };

@@ -17,6 +17,8 @@ pub struct Unwrapped {
     pub opened: Opened,
     /// The digest of the layer, as the payload has it.
     pub layer: Option<String>,
+    /// The stored manifests that gave the key: their places in the request. Empty for a payload.
+    pub manifests: Vec<u32>,
 }
 
 /// Finds the key of the layer: with the keys in `ring`, then with those in the payload itself, and
@@ -41,7 +43,7 @@ pub fn unwrap(
     tell_skipped(&ring);
     let layer = Some(payload.descriptor.digest.clone()).filter(|digest| !digest.is_empty());
     match unwrap::unwrap_with(&payload, &ring, broker, &mut SysRng) {
-        Ok(opened) => Ok(Unwrapped { opened, layer }),
+        Ok(opened) => Ok(Unwrapped { opened, layer, manifests: Vec::new() }),
         Err(error) => Err(Failure { layer, ..Failure::no_key(&error, &ring) }),
     }
 }

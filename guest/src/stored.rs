@@ -1,8 +1,10 @@
-//! The layer key where containerd passed no payload: from manifests that the host found in its content
-//! store.
+//! The layer key where containerd passed no payload: from manifests that the host found in its
+//! content store.
 //!
-//! Nothing says that such a manifest is the one that is pulled: any image may name any layer. So all
-//! that name it count, and where they give several keys, the HMAC of the whole layer decides.
+//! Nothing says that such a manifest is the one that is pulled: any image may name any layer, and
+//! whoever knows a public key of the node can wrap a key of their own for it. So every manifest that
+//! names the layer is tried to its end, and none is ever left out: where that cannot be, there is no
+//! key at all. The host tries the keys on the whole layer.
 
 use getrandom::SysRng;
 use ocicrypt::broker::Broker;
@@ -16,28 +18,43 @@ use ocicrypt::unwrap::{UnwrapError, unwrap_with};
 use crate::failure::Failure;
 use crate::steps::{Unwrapped, tell_skipped};
 
-/// Descriptors whose wrapped keys are tried. A layer has one, and another for each time that
-/// recipients were added to it.
+/// Different descriptors whose wrapped keys are tried. A layer has one, and another for each time
+/// that recipients were added to it.
 const MAX_TRIED: usize = 256;
 
-/// Of these, from one manifest: it has the layer once, or a few times in the same words. One that
-/// lists it ten thousand times does not crowd out the others.
+/// Of these, from one manifest: it has the layer once, or a few times in the same words.
 const MAX_OF_MANIFEST: usize = 4;
-
-/// The same where the store does not have the layer, and any other may be it.
-const MAX_GUESSED: usize = 64;
 
 /// Different keys that the host is given to choose from.
 const MAX_KEYS: usize = 16;
 
 /// What the host found.
 pub struct Stored<'a> {
-    /// What may be manifests, the newest first.
+    /// What may be manifests.
     pub manifests: &'a [Vec<u8>],
     /// Digest and size of the blobs that begin as the layer does; none if there is no such blob.
     pub layers: Vec<(&'a str, u64)>,
     /// The first bytes of the encrypted layer.
     pub beginning: &'a [u8],
+}
+
+/// A descriptor that may be the layer's.
+struct Named {
+    descriptor: Descriptor,
+    /// The manifests that have it.
+    manifests: Vec<u32>,
+}
+
+/// What came of all wrapped keys.
+#[derive(Default)]
+struct Found {
+    /// Different keys.
+    keys: Vec<Unwrapped>,
+    /// Manifests that may hold another key, and why that is not known.
+    undecided: Vec<u32>,
+    why_undecided: Option<UnwrapError>,
+    /// Why the first of the others was not opened.
+    refused: Option<UnwrapError>,
 }
 
 impl Stored<'_> {
@@ -47,7 +64,7 @@ impl Stored<'_> {
     /// `media_type` is what containerd says about the layer.
     ///
     /// # Errors
-    /// No manifest names the layer, no key opens it, or too many do.
+    /// No manifest names the layer, no key opens it, too many do, or not all could be tried.
     pub fn unwrap(
         &self,
         media_type: Option<&str>,
@@ -55,66 +72,150 @@ impl Stored<'_> {
         broker: &mut dyn Broker,
     ) -> Result<Vec<Unwrapped>, Failure> {
         tell_skipped(ring);
-        let descriptors = self.descriptors(media_type);
+        let (descriptors, unreadable) = self.descriptors(media_type)?;
         let layer = match descriptors.first() {
-            Some(descriptor) => (!self.layers.is_empty()).then(|| descriptor.digest.clone()),
+            Some(named) => (!self.layers.is_empty()).then(|| named.descriptor.digest.clone()),
             None => return Err(self.no_manifest(media_type)),
         };
-        let mut found: Vec<Unwrapped> = Vec::new();
-        let mut refused: Option<UnwrapError> = None;
-        for descriptor in descriptors {
-            let media_type = descriptor.media_type.clone();
-            let layer = Some(descriptor.digest.clone());
-            let payload = Payload { descriptor, ..Payload::default() };
-            match unwrap_with(&payload, ring, broker, &mut SysRng) {
-                Ok(opened) if self.may_be(&opened.key, &media_type) => {
-                    if !found.iter().any(|known| known.opened.key.is_same(&opened.key)) {
-                        found.push(Unwrapped { opened, layer });
-                    }
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    refused.get_or_insert(error);
-                }
-            }
+        let mut found = Found { undecided: unreadable, ..Found::default() };
+        for named in descriptors {
+            self.open(named, ring, broker, &mut found);
         }
-        match (found.len(), refused) {
-            (1..=MAX_KEYS, _) => Ok(found),
-            (0, Some(error)) if !self.layers.is_empty() => {
-                let failure = Failure::no_key(&error, ring);
-                let message = format!("{NO_PAYLOAD}; in its content store, {}", failure.message);
-                Err(Failure { message, layer, ..failure })
+        self.judge(found, layer, ring)
+    }
+
+    /// Tries one descriptor.
+    fn open(&self, named: Named, ring: &KeyRing, broker: &mut dyn Broker, found: &mut Found) {
+        let Named { descriptor, manifests } = named;
+        let layer = Some(descriptor.digest.clone());
+        let payload = Payload { descriptor, ..Payload::default() };
+        match unwrap_with(&payload, ring, broker, &mut SysRng) {
+            Ok(opened) if self.may_be(&opened.key) => {
+                let mut known = found.keys.iter_mut();
+                match known.find(|known| known.opened.key.is_same(&opened.key)) {
+                    Some(known) => {
+                        known.manifests.extend(manifests);
+                        known.manifests.sort_unstable();
+                        known.manifests.dedup();
+                    }
+                    None => found.keys.push(Unwrapped { opened, layer, manifests }),
+                }
             }
-            (0, _) => Err(Failure::new(format!("{NO_PAYLOAD}, {NONE_FITS}"), PULL_AGAIN)),
-            (many, _) => {
-                let message =
-                    format!("{NO_PAYLOAD}, and {many} different keys might be the layer's");
-                Err(Failure::new(message, OTHER_IMAGES))
+            Ok(_) => {}
+            Err(error) if error.is_undecided() => {
+                found.undecided.extend(manifests);
+                found.why_undecided.get_or_insert(error);
+            }
+            Err(error) => {
+                found.refused.get_or_insert(error);
             }
         }
     }
 
-    /// The layers that are worth trying, each with its own wrapped keys.
-    fn descriptors(&self, media_type: Option<&str>) -> Vec<Descriptor> {
-        let most = if self.layers.is_empty() { MAX_GUESSED } else { MAX_TRIED };
-        let mut descriptors: Vec<Descriptor> = Vec::new();
-        for bytes in self.manifests {
-            let layers = manifest::encrypted_layers(bytes).unwrap_or_else(|error| {
-                eprintln!("passed over a manifest in the content store: {error}");
-                Vec::new()
-            });
+    /// Hands the keys over only if there can be no others.
+    fn judge(
+        &self,
+        found: Found,
+        layer: Option<String>,
+        ring: &KeyRing,
+    ) -> Result<Vec<Unwrapped>, Failure> {
+        let Found { keys, mut undecided, why_undecided, refused } = found;
+        undecided.sort_unstable();
+        undecided.dedup();
+        match keys.len() {
+            0 => {
+                let Some(error) = why_undecided.or(refused).filter(|_| !self.layers.is_empty())
+                else {
+                    return Err(Failure::new(format!("{NO_PAYLOAD}, {NONE_FITS}"), PULL_AGAIN));
+                };
+                let failure = Failure::no_key(&error, ring);
+                let message = format!("{NO_PAYLOAD}; in its content store, {}", failure.message);
+                Err(Failure { message, layer, ..failure })
+            }
+            _ if !undecided.is_empty() => {
+                let count = undecided.len();
+                let why = match &why_undecided {
+                    Some(error) => error.to_string(),
+                    None => "it is no readable manifest".to_owned(),
+                };
+                let message = format!(
+                    "{NO_PAYLOAD}; in its content store, a key fits that may be a stranger's, \
+                     because {count} of the manifests that name the layer could not be tried: {why}"
+                );
+                let mut failure = Failure::new(message, "");
+                if let Some(error) = &why_undecided {
+                    failure.hints = Failure::no_key(error, ring).hints;
+                }
+                Err(Failure { layer, manifests: undecided, ..failure })
+            }
+            1..=MAX_KEYS => Ok(keys),
+            many => {
+                let message = format!(
+                    "{NO_PAYLOAD}, and {many} different keys might be the layer's, more than the \
+                     {MAX_KEYS} that are tried"
+                );
+                let manifests = keys.iter().flat_map(|key| key.manifests.clone()).collect();
+                Err(Failure { layer, manifests, ..Failure::new(message, "") })
+            }
+        }
+    }
+
+    /// The layers that have to be tried, each with its own wrapped keys; and the manifests that
+    /// cannot be read.
+    ///
+    /// # Errors
+    /// There are more than can be tried.
+    fn descriptors(&self, media_type: Option<&str>) -> Result<(Vec<Named>, Vec<u32>), Failure> {
+        let mut descriptors: Vec<Named> = Vec::new();
+        let mut unreadable = Vec::new();
+        for (place, bytes) in (0..).zip(self.manifests) {
+            let layers = match manifest::encrypted_layers(bytes) {
+                Ok(layers) => layers,
+                Err(error) => {
+                    eprintln!("cannot read a manifest in the content store: {error}");
+                    unreadable.push(place);
+                    continue;
+                }
+            };
             let is_of_type =
                 |layer: &Descriptor| media_type.is_none_or(|wanted| layer.media_type == wanted);
-            let layers =
-                layers.into_iter().filter(|layer| is_of_type(layer) && self.names_it(layer));
-            let few = if self.layers.is_empty() { MAX_GUESSED } else { MAX_OF_MANIFEST };
-            for layer in layers.take(few) {
-                if descriptors.len() < most && !descriptors.contains(&layer) {
-                    descriptors.push(layer);
+            let mut different = 0;
+            for layer in layers {
+                if !is_of_type(&layer) || !self.names_it(&layer) {
+                    continue;
+                }
+                match descriptors.iter_mut().find(|known| known.descriptor == layer) {
+                    Some(known) if known.manifests.last() == Some(&place) => {}
+                    Some(known) => known.manifests.push(place),
+                    None => {
+                        different += 1;
+                        if different > MAX_OF_MANIFEST && !self.layers.is_empty() {
+                            return Err(too_many_of(place));
+                        }
+                        descriptors.push(Named { descriptor: layer, manifests: vec![place] });
+                    }
+                }
+                if descriptors.len() > MAX_TRIED {
+                    return Err(self.too_many());
                 }
             }
         }
-        descriptors
+        Ok((descriptors, unreadable))
+    }
+
+    /// More than can be tried.
+    fn too_many(&self) -> Failure {
+        let message = match self.layers.as_slice() {
+            [] => format!(
+                "{NO_PAYLOAD}, and its content store does not have this layer, and more than \
+                 {MAX_TRIED} others that it might be"
+            ),
+            _ => format!(
+                "{NO_PAYLOAD}, and the manifests in its content store have more than {MAX_TRIED} \
+                 different sets of wrapped keys for this layer"
+            ),
+        };
+        Failure::new(message, FEWER_IMAGES)
     }
 
     /// Whether this is the layer, as far as digest and size tell.
@@ -125,16 +226,15 @@ impl Stored<'_> {
         self.layers.is_empty() || self.layers.iter().any(is_it)
     }
 
-    /// Whether the layer begins, once it is decrypted, as its media type promises. A layer that was
-    /// recognised by its bytes need not: its HMAC is enough, and a wrong label no reason to fail.
-    fn may_be(&self, key: &LayerKey, encrypted: &str) -> bool {
+    /// Whether the layer, once it is decrypted, begins like a layer. One that was recognised by its
+    /// encrypted bytes need not: its HMAC is enough.
+    fn may_be(&self, key: &LayerKey) -> bool {
         if !self.layers.is_empty() {
             return true;
         }
         let mut beginning = self.beginning.to_vec();
         Decryptor::new(key).update(&mut beginning);
-        media_type::plain(encrypted)
-            .is_ok_and(|plain| media_type::may_begin_with(plain, &beginning))
+        media_type::begins_like_a_layer(&beginning)
     }
 
     fn no_manifest(&self, media_type: Option<&str>) -> Failure {
@@ -169,7 +269,16 @@ const NO_PAYLOAD: &str = "containerd passed no payload on descriptor 3";
 const NONE_FITS: &str = "its content store does not have this layer, and no key that opens one of \
     its manifests' layers fits";
 
+const FEWER_IMAGES: &str = "remove images that are not needed or not trusted: `crictl rmi --prune`";
+
 const PULL_AGAIN: &str = "is `--content-store` the root directory of the containerd that calls? if \
     so, pull the image again: its manifest or its layer has been removed meanwhile";
 
-const OTHER_IMAGES: &str = "images were made to look like this one: remove those of strangers";
+/// One manifest has more wrapped keys for the layer than are tried.
+fn too_many_of(place: u32) -> Failure {
+    let message = format!(
+        "{NO_PAYLOAD}, and a manifest in its content store lists the layer with more than \
+         {MAX_OF_MANIFEST} different sets of wrapped keys"
+    );
+    Failure { manifests: vec![place], ..Failure::new(message, "") }
+}

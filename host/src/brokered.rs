@@ -54,9 +54,7 @@ fn answer(response: Response) -> Result<Vec<u8>, broker::Refusal> {
     match response {
         Response::Opened(options) => Ok(options.to_vec()),
         Response::NotConfigured => Err(broker::Refusal::NotConfigured),
-        Response::Failed(why) => Err(broker::Refusal::Failed(why)),
-        Response::Keys(_) => {
-            Err(broker::Refusal::Failed("the broker gave the wrong answer".to_owned()))
-        }
+        Response::Failed(_) => Err(broker::Refusal::Failed(0)),
+        Response::Keys(_) => Err(broker::Refusal::Failed(0)),
     }
 }

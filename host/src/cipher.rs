@@ -9,17 +9,30 @@ use wasmtime::{Result, format_err};
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::p2::{DynInputStream, InputStream, Pollable, StreamError, StreamResult};
 
-use crate::contract::LayerKey;
 use crate::contract::keycell::decoder::{cipher, types};
 use crate::input::Input;
 use crate::instance::Instance;
 use crate::ledger::{Fault, Ledger, lock};
+use crate::record;
 
-pub use crate::record::checked;
+/// What `cipher.open` answers in an instance.
+#[derive(Default)]
+pub enum Cipher {
+    /// There is no layer: the step is not `decrypt`.
+    #[default]
+    NoLayer,
+    /// The host decrypts.
+    Lent(Loan),
+    /// The guest decrypts by itself, and gets the key.
+    Own(Own),
+    /// It was opened, or refused, before.
+    Used,
+}
 
-/// What an instance needs to be lent the cipher.
+/// What an instance needs to be lent the cipher. The guest gets to see neither the key nor its
+/// length.
 pub struct Loan {
-    /// The key that `unwrap` returned: the only one that is accepted.
+    /// The key that `unwrap` returned.
     pub key: layer::LayerKey,
     /// The handle of the encrypted layer: the only source that is accepted.
     pub source: u32,
@@ -29,31 +42,40 @@ pub struct Loan {
     pub ledger: Ledger,
 }
 
+/// What an instance is given that decrypts by itself.
+pub struct Own {
+    /// The key that `unwrap` returned.
+    pub key: layer::LayerKey,
+    /// The handle of the encrypted layer: the only source that is accepted.
+    pub source: u32,
+}
+
 impl types::Host for Instance {}
 
 impl cipher::Host for Instance {
     fn open(
         &mut self,
-        key: LayerKey,
         source: Resource<DynInputStream>,
     ) -> Result<Result<Resource<DynInputStream>, cipher::Refusal>> {
-        let Some(loan) = &mut self.loan else {
-            return Ok(Err(cipher::Refusal::NotGranted(source)));
+        let loan = match std::mem::replace(&mut self.cipher, Cipher::Used) {
+            Cipher::NoLayer => {
+                self.cipher = Cipher::NoLayer;
+                return Ok(Err(cipher::Refusal::NoLayer));
+            }
+            Cipher::Used => return Ok(Err(cipher::Refusal::AlreadyOpen)),
+            Cipher::Lent(loan) if loan.source == source.rep() => loan,
+            Cipher::Own(own) if own.source == source.rep() => {
+                let key = record::cipher_key(&own.key);
+                return Ok(Err(cipher::Refusal::NotGranted(cipher::OwnCipher { key, source })));
+            }
+            Cipher::Lent(_) | Cipher::Own(_) => return Ok(Err(cipher::Refusal::OtherSource)),
         };
-        if std::mem::replace(&mut loan.ledger.books().opened, true) {
-            return Ok(Err(cipher::Refusal::AlreadyOpen));
-        }
-        if source.rep() != loan.source {
-            return Ok(Err(cipher::Refusal::OtherSource));
-        }
-        if !checked(&key).is_ok_and(|key| key.is_same(&loan.key)) {
-            return Ok(Err(cipher::Refusal::OtherKey));
-        }
+        loan.ledger.books().opened = true;
         let plain = Plain {
-            reader: PlainReader::new(std::mem::take(&mut loan.input), &loan.key),
+            reader: PlainReader::new(loan.input, &loan.key),
             written: Arc::default(),
             chunk: Bytes::new(),
-            ledger: loan.ledger.clone(),
+            ledger: loan.ledger,
         };
         self.table.delete(source)?;
         let plain: DynInputStream = Box::new(plain);

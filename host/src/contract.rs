@@ -16,7 +16,8 @@ wasmtime::component::bindgen!({
 pub use exports::keycell::decoder::unwrapping::Request;
 #[cfg(feature = "runtime")]
 pub use keycell::decoder::types::{
-    Failure, KeyFile, LayerKey, Opened, Origin, Stored, StoredLayer, Unwrapped,
+    Algorithms, CipherKey, Failure, KeyFile, LayerKey, Opened, Origin, Stored, StoredLayer,
+    Unwrapped,
 };
 
 /// As in the contract, for those who do not run guests.
@@ -28,4 +29,8 @@ pub struct Failure {
     pub hints: Vec<String>,
     /// The digest of the layer, if it is known.
     pub layer_digest: Option<String>,
+    /// The refusals of the broker that it is about.
+    pub refusals: Vec<u32>,
+    /// The stored manifests that it is about.
+    pub manifests: Vec<u32>,
 }

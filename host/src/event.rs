@@ -249,6 +249,7 @@ mod tests {
             key: key.to_owned(),
             fingerprint: Some(fingerprint.to_owned()),
             layer_digest: Some(digest.to_owned()),
+            algorithms: Vec::new(),
         };
         layer.opened(&opened, None);
         layer

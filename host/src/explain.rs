@@ -67,10 +67,11 @@ pub fn unwrap(
 /// The grants of the second instance.
 pub fn decrypt(cipher: CipherSide) -> String {
     let lent = cipher == CipherSide::Host;
+    let key = "the one that `unwrap` returned, without its HMAC and digest".to_owned();
     table(
         "decrypt",
         &[
-            ("layer key", true, "the one that `unwrap` returned".to_owned()),
+            ("layer key", !lent, key),
             ("encrypted layer", true, "standard input".to_owned()),
             ("plain layer", true, "standard output, checked against the cipher".to_owned()),
             ("cipher", lent, "the host's, once".to_owned()),

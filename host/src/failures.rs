@@ -10,15 +10,19 @@ use crate::descriptors::PayloadFault;
 use crate::ledger::Fault;
 use crate::limits;
 use crate::message::cleaned;
-use crate::store::{self, StoreFault};
+use crate::store::failures::{PASS_A_PAYLOAD, way_out};
+use crate::store::{Digest, Manifests};
 use crate::streams::GuestLog;
 
+pub use crate::store::failures::{no_payload, several_keys_fit, untried_keys};
 pub use crate::words::{plain, with_hint};
 
 /// How a run ends without a layer.
 pub enum Ending {
     /// For a reason that somebody should read.
     Failed(Failure),
+    /// The same, and these manifests are the cause: those of one layer key stand together.
+    OfManifests(Failure, Vec<Vec<Digest>>),
     /// Nobody reads standard output any more, so nobody is there to be told. Go ctd-decoder dies
     /// of `SIGPIPE`, as silently.
     ReaderGone,
@@ -45,63 +49,6 @@ impl From<LayerError> for Ending {
     }
 }
 
-/// There is no payload, and containerd's content store was of no use.
-///
-/// Go ctd-decoder says `type with url : not found` or `bad file descriptor`.
-pub fn no_payload(fault: StoreFault) -> Failure {
-    let (why, hint) = match fault {
-        StoreFault::Off => (
-            "and its content store is not to be looked at".to_owned(),
-            "remove `--content-store off`: the decoder then finds the layer's manifest by itself"
-                .to_owned(),
-        ),
-        StoreFault::Absent => (
-            "and there is no content store at containerd's usual places".to_owned(),
-            format!(
-                "`--content-store DIR` names containerd's root directory, which `containerd \
-                 config dump` shows as `root`; looked at {}",
-                store::usual_roots()
-            ),
-        ),
-        StoreFault::Other(path) => (
-            format!("and `{}` is no content store", path.display()),
-            "`--content-store` is containerd's root directory, which `containerd config dump` \
-             shows as `root`: the blobs lie in `io.containerd.content.v1.content/blobs/sha256` \
-             below it"
-                .to_owned(),
-        ),
-        StoreFault::Closed(path, error) => (
-            format!("and its content store `{}` cannot be read: {}", path.display(), plain(&error)),
-            "the decoder has to run as the user that containerd runs as, usually root".to_owned(),
-        ),
-        StoreFault::Bare { shown, blobs, stopped } => {
-            let stopped = stopped.map(|limit| format!(" (stopped after {limit})"));
-            (
-                format!(
-                    "and none of {blobs} blobs in its content store `{shown}` is the manifest of \
-                     an encrypted image{}",
-                    stopped.unwrap_or_default()
-                ),
-                "is this the store of the containerd that calls? `--content-store DIR` names the \
-                 root directory of another; if the manifest is gone, pull the image again"
-                    .to_owned(),
-            )
-        }
-    };
-    Failure {
-        message: format!("containerd passed no payload on descriptor 3, {why}"),
-        hints: vec![hint, PASS_A_PAYLOAD.to_owned()],
-        layer_digest: None,
-    }
-}
-
-/// The other way, which needs no content store.
-const PASS_A_PAYLOAD: &str = "or have containerd pass one: `key_model = \"node\"` in \
-    `[plugins.\"io.containerd.cri.v1.images\".image_decryption]`, and on 2.x \
-    `use_local_image_pull = true` in `[plugins.\"io.containerd.cri.v1.images\"]` (on 1.x: \
-    `[plugins.\"io.containerd.grpc.v1.cri\".image_decryption]` alone); `ctr images pull` and \
-    `ctr images import` never pass one";
-
 /// The payload for a guest that is a command, which is given nothing else.
 ///
 /// # Errors
@@ -121,21 +68,21 @@ pub fn for_a_command(origin: Origin, verify_first: bool) -> Result<Vec<u8>, Fail
     }
 }
 
-/// Several keys open wrapped keys of layers that begin alike.
-pub fn ambiguous(keys: usize) -> Failure {
-    with_hint(
-        format!(
-            "containerd passed no payload, and {keys} different keys in the manifests of its \
-             content store might be the layer's: nothing was written"
-        ),
-        "`--verify-first` finds the right one, since it reads the whole layer before it writes; \
-         or remove the image that was made to look like this one",
-    )
+/// Standard input was read ahead, to recognise the layer.
+pub fn unreadable_layer(error: io::Error) -> Ending {
+    Fault::Layer(error.into()).into()
 }
 
-/// Standard input was read ahead, to recognise the layer.
-pub fn unreadable_layer(error: io::Error) -> Failure {
-    stream_failure(Fault::Layer(error.into()))
+/// A failure of `unwrap`, with the digests of the manifests that it is about.
+pub fn of_manifests(mut failure: Failure, manifests: &Manifests) -> Ending {
+    let places = std::mem::take(&mut failure.manifests);
+    match manifests.at(&places) {
+        none if none.is_empty() => Ending::Failed(failure),
+        digests => {
+            failure.hints.extend(way_out());
+            Ending::OfManifests(failure, vec![digests])
+        }
+    }
 }
 
 /// Descriptor 3 was no payload.
@@ -158,17 +105,38 @@ fn stream_failure(fault: Fault) -> Failure {
     match fault {
         Fault::Sink(error) => with_hint(
             format!("cannot write the plain layer: {}", plain(&error)),
-            "standard output is the pipe that containerd unpacks from; by hand, look at the file \
-             that it leads to",
+            match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "the disk is full, and the layer is not the cause: free space where standard \
+                     output leads to, then decrypt it again"
+                }
+                io::ErrorKind::FileTooLarge => {
+                    "the limit on the size of files (`LimitFSIZE`, `ulimit -f`) is smaller than the \
+                     plain layer: raise it, or write to a pipe"
+                }
+                _ => {
+                    "standard output is the pipe that containerd unpacks from; by hand, look at \
+                     the file that it leads to"
+                }
+            },
         ),
         Fault::Layer(LayerError::Read(error)) => with_hint(
             format!("cannot read the encrypted layer: {}", plain(&error)),
             "standard input is the pipe that containerd writes the layer to; by hand, `<FILE`",
         ),
         Fault::Layer(error @ LayerError::HmacMismatch) => with_hint(
-            format!("{error}: it was cut off or altered on its way, nothing complete was written"),
+            format!("{error}: it was altered on its way, nothing complete was written"),
             "remove the image and pull it again; if that fails too, the layer in the registry is \
              not the one that was encrypted",
+        ),
+        Fault::Layer(LayerError::CutOff { found, length }) => with_hint(
+            format!(
+                "the encrypted layer ended after {}: whoever sends it stopped, nothing complete \
+                 was written",
+                part(found, length)
+            ),
+            "containerd's log has why it stopped, such as a pull that was cancelled, a connection \
+             that broke or a disk that cannot be read: mend that and pull the image again",
         ),
         Fault::Layer(error @ LayerError::TooLong { .. }) => with_hint(
             format!("{error}: nothing complete was written"),
@@ -182,6 +150,17 @@ fn stream_failure(fault: Fault) -> Failure {
         Fault::Altered => broken_guest("decrypt", "it wrote other bytes than the cipher gave out"),
         Fault::TooMuch => broken_guest("decrypt", "it wrote more bytes than it was given"),
         Fault::Hoarding => broken_guest("decrypt", "it read the layer without writing it"),
+    }
+}
+
+/// How much came of how much, in a unit in which the two differ.
+fn part(found: u64, length: u64) -> String {
+    const MB: u64 = 1_000_000;
+    let tenths = |bytes: u64| format!("{}.{}", bytes / MB, bytes % MB / (MB / 10));
+    if length >= MB && length - found >= MB / 10 {
+        format!("{} of {} MB", tenths(found), tenths(length))
+    } else {
+        format!("{found} of {length} bytes")
     }
 }
 

@@ -12,7 +12,7 @@ use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, async_trait};
 
 use crate::broker::Broker;
-use crate::cipher::Loan;
+use crate::cipher::Cipher;
 use crate::contract::keycell::decoder::{broker, cipher, providers, tokens, types};
 use crate::limits;
 use crate::streams::{Closed, GuestLog, Sink, Source};
@@ -25,7 +25,7 @@ pub struct Instance {
     pub table: ResourceTable,
     limits: Limiter,
     /// The host's cipher.
-    pub loan: Option<Loan>,
+    pub cipher: Cipher,
     /// Key providers and tokens.
     pub broker: Broker,
     /// The keys in tokens, as they may be shown.
@@ -90,7 +90,7 @@ impl Instance {
             wasi: built(wasi),
             table,
             limits,
-            loan: None,
+            cipher: Cipher::NoLayer,
             broker: Broker::none(),
             tokens: Vec::new(),
             entropy: false,

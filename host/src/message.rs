@@ -9,6 +9,8 @@ use crate::contract::Failure;
 use crate::event::Verdict;
 use crate::linger;
 use crate::log::Log;
+use crate::store::Digest;
+use crate::store::failures::named;
 
 pub use crate::cleaned::cleaned;
 
@@ -20,11 +22,21 @@ const MAX_HINTS: usize = 8;
 
 /// Says why there is no layer, and how to mend it, on standard error and in the log.
 pub fn fail(failure: &Failure, log: Option<&Log>) -> ExitCode {
+    fail_naming(failure, &[], log)
+}
+
+/// The same, with the digests of the manifests that are the cause: the host knows them from its own
+/// list, so they need not be cleaned.
+pub fn fail_naming(failure: &Failure, manifests: &[Vec<Digest>], log: Option<&Log>) -> ExitCode {
     let mut message = cleaned(&failure.message);
     if message.trim().is_empty() {
         message = "the guest failed and does not say why".to_owned();
     }
     cut(&mut message, MAX_ERROR);
+    if !manifests.is_empty() {
+        cut(&mut message, MAX_ERROR / 2);
+        message += &format!(" (manifests: {})", named(manifests));
+    }
     let mut text = format!("ctd-decoder: error: {message}\n");
     let hints = failure.hints.iter().map(|hint| cleaned(hint));
     let hints = hints.filter(|hint| !hint.trim().is_empty()).take(MAX_HINTS);

@@ -1,10 +1,10 @@
-//! The record that passes between the steps, and is all that does.
+//! The layer key, as it comes from a guest and as a guest gets it.
 
 use ocicrypt::layer;
 
-use crate::contract::LayerKey;
+use crate::contract::{CipherKey, LayerKey};
 
-/// Checks the record that passes between the steps.
+/// Checks the layer key that `unwrap` returned.
 ///
 /// # Errors
 /// An unknown cipher, a member of the wrong length, a malformed digest.
@@ -12,4 +12,13 @@ pub fn checked(key: &LayerKey) -> Result<layer::LayerKey, layer::LayerError> {
     let LayerKey { cipher, key, nonce, hmac, digest, length } = key;
     let key = layer::LayerKey::new(cipher, key, nonce, hmac, digest.as_deref())?;
     Ok(key.with_length(*length))
+}
+
+/// What a guest gets that decrypts by itself.
+pub fn cipher_key(key: &layer::LayerKey) -> CipherKey {
+    CipherKey {
+        cipher: layer::AES_256_CTR_HMAC_SHA256.to_owned(),
+        key: key.key().to_vec(),
+        nonce: key.nonce().to_vec(),
+    }
 }

@@ -40,6 +40,9 @@ pub fn main_within(guest: &Artefact, limits: Limits) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(Ending::Failed(failure)) => message::fail(&failure, Some(&log)),
+        Err(Ending::OfManifests(failure, manifests)) => {
+            message::fail_naming(&failure, &manifests, Some(&log))
+        }
         Err(Ending::ReaderGone) => {
             log.end(&Verdict::Abandoned);
             ExitCode::FAILURE

@@ -43,12 +43,12 @@ impl Spool {
         Ok(Self { file: file.into(), place: place.clone() })
     }
 
-    /// Reads all of `input`, and gives it back once one of `keys` has verified: as a layer to be
-    /// read again, with the place of the key.
+    /// Reads all of `input`, and gives it back once some of `keys` have verified: as a layer to be
+    /// read again, with the places of those keys.
     ///
     /// # Errors
     /// A layer that is not genuine or too long, or that cannot be read or kept.
-    pub fn fill(mut self, input: Input, keys: &[LayerKey]) -> Result<(Input, usize), Ending> {
+    pub fn fill(mut self, input: Input, keys: &[LayerKey]) -> Result<(Input, Vec<usize>), Ending> {
         let mut left = self.place.limit.saturating_mul(1024 * 1024);
         let verified = check(input, keys, |piece| {
             left = left.checked_sub(piece.len() as u64).ok_or_else(|| too_long(&self.place))?;
@@ -60,26 +60,26 @@ impl Spool {
     }
 }
 
-/// Which of `keys` opens the layer in `blob`: the first whose HMAC and sealed digest it has.
+/// Which of `keys` open the layer in `blob`: all whose HMAC and sealed digest it has.
 ///
 /// # Errors
 /// None does, or the blob cannot be read.
-pub fn which_opens(blob: impl Read, keys: &[LayerKey]) -> Result<usize, LayerError> {
+pub fn which_verify(blob: impl Read, keys: &[LayerKey]) -> Result<Vec<usize>, LayerError> {
     check(blob, keys, |_| Ok(()))
 }
 
-/// Reads `layer` to its end, with an eye of each key on it, and answers with the first key that
-/// verifies. `keep` gets every piece that some key may still open.
+/// Reads `layer` to its end, tries each key on it, and answers with all that verify. `keep` gets
+/// every piece that some key may still open.
 fn check<E: From<LayerError>>(
     mut layer: impl Read,
     keys: &[LayerKey],
     mut keep: impl FnMut(&[u8]) -> Result<(), E>,
-) -> Result<usize, E> {
+) -> Result<Vec<usize>, E> {
     let mut checks: Vec<_> = keys.iter().map(Check::new).collect();
     let (mut piece, mut plain) = (vec![0; CHUNK], Zeroizing::new(vec![0; CHUNK]));
     loop {
         let length = match layer.read(&mut piece) {
-            Ok(0) => return Ok(choose(checks)?),
+            Ok(0) => return Ok(verified(checks)?),
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(LayerError::from(error).into()),
@@ -134,18 +134,18 @@ fn hopeless(checks: &mut [Check]) -> Option<LayerError> {
     checks.first_mut().filter(|_| all)?.error.take()
 }
 
-/// The first key that verifies, or what the first one says.
-fn choose(checks: Vec<Check>) -> Result<usize, LayerError> {
-    let mut first = None;
+/// All keys that verify, or the first reason why none does.
+fn verified(checks: Vec<Check>) -> Result<Vec<usize>, LayerError> {
+    let (mut verified, mut first) = (Vec::new(), None);
     for (place, check) in checks.into_iter().enumerate() {
         match check.finish() {
-            Ok(()) => return Ok(place),
+            Ok(()) => verified.push(place),
             Err(error) => {
                 first.get_or_insert(error);
             }
         }
     }
-    Err(first.unwrap_or(LayerError::HmacMismatch))
+    if verified.is_empty() { Err(first.unwrap_or(LayerError::HmacMismatch)) } else { Ok(verified) }
 }
 
 fn too_long(place: &SpoolPlace) -> Failure {
@@ -175,7 +175,13 @@ fn nameless(directory: &Path) -> rustix::io::Result<OwnedFd> {
 }
 
 fn cannot(what: &str, place: &SpoolPlace, error: &io::Error) -> Failure {
+    let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
     let (shown, hint) = match &place.directory {
+        Some(directory) if is_full => (
+            format!("the spool in `{}`", directory.display()),
+            "the disk is full, and the layer is not the cause: free space for the largest layer, or \
+             choose another directory with `--spool`",
+        ),
         Some(directory) => (
             format!("the spool in `{}`", directory.display()),
             "`--verify-first` keeps the whole encrypted layer in the directory of `--spool` \

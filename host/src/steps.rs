@@ -14,8 +14,8 @@ use crate::args::{CipherSide, Job};
 use crate::artefact::Artefact;
 use crate::broker::Broker;
 use crate::choice::{Candidate, Layer};
-use crate::cipher::{Loan, checked};
-use crate::contract::{DecoderPre, Failure, LayerKey, Origin, Request, Unwrapped};
+use crate::cipher::{Cipher, Loan, Own};
+use crate::contract::{Algorithms, DecoderPre, Failure, Origin, Request, Unwrapped};
 use crate::descriptors::PayloadFault;
 use crate::failures::{Ending, broken_guest, broken_host, foreign_guest, guest_failure};
 use crate::input::Input;
@@ -25,6 +25,7 @@ use crate::keys::{KeyPath, Keys};
 use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::log::Log;
+use crate::record::checked;
 use crate::spool::Spool;
 use crate::streams::{GuestLog, Sink, Source};
 use crate::{
@@ -53,6 +54,7 @@ pub fn run(
         let found = store::look(&job.content_store, &mut layer.input)?;
         log.note(&found.shown);
         layer.blob = found.blob;
+        layer.manifests = found.manifests;
         Origin::Stored(found.stored)
     } else {
         Origin::Payload(payload)
@@ -74,7 +76,9 @@ pub fn run(
         let host = Host::start(job, &guest, limits)?;
         let walls = limits.walls.then(|| walls::before_guest("unwrap", job, &keys, &broker, log));
         let walls = walls.transpose()?;
-        let candidates = host.unwrap(job, origin, keys, broker, log).await?;
+        let candidates = host.unwrap(job, origin, keys, broker, log).await;
+        let candidates =
+            candidates.map_err(|failure| failures::of_manifests(failure, &layer.manifests))?;
         walls.map(|walls| walls::before_layer(walls, job)).transpose()?;
         let (candidate, input) = layer.choose(candidates)?;
         log.layer().opened(&candidate.opened, candidate.warning);
@@ -137,7 +141,8 @@ impl Host {
         deadline::arm(seconds + patience, log);
 
         let media_type = std::env::var("STREAM_PROCESSOR_MEDIATYPE").ok();
-        let mut request = Request { origin, media_type, key_files };
+        let algorithms = Algorithms::Legacy;
+        let mut request = Request { origin, media_type, key_files, algorithms };
         let answer = async {
             let decoder = self.guest.instantiate_async(&mut store).await?;
             decoder.keycell_decoder_unwrapping().call_unwrap(&mut store, &request).await
@@ -156,7 +161,7 @@ impl Host {
         let mut records = answer.map_err(|failure| of_keys.for_the_operator(failure))?;
         let candidates = candidates(&records, &request.origin, self.keys.as_deref());
         records.iter_mut().for_each(|record| record.key.key.zeroize());
-        candidates.map_err(|why| broken_guest("unwrap", &why))
+        candidates.map_err(|why| broken_guest("unwrap", &why.to_string()))
     }
 
     /// The second step. `Ok` only if the books say so.
@@ -178,16 +183,16 @@ impl Host {
         let sink: DynOutputStream = Box::new(Sink::new(ledger.clone(), job.cipher));
         let source = instance.table.push(source).map_err(|error| broken_host(error.into()))?;
         let sink = instance.table.push(sink).map_err(|error| broken_host(error.into()))?;
-        let mut record = record(&key);
-        match job.cipher {
+        instance.cipher = match job.cipher {
             CipherSide::Host => {
                 let (source, ledger) = (source.rep(), ledger.clone());
-                instance.loan = Some(Loan { key, source, input: lent, ledger });
+                Cipher::Lent(Loan { key, source, input: lent, ledger })
             }
             CipherSide::Guest => {
                 ledger.books().witness = Some(Witness::new(&key));
+                Cipher::Own(Own { key, source: source.rep() })
             }
-        }
+        };
         if job.explain {
             message::say(&explain::decrypt(job.cipher));
         }
@@ -197,10 +202,9 @@ impl Host {
         let answer = async {
             let decoder = self.guest.instantiate_async(&mut store).await?;
             let decrypting = decoder.keycell_decoder_decrypting();
-            decrypting.call_decrypt(&mut store, &record, source, sink).await
+            decrypting.call_decrypt(&mut store, source, sink).await
         };
         let answer = answer.await;
-        record.key.zeroize();
         let exhausted = store.data().is_exhausted();
         remember(&said, log);
         let answer = answer.map_err(|error| guest_failure("decrypt", &error, &said, exhausted));
@@ -216,20 +220,39 @@ fn candidates(
     records: &[Unwrapped],
     origin: &Origin,
     keys: Option<&Path>,
-) -> Result<Vec<Candidate>, String> {
-    let most = match origin {
-        Origin::Payload(_) => 1,
-        Origin::Stored(_) => limits::LAYER_KEYS,
+) -> Result<Vec<Candidate>, BadAnswer> {
+    let (most, manifests) = match origin {
+        Origin::Payload(_) => (1, 0),
+        Origin::Stored(stored) => (limits::LAYER_KEYS, stored.manifests.len()),
     };
     if !(1..=most).contains(&records.len()) {
-        return Err(format!("it returned {} layer keys", records.len()));
+        return Err(BadAnswer::Keys(records.len()));
     }
-    let candidates = records.iter().map(|Unwrapped { key, opened }| {
-        let key = checked(key).map_err(|error| error.to_string())?;
+    let candidates = records.iter().map(|Unwrapped { key, opened, manifests: places }| {
+        let key = checked(key)?;
+        let is_ascending = places.is_sorted_by(|a, b| a < b);
+        let is_within = places.last().is_none_or(|last| (*last as usize) < manifests);
+        if !is_ascending || !is_within || places.is_empty() != (manifests == 0) {
+            return Err(BadAnswer::Manifests);
+        }
         let warning = keys.and_then(|keys| exposure::warning(keys, &opened.key));
-        Ok(Candidate { key, opened: opened.clone(), warning })
+        Ok(Candidate { key, opened: opened.clone(), manifests: places.clone(), warning })
     });
     candidates.collect()
+}
+
+/// What is wrong with the answer of `unwrap`.
+#[derive(Debug, thiserror::Error)]
+enum BadAnswer {
+    /// There has to be one, or, for stored manifests, a few.
+    #[error("it returned {0} layer keys")]
+    Keys(usize),
+    /// A key is none.
+    #[error(transparent)]
+    Key(#[from] layer::LayerError),
+    /// They have to be places of manifests that the host handed over, where there are any.
+    #[error("it returned a layer key of manifests that there are not")]
+    Manifests,
 }
 
 /// The guest with everything linked that it imports, in an engine whose epoch advances.
@@ -298,17 +321,6 @@ pub fn trap_when_stalled(store: &mut Store<Instance>, ledger: Ledger, seconds: u
         }
         Ok(UpdateDeadline::Continue(1))
     });
-}
-
-fn record(key: &layer::LayerKey) -> LayerKey {
-    LayerKey {
-        cipher: layer::AES_256_CTR_HMAC_SHA256.to_owned(),
-        key: key.key().to_vec(),
-        nonce: key.nonce().to_vec(),
-        hmac: key.hmac().to_vec(),
-        digest: key.compared_digest(),
-        length: key.length(),
-    }
 }
 
 /// What a guest notes about keys that it passed over goes to the log: on success containerd drops

@@ -4,52 +4,26 @@
 //! images pull`, `ctr images import`, or the unpacking of an image that was pulled earlier. At that
 //! moment the store holds the image's manifest, and the encrypted layer. The host finds both by
 //! comparing bytes, parses nothing, and leaves the manifests to the guest.
+//!
+//! The manifest that is pulled may be any of those that are found. So the search is complete, or it
+//! fails: a manifest that was left out could be the genuine one, and the next one a stranger's.
 
 mod blobs;
+pub mod failures;
+mod search;
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-use memchr::memmem;
 
 use crate::args::ContentStore;
-use crate::contract::{Failure, Stored, StoredLayer};
-use crate::failures::{no_payload, unreadable_layer};
+use crate::contract::Stored;
+use crate::failures::{Ending, no_payload};
 use crate::input::Input;
-use blobs::{Blobs, Digest};
+use blobs::Blobs;
+use search::Search;
 
-/// What the names of annotations with wrapped keys begin with: the one thing that the host knows
-/// about manifests.
-const ENCRYPTED: &[u8] = b"org.opencontainers.image.enc.keys.";
-
-/// What names of blobs begin with in a manifest.
-const SHA256: &[u8] = b"sha256:";
-
-/// Bytes of the layer that are compared: 4 KiB. Of a ciphertext, 64 do not repeat by chance; more
-/// are dearer for whoever wants to make it happen, and cost nothing.
-const BEGINNING: usize = 4096;
-
-/// The longest manifest, in bytes: 4 MiB, as registries have it.
-const MANIFEST: u64 = 4 * 1024 * 1024;
-
-/// Manifests that the guest is handed, in number and in bytes together: 16 MiB.
-const MANIFESTS: usize = 256;
-const MANIFEST_BYTES: usize = 16 * 1024 * 1024;
-
-/// Bytes of JSON that are read in search of them: 256 MiB, the manifests and configurations of
-/// ten thousand images.
-const READ: u64 = 256 * 1024 * 1024;
-
-/// Blobs that manifests name and that are compared with the layer: a node with more encrypted
-/// layers is not known.
-const COMPARED: usize = 65_536;
-
-/// How long all of it may take, in seconds. A store of 100,000 blobs takes a fraction of one, unless
-/// the disk or the machine is busy.
-const SECONDS: u64 = 20;
+pub use blobs::Digest;
 
 /// Where containerd keeps its content store below its root.
 const BELOW_ROOT: &str = "io.containerd.content.v1.content";
@@ -68,10 +42,53 @@ const ROOTS: [&str; 6] = [
 pub struct Found {
     /// For the guest.
     pub stored: Stored,
+    /// The digests of the manifests in `stored`, in the same order.
+    pub manifests: Manifests,
     /// The layer itself, where the store holds it and no other blob begins in the same way.
     pub blob: Option<File>,
     /// In words, for the log.
     pub shown: String,
+}
+
+/// The digests of manifests.
+#[derive(Default)]
+pub struct Manifests(pub Vec<Digest>);
+
+impl Manifests {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Those at these places.
+    pub fn at(&self, places: &[u32]) -> Vec<Digest> {
+        let digest = |place: &u32| self.0.get(usize::try_from(*place).ok()?).cloned();
+        places.iter().filter_map(digest).collect()
+    }
+}
+
+/// A bound of the search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Of its time.
+    Time,
+    /// Of blobs in a store.
+    Blobs,
+    /// Of bytes that are read in search of manifests.
+    Json,
+    /// Of blobs that are compared with the layer.
+    Compared,
+    /// Of blobs that begin as the layer does.
+    Alike,
+    /// Of manifests.
+    Manifests,
+    /// Of their bytes together.
+    ManifestBytes,
 }
 
 /// Why the store was of no use.
@@ -84,36 +101,40 @@ pub enum StoreFault {
     Other(PathBuf),
     /// It cannot be read, and why.
     Closed(PathBuf, io::Error),
+    /// A blob of it, or the list of them, cannot be read, and why.
+    Unreadable(String, Option<Digest>, io::Error),
     /// It holds so many blobs, and no manifest of an encrypted layer among them.
     Bare {
         /// The stores, as messages name them.
         shown: String,
         /// How many blobs they hold.
         blobs: usize,
-        /// What ended the search early.
-        stopped: Option<&'static str>,
+    },
+    /// The search reached a bound, so a manifest may have been left out.
+    Unfinished {
+        /// The stores, as messages name them.
+        shown: String,
+        /// Which bound.
+        bound: Bound,
+        /// Whether a blob was found that begins as the layer does.
+        has_layer: bool,
+        /// Manifests of which there are too many.
+        manifests: Vec<Digest>,
     },
 }
 
 /// Looks for the layer at the beginning of `input`, which is read ahead and put back.
 ///
 /// # Errors
-/// [`StoreFault`]: then nothing was read of `input`. And an input that cannot be read.
+/// [`StoreFault`]. And an input that cannot be read.
 ///
 /// # Ambient Authority
 /// Reads the store with the rights of this process.
-pub fn look(place: &ContentStore, input: &mut Input) -> Result<Found, Failure> {
+pub fn look(place: &ContentStore, input: &mut Input) -> Result<Found, Ending> {
     let stores = open(place).map_err(no_payload)?;
-    let shown = stores.iter().map(|store| store.shown.as_str()).collect::<Vec<_>>().join("`, `");
-    let mut search = Search::new(input);
-    for store in &stores {
-        search.store(store)?;
-    }
-    if search.manifests.is_empty() {
-        let (blobs, stopped) = (search.blobs, search.stopped);
-        return Err(no_payload(StoreFault::Bare { shown, blobs, stopped }));
-    }
-    Ok(search.found(&shown))
+    let mut search = Search::new(&stores, input);
+    search.run()?;
+    search.found()
 }
 
 /// The roots of containerd that are looked for, for messages.
@@ -128,185 +149,22 @@ fn open(place: &ContentStore) -> Result<Vec<Blobs>, StoreFault> {
         // Either will do.
         ContentStore::At(path) => vec![path.join(BELOW_ROOT), path.clone()],
     };
-    let (mut stores, mut closed) = (Vec::new(), None);
+    let mut stores = Vec::new();
     for root in roots {
         match Blobs::open(&root) {
             Ok(blobs) => stores.push(blobs),
             Err(error) if is_absent(&error) => {}
-            Err(error) => closed = closed.or(Some(StoreFault::Closed(root, error))),
+            // One that cannot be read may be the one that counts.
+            Err(error) => return Err(StoreFault::Closed(root, error)),
         }
     }
-    match (stores.is_empty(), closed, place) {
-        (false, ..) => Ok(stores),
-        (true, Some(closed), _) => Err(closed),
-        (true, None, ContentStore::At(path)) => Err(StoreFault::Other(path.clone())),
-        (true, None, _) => Err(StoreFault::Absent),
+    match (stores.is_empty(), place) {
+        (false, _) => Ok(stores),
+        (true, ContentStore::At(path)) => Err(StoreFault::Other(path.clone())),
+        (true, _) => Err(StoreFault::Absent),
     }
 }
 
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
-struct Search<'i> {
-    input: &'i mut Input,
-    /// The first bytes of the layer, read once there is something to compare them with.
-    beginning: Option<Vec<u8>>,
-    /// When the search has to end.
-    end: Instant,
-    /// Bytes of JSON that were read.
-    read: u64,
-    /// Blobs that were seen.
-    blobs: usize,
-    /// Blobs that were compared with the layer, and those that begin as it does.
-    compared: HashSet<Digest>,
-    equal: Vec<(Digest, u64, File)>,
-    /// The manifests that name one of those. Before one is found: any.
-    manifests: Vec<Vec<u8>>,
-    bytes: usize,
-    /// What ended the search early.
-    stopped: Option<&'static str>,
-}
-
-impl<'i> Search<'i> {
-    fn new(input: &'i mut Input) -> Self {
-        Self {
-            input,
-            beginning: None,
-            end: Instant::now() + Duration::from_secs(SECONDS),
-            read: 0,
-            blobs: 0,
-            compared: HashSet::new(),
-            equal: Vec::new(),
-            manifests: Vec::new(),
-            bytes: 0,
-            stopped: None,
-        }
-    }
-
-    /// Looks at what may be a manifest, the newest first.
-    fn store(&mut self, store: &Blobs) -> Result<(), Failure> {
-        let (total, small) = store.newest_first(MANIFEST, self.end);
-        self.blobs += total;
-        for digest in small {
-            self.stopped = self.limit();
-            if self.stopped.is_some() {
-                break;
-            }
-            // What vanishes meanwhile, or cannot be read, is as good as not there.
-            let Ok(Some(bytes)) = self.json(store, &digest) else { continue };
-            if memmem::find(&bytes, ENCRYPTED).is_some() {
-                self.manifest(store, bytes)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn limit(&self) -> Option<&'static str> {
-        match self {
-            _ if Instant::now() > self.end => Some("20 seconds"),
-            _ if self.read > READ => Some("256 MiB of JSON"),
-            _ if self.compared.len() > COMPARED => Some("65536 layers"),
-            _ => None,
-        }
-    }
-
-    /// The bytes of a blob, if they begin as those of a JSON object do.
-    fn json(&mut self, store: &Blobs, digest: &Digest) -> io::Result<Option<Vec<u8>>> {
-        let Some((mut file, size)) = store.file(digest)? else { return Ok(None) };
-        let mut bytes = vec![0; size.min(MANIFEST) as usize];
-        let first = bytes.len().min(BEGINNING);
-        let mut length = blobs::fill(&mut file, &mut bytes[..first])?;
-        if bytes[..length].trim_ascii_start().first() != Some(&b'{') {
-            return Ok(None);
-        }
-        length += blobs::fill(&mut file, &mut bytes[length..])?;
-        bytes.truncate(length);
-        self.read += length as u64;
-        Ok(Some(bytes))
-    }
-
-    /// Keeps a manifest if it names a blob that begins as the layer does.
-    fn manifest(&mut self, store: &Blobs, manifest: Vec<u8>) -> Result<(), Failure> {
-        let is_first = self.equal.is_empty();
-        let mut names_it = false;
-        for name in named(&manifest) {
-            names_it |= self.compare(store, name)?;
-        }
-        if names_it && is_first {
-            self.manifests.clear();
-            self.bytes = 0;
-        }
-        if (names_it || is_first) && self.manifests.len() < MANIFESTS {
-            self.bytes += manifest.len();
-            self.manifests.push(manifest);
-        }
-        // The largest goes first: a few that are as long as can be do not crowd out the others.
-        while self.bytes > MANIFEST_BYTES {
-            let sizes = self.manifests.iter().enumerate();
-            let Some((largest, _)) = sizes.max_by_key(|(_, manifest)| manifest.len()) else {
-                break;
-            };
-            self.bytes -= self.manifests.remove(largest).len();
-        }
-        Ok(())
-    }
-
-    fn compare(&mut self, store: &Blobs, name: Digest) -> Result<bool, Failure> {
-        if !self.compared.insert(name) {
-            return Ok(self.equal.iter().any(|(known, ..)| *known == name));
-        }
-        let beginning = match self.beginning.take() {
-            Some(beginning) => beginning,
-            None => {
-                let waiting = Instant::now();
-                let beginning = self.input.read_ahead(BEGINNING).map_err(unreadable_layer)?;
-                self.end += waiting.elapsed(); // that was not the store's time
-                beginning
-            }
-        };
-        let found = store.begins_with(&name, &beginning, beginning.len() < BEGINNING);
-        self.beginning = Some(beginning);
-        match found {
-            Ok(Some((file, size))) => self.equal.push((name, size, file)),
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-
-    fn found(mut self, shown: &str) -> Found {
-        let layers = self.equal.iter().map(|(name, size, _)| StoredLayer {
-            digest: format!("sha256:{}", String::from_utf8_lossy(name)),
-            size: *size,
-        });
-        let layers: Vec<_> = layers.collect();
-        let manifests = self.manifests.len();
-        let mut shown = match layers.as_slice() {
-            [] => format!(
-                "no payload, and no layer like this in `{shown}`, but {manifests} \
-                           manifests of encrypted ones"
-            ),
-            [layer] => {
-                format!("no payload, but `{}` in `{shown}`, named by {manifests}", layer.digest)
-            }
-            layers => {
-                format!("no payload, but {} layers that begin like this in `{shown}`", layers.len())
-            }
-        };
-        if let Some(limit) = self.stopped {
-            shown += &format!("; stopped looking after {limit}");
-        }
-        let blob = if self.equal.len() == 1 { self.equal.pop() } else { None };
-        let beginning = self.beginning.unwrap_or_default();
-        let stored = Stored { manifests: self.manifests, layers, beginning };
-        Found { stored, blob: blob.map(|(.., file)| file), shown }
-    }
-}
-
-/// Everything in `bytes` that looks like the name of a blob.
-fn named(bytes: &[u8]) -> impl Iterator<Item = Digest> {
-    memmem::find_iter(bytes, SHA256).filter_map(|place| {
-        let digits = bytes[place + SHA256.len()..].first_chunk().copied();
-        digits.filter(|digits: &Digest| blobs::is_digest(digits))
-    })
 }

@@ -64,6 +64,14 @@ pub enum LayerError {
     /// The HMAC is right, but the plain layer is not the one whose digest was sealed.
     #[error("the decrypted layer does not match the digest that was sealed with its key")]
     DigestMismatch,
+    /// The ciphertext ended before the length of the layer, and so has another HMAC.
+    #[error("the encrypted layer ended after {found} of its {length} bytes")]
+    CutOff {
+        /// The length that was found, in bytes.
+        found: u64,
+        /// The length that was expected, in bytes.
+        length: u64,
+    },
     /// More ciphertext follows than the layer has.
     #[error("the layer is longer than the {length} bytes that its descriptor gives it")]
     TooLong {
@@ -86,6 +94,16 @@ pub struct LayerKey {
     digest: Option<Digest>,
     is_digest_compared: bool,
     length: Option<u64>,
+}
+
+impl LayerError {
+    /// The cause of an HMAC that does not match after `found` bytes of a layer of `length`.
+    fn of_hmac(found: u64, length: Option<u64>) -> Self {
+        match length {
+            Some(length) if found < length => Self::CutOff { found, length },
+            _ => Self::HmacMismatch,
+        }
+    }
 }
 
 impl LayerKey {
@@ -156,6 +174,12 @@ impl LayerKey {
     /// The digest that was sealed, in its text form.
     pub fn digest(&self) -> Option<String> {
         self.digest.as_ref().map(Digest::to_text)
+    }
+
+    /// Whether both turn a layer into the same bytes, without a hint in the time of where they
+    /// differ.
+    pub fn has_same_keystream(&self, other: &Self) -> bool {
+        bool::from(self.key.ct_eq(&*other.key) & self.nonce.ct_eq(&*other.nonce))
     }
 
     /// Whether both open the same layer, without a hint in the time of where they differ.
@@ -247,6 +271,9 @@ pub struct Decryptor {
     mac: Hmac<Sha256>,
     expected_hmac: [u8; 32],
     digest: Option<(Hasher, Digest)>,
+    /// Bytes so far, and how many there should be.
+    found: u64,
+    length: Option<u64>,
 }
 
 impl Decryptor {
@@ -259,11 +286,14 @@ impl Decryptor {
                 .expect("HMAC takes a key of any length"),
             expected_hmac: key.hmac,
             digest: compared.map(|digest| (Hasher::new(digest.kind), digest)),
+            found: 0,
+            length: key.length,
         }
     }
 
     /// Authenticates `buffer` as ciphertext and decrypts it in place.
     pub fn update(&mut self, buffer: &mut [u8]) {
+        self.found += buffer.len() as u64;
         // In pieces that stay in the first-level cache, so that three passes cost one read.
         for piece in buffer.chunks_mut(8 * 1024) {
             self.mac.update(piece);
@@ -277,11 +307,11 @@ impl Decryptor {
     /// Compares HMAC and digest, in constant time, with what the layer key demands.
     ///
     /// # Errors
-    /// [`LayerError::HmacMismatch`], [`LayerError::DigestMismatch`].
+    /// [`LayerError::HmacMismatch`], [`LayerError::CutOff`], [`LayerError::DigestMismatch`].
     pub fn finish(self) -> Result<(), LayerError> {
         let found = self.mac.finalize().into_bytes();
         if !bool::from(found.as_slice().ct_eq(&self.expected_hmac)) {
-            return Err(LayerError::HmacMismatch);
+            return Err(LayerError::of_hmac(self.found, self.length));
         }
         if let Some((hasher, expected)) = self.digest
             && !bool::from(hasher.finish().ct_eq(&expected.value))

@@ -120,6 +120,17 @@ pub fn unwrap_with<R: TryCryptoRng + ?Sized>(
     Err(UnwrapError::NoKeyOpened { failures })
 }
 
+impl UnwrapError {
+    /// Whether the keys that are there might open a wrapped key after all: see
+    /// [`SchemeFailure::is_undecided`].
+    pub fn is_undecided(&self) -> bool {
+        match self {
+            Self::NoKeyOpened { failures } => failures.iter().any(SchemeFailure::is_undecided),
+            _ => false,
+        }
+    }
+}
+
 /// Why no layer key came out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -8,7 +8,8 @@
 use std::io::{self, Read};
 
 use ocicrypt::layer::{
-    AES_256_CTR_HMAC_SHA256, CHUNK, Decryptor, LayerError, LayerKey, PlainReader, Witness,
+    AES_256_CTR_HMAC_SHA256, CHUNK, Decryptor, Keystream, LayerError, LayerKey, PlainReader,
+    Witness,
 };
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -120,6 +121,42 @@ fn a_short_layer_that_fails_does_not_come_out_at_all() {
         assert!(matches!(end, Err(LayerError::HmacMismatch)), "{length} bytes");
         assert!(plain.is_empty());
     }
+}
+
+/// Whoever sends a layer and stops is told from whoever alters it.
+#[test]
+fn a_layer_that_ended_early_says_where() {
+    let encrypted = hex(ENCRYPTED);
+    let length = encrypted.len() as u64;
+    let key = key(HMAC, None).with_length(Some(length));
+    for found in [0, 1, length - 1] {
+        let part = &encrypted[..found as usize];
+        let (plain, end) = read_all(PlainReader::new(part, &key));
+        let is_told = |error| matches!(error, Err(LayerError::CutOff { found: f, length: l }) if (f, l) == (found, length));
+        assert!(plain.is_empty() && is_told(end));
+        let mut witness = Witness::new(&key);
+        witness.encrypted(part).unwrap();
+        assert!(is_told(witness.finish()));
+    }
+    // One that has its length was altered, and one whose length is not known may be.
+    let mut altered = encrypted.clone();
+    altered[0] ^= 1;
+    let (_, end) = read_all(PlainReader::new(&*altered, &key));
+    assert!(matches!(end, Err(LayerError::HmacMismatch)));
+    // A genuine layer may be shorter than what somebody wrote beside it.
+    let long = key.with_length(Some(length + 1));
+    assert!(read_all(PlainReader::new(&*encrypted, &long)).1.is_ok());
+}
+
+#[test]
+fn a_cipher_alone_takes_key_and_nonce() {
+    let mut text = hex(ENCRYPTED);
+    let cipher = Keystream::of_cipher(AES_256_CTR_HMAC_SHA256, &hex(KEY), &hex(NONCE));
+    cipher.unwrap().apply(&mut text);
+    assert_eq!(text, PLAIN);
+    assert!(Keystream::of_cipher("AES", &hex(KEY), &hex(NONCE)).is_err());
+    assert!(Keystream::of_cipher(AES_256_CTR_HMAC_SHA256, &hex(KEY)[1..], &hex(NONCE)).is_err());
+    assert!(Keystream::of_cipher(AES_256_CTR_HMAC_SHA256, &hex(KEY), &hex(NONCE)[1..]).is_err());
 }
 
 #[test]

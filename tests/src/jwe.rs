@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::sealed::{hmac, random};
 
 /// Who a layer is encrypted for: a P-256 key.
+#[derive(Clone)]
 pub struct Recipient(SecretKey);
 
 impl Recipient {

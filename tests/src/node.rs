@@ -33,6 +33,13 @@ impl Node {
         Ok(node)
     }
 
+    /// Another one with the same key.
+    pub fn with(other: &Self) -> Result<Self> {
+        let node = Self { recipient: other.recipient.clone(), ..Self::without_key()? };
+        node.add(KEY, node.recipient.private_pem())?;
+        Ok(node)
+    }
+
     /// With an empty directory.
     pub fn without_key() -> Result<Self> {
         let dir = TempDir::with_prefix("keycell-node-")?;

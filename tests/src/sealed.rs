@@ -44,21 +44,34 @@ pub struct Sealed {
 impl Sealed {
     /// Encrypts `plain` under a key of its own.
     pub fn new(plain: Vec<u8>) -> Self {
-        let key: [u8; 32] = random();
-        let nonce: [u8; 16] = random();
-        let mut encrypted = plain.clone();
-        Ctr128BE::<Aes256>::new(&key.into(), &nonce.into()).apply_keystream(&mut encrypted);
+        Self::with_key(plain, &random(), &random())
+    }
+
+    /// Encrypts `plain` under this key.
+    pub fn with_key(plain: Vec<u8>, key: &[u8; 32], nonce: &[u8; 16]) -> Self {
+        let encrypted = decrypted(key, nonce, &plain);
         let private = json!({
-            "symkey": Base64::encode_string(&key),
+            "symkey": Base64::encode_string(key),
             "digest": format!("sha256:{}", hex(&Sha256::digest(&plain))),
-            "cipheroptions": { "nonce": Base64::encode_string(&nonce) },
+            "cipheroptions": { "nonce": Base64::encode_string(nonce) },
         });
         let public = json!({
             "cipher": "AES_256_CTR_HMAC_SHA256",
-            "hmac": Base64::encode_string(&hmac(&key, &encrypted)),
+            "hmac": Base64::encode_string(&hmac(key, &encrypted)),
             "cipheroptions": {},
         });
         Self { plain, encrypted, private, public }
+    }
+
+    /// What anyone can make who sees the encrypted layer and knows no key of it: another key, with
+    /// the HMAC of the very same bytes and the digest of what they decrypt to.
+    pub fn of_a_stranger(&self) -> Self {
+        self.claimed_with(&random(), &random())
+    }
+
+    /// The same with this key.
+    pub fn claimed_with(&self, key: &[u8; 32], nonce: &[u8; 16]) -> Self {
+        Self::with_key(decrypted(key, nonce, &self.encrypted), key, nonce)
     }
 
     /// A layer of so many bytes that no two of them repeat in a pattern.

@@ -1,103 +1,188 @@
-//! The blobs of a content store: regular files that are named after their SHA-256, opened without
+//! The blobs of a content store: regular files that are named after their digest, opened without
 //! following a link and without waiting for one that is a pipe.
 
+use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Instant;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 
-/// Hexadecimal digits of a SHA-256.
-pub(super) const DIGITS: usize = 64;
+use super::Bound;
 
-/// The name of a blob: 64 lower-case hexadecimal digits.
-pub(super) type Digest = [u8; DIGITS];
+/// The digests that blobs are named after, and how many hexadecimal digits each has.
+const ALGORITHMS: [(&str, usize); 3] = [("sha256", 64), ("sha384", 96), ("sha512", 128)];
 
-/// Blobs that are looked at: a quarter of a million. Beyond it the directory's order decides.
+/// Blobs that are looked at: a quarter of a million.
 const MOST: usize = 1 << 18;
 
 /// How often the time is looked at, in blobs.
 const OFTEN: usize = 256;
 
-/// Where they lie in a content store.
-const BELOW: &str = "blobs/sha256";
+/// The digest of a blob, as manifests have it: `sha256:` and 64 lower-case hexadecimal digits.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest(Box<str>);
+
+impl Digest {
+    /// The digest at the beginning of `text`, if there is one.
+    pub(super) fn at_start_of(text: &[u8]) -> Option<Self> {
+        let (algorithm, digits) = ALGORITHMS.into_iter().find_map(|(name, length)| {
+            let digits = text.strip_prefix(name.as_bytes())?.strip_prefix(b":")?;
+            Some((name, digits.get(..length)?))
+        })?;
+        Self::new(algorithm, digits)
+    }
+
+    /// As much of it as tells it from others, for a message.
+    pub(super) fn short(&self) -> &str {
+        &self.0[..self.0.len().min("sha256:".len() + 12)]
+    }
+
+    fn new(algorithm: &str, digits: &[u8]) -> Option<Self> {
+        let is_hex = digits.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let digits = std::str::from_utf8(digits).ok().filter(|_| is_hex)?;
+        Some(Self(format!("{algorithm}:{digits}").into()))
+    }
+
+    fn parts(&self) -> (&str, &str) {
+        self.0.split_once(':').unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// The blobs of a content store.
 pub(super) struct Blobs {
-    directory: OwnedFd,
+    /// A directory for each algorithm.
+    directories: Vec<(&'static str, OwnedFd)>,
     /// The store, as messages name it.
     pub(super) shown: String,
+}
+
+/// What lies in a store.
+#[derive(Default)]
+pub(super) struct Listing {
+    /// How many blobs there are.
+    pub(super) total: usize,
+    /// Those that are small enough to be a manifest: the newest first, by the time at which
+    /// containerd finished them.
+    pub(super) small: Vec<Digest>,
+    /// Why there may be more.
+    pub(super) stopped: Option<Bound>,
 }
 
 impl Blobs {
     /// Opens those of the content store at `store`.
     pub(super) fn open(store: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::openat(CWD, store.join(BELOW), flags, Mode::empty())?;
-        Ok(Self { directory, shown: store.display().to_string() })
+        let blobs = store.join("blobs");
+        let mut directories = Vec::new();
+        for (algorithm, _) in ALGORITHMS {
+            match rustix::fs::openat(CWD, blobs.join(algorithm), flags, Mode::empty()) {
+                Ok(directory) => directories.push((algorithm, directory)),
+                Err(rustix::io::Errno::NOENT) if algorithm != "sha256" => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Self { directories, shown: store.display().to_string() })
     }
 
-    /// How many blobs there are, and those of up to `most` bytes: the newest first, by the time at
-    /// which containerd finished them.
-    pub(super) fn newest_first(&self, most: u64, until: Instant) -> (usize, Vec<Digest>) {
-        let mut total = 0;
+    /// What there is, with the blobs of up to `most` bytes.
+    pub(super) fn list(&self, most: u64, until: Instant) -> io::Result<Listing> {
+        let mut listing = Listing::default();
         let mut found: Vec<((i64, u64), Digest)> = Vec::new();
-        let Ok(entries) = Dir::read_from(&self.directory) else { return (0, Vec::new()) };
-        for entry in entries.take(MOST) {
-            let Ok(entry) = entry else { break };
-            let Some(name) = digest(entry.file_name().to_bytes()) else { continue };
-            if !matches!(entry.file_type(), FileType::RegularFile | FileType::Unknown) {
-                continue;
-            }
-            total += 1;
-            if total % OFTEN == 0 && Instant::now() > until {
-                break;
-            }
-            let entry =
-                rustix::fs::statat(&self.directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW);
-            let Ok(entry) = entry else { continue };
-            let is_file = FileType::from_raw_mode(entry.st_mode) == FileType::RegularFile;
-            if is_file && u64::try_from(entry.st_size).is_ok_and(|size| size <= most) {
-                found.push(((entry.st_mtime, entry.st_mtime_nsec), name));
+        for (algorithm, directory) in &self.directories {
+            for entry in Dir::read_from(directory)? {
+                let entry = entry?;
+                let Some(name) = digest(algorithm, entry.file_name().to_bytes()) else { continue };
+                if !matches!(entry.file_type(), FileType::RegularFile | FileType::Unknown) {
+                    continue;
+                }
+                listing.total += 1;
+                if listing.total > MOST {
+                    listing.stopped = Some(Bound::Blobs);
+                    return Ok(listing);
+                }
+                if listing.total % OFTEN == 0 && Instant::now() > until {
+                    listing.stopped = Some(Bound::Time);
+                    return Ok(listing);
+                }
+                let Some(entry) = stat(directory, entry.file_name())? else { continue };
+                let is_file = FileType::from_raw_mode(entry.st_mode) == FileType::RegularFile;
+                if is_file && u64::try_from(entry.st_size).is_ok_and(|size| size <= most) {
+                    found.push(((entry.st_mtime, entry.st_mtime_nsec), name));
+                }
             }
         }
         found.sort_unstable_by(|a, b| b.cmp(a));
-        (total, found.into_iter().map(|(_, name)| name).collect())
+        listing.small = found.into_iter().map(|(_, name)| name).collect();
+        Ok(listing)
     }
 
-    /// The blob of this name and its size, unless it is no regular file.
+    /// The blob of this name and its size; `None` if there is none, or it is no regular file.
     pub(super) fn file(&self, name: &Digest) -> io::Result<Option<(File, u64)>> {
+        let (algorithm, digits) = name.parts();
+        let Some((_, directory)) = self.directories.iter().find(|(name, _)| *name == algorithm)
+        else {
+            return Ok(None);
+        };
+        // Opening a device can have an effect of its own.
+        let Some(entry) = stat(directory, digits)? else { return Ok(None) };
+        if FileType::from_raw_mode(entry.st_mode) != FileType::RegularFile {
+            return Ok(None);
+        }
         // Not blocking: a pipe would wait for a writer. The name has no slash.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let name = std::str::from_utf8(name).map_err(io::Error::other)?;
-        let entry = rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        if FileType::from_raw_mode(entry.st_mode) != FileType::RegularFile {
-            return Ok(None); // opening a device can be an act of its own
-        }
-        let file = File::from(rustix::fs::openat(&self.directory, name, flags, Mode::empty())?);
+        let file = match rustix::fs::openat(directory, digits, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
         let found = file.metadata()?;
         Ok(found.is_file().then_some((file, found.len())))
     }
 
-    /// The blob at its first byte, if it begins with `beginning`, or, where that is the `whole`
-    /// layer, is equal to it.
+    /// Whether there is such a blob; and its size, if it begins with `beginning`, or, where that is
+    /// the `whole` layer, is equal to it.
     pub(super) fn begins_with(
         &self,
         name: &Digest,
         beginning: &[u8],
         whole: bool,
-    ) -> io::Result<Option<(File, u64)>> {
-        let Some((mut file, size)) = self.file(name)? else { return Ok(None) };
+    ) -> io::Result<Comparison> {
+        let Some((mut file, size)) = self.file(name)? else { return Ok(Comparison::Absent) };
         let length = beginning.len() as u64;
         if size < length || (whole && size != length) {
-            return Ok(None);
+            return Ok(Comparison::Different);
         }
         let mut bytes = vec![0; beginning.len()];
         let equal = fill(&mut file, &mut bytes)? == bytes.len() && bytes == beginning;
-        file.rewind()?;
-        Ok(equal.then_some((file, size)))
+        Ok(if equal { Comparison::Equal(size) } else { Comparison::Different })
+    }
+}
+
+/// What a comparison of a blob with the layer came to.
+pub(super) enum Comparison {
+    /// There is no such blob.
+    Absent,
+    /// It begins in another way.
+    Different,
+    /// It begins as the layer does, and has this size.
+    Equal(u64),
+}
+
+/// What the name leads to; `None` if it has vanished.
+fn stat(directory: &OwnedFd, name: impl rustix::path::Arg) -> io::Result<Option<rustix::fs::Stat>> {
+    match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(found) => Ok(Some(found)),
+        Err(rustix::io::Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -115,11 +200,7 @@ pub(super) fn fill(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize>
     Ok(length)
 }
 
-/// Whether a blob can have this name.
-pub(super) fn is_digest(name: &[u8]) -> bool {
-    name.len() == DIGITS && name.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-fn digest(name: &[u8]) -> Option<Digest> {
-    name.try_into().ok().filter(|name: &Digest| is_digest(name))
+fn digest(algorithm: &str, name: &[u8]) -> Option<Digest> {
+    let (_, digits) = ALGORITHMS.into_iter().find(|(known, _)| *known == algorithm)?;
+    Digest::new(algorithm, name).filter(|_| name.len() == digits)
 }

@@ -1,11 +1,14 @@
 //! The cipher alone, for those whose layer is verified elsewhere: see [`super::Witness`].
 
-use super::LayerKey;
+use zeroize::Zeroizing;
+
 use super::counter::CounterMode;
 #[cfg(not(target_arch = "wasm32"))]
 use super::library::Library as Aes256;
 #[cfg(target_arch = "wasm32")]
 use super::sliced::Sliced as Aes256;
+use super::{AES_256_CTR_HMAC_SHA256, LayerError, LayerKey, exactly};
+use crate::text::printable;
 
 /// AES-256 in counter mode from the first byte of a layer on. Authenticates nothing.
 pub struct Keystream(CounterMode<Aes256>);
@@ -14,6 +17,19 @@ impl Keystream {
     /// For the layer that `key` opens.
     pub fn new(key: &LayerKey) -> Self {
         Self::from_parts(&key.key, &key.nonce)
+    }
+
+    /// For a key that comes without what authenticates the layer: the name of the cipher, 32 bytes
+    /// of key, 16 bytes of nonce.
+    ///
+    /// # Errors
+    /// [`LayerError::UnknownCipher`], [`LayerError::WrongLength`].
+    pub fn of_cipher(cipher: &str, key: &[u8], nonce: &[u8]) -> Result<Self, LayerError> {
+        if cipher != AES_256_CTR_HMAC_SHA256 {
+            return Err(LayerError::UnknownCipher(printable(cipher)));
+        }
+        let key = Zeroizing::new(exactly("key", key)?);
+        Ok(Self::from_parts(&key, &exactly("nonce", nonce)?))
     }
 
     pub(super) fn from_parts(key: &[u8; 32], nonce: &[u8; 16]) -> Self {

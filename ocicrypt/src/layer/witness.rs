@@ -74,13 +74,17 @@ impl Witness {
     /// digest to compare, what came out is encrypted again, and its HMAC compared.
     ///
     /// # Errors
-    /// [`LayerError::HmacMismatch`], [`LayerError::DigestMismatch`].
+    /// [`LayerError::HmacMismatch`], [`LayerError::CutOff`], [`LayerError::DigestMismatch`].
     pub fn finish(self) -> Result<(), LayerError> {
         let is_expected = |mac: Hmac<Sha256>| {
             bool::from(mac.finalize().into_bytes().as_slice().ct_eq(&self.expected_hmac))
         };
         if !is_expected(self.mac) {
-            return Err(LayerError::HmacMismatch);
+            let (found, length) = match self.left {
+                Some((left, length)) => (length - left, Some(length)),
+                None => (0, None),
+            };
+            return Err(LayerError::of_hmac(found, length));
         }
         match self.plain {
             Plain::Digest(hasher, expected) => {

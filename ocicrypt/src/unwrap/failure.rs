@@ -38,6 +38,8 @@ pub enum Outcome {
         reasons: Vec<(String, Vec<usize>)>,
         /// What would most likely help.
         remedy: Remedy,
+        /// Something was not tried to its end, so the keys that are there might open it after all.
+        undecided: bool,
     },
 }
 
@@ -63,6 +65,12 @@ pub enum Remedy {
 }
 
 impl SchemeFailure {
+    /// Whether the keys that are there might open one of the wrapped keys after all: a bound was
+    /// reached, or a key provider or token failed.
+    pub fn is_undecided(&self) -> bool {
+        matches!(self.outcome, Outcome::Tried { undecided: true, .. })
+    }
+
     pub(super) fn new(keys: &WrappedKeys, outcome: Outcome) -> Self {
         Self { scheme: keys.scheme.clone(), wrapped: keys.len(), outcome }
     }
@@ -130,6 +138,7 @@ pub(super) fn none_tried(of: usize, what: &str) -> String {
 pub(super) struct Reasons {
     places: BTreeMap<String, usize>,
     remedy: Remedy,
+    undecided: bool,
     reasons: Vec<(String, Vec<usize>)>,
 }
 
@@ -155,7 +164,13 @@ impl Reasons {
     }
 
     pub(super) fn tried(self, tried: usize, of: usize, keys: String) -> Outcome {
-        Outcome::Tried { tried, of, keys, reasons: self.reasons, remedy: self.remedy }
+        let Self { remedy, undecided, reasons, .. } = self;
+        Outcome::Tried { tried, of, keys, reasons, remedy, undecided }
+    }
+
+    /// Something was not tried to its end: see [`SchemeFailure::is_undecided`].
+    pub(super) fn leave_undecided(&mut self) {
+        self.undecided = true;
     }
 
     /// A reason for which no other key helps.

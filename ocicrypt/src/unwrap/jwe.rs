@@ -42,6 +42,9 @@ pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
             }
             Err(errors) => {
                 for error in errors {
+                    if error == JweError::TooMuchWork {
+                        reasons.leave_undecided();
+                    }
                     reasons.mended_by(remedy(&error), *item, error.to_string());
                 }
             }

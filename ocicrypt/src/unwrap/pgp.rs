@@ -34,6 +34,9 @@ pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
             }
             Err(errors) => {
                 for error in errors {
+                    if error == PgpError::TooMuchWork {
+                        reasons.leave_undecided();
+                    }
                     reasons.mended_by(remedy(&error), *item, error.to_string());
                 }
             }

@@ -48,6 +48,7 @@ pub(super) fn unwrap(
             blobs.iter().flat_map(|blob| tokens.iter().map(move |token| (blob, token)))
         {
             if operations == MAX_OPERATIONS {
+                reasons.leave_undecided();
                 reasons.add(*item, format!("gave up after {MAX_OPERATIONS} operations"));
                 break;
             }
@@ -60,6 +61,7 @@ pub(super) fn unwrap(
                     }
                 }
                 Err(Refusal::Failed(why)) => {
+                    reasons.leave_undecided();
                     reasons.mended_by(Remedy::Elsewhere, *item, format!("{name}: {why}"));
                 }
                 Err(Refusal::NotConfigured) => {

@@ -40,6 +40,9 @@ pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
     }
     for (item, envelope) in &envelopes {
         for failure in envelope.failures() {
+            if *failure == Pkcs7Error::TooMuchWork {
+                reasons.leave_undecided();
+            }
             reasons.mended_by(remedy(failure), *item, failure.to_string());
         }
     }

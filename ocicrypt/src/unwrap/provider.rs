@@ -29,13 +29,17 @@ pub(super) fn unwrap(
                     return Ok((key, by));
                 }
             }
-            Err(Refusal::Failed(why)) => reasons.mended_by(Remedy::Elsewhere, *item, why),
+            Err(Refusal::Failed(why)) => {
+                reasons.leave_undecided();
+                reasons.mended_by(Remedy::Elsewhere, *item, why);
+            }
             Err(Refusal::NotConfigured) => {
                 return Err(SchemeFailure::new(keys, Outcome::NotConfigured));
             }
         }
     }
     for (item, _) in keys.items.iter().skip(MAX_OPERATIONS) {
+        reasons.leave_undecided();
         reasons.add(*item, format!("not tried, after {MAX_OPERATIONS} others"));
     }
     Err(SchemeFailure::new(keys, reasons.tried(1, 1, "the key provider was asked".to_owned())))

@@ -19,35 +19,33 @@ pub struct Layer {
     pub plain: Vec<u8>,
     /// What goes in.
     pub encrypted: Vec<u8>,
-    nonce: [u8; 16],
     hmac: [u8; 32],
 }
 
 impl Layer {
     /// Some bytes, no two pages of which are the same.
     pub fn of(length: usize) -> Self {
-        Self::tagged(length, NONCE[15])
+        Self::tagged(length, u8::MAX)
     }
 
-    /// The same with this as the nonce's last byte: the one thing that `decrypt` can be told.
+    /// The same with this as the plain layer's first byte: all that `decrypt` can be told.
     pub fn tagged(length: usize, tag: u8) -> Self {
-        let mut nonce = NONCE;
-        nonce[15] = tag;
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let mut next = || {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             (state >> 56) as u8
         };
-        let plain: Vec<u8> = (0..length).map(|_| next()).collect();
+        let mut plain: Vec<u8> = (0..length).map(|_| next()).collect();
+        plain[0] = tag;
         let mut encrypted = plain.clone();
-        ctr::Ctr128BE::<Aes256>::new(&KEY.into(), &nonce.into()).apply_keystream(&mut encrypted);
+        ctr::Ctr128BE::<Aes256>::new(&KEY.into(), &NONCE.into()).apply_keystream(&mut encrypted);
         let hmac = hmac(&KEY, &encrypted);
-        Self { plain, encrypted, nonce, hmac }
+        Self { plain, encrypted, hmac }
     }
 
     /// What the fixtures take for a payload: the key as it is, and a note for the attack.
     pub fn payload(&self, note: &str) -> Vec<u8> {
         let length = (self.plain.len() as u64).to_le_bytes();
-        [&KEY[..], &self.nonce, &self.hmac, &length, note.as_bytes()].concat()
+        [&KEY[..], &NONCE, &self.hmac, &length, note.as_bytes()].concat()
     }
 }

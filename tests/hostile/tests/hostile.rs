@@ -135,7 +135,7 @@ fn unwrap_opens_pipe() -> Result<()> {
 refused! {
     unwrap_writes_stdout: ["write: refused", "blocking-write: refused", "write-zeroes: refused"];
     unwrap_reads_stdin: ["read to the end: refused", "read: refused", "skip: refused"];
-    unwrap_opens_cipher: ["open: refused (Refusal::NotGranted"];
+    unwrap_opens_cipher: ["open: refused (Refusal::NoLayer"];
     unwrap_reads_environment: ["variables: refused", "arguments: refused", "initial-cwd: refused"];
     decrypt_reads_environment: ["variables: refused", "arguments: refused", "initial-cwd: refused"];
     sockets: ["wasi:sockets"];
@@ -286,6 +286,7 @@ fn unwrap_returns_many_keys() -> Result<()> {
 }
 
 refused! {
+    unwrap_names_manifests: ["a layer key of manifests that there are not"];
     unwrap_answers_out_of_bounds: ["`unwrap`"];
     unwrap_fails_with_control_characters: ["bad "];
     unwrap_fails_with_a_key: ["cannot parse"];
@@ -325,7 +326,6 @@ fn unwrap_fails_silently() -> Result<()> {
 refused! {
     decrypt_says_ok: ["the layer is not"];
     decrypt_opens_twice: ["open again: refused (Refusal::AlreadyOpen"];
-    decrypt_opens_with_other_key: ["open with another key: refused (Refusal::OtherKey"];
     decrypt_opens_other_source: [
         "open another stream: refused (Refusal::OtherSource",
         "open after a refusal: refused (Refusal::AlreadyOpen",
@@ -346,6 +346,25 @@ refused! {
     decrypt_exits: ["`decrypt`"];
     decrypt_exits_at_the_end: ["`decrypt`"];
     decrypt_fails_at_the_end: ["changed my mind"];
+}
+
+/// What it takes of the encrypted layer is missing in what the cipher reads.
+#[test]
+fn decrypt_reads_before_it_opens() -> Result<()> {
+    attack("decrypt_reads_before_it_opens").garbled().is_refused(&["ended after"])
+}
+
+/// The host keeps the layer key. That the search can find it is seen where the guest is given it.
+#[test]
+fn decrypt_searches_for_the_key() -> Result<()> {
+    let attack = || attack("decrypt_searches_for_the_key").memory(128);
+    attack().is_refused(&[
+        "before: refused",
+        "open: refused",
+        "half read: refused",
+        "at the end: refused",
+    ])?;
+    attack().inside().is_refused(&["with the key in memory, the search finds it"])
 }
 
 /// Keeping a layer that is short is no harm: what counts is how much is kept.
@@ -373,6 +392,12 @@ fn inside_ignores_the_hmac() -> Result<()> {
 fn inside_ignores_the_digest() -> Result<()> {
     let attack = attack("inside_ignores_the_digest").inside();
     attack.is_refused(&["does not match the digest that was sealed"])
+}
+
+#[test]
+fn inside_asks_for_the_key_twice() -> Result<()> {
+    let attack = attack("inside_asks_for_the_key_twice").inside();
+    attack.is_refused(&["ask again: refused (Refusal::AlreadyOpen"])
 }
 
 #[test]

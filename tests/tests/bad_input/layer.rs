@@ -81,6 +81,7 @@ pub(crate) fn add(cases: &mut Cases) {
         cut.public["hmac"] = Base64::encode_string(&whole[..16]).into();
         both_sides(&cut, |outcome| says(outcome, &["HMAC"]))
     });
+    cases.case("layer/ended-early", ended_early);
     cases.case("layer/hmac-missing", || hmac(Value::Null));
 }
 
@@ -93,7 +94,10 @@ fn altered(least: usize, alter: impl Fn(&mut Vec<u8>)) -> Result<()> {
         ensure!(sealed.encrypted != Sealed::new(sealed.plain.clone()).encrypted, "unaltered");
         both_sides(&sealed, |outcome| {
             withheld(outcome, &sealed.plain)?;
-            says_why(outcome.error()?)
+            match sealed.encrypted.len() < length {
+                true => says_that_it_ended(outcome.error()?),
+                false => says_why(outcome.error()?),
+            }
         })
         .with_context(|| format!("a layer of {length} bytes"))?;
     }
@@ -134,6 +138,33 @@ fn longer(more: usize) -> Result<()> {
 
 fn says_why(error: &str) -> Result<()> {
     ensure!(error.contains("HMAC") && error.contains("pull"), "{error}");
+    Ok(())
+}
+
+/// A sender that stops is not somebody who alters layers.
+fn says_that_it_ended(error: &str) -> Result<()> {
+    ensure!(error.contains("whoever sends it stopped"), "{error}");
+    ensure!(!error.contains("altered") && !error.contains("HMAC"), "{error}");
+    Ok(())
+}
+
+/// How much of the layer came is told in a unit in which it can be told.
+fn ended_early() -> Result<()> {
+    for (length, keep, words) in [
+        (20_000_000, 17_750_000, "ended after 17.7 of 20.0 MB"),
+        (20_000_000, 19_999_999, "ended after 19999999 of 20000000 bytes"),
+        (1000, 999, "ended after 999 of 1000 bytes"),
+    ] {
+        let mut sealed = Sealed::of_length(length);
+        sealed.encrypted.truncate(keep);
+        let check = |outcome: &keycell_tests::decoder::Outcome| {
+            let error = outcome.error()?;
+            ensure!(error.contains(words), "{error}");
+            says_that_it_ended(error)
+        };
+        both_sides(&sealed, check)?;
+        check(&Node::new()?.decoder(&sealed)?.arg("--verify-first").run()?)?;
+    }
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 
 mod hostile;
 mod places;
+mod strangers;
 mod verify_first;
 
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ use keycell_tests::tools::Tool;
 fn main() -> ExitCode {
     let mut cases = Cases(Suite::from_args());
     places::add(&mut cases);
+    strangers::add(&mut cases);
     hostile::add(&mut cases);
     verify_first::add(&mut cases);
     cases.0.run()
@@ -67,6 +69,13 @@ impl Case {
         let case = Self::bare(length)?;
         case.store.image(&case.sealed, &case.node.recipient)?;
         Ok(case)
+    }
+
+    /// The same node and image, in a store of its own.
+    fn with_own_store(&self) -> Result<Self> {
+        let (node, sealed) = (Node::with(&self.node)?, self.sealed.clone());
+        let store = ContentStore::of(&sealed, &node.recipient)?;
+        Ok(Self { node, sealed, store })
     }
 
     /// The descriptor of the layer, with the key wrapped for `recipient`.

@@ -1,13 +1,11 @@
 //! Takes all the memory that `decrypt` can get.
 
-use keycell_hostile_guests::{
-    Failure, Fixture, InputStream, LayerKey, OutputStream, eat_memory, fixture,
-};
+use keycell_hostile_guests::{Failure, Fixture, InputStream, OutputStream, eat_memory, fixture};
 
 struct Allocates;
 
 impl Fixture for Allocates {
-    fn decrypt(_: LayerKey, _: InputStream, _: OutputStream) -> Result<(), Failure> {
+    fn decrypt(_: InputStream, _: OutputStream) -> Result<(), Failure> {
         Err(eat_memory())
     }
 }

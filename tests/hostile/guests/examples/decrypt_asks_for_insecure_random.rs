@@ -1,13 +1,11 @@
 //! Asks for random numbers of the cheap kind in `decrypt`.
 
-use keycell_hostile_guests::{
-    Failure, Fixture, InputStream, LayerKey, OutputStream, failure, fixture,
-};
+use keycell_hostile_guests::{Failure, Fixture, InputStream, OutputStream, failure, fixture};
 
 struct AsksForInsecureRandom;
 
 impl Fixture for AsksForInsecureRandom {
-    fn decrypt(_: LayerKey, _: InputStream, _: OutputStream) -> Result<(), Failure> {
+    fn decrypt(_: InputStream, _: OutputStream) -> Result<(), Failure> {
         let number = wasip2::random::insecure::get_insecure_random_u64();
         Err(failure(&format!("HARM, {number}")))
     }

@@ -1,11 +1,11 @@
 //! Ends the program from `decrypt`, with the code for success.
 
-use keycell_hostile_guests::{Failure, Fixture, InputStream, LayerKey, OutputStream, fixture};
+use keycell_hostile_guests::{Failure, Fixture, InputStream, OutputStream, fixture};
 
 struct DecryptExits;
 
 impl Fixture for DecryptExits {
-    fn decrypt(_: LayerKey, _: InputStream, _: OutputStream) -> Result<(), Failure> {
+    fn decrypt(_: InputStream, _: OutputStream) -> Result<(), Failure> {
         std::process::exit(0)
     }
 }

@@ -1,13 +1,11 @@
 //! Says megabytes on standard error, with codes for a terminal, in `decrypt`.
 
-use keycell_hostile_guests::{
-    Failure, Fixture, InputStream, LayerKey, OutputStream, failure, fixture,
-};
+use keycell_hostile_guests::{Failure, Fixture, InputStream, OutputStream, failure, fixture};
 
 struct FloodsStderr;
 
 impl Fixture for FloodsStderr {
-    fn decrypt(_: LayerKey, _: InputStream, _: OutputStream) -> Result<(), Failure> {
+    fn decrypt(_: InputStream, _: OutputStream) -> Result<(), Failure> {
         let line = "\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m forged\rctd-decoder: all is well\n";
         for _ in 0..100_000 {
             eprint!("{line}");

@@ -1,14 +1,12 @@
 //! Keeps what it reads: a layer need not fit into memory.
 
-use keycell_hostile_guests::{
-    Failure, Fixture, InputStream, LayerKey, OutputStream, fixture, open,
-};
+use keycell_hostile_guests::{Failure, Fixture, InputStream, OutputStream, fixture, open};
 
 struct Hoards;
 
 impl Fixture for Hoards {
-    fn decrypt(key: LayerKey, source: InputStream, sink: OutputStream) -> Result<(), Failure> {
-        let plain = open(&key, source)?;
+    fn decrypt(source: InputStream, sink: OutputStream) -> Result<(), Failure> {
+        let plain = open(source)?;
         let mut hoard = Vec::new();
         while let Ok(bytes) = plain.blocking_read(1 << 16) {
             hoard.push(bytes);

@@ -1,13 +1,11 @@
 //! Never ends its `decrypt`, and moves nothing.
 
-use keycell_hostile_guests::{
-    Failure, Fixture, InputStream, LayerKey, OutputStream, fixture, spin,
-};
+use keycell_hostile_guests::{Failure, Fixture, InputStream, OutputStream, fixture, spin};
 
 struct Loops;
 
 impl Fixture for Loops {
-    fn decrypt(_: LayerKey, _: InputStream, _: OutputStream) -> Result<(), Failure> {
+    fn decrypt(_: InputStream, _: OutputStream) -> Result<(), Failure> {
         spin()
     }
 }

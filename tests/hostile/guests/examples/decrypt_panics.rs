@@ -1,11 +1,11 @@
 //! Panics in `decrypt`.
 
-use keycell_hostile_guests::{Failure, Fixture, InputStream, LayerKey, OutputStream, fixture};
+use keycell_hostile_guests::{Failure, Fixture, InputStream, OutputStream, fixture};
 
 struct DecryptPanics;
 
 impl Fixture for DecryptPanics {
-    fn decrypt(_: LayerKey, _: InputStream, _: OutputStream) -> Result<(), Failure> {
+    fn decrypt(_: InputStream, _: OutputStream) -> Result<(), Failure> {
         panic!("at the start")
     }
 }

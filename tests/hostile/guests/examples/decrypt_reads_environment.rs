@@ -1,13 +1,11 @@
 //! Reads variables and arguments in `decrypt`.
 
-use keycell_hostile_guests::{
-    Failure, Fixture, InputStream, LayerKey, OutputStream, Report, fixture, found,
-};
+use keycell_hostile_guests::{Failure, Fixture, InputStream, OutputStream, Report, fixture, found};
 
 struct ReadsEnvironment;
 
 impl Fixture for ReadsEnvironment {
-    fn decrypt(_: LayerKey, _: InputStream, _: OutputStream) -> Result<(), Failure> {
+    fn decrypt(_: InputStream, _: OutputStream) -> Result<(), Failure> {
         let mut report = Report::default();
         report.attempt("variables", found(std::env::vars_os()));
         report.attempt("arguments", found(std::env::args_os()));

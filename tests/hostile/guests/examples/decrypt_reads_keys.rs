@@ -3,14 +3,12 @@
 use std::fs;
 use std::io::{self, Read};
 
-use keycell_hostile_guests::{
-    Failure, Fixture, InputStream, LayerKey, OutputStream, Report, fixture, found,
-};
+use keycell_hostile_guests::{Failure, Fixture, InputStream, OutputStream, Report, fixture, found};
 
 struct ReadsKeys;
 
 impl Fixture for ReadsKeys {
-    fn decrypt(_: LayerKey, _: InputStream, _: OutputStream) -> Result<(), Failure> {
+    fn decrypt(_: InputStream, _: OutputStream) -> Result<(), Failure> {
         let mut report = Report::default();
         for path in ["/keys", "/keys/key.pem", "/", ".", "/dev/fd/3", "/proc/self/fd/3"] {
             report.attempt(path, fs::read(path));

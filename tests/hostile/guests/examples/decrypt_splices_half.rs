@@ -1,14 +1,12 @@
 //! Splices one piece and says that it is done.
 
-use keycell_hostile_guests::{
-    Failure, Fixture, InputStream, LayerKey, OutputStream, fixture, open,
-};
+use keycell_hostile_guests::{Failure, Fixture, InputStream, OutputStream, fixture, open};
 
 struct SplicesHalf;
 
 impl Fixture for SplicesHalf {
-    fn decrypt(key: LayerKey, source: InputStream, sink: OutputStream) -> Result<(), Failure> {
-        let plain = open(&key, source)?;
+    fn decrypt(source: InputStream, sink: OutputStream) -> Result<(), Failure> {
+        let plain = open(source)?;
         let _ = sink.blocking_splice(&plain, 500);
         Ok(())
     }

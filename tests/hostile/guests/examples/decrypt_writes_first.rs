@@ -1,15 +1,13 @@
 //! Writes something of its own before the layer.
 
-use keycell_hostile_guests::{
-    Failure, Fixture, InputStream, LayerKey, OutputStream, copy, fixture, open,
-};
+use keycell_hostile_guests::{Failure, Fixture, InputStream, OutputStream, copy, fixture, open};
 
 struct WritesFirst;
 
 impl Fixture for WritesFirst {
-    fn decrypt(key: LayerKey, source: InputStream, sink: OutputStream) -> Result<(), Failure> {
+    fn decrypt(source: InputStream, sink: OutputStream) -> Result<(), Failure> {
         let _ = sink.blocking_write_and_flush(b"a file of mine");
-        copy(&open(&key, source)?, &sink)
+        copy(&open(source)?, &sink)
     }
 }
 

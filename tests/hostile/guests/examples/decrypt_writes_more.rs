@@ -1,14 +1,14 @@
 //! Writes the layer and something of its own behind it.
 
 use keycell_hostile_guests::{
-    Failure, Fixture, InputStream, LayerKey, OutputStream, copy, failure, fixture, open,
+    Failure, Fixture, InputStream, OutputStream, copy, failure, fixture, open,
 };
 
 struct WritesMore;
 
 impl Fixture for WritesMore {
-    fn decrypt(key: LayerKey, source: InputStream, sink: OutputStream) -> Result<(), Failure> {
-        copy(&open(&key, source)?, &sink)?;
+    fn decrypt(source: InputStream, sink: OutputStream) -> Result<(), Failure> {
+        copy(&open(source)?, &sink)?;
         sink.blocking_write_and_flush(b"and a file of mine")
             .map_err(|error| failure(&format!("write: refused ({error:?})")))
     }

@@ -1,14 +1,12 @@
 //! Writes a byte of its own behind the first plain ones, and after that goes on with what follows.
 
-use keycell_hostile_guests::{
-    Failure, Fixture, InputStream, LayerKey, OutputStream, fixture, open,
-};
+use keycell_hostile_guests::{Failure, Fixture, InputStream, OutputStream, fixture, open};
 
 struct WritesOn;
 
 impl Fixture for WritesOn {
-    fn decrypt(key: LayerKey, source: InputStream, sink: OutputStream) -> Result<(), Failure> {
-        let plain = open(&key, source)?;
+    fn decrypt(source: InputStream, sink: OutputStream) -> Result<(), Failure> {
+        let plain = open(source)?;
         let mut first = plain.blocking_read(64).unwrap_or_default();
         let mut next = plain.blocking_read(64).unwrap_or_default();
         first.push(!next.first().copied().unwrap_or_default());

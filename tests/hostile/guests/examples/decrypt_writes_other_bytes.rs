@@ -1,14 +1,12 @@
 //! Writes other bytes than the plain ones, as many as those.
 
-use keycell_hostile_guests::{
-    Failure, Fixture, InputStream, LayerKey, OutputStream, failure, fixture, open,
-};
+use keycell_hostile_guests::{Failure, Fixture, InputStream, OutputStream, failure, fixture, open};
 
 struct WritesOtherBytes;
 
 impl Fixture for WritesOtherBytes {
-    fn decrypt(key: LayerKey, source: InputStream, sink: OutputStream) -> Result<(), Failure> {
-        let plain = open(&key, source)?;
+    fn decrypt(source: InputStream, sink: OutputStream) -> Result<(), Failure> {
+        let plain = open(source)?;
         while let Ok(mut bytes) = plain.blocking_read(4096) {
             let last = bytes.len() - 1;
             bytes[last] ^= 1;

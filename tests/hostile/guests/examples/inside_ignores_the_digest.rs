@@ -12,7 +12,7 @@ impl Fixture for IgnoresTheDigest {
         Ok(LayerKey { digest: Some(format!("sha256:{}", "00".repeat(32))), ..key_in(&request) })
     }
 
-    fn decrypt(_key: LayerKey, source: InputStream, sink: OutputStream) -> Result<(), Failure> {
+    fn decrypt(source: InputStream, sink: OutputStream) -> Result<(), Failure> {
         copy(&source, &sink)
     }
 }

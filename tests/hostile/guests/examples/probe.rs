@@ -2,7 +2,7 @@
 //! error: `unwrap: read /etc/passwd: refused (…)`. Then it does what it should.
 //!
 //! What ends the instance is tried only where the harness asks for it: with a number in the note
-//! for `unwrap`, and in the last byte of the nonce for `decrypt`.
+//! for `unwrap`, and in the first byte of the plain layer for `decrypt`.
 
 use std::fs;
 use std::io::{self, Read};
@@ -36,29 +36,32 @@ impl Fixture for Probe {
         Ok(key_in(&request))
     }
 
-    fn decrypt(key: LayerKey, source: InputStream, sink: OutputStream) -> Result<(), Failure> {
-        match key.nonce[15] {
+    fn decrypt(source: InputStream, sink: OutputStream) -> Result<(), Failure> {
+        let plain = open(source)?;
+        let first = plain.blocking_read(1).unwrap_or_default();
+        let tag = first.first().copied().unwrap_or(u8::MAX);
+        match tag {
             1 => ends("decrypt: read the clock", || _ = monotonic_clock::now()),
             2 => ends("decrypt: sleep", || monotonic_clock::subscribe_duration(1).block()),
             3 => ends("decrypt: compute for ever", || spin()),
             4 => ends("decrypt: take random numbers", || _ = get_random_bytes(16)),
-            5 => return alter(&open(&key, source)?, &sink),
-            6 => return add(&open(&key, source)?, &sink),
+            5 => return alter(&first, &plain, &sink),
+            6 => return add(&first, &plain, &sink),
             7 => {
                 eprintln!("decrypt: say `ok` without a layer: tried");
                 return Ok(());
             }
-            8 => return Err(another_key(key, source)),
+            8 => return Err(another_source()),
             0 => decrypt(),
             _ => {}
         }
-        let plain = open(&key, source)?;
-        if key.nonce[15] == 0 {
+        if tag == 0 {
             let mut report = Report::default();
             let again = of_contract(wasip2::cli::stdin::get_stdin());
-            report.attempt("open the cipher again", cipher::open(&key, again));
+            report.attempt("open the cipher again", cipher::open(again));
             tell("decrypt", &report);
         }
+        write(&sink, &first)?;
         copy(&plain, &sink)
     }
 }
@@ -89,7 +92,7 @@ fn unwrap(request: &Request) {
     surroundings(&mut report);
     report.attempt("write the payload to stdout", to_stdout(payload(&request)));
     let source = of_contract(wasip2::cli::stdin::get_stdin());
-    report.attempt("open the cipher", cipher::open(&key_in(request), source));
+    report.attempt("open the cipher", cipher::open(source));
     tell("unwrap", &report);
     eprintln!("unwrap: take memory without end: {}", outcome(&eat_memory()));
 }
@@ -130,7 +133,8 @@ fn to_stdout(bytes: &[u8]) -> Result<(), StreamError> {
 }
 
 /// Writes other bytes than the plain ones.
-fn alter(plain: &InputStream, sink: &OutputStream) -> Result<(), Failure> {
+fn alter(first: &[u8], plain: &InputStream, sink: &OutputStream) -> Result<(), Failure> {
+    write(sink, first)?;
     let mut report = Report::default();
     let mut bytes = plain.blocking_read(4096).unwrap_or_default();
     bytes.iter_mut().for_each(|byte| *byte ^= 1);
@@ -140,7 +144,8 @@ fn alter(plain: &InputStream, sink: &OutputStream) -> Result<(), Failure> {
 }
 
 /// Writes the layer, and more.
-fn add(plain: &InputStream, sink: &OutputStream) -> Result<(), Failure> {
+fn add(first: &[u8], plain: &InputStream, sink: &OutputStream) -> Result<(), Failure> {
+    write(sink, first)?;
     copy(plain, sink)?;
     let mut report = Report::default();
     report.attempt("write more than the layer", sink.blocking_write_and_flush(b"and more"));
@@ -148,12 +153,17 @@ fn add(plain: &InputStream, sink: &OutputStream) -> Result<(), Failure> {
     Ok(())
 }
 
-fn another_key(mut key: LayerKey, source: InputStream) -> Failure {
-    key.key[0] ^= 1;
+/// The cipher is open already; the other stream is not the layer either.
+fn another_source() -> Failure {
     let mut report = Report::default();
-    report.attempt("open the cipher with another key", cipher::open(&key, source));
+    let other = of_contract(wasip2::cli::stdin::get_stdin());
+    report.attempt("open the cipher on another stream", cipher::open(other));
     tell("decrypt", &report);
-    failure("it is another key")
+    failure("it is another stream")
+}
+
+fn write(sink: &OutputStream, bytes: &[u8]) -> Result<(), Failure> {
+    sink.blocking_write_and_flush(bytes).map_err(|error| failure(&format!("write: {error:?}")))
 }
 
 /// An attempt that should not return.

@@ -1,6 +1,8 @@
 //! Fails with a message of megabytes, and as many hints.
 
-use keycell_hostile_guests::{Failure, Fixture, LayerKey, Request, fixture, note};
+use keycell_hostile_guests::{
+    Failure, Fixture, LayerKey, Request, failure_with_hints, fixture, note,
+};
 
 struct FailsAtLength;
 
@@ -12,7 +14,7 @@ impl Fixture for FailsAtLength {
             "hints" => ("many hints".to_owned(), vec!["h".to_owned(); 40_000]),
             _ => ("empty hints".to_owned(), vec![String::new(); 40_000]),
         };
-        Err(Failure { message, hints, layer_digest: None })
+        Err(failure_with_hints(message, hints))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use keycell_hostile_guests::{Failure, Fixture, LayerKey, Request, fixture};
+use keycell_hostile_guests::{Failure, Fixture, LayerKey, Request, failure_with_hints, fixture};
 
 struct FailsWithAKey;
 
@@ -11,7 +11,7 @@ impl Fixture for FailsWithAKey {
         let key = fs::read_to_string("/keys/key.pem").unwrap_or_default();
         eprintln!("{key}");
         let message = format!("cannot parse `{key}`");
-        Err(Failure { message, hints: vec![key], layer_digest: None })
+        Err(failure_with_hints(message, vec![key]))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Fails with a message that takes over the terminal that it is read on.
 
-use keycell_hostile_guests::{Failure, Fixture, LayerKey, Request, fixture};
+use keycell_hostile_guests::{Failure, Fixture, LayerKey, Request, failure_with_hints, fixture};
 
 struct ControlCharacters;
 
@@ -11,7 +11,7 @@ impl Fixture for ControlCharacters {
         let marks = "\u{202e}txet\u{2066}\u{200b}\u{2028}hint: forged\u{feff}";
         let message = format!("bad {codes}{marks}");
         let hints = vec![message.clone(), "\n\nctd-decoder: error: forged".to_owned()];
-        Err(Failure { message, hints, layer_digest: None })
+        Err(failure_with_hints(message, hints))
     }
 }
 

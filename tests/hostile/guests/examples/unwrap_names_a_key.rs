@@ -20,6 +20,7 @@ impl Fixture for NamesAKey {
             key: format!("../outside/secret{marks}{line}{}", "x ".repeat(4096)),
             fingerprint: Some(format!("SHA256:{line}")),
             layer_digest: Some(format!("sha256:{line}{marks}")),
+            algorithms: vec![format!("{key}{marks}"); 40],
         }
     }
 }

@@ -20,7 +20,7 @@ impl Fixture for Remembers {
         Ok(key_in(&request))
     }
 
-    fn decrypt(_: LayerKey, _: InputStream, _: OutputStream) -> Result<(), Failure> {
+    fn decrypt(_: InputStream, _: OutputStream) -> Result<(), Failure> {
         let mut report = Report::default();
         let remembered = REMEMBERED.lock().unwrap_or_else(|lock| lock.into_inner());
         report.attempt("remember", found(remembered.iter()));

@@ -32,12 +32,18 @@ pub trait Fixture {
     /// What it says about the first step.
     fn opened() -> Opened {
         let key = "fixture".to_owned();
-        Opened { scheme: "none".to_owned(), key, fingerprint: None, layer_digest: None }
+        let scheme = "none".to_owned();
+        Opened { scheme, key, fingerprint: None, layer_digest: None, algorithms: Vec::new() }
+    }
+
+    /// The manifests that it says have given the key.
+    fn manifests() -> Vec<u32> {
+        Vec::new()
     }
 
     /// The second step.
-    fn decrypt(key: LayerKey, source: InputStream, sink: OutputStream) -> Result<(), Failure> {
-        copy(&open(&key, source)?, &sink)
+    fn decrypt(source: InputStream, sink: OutputStream) -> Result<(), Failure> {
+        copy(&open(source)?, &sink)
     }
 }
 
@@ -45,13 +51,15 @@ impl<T: Fixture> unwrapping::Guest for T {
     fn unwrap(request: Request) -> Result<Vec<Unwrapped>, Failure> {
         let copies = T::copies(&request);
         let key = T::unwrap(request)?;
-        Ok((0..copies).map(|_| Unwrapped { key: key.clone(), opened: T::opened() }).collect())
+        let record =
+            |_| Unwrapped { key: key.clone(), opened: T::opened(), manifests: T::manifests() };
+        Ok((0..copies).map(record).collect())
     }
 }
 
 impl<T: Fixture> decrypting::Guest for T {
-    fn decrypt(key: LayerKey, source: InputStream, sink: OutputStream) -> Result<(), Failure> {
-        T::decrypt(key, source, sink)
+    fn decrypt(source: InputStream, sink: OutputStream) -> Result<(), Failure> {
+        T::decrypt(source, sink)
     }
 }
 
@@ -97,8 +105,8 @@ pub fn note(request: &Request) -> &str {
 ///
 /// # Errors
 /// A refusal.
-pub fn open(key: &LayerKey, source: InputStream) -> Result<InputStream, Failure> {
-    cipher::open(key, source).map_err(|refusal| failure(&format!("cipher: refused ({refusal:?})")))
+pub fn open(source: InputStream) -> Result<InputStream, Failure> {
+    cipher::open(source).map_err(|refusal| failure(&format!("cipher: refused ({refusal:?})")))
 }
 
 /// Splices to the end.
@@ -117,7 +125,12 @@ pub fn copy(plain: &InputStream, sink: &OutputStream) -> Result<(), Failure> {
 
 /// A failure with this message.
 pub fn failure(message: &str) -> Failure {
-    Failure { message: message.to_owned(), hints: Vec::new(), layer_digest: None }
+    failure_with_hints(message.to_owned(), Vec::new())
+}
+
+/// A failure with this message and these hints.
+pub fn failure_with_hints(message: String, hints: Vec<String>) -> Failure {
+    Failure { message, hints, layer_digest: None, refusals: Vec::new(), manifests: Vec::new() }
 }
 
 /// What a fixture tried and what came of it.

@@ -8,9 +8,9 @@
   (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)
 
   (func (export "keycell:decoder/unwrapping@0.4.0#unwrap")
-    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
     unreachable)
 
   (func (export "keycell:decoder/decrypting@0.4.0#decrypt")
-    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32) (result i32)
+    (param i32 i32) (result i32)
     unreachable))

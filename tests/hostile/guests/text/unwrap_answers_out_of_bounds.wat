@@ -11,7 +11,7 @@
     (local.get $at))
 
   (func (export "keycell:decoder/unwrapping@0.4.0#unwrap")
-    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
     ;; ok, a list of one; the cipher's name is empty, the key is 32 bytes at the end of the address
     ;; space
     (i32.store8 (i32.const 16) (i32.const 0))
@@ -22,5 +22,5 @@
     (i32.const 16))
 
   (func (export "keycell:decoder/decrypting@0.4.0#decrypt")
-    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32) (result i32)
+    (param i32 i32) (result i32)
     unreachable))

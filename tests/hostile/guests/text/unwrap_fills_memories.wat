@@ -18,7 +18,7 @@
     (local.get $at))
 
   (func (export "keycell:decoder/unwrapping@0.4.0#unwrap")
-    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
     (local $old i32)
     ;; 16 MiB at a time, each of them written to.
     (block $end (loop $more
@@ -44,5 +44,5 @@
     (i32.const 16))
 
   (func (export "keycell:decoder/decrypting@0.4.0#decrypt")
-    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32) (result i32)
+    (param i32 i32) (result i32)
     unreachable))
