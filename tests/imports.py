@@ -12,7 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CRATES = {
-    "host": "keycell_host", "engine": "keycell_engine", "guest-store": "keycell_guest_store", "guest": "keycell_guest",
+    "host": "keycell_host", "engine": "keycell_engine", "guest-store": "keycell_guest_store",
+    "trusted-path": "keycell_trusted_path", "guest": "keycell_guest",
     "ocicrypt": "ocicrypt", "broker": "keycell_broker", "broker/protocol": "keycell_broker_protocol",
     "walls": "keycell_walls", "cli": "keycell",
 }  # fmt: skip

@@ -15,6 +15,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use keycell_engine::ENGINE;
+use keycell_trusted_path::{self as trusted, Trust};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use rustix::io::Errno;
 
@@ -60,6 +61,7 @@ pub struct Refusal {
 pub struct Store {
     path: PathBuf,
     directory: OwnedFd,
+    trust: Trust,
 }
 
 /// An installed guest, of which everything was checked but the digest of its code.
@@ -70,40 +72,29 @@ pub struct Installed {
     pub artefact: File,
     path: PathBuf,
     directory: OwnedFd,
+    trust: Trust,
 }
 
 impl Store {
     /// Opens the store at `path`; `None` where there is none.
     ///
     /// # Errors
-    /// A store that others than root, or the user of this process, could have written to.
+    /// A store that others than root and the user of this process could have written to, or put in
+    /// the place of this one: whoever can write to a directory above it, or to that of a link.
     ///
     /// # Ambient Authority
     /// Opens `path` with the rights of this process.
     pub fn open(path: &Path) -> Result<Option<Self>, Refusal> {
-        let shown = path.display();
-        let path = match path.canonicalize() {
-            Ok(path) => path,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => {
-                return Err(refusal(
-                    format!("cannot open the guest store `{shown}`: {}", plain(&error)),
-                    "`--guest-store` is the directory that `keycell guest install` writes to",
-                ));
-            }
-        };
-        // Who may write to a directory above can put another store in this one's place.
-        for above in path.ancestors().skip(1) {
-            let found = rustix::fs::stat(above).map_err(|error| unreadable(above, error))?;
-            let is_sticky = found.st_mode & 0o1000 != 0;
-            nobody_else(above, &found, is_sticky)?;
+        let trust = Trust::of_this_process();
+        match trust.open_directory(path) {
+            Ok((directory, path)) => Ok(Some(Self { path, directory, trust })),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) if error.is_distrust() => Err(untrusted(&error)),
+            Err(error) => Err(refusal(
+                format!("cannot open the guest store `{}`: {error}", path.display()),
+                "`--guest-store` is the directory that `keycell guest install` writes to",
+            )),
         }
-        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(&path, flags, Mode::empty());
-        let directory = directory.map_err(|error| unreadable(&path, error))?;
-        let found = fstat(&directory).map_err(|error| unreadable(&path, error))?;
-        nobody_else(&path, &found, false)?;
-        Ok(Some(Self { path, directory }))
     }
 
     /// The guest that is used where none is named; `None` is the embedded one.
@@ -114,7 +105,7 @@ impl Store {
     pub fn default_guest(&self) -> Result<Option<String>, Refusal> {
         let path = self.path.join(DEFAULT);
         let mut text = String::new();
-        match open_file(&self.directory, &self.path, DEFAULT, MAX_RECORD)? {
+        match open_file(self.trust, &self.directory, &self.path, DEFAULT, MAX_RECORD)? {
             Some((file, _)) => file.take(MAX_RECORD).read_to_string(&mut text),
             None => return Ok(None),
         }
@@ -177,7 +168,7 @@ impl Store {
         let again =
             format!("`{}` installs it anew", self.command("install --replace FILE --name", name));
 
-        let record = open_file(&directory, &path, RECORD, MAX_RECORD)?;
+        let record = open_file(self.trust, &directory, &path, RECORD, MAX_RECORD)?;
         let (record, _) = record.ok_or_else(|| {
             refusal(
                 format!("the guest `{name}` has no `{RECORD}`, so it was not installed whole"),
@@ -194,7 +185,7 @@ impl Store {
         if record.name != name {
             return Err(garbled(format!("it is that of `{}`", printable(&record.name))));
         }
-        let artefact = open_file(&directory, &path, ARTEFACT, MAX_ARTEFACT)?;
+        let artefact = open_file(self.trust, &directory, &path, ARTEFACT, MAX_ARTEFACT)?;
         let (artefact, length) = artefact.ok_or_else(|| {
             refusal(
                 format!("the guest `{name}` has no `{ARTEFACT}`, so it was not installed whole"),
@@ -204,7 +195,7 @@ impl Store {
         if length != record.size {
             return Err(altered(name, &self.command("verify", name)));
         }
-        Ok(Installed { record, artefact, path, directory })
+        Ok(Installed { record, artefact, path, directory, trust: self.trust })
     }
 
     fn directory_of(&self, name: &str, path: &Path) -> Result<OwnedFd, Refusal> {
@@ -217,7 +208,7 @@ impl Store {
             Err(error) => return Err(unreadable(path, error)),
         };
         let found = fstat(&directory).map_err(|error| unreadable(path, error))?;
-        nobody_else(path, &found, false)?;
+        nobody_else(self.trust, path, &found)?;
         Ok(directory)
     }
 
@@ -249,8 +240,8 @@ impl Installed {
     /// # Errors
     /// As [`Store::guest`].
     pub fn file(&self, name: &str) -> Result<Option<Vec<u8>>, Refusal> {
-        let Some((file, length)) = open_file(&self.directory, &self.path, name, MAX_ARTEFACT)?
-        else {
+        let found = open_file(self.trust, &self.directory, &self.path, name, MAX_ARTEFACT)?;
+        let Some((file, length)) = found else {
             return Ok(None);
         };
         let mut bytes = Vec::with_capacity(length as usize);
@@ -338,6 +329,7 @@ fn command(verb: &str, name: &str, path: &Path) -> String {
 
 /// A regular file of at most `limit` bytes that only its owner can write to, and its length.
 fn open_file(
+    trust: Trust,
     directory: &OwnedFd,
     path: &Path,
     name: &str,
@@ -363,7 +355,7 @@ fn open_file(
     if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
         return Err(not_plain(&path, "file"));
     }
-    nobody_else(&path, &found, false)?;
+    nobody_else(trust, &path, &found)?;
     let length = u64::try_from(found.st_size).unwrap_or(u64::MAX);
     if length > limit {
         return Err(refusal(format!("`{}` is longer than {limit} bytes", path.display()), LOOK));
@@ -372,31 +364,20 @@ fn open_file(
 }
 
 /// Nobody but root and the user of this process may write to what is executed.
-fn nobody_else(path: &Path, found: &Stat, is_sticky: bool) -> Result<(), Refusal> {
-    let shown = path.display();
-    let me = rustix::process::geteuid().as_raw();
-    if found.st_uid != 0 && found.st_uid != me {
-        return Err(refusal(
-            format!(
-                "`{shown}` belongs to the user {}, who could run code in the decoder",
-                found.st_uid
-            ),
-            "guests belong to root: find out who wrote it, remove it, and install the guest anew",
-        ));
-    }
-    if found.st_mode & 0o022 != 0 && !is_sticky {
-        return Err(refusal(
-            format!(
-                "`{shown}` can be written to by others than its owner (mode {:04o}), who could run \
-                 code in the decoder",
-                found.st_mode & 0o7777
-            ),
-            format!(
-                "find out who wrote to it; then `chmod go-w {shown}`, and `keycell guest verify`"
-            ),
-        ));
-    }
-    Ok(())
+fn nobody_else(trust: Trust, path: &Path, found: &Stat) -> Result<(), Refusal> {
+    trust.allow(path, found).map_err(|error| untrusted(&error))
+}
+
+fn untrusted(error: &trusted::Error) -> Refusal {
+    let mend = error.mend();
+    let whose = match error {
+        trusted::Error::Owner { .. } => "guests belong to root: ",
+        _ => "",
+    };
+    refusal(
+        format!("{error}, who could run code in the decoder"),
+        format!("{whose}find out who wrote to it; then {mend}, and `keycell guest verify`"),
+    )
 }
 
 fn not_plain(path: &Path, what: &str) -> Refusal {

@@ -11,6 +11,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use keycell_broker_protocol::{Found, MAX_FRAME, Request, Response, frame_length};
+use keycell_trusted_path::Trust;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
 use zeroize::Zeroizing;
@@ -20,6 +21,9 @@ use crate::limits;
 
 /// The program, beside this one.
 const PROGRAM: &str = "keycell-broker";
+
+/// What mends a program that is not there.
+const INSTALL: &str = "install `keycell-broker` beside `ctd-decoder`";
 
 /// What names the operator's key providers.
 const PROVIDERS: &str = "OCICRYPT_KEYPROVIDER_CONFIG";
@@ -172,6 +176,11 @@ impl Process {
     fn start() -> Result<Self, String> {
         let path = beside()?;
         let shown = path.display().to_string();
+        // It is given PINs, and runs with the rights of this process.
+        Trust::of_this_process().check(&path).map_err(|error| {
+            let mend = if error.is_distrust() { error.mend() } else { INSTALL.to_owned() };
+            format!("cannot start `{shown}`, which asks key providers and tokens: {error}; {mend}")
+        })?;
         let mut command = Command::new(path);
         // With the environment of this process: the operator's configuration may name variables
         // that a provider needs, and the broker passes on those alone.

@@ -7,10 +7,10 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use clap::Command;
+use keycell_trusted_path::{self as trusted, Trust};
 use toml::de::{DeTable, DeValue};
 
 use crate::contract::Failure;
@@ -34,39 +34,35 @@ pub fn is_absent() -> bool {
 /// The arguments that the file at `path` stands for; `None`: the one at [`PATH`], if it is there.
 ///
 /// # Errors
-/// A file that was asked for and is not there, that others than root and the decoder's user may
-/// write, that is not TOML, or that has a key which is no flag.
+/// A file that was asked for and is not there, that others than root and the decoder's user can
+/// change ([`keycell_trusted_path`]), that is not TOML, or that has a key which is no flag.
 ///
 /// # Ambient Authority
 /// Opens the file with the rights of this process.
 pub fn arguments(path: Option<&Path>, command: &Command) -> Result<Vec<OsString>, Failure> {
-    let (file, shown) = match path {
-        Some(path) => (File::open(path), path),
-        None => (File::open(PATH), Path::new(PATH)),
+    let named = path.unwrap_or(Path::new(PATH));
+    let shown = named.display().to_string();
+    let file = match Trust::of_this_process().open_file(named) {
+        Ok(file) => file,
+        Err(error) if path.is_none() && error.is_missing() => return Ok(Vec::new()),
+        Err(error) => return Err(refused(&shown, &error)),
     };
-    let shown = shown.display().to_string();
-    let text = match file {
-        Ok(file) => read(file, &shown)?,
-        Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => {
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(unreadable(&shown, &plain(&error))),
-    };
-    parse(&text, &shown, command)
+    parse(&read(file, &shown)?, &shown, command)
+}
+
+/// Who else can change the file decides who sees keys.
+fn refused(shown: &str, error: &trusted::Error) -> Failure {
+    match error {
+        trusted::Error::NotRegular { .. } => unreadable(shown, "not a regular file"),
+        trusted::Error::Unreadable { error, .. } => unreadable(shown, &plain(error)),
+        error => with_hint(
+            format!("the configuration `{shown}` can be changed by others than root: {error}"),
+            format!("{}: this file decides who sees keys", error.mend()),
+        ),
+    }
 }
 
 fn read(file: File, shown: &str) -> Result<String, Failure> {
-    let found = file.metadata().map_err(|error| unreadable(shown, &plain(&error)))?;
-    if !found.is_file() {
-        return Err(unreadable(shown, "not a regular file"));
-    }
-    let own = rustix::process::geteuid().as_raw();
-    if (found.uid() != 0 && found.uid() != own) || found.mode() & 0o022 != 0 {
-        return Err(with_hint(
-            format!("the configuration `{shown}` can be written by others than root"),
-            format!("`chown root {shown}` and `chmod go-w {shown}`: it decides who sees keys"),
-        ));
-    }
     let mut text = String::new();
     match file.take(MAX + 1).read_to_string(&mut text) {
         Ok(length) if length as u64 > MAX => Err(unreadable(shown, "longer than 64 KiB")),

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use crate::contract::{Failure, Opened};
+use crate::exposure::Warning;
 use crate::message::cleaned;
 
 /// The longest name of a scheme or a key, in characters.
@@ -64,9 +65,14 @@ impl Layer {
         self.guest = guest.map(str::to_owned);
     }
 
+    /// What the operator should know of the keys, whichever of them opens it.
+    pub fn warns(&mut self, warning: Option<&Warning>) {
+        self.warning = warning.map(Warning::to_string);
+    }
+
     /// What the guest says opened it, and what the operator should know of that key.
     pub fn opened(&mut self, opened: &Opened, warning: Option<String>) {
-        self.warning = warning;
+        self.warning = warning.or(self.warning.take());
         self.scheme = Some(name(&opened.scheme));
         self.key = Some(name(&opened.key));
         self.fingerprint = opened.fingerprint.clone().filter(|text| is_fingerprint(text));

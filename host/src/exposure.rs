@@ -1,17 +1,34 @@
-//! Keys that everyone on the node may read, which the operator should know of. Nothing is opened
-//! but the directory: only modes are looked at.
+//! Who else may read or change the keys, which the operator should know of. Nothing is opened but the
+//! directory: only owners and modes are looked at.
 
+use std::fmt;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, MetadataExt};
+use keycell_trusted_path::{Error, Trust};
 use ocicrypt::text::printable;
 
 /// The bits of a mode that let everyone in, or read.
 const PASS: u32 = 0o001;
 const READ: u32 = 0o004;
+
+/// Something that the operator should know of the keys.
+#[derive(Clone, Debug)]
+pub struct Warning {
+    /// What is wrong.
+    pub what: String,
+    /// What mends it.
+    pub mend: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.mend)
+    }
+}
 
 /// Whether `name` leads to something in the directory `keys` as the guest sees it: links are
 /// followed inside of the directory alone.
@@ -23,29 +40,88 @@ pub fn is_inside(keys: &Path, name: &str) -> bool {
     directory.is_ok_and(|directory| directory.metadata(name).is_ok())
 }
 
-/// A warning if everyone may read the key `name` in the directory `keys`, or the key file `keys`.
-/// `name` may come from a guest: it does not lead out of the directory.
-///
-/// A mounted Kubernetes Secret is mode 0644 by default, but lies below a directory that only root
-/// may enter: that is no reason to warn.
-///
-/// # Ambient Authority
-/// Looks at the modes of `keys` and of the directories that it lies in.
-pub fn warning(keys: &Path, name: &str) -> Option<String> {
-    let keys = std::path::absolute(keys).ok()?;
-    let has =
-        |path: &Path, bits| fs::metadata(path).is_ok_and(|it| it.permissions().mode() & bits != 0);
-    if !keys.ancestors().skip(1).all(|directory| has(directory, PASS)) {
-        return None;
+/// What is known of the path of the keys before a guest runs.
+pub struct Exposure {
+    /// From the root: behind the walls nobody asks for the working directory.
+    keys: PathBuf,
+    trust: Trust,
+    directory: Option<Warning>,
+}
+
+impl Exposure {
+    /// Looks at `keys`, a directory or one key file, and at everything above it. None where the
+    /// working directory is gone.
+    ///
+    /// # Ambient Authority
+    /// Looks at owners and modes with the rights of this process.
+    pub fn of(keys: &Path) -> Option<Self> {
+        let keys = std::path::absolute(keys).ok()?;
+        let trust = Trust::of_this_process();
+        let checked = trust.check(&keys);
+        let directory = checked.err().and_then(|error| changeable(&error, "the keys of this node"));
+        Some(Self { keys, trust, directory })
     }
-    let is_readable = if keys.is_dir() {
-        let directory = Dir::open_ambient_dir(&keys, ambient_authority()).ok()?;
-        has(&keys, PASS) && directory.metadata(name).is_ok_and(|found| found.mode() & READ != 0)
-    } else {
-        has(&keys, READ)
-    };
-    is_readable.then(|| {
-        let name = printable(name);
-        format!("everyone on this node may read the key `{name}`: `chmod 600` it")
+
+    /// A warning if others than root and the decoder's user can change which keys lie there.
+    pub fn directory(&self) -> Option<&Warning> {
+        self.directory.as_ref()
+    }
+
+    /// What there is to say of the key `name` in the directory, or of the one key file. `name` may
+    /// come from a guest: it does not lead out of the directory.
+    ///
+    /// # Ambient Authority
+    /// Looks at owners and modes with the rights of this process.
+    pub fn of_key(&self, name: &str) -> Vec<Warning> {
+        self.readable(name).into_iter().chain(self.changeable(name)).collect()
+    }
+
+    /// Everything, in a line for the log.
+    pub fn warning(&self, name: &str) -> Option<String> {
+        let warnings = self.directory.clone().into_iter().chain(self.of_key(name));
+        let lines: Vec<_> = warnings.map(|warning| warning.to_string()).collect();
+        (!lines.is_empty()).then(|| lines.join("; "))
+    }
+
+    /// Whether others can change the file of one key, in a directory that they cannot write to.
+    fn changeable(&self, name: &str) -> Option<Warning> {
+        let plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+        let is_plain = Path::new(name).components().all(plain);
+        if self.directory.is_some() || !is_plain || !is_inside(&self.keys, name) {
+            return None;
+        }
+        let error = self.trust.check(&self.keys.join(name)).err()?;
+        changeable(&error, &format!("the key `{}`", printable(name)))
+    }
+
+    /// Whether everyone may read it.
+    ///
+    /// A mounted Kubernetes Secret is mode 0644 by default, but lies below a directory that only
+    /// root may enter: that is no reason to warn.
+    fn readable(&self, name: &str) -> Option<Warning> {
+        let keys = &self.keys;
+        let has = |path: &Path, bits| {
+            fs::metadata(path).is_ok_and(|it| it.permissions().mode() & bits != 0)
+        };
+        if !keys.ancestors().skip(1).all(|directory| has(directory, PASS)) {
+            return None;
+        }
+        let is_readable = if keys.is_dir() {
+            let directory = Dir::open_ambient_dir(keys, ambient_authority()).ok()?;
+            has(keys, PASS) && directory.metadata(name).is_ok_and(|found| found.mode() & READ != 0)
+        } else {
+            has(keys, READ)
+        };
+        is_readable.then(|| Warning {
+            what: format!("everyone on this node may read the key `{}`", printable(name)),
+            mend: "`chmod 600` it".to_owned(),
+        })
+    }
+}
+
+fn changeable(error: &Error, what: &str) -> Option<Warning> {
+    error.is_distrust().then(|| Warning {
+        what: format!("{error}, so others can change {what}"),
+        mend: error.mend(),
     })
 }

@@ -1,7 +1,6 @@
 //! The two steps of a layer, each in an instance of its own, and the verdict over them.
 
 use std::mem;
-use std::path::{Path, PathBuf};
 
 use keycell_guest_store::record::Kind;
 use ocicrypt::layer::{self, Witness};
@@ -17,6 +16,7 @@ use crate::choice::{Candidate, Layer};
 use crate::cipher::{Cipher, Loan, Own};
 use crate::contract::{Algorithms, DecoderPre, Failure, Origin, Request, Unwrapped};
 use crate::descriptors::PayloadFault;
+use crate::exposure::Exposure;
 use crate::failures::{Ending, broken_guest, broken_host, foreign_guest, guest_failure};
 use crate::input::Input;
 use crate::installed::Guest;
@@ -28,9 +28,7 @@ use crate::log::Log;
 use crate::record::checked;
 use crate::spool::Spool;
 use crate::streams::{GuestLog, Sink, Source};
-use crate::{
-    command, deadline, descriptors, explain, exposure, failures, limits, message, store, walls,
-};
+use crate::{command, deadline, descriptors, explain, failures, limits, message, store, walls};
 
 /// Decrypts the layer on standard input to standard output, with what was on descriptor 3.
 /// `embedded` is the guest where no other was chosen.
@@ -62,6 +60,8 @@ pub fn run(
     // Before the guest: what a broker starts must not inherit anything of it.
     let mut broker = Broker::start();
     let keys = Keys::find(job.keys.as_deref())?.without_tokens(job.keys.as_deref(), &mut broker)?;
+    let exposure = job.keys.as_deref().and_then(Exposure::of);
+    log.layer().warns(exposure.as_ref().and_then(Exposure::directory));
     let guest = Guest::choose(job, *embedded)?;
     log.layer().runs(guest.digest());
     layer.spool = job.verify_first.as_ref().map(Spool::make).transpose()?;
@@ -73,7 +73,7 @@ pub fn run(
             let payload = failures::for_a_command(origin, job.verify_first.is_some())?;
             return command::run(job, &guest, payload, keys, limits, log).await;
         }
-        let host = Host::start(job, &guest, limits)?;
+        let host = Host::start(&guest, exposure, limits)?;
         let walls = limits.walls.then(|| walls::before_guest("unwrap", job, &keys, &broker, log));
         let walls = walls.transpose()?;
         let candidates = host.unwrap(job, origin, keys, broker, log).await;
@@ -93,16 +93,15 @@ struct Host {
     engine: Engine,
     guest: DecoderPre<Instance>,
     limits: Limits,
-    /// Where the keys are, from the root: behind the walls nobody asks for the working directory.
-    keys: Option<PathBuf>,
+    /// Who else may read or change the keys.
+    exposure: Option<Exposure>,
 }
 
 impl Host {
-    fn start(job: &Job, guest: &Guest, limits: Limits) -> Result<Self, Failure> {
+    fn start(guest: &Guest, exposure: Option<Exposure>, limits: Limits) -> Result<Self, Failure> {
         let (engine, guest) = prepare(guest)?;
         let guest = DecoderPre::new(guest).map_err(|error| foreign_guest(&error))?;
-        let keys = job.keys.as_deref().and_then(|keys| std::path::absolute(keys).ok());
-        Ok(Self { engine, guest, limits, keys })
+        Ok(Self { engine, guest, limits, exposure })
     }
 
     /// The first step. Its instance, and with it every private key, is gone when this returns.
@@ -159,7 +158,7 @@ impl Host {
 
         let answer = answer.map_err(|error| guest_failure("unwrap", &error, &said, exhausted))?;
         let mut records = answer.map_err(|failure| of_keys.for_the_operator(failure))?;
-        let candidates = candidates(&records, &request.origin, self.keys.as_deref());
+        let candidates = candidates(&records, &request.origin, self.exposure.as_ref());
         records.iter_mut().for_each(|record| record.key.key.zeroize());
         candidates.map_err(|why| broken_guest("unwrap", &why.to_string()))
     }
@@ -219,7 +218,7 @@ impl Host {
 fn candidates(
     records: &[Unwrapped],
     origin: &Origin,
-    keys: Option<&Path>,
+    exposure: Option<&Exposure>,
 ) -> Result<Vec<Candidate>, BadAnswer> {
     let (most, manifests) = match origin {
         Origin::Payload(_) => (1, 0),
@@ -235,7 +234,7 @@ fn candidates(
         if !is_ascending || !is_within || places.is_empty() != (manifests == 0) {
             return Err(BadAnswer::Manifests);
         }
-        let warning = keys.and_then(|keys| exposure::warning(keys, &opened.key));
+        let warning = exposure.and_then(|exposure| exposure.warning(&opened.key));
         Ok(Candidate { key, opened: opened.clone(), manifests: places.clone(), warning })
     });
     candidates.collect()

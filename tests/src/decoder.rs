@@ -93,6 +93,12 @@ impl Decoder {
         }
     }
 
+    /// The same call of another program.
+    pub fn program(mut self, program: &Path) -> Self {
+        self.program = program.to_path_buf();
+        self
+    }
+
     /// `--decryption-keys-path PATH`.
     pub fn keys(self, path: &Path) -> Self {
         self.arg("--decryption-keys-path").arg(path)

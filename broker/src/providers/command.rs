@@ -6,10 +6,11 @@ use std::ffi::OsString;
 use std::future::pending;
 use std::io;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use keycell_trusted_path::Trust;
 use rustix::fs::{Access, access};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -38,7 +39,11 @@ pub(super) async fn run(
     limit: Duration,
 ) -> Result<Zeroizing<Vec<u8>>, String> {
     let name = text::name(&command.path);
-    let mut child = start(command).map_err(|error| {
+    let program = lookup(&command.path);
+    if let Some(program) = &program {
+        trusted(program).map_err(|why| format!("cannot start `{name}`: {why}"))?;
+    }
+    let mut child = start(command, program).map_err(|error| {
         format!("cannot start `{name}`: {}; correct `path` in its `cmd`", text::plain(&error))
     })?;
     let stderr = RefCell::new(Said::default());
@@ -69,38 +74,59 @@ pub(super) async fn run(
     })
 }
 
-/// Where the program `path` is, looked up as `start` does; or why it could not be started, as far as
-/// that shows.
+/// Where the program `path` is; or why it could not be started, as far as that shows.
 pub(super) fn found(path: &str) -> Result<PathBuf, String> {
     let name = text::name(path);
     let correct = "correct `path` in its `cmd`";
-    let found = if path.contains('/') {
-        Some(PathBuf::from(path)).filter(|file| file.exists())
-    } else {
-        let places = env::var_os("PATH").unwrap_or_else(|| OsString::from(USUAL_PATH));
-        env::split_paths(&places).map(|place| place.join(path)).find(|file| file.is_file())
-    };
-    let file = found.ok_or_else(|| format!("there is no `{name}`; {correct}"))?;
-    if file.is_file() && access(&file, Access::EXEC_OK).is_ok() {
-        return Ok(file);
+    let file = lookup(path).ok_or_else(|| format!("there is no `{name}`; {correct}"))?;
+    if !is_program(&file) {
+        return Err(format!("`{name}` is not a program that may be executed; {correct}"));
     }
-    Err(format!("`{name}` is not a program that may be executed; {correct}"))
+    trusted(&file).map_err(|why| format!("`{name}` is not executed: {why}"))?;
+    Ok(file)
 }
 
-fn start(command: &config::Command) -> io::Result<Child> {
-    let path = env::var_os("PATH").unwrap_or_else(|| OsString::from(USUAL_PATH));
+/// What lies at `path`. Without a slash it is searched in `PATH`, as execvp(3) does: a file that may
+/// not be executed is passed over where there is another one.
+fn lookup(path: &str) -> Option<PathBuf> {
+    if path.contains('/') {
+        return Some(PathBuf::from(path)).filter(|file| file.exists());
+    }
+    let places = search_path();
+    let files = || env::split_paths(&places).map(|place| place.join(path));
+    files().find(|file| is_program(file)).or_else(|| files().find(|file| file.is_file()))
+}
+
+fn is_program(file: &Path) -> bool {
+    file.is_file() && access(file, Access::EXEC_OK).is_ok()
+}
+
+fn search_path() -> OsString {
+    env::var_os("PATH").unwrap_or_else(|| OsString::from(USUAL_PATH))
+}
+
+/// Whether only root and the broker's user can change which program lies there. Then it is safe to
+/// execute it by its path.
+fn trusted(program: &Path) -> Result<(), String> {
+    let checked = Trust::of_this_process().check(program);
+    checked.map(drop).map_err(|error| format!("{error}; {}", error.mend()))
+}
+
+/// `program` is what [`lookup`] has found; without one, the error says what the system says.
+fn start(command: &config::Command, program: Option<PathBuf>) -> io::Result<Child> {
     let passed = command.env().iter().filter_map(|name| Some((name, env::var_os(name)?)));
     let mut process = match command.files() {
         Some(files) => confined::command(&command.path, command.args(), files),
         None => {
-            let mut process = std::process::Command::new(&command.path);
-            process.args(command.args());
+            let program = program.unwrap_or_else(|| PathBuf::from(&command.path));
+            let mut process = std::process::Command::new(program);
+            process.arg0(&command.path).args(command.args());
             process
         }
     };
     process
         .env_clear()
-        .env("PATH", path)
+        .env("PATH", search_path())
         .envs(passed)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

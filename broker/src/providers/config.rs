@@ -1,10 +1,10 @@
 //! The operator's file of key providers.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use keycell_trusted_path::{self as trusted, Trust};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -100,17 +100,20 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
     }
 }
 
-/// Reads a small regular file of the operator's. The error is a predicate with the path before it.
+/// Reads a small regular file of the operator's, which nobody but root and the broker's user may be
+/// able to change: it decides what is executed, or whom the broker trusts. The error is a predicate
+/// with the path before it.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     let shown = text::name(&path.display().to_string());
-    let unreadable = |error| format!("`{shown}` cannot be read: {}", text::plain(&error));
-    // Asked before it is opened: a pipe would wait for its writer.
-    if !path.metadata().map_err(unreadable)?.is_file() {
-        return Err(format!("`{shown}` is not a regular file"));
-    }
+    let unreadable =
+        |error: &io::Error| format!("`{shown}` cannot be read: {}", text::plain(error));
+    let file = Trust::of_this_process().open_file(path).map_err(|error| match &error {
+        trusted::Error::NotRegular { .. } => format!("`{shown}` is not a regular file"),
+        trusted::Error::Unreadable { error, .. } => unreadable(error),
+        error => format!("`{shown}` is not trusted: {error}; {}", error.mend()),
+    })?;
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(format!("`{shown}` is larger than {} MiB", MAX_FILE >> 20));
     }

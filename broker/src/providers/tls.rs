@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use keycell_trusted_path::Trust;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -89,7 +90,22 @@ fn configuration(tls: &Tls) -> Result<ClientConfig, String> {
 fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
     let certificates = match file {
         Some(file) => read_certificates(file)?,
-        None => rustls_native_certs::load_native_certs().certs,
+        None => {
+            // Variables that name others in the place of the system's authorities.
+            let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(std::env::var_os);
+            for path in named.flat_map(|paths| std::env::split_paths(&paths).collect::<Vec<_>>()) {
+                match Trust::of_this_process().check(&path) {
+                    Err(error) if error.is_distrust() => {
+                        let mend = error.mend();
+                        return Err(format!(
+                            "the certification authorities are not trusted: {error}; {mend}"
+                        ));
+                    }
+                    _ => {}
+                }
+            }
+            rustls_native_certs::load_native_certs().certs
+        }
     };
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(certificates);

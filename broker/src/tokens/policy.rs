@@ -1,11 +1,12 @@
 //! Which PKCS #11 modules may be loaded: `ocicrypt.conf`.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use keycell_trusted_path::{self as trusted, Trust};
 
 use super::printable;
 use super::yaml::{Node, SIZE};
@@ -195,7 +196,16 @@ impl Policy {
                     && path.strip_prefix(entry).is_some_and(|file| !file.contains(&b'/'))
         };
         if self.allowed.iter().any(allows) {
-            return Ok(module);
+            // It is loaded by its path: by now nobody else can make that lead elsewhere.
+            return match Trust::of_this_process().check(&module) {
+                Ok(_) => Ok(module),
+                Err(error) => Err(NoModule::NotThisOne(format!(
+                    "the module `{}` is not trusted: {}; {}",
+                    show(&module),
+                    error,
+                    error.mend()
+                ))),
+            };
         }
         Err(NoModule::NotThisOne(format!(
             "the module `{}` is not allowed: add it to `allowed-module-paths`",
@@ -255,20 +265,29 @@ fn paths(pkcs11: &Node, name: &str) -> Result<Vec<String>, Refusal> {
     items.iter().map(path).collect()
 }
 
-/// What a file holds, `None` when it does not exist.
+/// What a file holds, `None` when it does not exist. It decides which code is loaded, so nobody but
+/// root and the broker's user may be able to change it.
 fn read(file: &Path) -> Result<Option<Vec<u8>>, Refusal> {
-    let mut bytes = Vec::new();
-    let content = File::open(file).and_then(|f| f.take(SIZE as u64 + 1).read_to_end(&mut bytes));
-    match content {
-        Ok(_) => Ok(Some(bytes)),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
-        Err(error) => {
-            let refusal = Refusal::Failed(format!("cannot be read: {}", error.kind()));
-            Err(at(file, refusal))
-        }
+    if file == Path::new("/dev/null") {
+        return Ok(Some(Vec::new())); // a usual way to configure nothing
     }
+    let mut bytes = Vec::new();
+    let opened = match Trust::of_this_process().open_file(file) {
+        Ok(opened) => opened,
+        Err(error) if error.is_missing() => return Ok(None),
+        Err(trusted::Error::Unreadable { error, .. }) => return Err(unreadable(file, &error)),
+        Err(error) => {
+            let why = format!("{error}; {}", error.mend());
+            return Err(at(file, Refusal::Failed(format!("is not trusted: {why}"))));
+        }
+    };
+    let read = opened.take(SIZE as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(|error| unreadable(file, &error))?;
+    Ok(Some(bytes))
+}
+
+fn unreadable(file: &Path, error: &io::Error) -> Refusal {
+    at(file, Refusal::Failed(format!("cannot be read: {}", error.kind())))
 }
 
 fn at(file: &Path, refusal: Refusal) -> Refusal {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -138,6 +139,22 @@ pub const CASES: &[Case] = &[
         let entry = json!({"grpc": format!("127.0.0.1:{}", world.server.port)});
         let text = refused(&world.place.provider(&entry), TIMEOUT);
         assert!(text.starts_with("`127.0.0.1:"), "{text}");
+    }),
+    ("files that others can change", NEEDS, || {
+        let world = World::new();
+        for (member, file) in [
+            ("root-ca-file", "authority.pem"),
+            ("cert-file", "client.pem"),
+            ("key-file", "client.key"),
+        ] {
+            let path = world.place.path(file);
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+            let text = world.refused(json!({}));
+            assert!(text.contains("is not trusted: `") && text.contains("`chmod go-w "), "{text}");
+            assert!(text.contains(file), "{member}: {text}");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        opens(&world.place.provider(&world.entry(json!({}))));
     }),
     ("files that are not what they should be", NEEDS, || {
         let world = World::new();

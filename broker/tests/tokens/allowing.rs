@@ -1,7 +1,8 @@
 //! Which modules are loaded.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::Path;
 
 use anyhow::{Context, ensure};
 use keycell_broker::Refusal;
@@ -76,6 +77,40 @@ pub(crate) fn cases(suite: &mut Suite) {
         }
         Ok(())
     });
+    // A policy allows a place; whoever can change what lies there would be executed.
+    suite.softhsm("a_module_that_others_can_change_is_not_loaded", |tokens| {
+        type Spoil = fn(&Path) -> std::io::Result<()>;
+        let ways: [(Spoil, &str); 6] = [
+            (|module| mode(module, 0o777), "can be written to by others"),
+            (|module| mode(module, 0o775), "can be written to by others"),
+            (
+                |module| mode(module.parent().unwrap_or(module), 0o777),
+                "can be written to by others",
+            ),
+            (|module| mode(above(module), 0o777), "can be written to by others"),
+            (|module| chown(module, Some(61234), None), "belongs to the user 61234"),
+            (|module| chown(above(module), Some(61234), None), "belongs to the user 61234"),
+        ];
+        for (spoil, expected) in ways {
+            let dir = tempfile::tempdir()?;
+            let modules = dir.path().join("above/modules");
+            fs::create_dir_all(&modules)?;
+            let module = modules.join("libsofthsm2.so");
+            fs::copy(SOFTHSM, &module)?;
+            mode(&module, 0o755)?;
+            let here = format!("{}/", modules.display());
+            let uri = format!("token=keycell;object=two?module-name=softhsm2&pin-value={PIN}");
+            let key = parse(&tokens.file_with(&uri))?;
+            let policy = policy(&[&here], &[&here])?;
+            ensure!(key.public_key(&policy).is_ok(), "the module is not loaded at all");
+            spoil(&module)?;
+            let why = reason(key.public_key(&policy))?;
+            ensure!(why.contains("is not trusted") && why.contains(expected), "{why}");
+            ensure!(why.contains("`chmod go-w ") || why.contains("`chown root "), "{why}");
+            ensure!(key.check(&policy).is_err(), "`keycell doctor` would not say so");
+        }
+        Ok(())
+    });
     suite.softhsm("a_module_by_its_name", |tokens| {
         let near = tempfile::tempdir()?;
         for file in ["libsofthsm2.a", "libsofthsm2.la", "libsofthsm2x.so"] {
@@ -113,4 +148,12 @@ pub(crate) fn cases(suite: &mut Suite) {
         }
         Ok(())
     });
+}
+
+fn above(module: &Path) -> &Path {
+    module.ancestors().nth(2).unwrap_or(module)
+}
+
+fn mode(path: &Path, mode: u32) -> std::io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }

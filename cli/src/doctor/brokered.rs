@@ -6,6 +6,7 @@ use std::path::Path;
 use keycell_broker::Refusal;
 use keycell_broker::providers::Providers;
 use keycell_broker::tokens::Policy;
+use keycell_trusted_path::Trust;
 
 use crate::keys::Keys;
 
@@ -39,7 +40,13 @@ pub fn examine(decoder: &Decoder, keys: Option<&Keys>, report: &mut Report) {
     let broker = decoder.program.with_file_name("keycell-broker");
     let shown = broker.display();
     if broker.is_file() {
-        report.fine(format!("`{shown}` asks them"));
+        match Trust::of_root().check(&broker) {
+            Ok(_) => report.fine(format!("`{shown}` asks them")),
+            Err(error) => report.fails(
+                format!("`{shown}`, which asks them, is not started by the decoder: {error}"),
+                &error.mend(),
+            ),
+        }
     } else {
         report.fails(
             format!("there is no `{shown}`, which asks key providers and tokens"),

@@ -3,12 +3,13 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use keycell_host::args::{self, ContentStore, Job, Request};
+use keycell_trusted_path::Trust;
 
 use crate::containerd::Processor;
 
@@ -120,12 +121,12 @@ fn program(processor: &Processor, report: &mut Report) -> Option<PathBuf> {
         report.fails(format!("`{shown}` is no program that may be executed"), "`chmod 755` it");
         return None;
     }
-    // The owner of a program that root runs is root, whoever that is.
-    let writable = found.permissions().mode() & 0o022 != 0;
-    if writable || found.uid() != 0 {
+    if let Err(error) = Trust::of_root().check(&program) {
         report.warn(
-            format!("`{shown}` can be changed by others than root, and containerd runs it as root"),
-            "`chown root` it, and `chmod 755`",
+            format!(
+                "`{shown}` can be changed by others than root, and containerd runs it as root: {error}"
+            ),
+            &error.mend(),
         );
     }
     Some(program)

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use keycell_host::exposure;
+use keycell_host::exposure::{self, Exposure};
 use ocicrypt::keyring::PASSWORD_SUFFIXES;
 
 use crate::keys::{Keys, described};
@@ -60,8 +60,12 @@ pub fn examine(decoder: &Decoder, report: &mut Report) -> Option<Keys> {
     if count == 0 && keys.tokens().next().is_none() {
         report.fails(format!("there is no private key in `{shown}`"), put);
     }
+    let exposure = Exposure::of(path);
+    if let Some(warning) = exposure.as_ref().and_then(Exposure::directory) {
+        report.warn(&warning.what, &warning.mend);
+    }
     for name in &names {
-        exposed(path, name, report);
+        exposed(path, name, exposure.as_ref(), report);
     }
     let skipped = ring.skipped();
     for skipped in skipped.iter().take(LISTED) {
@@ -73,8 +77,8 @@ pub fn examine(decoder: &Decoder, report: &mut Report) -> Option<Keys> {
     Some(keys)
 }
 
-/// Who can read a key and its password, and whether the decoder can.
-fn exposed(path: &Path, name: &str, report: &mut Report) {
+/// Who can read or change a key and its password, and whether the decoder can read it.
+fn exposed(path: &Path, name: &str, exposure: Option<&Exposure>, report: &mut Report) {
     let beside = PASSWORD_SUFFIXES.iter().map(|suffix| format!("{name}{suffix}"));
     for name in [name.to_owned()].into_iter().chain(beside) {
         if path.is_dir() && path.join(&name).exists() && !exposure::is_inside(path, &name) {
@@ -83,9 +87,8 @@ fn exposed(path: &Path, name: &str, report: &mut Report) {
                 "copy the file there, or link to it within the directory with a relative path",
             );
         }
-        if let Some(warning) = exposure::warning(path, &name) {
-            let (what, mend) = warning.split_once(": ").unwrap_or((&warning, ""));
-            report.warn(what, mend);
+        for warning in exposure.into_iter().flat_map(|exposure| exposure.of_key(&name)) {
+            report.warn(&warning.what, &warning.mend);
         }
     }
 }

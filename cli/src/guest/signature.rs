@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use keycell_guest_store::record::Signature;
+use keycell_trusted_path::Trust;
 use minisign_verify::{Error, PublicKey};
 
 use crate::failure::Advice;
@@ -62,14 +63,22 @@ fn verify(source: &[u8], text: &str, key: &str) -> Result<String, Error> {
 fn public_key(given: &str) -> Result<String> {
     let text = match PublicKey::from_base64(given) {
         Ok(_) => return Ok(given.to_owned()),
-        Err(_) => fs::read_to_string(Path::new(given)),
+        Err(_) => Trust::of_this_process().open_file(Path::new(given)),
+    };
+    // It decides whose guests run here.
+    let text = match text {
+        Err(error) if error.is_distrust() => {
+            let what = format!("the public key `{given}` is not trusted: {error}");
+            return Err(Advice::new(what, &error.mend()).into());
+        }
+        text => text.ok().and_then(|file| std::io::read_to_string(file).ok()),
     };
     let bad = |why: &str| {
         let hint =
             "`minisign -G` writes a public key to `minisign.pub`; its second line is the key";
         Advice::new(format!("`{given}` is no public key of minisign: {why}"), hint)
     };
-    let text = text.map_err(|_| bad("neither a key nor a file that can be read"))?;
+    let text = text.ok_or_else(|| bad("neither a key nor a file that can be read"))?;
     let key = text.lines().nth(1).unwrap_or_default().trim();
     PublicKey::from_base64(key).map_err(|_| bad("the file has no key in its second line"))?;
     Ok(key.to_owned())
