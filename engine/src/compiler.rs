@@ -1,31 +1,177 @@
 //! Ahead-of-time compilation of guests. `ctd-decoder` is built without this module.
 
-use wasmtime::{Config, Engine, OptLevel, Result};
+use std::panic::{self, AssertUnwindSafe};
+
+use wasmtime::{Config, Engine, OptLevel};
 
 use crate::misread;
+use crate::proposals::{self, Proposal};
+
+/// Why a guest is not compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It uses what is switched off.
+    #[error("it uses {}, which no guest may", listed(.0))]
+    Proposals(Vec<Proposal>),
+    /// LLVM has miscompiled it ([`misread`]).
+    #[error(
+        "it was miscompiled: it reads a product before it is computed, {0} times, which LLVM before \
+         version 23 does with `wide-arithmetic` (llvm/llvm-project#199910)"
+    )]
+    Miscompiled(usize),
+    /// The compiler panicked.
+    #[error("the compiler broke down: {0}")]
+    Broken(String),
+    /// What the compiler says.
+    #[error("{}", .0.root_cause())]
+    Compiler(wasmtime::Error),
+}
+
+impl Error {
+    /// What would mend it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Proposals(proposals) => {
+                let without = |proposal: &Proposal| {
+                    format!("without `{proposal}`: {}", proposal.without())
+                };
+                proposals.iter().map(without).collect::<Vec<_>>().join("; ")
+            }
+            Self::Miscompiled(_) => {
+                "build it without `wide-arithmetic`, or with a newer compiler".to_owned()
+            }
+            Self::Broken(_) => {
+                "this is a bug in wasmtime: report it with the file; another compiler, or other \
+                 options, may make a guest without what it stumbles over"
+                    .to_owned()
+            }
+            Self::Compiler(_) => {
+                "it is not valid WebAssembly, or needs what this engine does not have: build it anew"
+                    .to_owned()
+            }
+        }
+    }
+}
 
 /// Compiles a component for `target` and returns the artefact that `ctd-decoder` loads. `None` is
 /// for the CPU of this machine, and others like it.
 ///
 /// # Errors
-/// Where `component` is not a valid component, `target` is not known, or LLVM has miscompiled it
-/// ([`misread`]).
-pub fn compile_component(component: &[u8], target: Option<&str>) -> Result<Vec<u8>> {
-    misread::refuse(component)?;
-    Engine::new(&compiling(target)?)?.precompile_component(component)
+/// Where `component` is not a valid component within [`FEATURES`](crate::FEATURES), `target` is not
+/// known, or LLVM has miscompiled it.
+pub fn compile_component(component: &[u8], target: Option<&str>) -> Result<Vec<u8>, Error> {
+    compile(component, target, Engine::precompile_component)
 }
 
 /// Compiles a core module, as [`compile_component`] does a component.
 ///
 /// # Errors
-/// Where `module` is not a valid core module, `target` is not known, or LLVM has miscompiled it.
-pub fn compile_module(module: &[u8], target: Option<&str>) -> Result<Vec<u8>> {
-    misread::refuse(module)?;
-    Engine::new(&compiling(target)?)?.precompile_module(module)
+/// As there.
+pub fn compile_module(module: &[u8], target: Option<&str>) -> Result<Vec<u8>, Error> {
+    compile(module, target, Engine::precompile_module)
 }
 
-fn compiling(target: Option<&str>) -> Result<Config> {
+type Precompile = fn(&Engine, &[u8]) -> wasmtime::Result<Vec<u8>>;
+
+fn compile(wasm: &[u8], target: Option<&str>, precompile: Precompile) -> Result<Vec<u8>, Error> {
+    let needed = proposals::needed(wasm);
+    if !needed.is_empty() {
+        return Err(Error::Proposals(needed));
+    }
+    // What is not valid is for the compiler to say.
+    match misread::count(wasm).unwrap_or(0) {
+        0 => {}
+        places => return Err(Error::Miscompiled(places)),
+    }
+    let config = compiling(target).map_err(Error::Compiler)?;
+    caught(wasm, &config, precompile).or_else(|error| {
+        // Between components that are composed, wasmtime puts modules of its own, which have the
+        // memories of both. Without the proposal it panics.
+        let mut config = config;
+        config.wasm_multi_memory(true);
+        match (&error, caught(wasm, &config, precompile)) {
+            (Error::Broken(_), Ok(_)) => Err(Error::Proposals(vec![Proposal::MULTI_MEMORY])),
+            _ => Err(error),
+        }
+    })
+}
+
+/// Runs the compiler, and turns its panic into an error. The panic hook of the program runs first.
+fn caught(wasm: &[u8], config: &Config, precompile: Precompile) -> Result<Vec<u8>, Error> {
+    let compiled = panic::catch_unwind(AssertUnwindSafe(|| {
+        Engine::new(config).and_then(|engine| precompile(&engine, wasm))
+    }));
+    compiled.map_err(|panic| Error::Broken(said(&*panic)))?.map_err(Error::Compiler)
+}
+
+/// The words of a panic, in a line.
+fn said(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    let text = text.unwrap_or_else(|| "it does not say why".to_owned());
+    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect()
+}
+
+fn listed(proposals: &[Proposal]) -> String {
+    let names: Vec<_> = proposals.iter().map(|proposal| format!("`{proposal}`")).collect();
+    names.join(", ")
+}
+
+fn compiling(target: Option<&str>) -> wasmtime::Result<Config> {
     let mut config = crate::config(target)?;
     config.cranelift_opt_level(OptLevel::Speed);
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two components, of which one calls the other with a string: each has its own memory.
+    const COMPOSED: &str = r#"(component
+      (component $callee
+        (core module $m
+          (memory (export "memory") 1)
+          (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 0)
+          (func (export "take") (param i32 i32)))
+        (core instance $i (instantiate $m))
+        (func (export "take") (param "text" string)
+          (canon lift (core func $i "take") (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))
+      (component $caller
+        (import "take" (func $take (param "text" string)))
+        (core module $memory (memory (export "memory") 1))
+        (core instance $memory (instantiate $memory))
+        (core func $take (canon lower (func $take) (memory (core memory $memory "memory"))))
+        (core module $m
+          (import "" "take" (func $take (param i32 i32)))
+          (func (export "go") i32.const 0 i32.const 4 call $take))
+        (core instance $i (instantiate $m (with "" (instance (export "take" (func $take))))))
+        (func (export "go") (canon lift (core func $i "go"))))
+      (instance $callee (instantiate $callee))
+      (instance $caller (instantiate $caller (with "take" (func $callee "take"))))
+      (export "go" (func $caller "go")))"#;
+
+    #[test]
+    fn composed_components_are_refused_without_a_panic() {
+        let wasm = wat::parse_str(COMPOSED).expect("text");
+        let error = compile_component(&wasm, None).expect_err("it needs two memories");
+        assert!(
+            matches!(&error, Error::Proposals(needed) if needed[..] == [Proposal::MULTI_MEMORY]),
+            "{error}"
+        );
+    }
+
+    /// With subtypes of functions, and without `gc`, wasmtime 48.0.8 panics (GHSA-rc4p-x33f-vpr2).
+    #[test]
+    fn a_subtype_of_a_function_is_refused() {
+        let text = "(module (type $super (sub (func))) (type $sub (sub $super (func)))
+          (memory (export \"memory\") 1) (table funcref (elem $f)) (func $f (type $sub))
+          (func (export \"_start\") (call_indirect (type $super) (i32.const 0))))";
+        let wasm = wat::parse_str(text).expect("text");
+        let error = compile_module(&wasm, None).expect_err("it needs `gc`");
+        assert_eq!(error.to_string(), "it uses `gc`, which no guest may");
+        // The engine itself refuses it, too.
+        let engine = compiling(None).and_then(|config| Engine::new(&config)).expect("an engine");
+        assert!(engine.precompile_module(&wasm).is_err());
+    }
 }

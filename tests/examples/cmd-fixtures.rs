@@ -48,6 +48,11 @@ fn guests(dir: &Path) -> Result<()> {
     let sockets = r#"(component (import "wasi:sockets/tcp@0.2.0" (instance)))"#;
     fs::write(dir.join("sockets.wasm"), wat::parse_str(sockets)?)?;
     fs::write(dir.join("library.wasm"), wat::parse_str("(module (func (export \"open\")))")?)?;
+    // It made wasmtime 48.0.8 panic (GHSA-rc4p-x33f-vpr2).
+    let subtype = r#"(module (type $super (sub (func))) (type $sub (sub $super (func)))
+        (memory (export "memory") 1) (table funcref (elem $f)) (func $f (type $sub))
+        (func (export "_start") (call_indirect (type $super) (i32.const 0))))"#;
+    fs::write(dir.join("subtype.wasm"), wat::parse_str(subtype)?)?;
     Ok(())
 }
 

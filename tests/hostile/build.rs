@@ -71,7 +71,8 @@ fn from_rust(root: &Path, out: &Path) -> Result<Vec<Guest>> {
         .collect()
 }
 
-/// `guests/text/*.wat`: what no language's compiler makes.
+/// `guests/text/*.wat`: what no language's compiler makes. Each is the module that has the steps; what
+/// else its component holds is in a file of the same name in `beside/`.
 fn from_text(root: &Path, here: &Path) -> Result<Vec<Guest>> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_path(root.join("wit"))?;
@@ -79,12 +80,25 @@ fn from_text(root: &Path, here: &Path) -> Result<Vec<Guest>> {
     sources(&here.join("guests/text"), "wat")?
         .into_iter()
         .map(|(name, path)| {
-            let mut module = wat::parse_file(path)?;
+            let mut module = wat::parse_file(&path)?;
             embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
             let component = ComponentEncoder::default().module(&module)?.validate(true).encode();
-            Ok((name.clone(), component.with_context(|| name)?))
+            let component = component.with_context(|| name.clone())?;
+            let beside = here.join("guests/text/beside").join(&name).with_extension("wat");
+            let component = match fs::read_to_string(beside) {
+                Ok(text) => with(&component, &text).with_context(|| name.clone())?,
+                Err(_) => component,
+            };
+            Ok((name, component))
         })
         .collect()
+}
+
+/// The component with more at its end.
+fn with(component: &[u8], more: &str) -> Result<Vec<u8>> {
+    let text = wasmprinter::print_bytes(component)?;
+    let text = text.trim_end().strip_suffix(')').context("no component")?;
+    Ok(wat::parse_str(format!("{text}{more})"))?)
 }
 
 fn sources(directory: &Path, extension: &str) -> Result<Vec<(String, PathBuf)>> {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::panic;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -95,9 +96,13 @@ pub fn compiled(
         Form::Component => compiler::compile_component,
         Form::Module => compiler::compile_module,
     };
-    let artefact = compile(&source, for_cpu).map_err(|error| {
-        let what = format!("`{shown}` cannot be compiled: {}", error.root_cause());
-        Advice::new(what, "it needs what this engine does not have: build it without")
+    // A compiler that panics is told below, in one error.
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let artefact = compile(&source, for_cpu);
+    panic::set_hook(hook);
+    let artefact = artefact.map_err(|error| {
+        Advice::new(format!("`{shown}` cannot be compiled: {error}"), &error.hint())
     })?;
     let record = Record {
         name,

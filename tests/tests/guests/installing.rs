@@ -109,12 +109,52 @@ const FOREIGN: &[(&str, &str, &[&str])] = &[
     ),
 ];
 
+/// Guests that use what is off in the engine: what, how, and what is said of it.
+const PROPOSALS: &[(&str, &str, &[&str])] = &[
+    (
+        // It made wasmtime 48.0.8 panic (GHSA-rc4p-x33f-vpr2).
+        "gc",
+        "(type $super (sub (func))) (type $sub (sub $super (func))) (table funcref (elem $f)) \
+         (func $f (type $sub)) (func (call_indirect (type $super) (i32.const 0)))",
+        &["compile for linear memory"],
+    ),
+    ("gc", "(type (struct))", &["compile for linear memory"]),
+    ("function-references", "(func (param (ref func)))", &["compile for linear memory"]),
+    ("externref", "(func (param externref))", &["without references to objects of the host"]),
+    ("tail-call", "(func $f return_call $f)", &["`-mno-tail-call`"]),
+    ("memory64", "(table i64 1 funcref)", &["build it for wasm32"]),
+    ("multi-memory", "(memory 1)", &["`-mno-multimemory`"]),
+    (
+        "relaxed-simd",
+        "(func (param v128 v128) (result v128) local.get 0 local.get 1 i8x16.relaxed_swizzle)",
+        &["`-mno-relaxed-simd`"],
+    ),
+    ("exceptions", "(tag)", &["`-fno-exceptions`"]),
+    ("threads", "(func i32.const 0 i32.atomic.load drop)", &["`-mno-atomics`"]),
+    ("custom-page-sizes", "(memory 1 (pagesize 1))", &["build it without"]),
+    ("stack-switching", "(type $f (func)) (type (cont $f))", &["build it without"]),
+];
+
 pub fn cases(suite: &mut Suite) {
     for (name, text, words) in FOREIGN {
         suite.case(format!("installs-not/{name}"), &[], move || {
             let shelf = Shelf::empty()?;
             let file = shelf.beside("guest.wasm", wat::parse_str(text)?)?;
             shelf.fails("install", [file.as_os_str()], words)?;
+            ensure!(!shelf.path().exists(), "a store was made");
+            Ok(())
+        });
+    }
+    for (number, (proposal, text, words)) in PROPOSALS.iter().enumerate() {
+        suite.case(format!("installs-not/{proposal}/{number}"), &[], move || {
+            let shelf = Shelf::empty()?;
+            let text = format!(
+                "(module (memory (export \"memory\") 1) (func (export \"_start\")) {text})"
+            );
+            let file = shelf.beside("guest.wasm", wat::parse_str(text)?)?;
+            let named = format!("`{proposal}`, which no guest may");
+            let words = [&[named.as_str()], *words].concat();
+            shelf.fails("install", [file.as_os_str()], &words)?;
             ensure!(!shelf.path().exists(), "a store was made");
             Ok(())
         });
