@@ -105,7 +105,7 @@ fn attend(
             reader
         });
         let feeder = scope.spawn(move || feed(stdin, input, case));
-        let most = case.call.reads.unwrap_or_else(|| expected(case) + SURPLUS);
+        let most = case.call.reads.unwrap_or_else(|| expected(case).saturating_add(SURPLUS));
         let output = scope.spawn(move || take(stdout, most, case.call.reads_slowly));
         let message = scope.spawn(move || -> io::Result<Vec<u8>> {
             let mut bytes = Vec::new();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use base64ct::{Base64, Encoding};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -21,6 +21,9 @@ pub struct Family {
     pub cases: Vec<Case>,
     /// Contents that cases name.
     pub files: BTreeMap<String, Content>,
+    /// It is a part of this program, or trusted as if it were.
+    #[serde(skip)]
+    pub is_trusted: bool,
 }
 
 /// One run of a decoder, and what should come of it.
@@ -102,6 +105,19 @@ pub struct Call {
     pub reads: Option<usize>,
     /// Milliseconds that the reader waits after each 64 KiB.
     pub reads_slowly: u64,
+}
+
+impl Call {
+    /// Whether it chooses what the target is told, or finds in its working directory: with that, a
+    /// case can make a target execute what it likes, through a key provider for instance.
+    pub fn is_code(&self) -> bool {
+        self.args.is_some() || !self.env.is_empty() || !self.around.is_empty()
+    }
+
+    /// The longest that anything waits.
+    fn pause(&self) -> u64 {
+        self.pieces.map_or(0, |pieces| pieces.pause).max(self.reads_slowly)
+    }
 }
 
 /// Null is a value here, and not the same as nothing.
@@ -199,6 +215,49 @@ pub struct Part {
     times: usize,
 }
 
+/// Milliseconds of a pause at most: a case must end.
+const MAX_PAUSE: u64 = 10_000;
+
+/// Bytes of a file at most.
+const MAX_CONTENT: usize = 1 << 30;
+
+/// Bytes of a path of a file at most, and directories that it lies in.
+const MAX_PATH: usize = 1024;
+const MAX_DEPTH: usize = 64;
+
+impl Case {
+    /// Whether it can be run without harm to anything but the target: it writes no file outside of
+    /// its own directory, and ends.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<()> {
+        let names = self.keys.iter().flatten().chain(&self.call.around).map(|(name, _)| name);
+        for name in names {
+            if !is_plain(name) {
+                bail!(
+                    "the case `{}` names the file `{}`, which is no plain relative path",
+                    self.name.escape_debug(),
+                    name.escape_debug()
+                );
+            }
+        }
+        if self.call.pause() > MAX_PAUSE {
+            bail!("the case `{}` pauses for more than {MAX_PAUSE} ms", self.name.escape_debug());
+        }
+        Ok(())
+    }
+}
+
+/// Names with `/` between them, none of which leads upwards or to itself.
+fn is_plain(name: &str) -> bool {
+    let parts = name.split('/');
+    name.len() <= MAX_PATH
+        && !name.contains('\0')
+        && parts.clone().count() <= MAX_DEPTH
+        && parts.into_iter().all(|part| !matches!(part, "" | "." | ".."))
+}
+
 impl Family {
     /// The bytes of a file that a case names.
     ///
@@ -207,16 +266,26 @@ impl Family {
     pub fn content(&self, name: &str) -> Result<Vec<u8>> {
         let content = self.files.get(name);
         let content = content.with_context(|| format!("`{}` has no file `{name}`", self.family))?;
-        let part = |part: &Part| Ok(decode(&part.base64)?.repeat(part.times));
-        match content {
+        let part = |part: &Part| part.content();
+        let content = match content {
             Content::Text(text) => Ok(text.clone().into_bytes()),
             Content::Base64(text) => decode(text),
             Content::Repeat(one) => part(one),
             Content::Parts(parts) => {
                 Ok(parts.iter().map(part).collect::<Result<Vec<_>>>()?.concat())
             }
+        };
+        content.with_context(|| format!("file `{name}` of `{}`", self.family))
+    }
+}
+
+impl Part {
+    fn content(&self) -> Result<Vec<u8>> {
+        let piece = decode(&self.base64)?;
+        match piece.len().checked_mul(self.times) {
+            Some(length) if length <= MAX_CONTENT => Ok(piece.repeat(self.times)),
+            _ => bail!("it is longer than {} MiB", MAX_CONTENT >> 20),
         }
-        .with_context(|| format!("file `{name}` of `{}`", self.family))
     }
 }
 

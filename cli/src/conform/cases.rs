@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use miniz_oxide::inflate::decompress_to_vec;
 
 use super::case::{Case, Family};
+use crate::failure::Advice;
 
 /// Names and contents of the case files, packed by `build.rs`.
 const EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/cases.rs"));
@@ -24,11 +25,21 @@ pub struct Chosen<'a> {
 /// # Errors
 /// None, unless the build was broken.
 pub fn embedded() -> Result<Vec<Family>> {
-    let unpack = |&(name, packed): &(&str, &[u8])| {
-        let json = decompress_to_vec(packed).ok().context("it is not packed as it should be")?;
-        parse(&json).with_context(|| format!("the cases `{name}` of this program"))
-    };
-    EMBEDDED.iter().map(unpack).collect()
+    let parsed = EMBEDDED.iter().map(|(name, packed)| {
+        let json = unpacked(packed)?;
+        let family = parse(&json).with_context(|| format!("the cases `{name}` of this program"))?;
+        Ok(Family { is_trusted: true, ..family })
+    });
+    parsed.collect()
+}
+
+fn unpacked(packed: &[u8]) -> Result<Vec<u8>> {
+    decompress_to_vec(packed).ok().context("a file of cases is not packed as it should be")
+}
+
+/// Whether this program holds this very file.
+fn is_embedded(json: &[u8]) -> bool {
+    EMBEDDED.iter().any(|(_, packed)| unpacked(packed).is_ok_and(|own| own == json))
 }
 
 /// Those of a file, or of the `.json` files of a directory.
@@ -54,13 +65,36 @@ pub fn read(path: &Path) -> Result<Vec<Family>> {
     }
     let read = |file: &std::path::PathBuf| {
         let json = fs::read(file).with_context(|| format!("cannot read `{}`", file.display()))?;
-        parse(&json).with_context(|| format!("`{}` is no file of cases", file.display()))
+        let family = parse(&json);
+        let family = family.with_context(|| format!("`{}` is no file of cases", file.display()))?;
+        Ok(Family { is_trusted: is_embedded(&json), ..family })
     };
     files.iter().map(read).collect()
 }
 
 fn parse(json: &[u8]) -> Result<Family> {
     Ok(serde_json::from_slice(json)?)
+}
+
+/// Whether the cases may be run: each within its own directory, and those that choose what a target is
+/// told only where their file is trusted.
+///
+/// # Errors
+/// The first case that may not.
+pub fn check(chosen: &[Chosen<'_>]) -> Result<()> {
+    for Chosen { family, case } in chosen {
+        case.check()?;
+        if case.call.is_code() && !family.is_trusted {
+            let name = case.name.escape_debug();
+            return Err(Advice::new(
+                format!("the case `{name}` has `args`, `env` or `around`, and is not Keycell's"),
+                "such a case can make the target execute what it likes: read it, and add \
+                 `--trust-cases`",
+            )
+            .into());
+        }
+    }
+    Ok(())
 }
 
 /// Those whose names contain one of the words, or all.

@@ -60,6 +60,10 @@ pub struct Arguments {
     /// A case file, or a directory with some, in the place of those that this program holds
     #[arg(long, value_name = "PATH")]
     cases: Option<PathBuf>,
+    /// Run cases with arguments, variables or files of their own, though others wrote them: they can
+    /// make the target execute what they like
+    #[arg(long, requires = "cases")]
+    trust_cases: bool,
     /// Seconds that a case may take; a decoder that hangs has failed
     #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     timeout: u64,
@@ -82,10 +86,11 @@ pub struct Arguments {
 /// # Errors
 /// When the kit cannot be run: no such target, no such cases.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let families = match &arguments.cases {
+    let mut families = match &arguments.cases {
         Some(path) => cases::read(path)?,
         None => cases::embedded()?,
     };
+    families.iter_mut().for_each(|family| family.is_trusted |= arguments.trust_cases);
     let chosen = cases::choose(&families, &arguments.filter);
     if chosen.is_empty() {
         bail!("no case has a name with {}; `--list` lists them", words(&arguments.filter));
@@ -94,6 +99,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         print!("{}", report::list(&chosen));
         return Ok(ExitCode::SUCCESS);
     };
+    cases::check(&chosen)?;
     let known = arguments.known.as_deref().map(Known::read).transpose()?;
     if let Some(known) = &known {
         known.check(&families)?;

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, OpenOptions, OpenOptionsExt};
 use ocicrypt::payload;
 use serde_json::json;
 use tempfile::TempDir;
@@ -58,20 +60,31 @@ impl Stage {
         set().with_context(|| format!("cannot prepare the case `{}`", case.name))
     }
 
+    /// Writes the files below `root`. No link among them leads out of it, and none is written
+    /// through: what is there already is an error.
     fn put(&self, family: &Family, root: &Path, entries: &BTreeMap<String, Entry>) -> Result<()> {
+        let root = Dir::open_ambient_dir(root, ambient_authority())?;
+        // Whatever the umask is: decoders trust no file that others can write to.
+        let mut directory = DirBuilder::new();
+        directory.recursive(true).mode(0o755);
+        let mut new = OpenOptions::new();
+        new.write(true).create_new(true).mode(0o644);
         for (name, entry) in entries {
-            let path = root.join(name);
-            if let Some(parent) = path.parent() {
-                fs::create_dir_all(parent)?;
+            let path = Path::new(name);
+            if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                root.create_dir_with(parent, &directory)?;
             }
-            match entry {
-                Entry::File(file) => fs::write(path, family.content(file)?)?,
-                Entry::Special(Special::Link(to)) => symlink(self.filled(to), path)?,
+            let content = match entry {
+                Entry::File(file) => family.content(file)?,
                 Entry::Special(Special::Template(file)) => {
-                    let text = String::from_utf8(family.content(file)?)?;
-                    fs::write(path, self.filled(&text))?;
+                    self.filled(&String::from_utf8(family.content(file)?)?).into_bytes()
                 }
-            }
+                Entry::Special(Special::Link(to)) => {
+                    root.symlink_contents(self.filled(to), path)?;
+                    continue;
+                }
+            };
+            root.open_with(path, &new)?.write_all(&content)?;
         }
         Ok(())
     }

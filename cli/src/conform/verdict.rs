@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use sha2::{Digest, Sha256};
 
 use super::call::{End, Outcome};
-use super::case::{Case, Expect};
+use super::case::{Case, Entry, Expect, Special};
 use super::stage::Stage;
 
 /// SIGPIPE, which ends a writer whose reader has gone.
@@ -111,12 +111,15 @@ fn leaked(case: &Case, stage: &Stage, stderr: &[u8]) -> Option<String> {
     /// Shorter lines may be words of any message.
     const LONG: usize = 40;
     let said = String::from_utf8_lossy(stderr);
-    let mut keys = case.keys.iter().flatten().map(|(name, _)| name);
-    keys.find(|name| {
-        let Ok(text) = std::fs::read_to_string(stage.keys().join(name)) else { return false };
-        text.lines().any(|line| line.len() >= LONG && said.contains(line))
-    })
-    .cloned()
+    // A link may lead to anything, which is not the case's own.
+    let is_file = |entry: &Entry| !matches!(entry, Entry::Special(Special::Link(_)));
+    let keys = case.keys.iter().flatten().filter(|(_, entry)| is_file(entry));
+    keys.map(|(name, _)| name)
+        .find(|name| {
+            let Ok(text) = std::fs::read_to_string(stage.keys().join(name)) else { return false };
+            text.lines().any(|line| line.len() >= LONG && said.contains(line))
+        })
+        .cloned()
 }
 
 /// The beginning of a message, after a colon.

@@ -1,5 +1,7 @@
 //! `keycell conform`: our decoder passes its cases, and decoders that are wrong do not.
 
+mod hostile;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -110,6 +112,7 @@ fn main() -> ExitCode {
         ensure!(from_path == listed(&[])?, "`keycell` was built from other cases");
         Ok(())
     });
+    hostile::cases(&mut suite);
     peer(&mut suite);
     let outcome = suite.run();
     drop(place);
