@@ -3,7 +3,7 @@
 # make test     runs every check; needs root (it starts containerd) and Debian's packages
 # make test-containerd  the tests with a containerd, with CONTAINERD=/path/of/another/containerd
 # make examples builds the guests in other languages under examples/ into dist/examples/
-# make deny     checks licences, sources and versions of all crates: deny.toml
+# make deny     checks licences, sources and versions of all crates: deny.toml; with ADVISORY_DB=DIR, advisories
 # make sbom     writes what each program is made of to dist/*.cdx.json (CycloneDX)
 # make reproduce  builds the guest again in another folder: the same bytes
 # make bench    measures the decoder and its peers; CTD_PEER names Go's, BENCH_QUICK=1 is shorter
