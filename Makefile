@@ -8,7 +8,9 @@
 # make reproduce  builds the guest again in another folder: the same bytes
 # make bench    measures the decoder and its peers; CTD_PEER names Go's, BENCH_QUICK=1 is shorter
 # make bench-micro  measures the layer cipher and unwrapping from inside; BENCH=NAME only one
-# make guard    counts the decoder's instructions, against bench/instructions.json
+# make timing   looks for branches and addresses that depend on secrets, with valgrind
+# make guard    counts the decoder's instructions, against bench/instructions.json, and those of messages
+#               that must not be told apart
 # make fuzz     runs every fuzz target for FUZZ_SECONDS (60); needs nightly Rust and cargo-fuzz
 # make install  copies programs, manual pages and completions to $(PREFIX); DESTDIR= for packagers
 # make uninstall  removes them again
@@ -35,7 +37,7 @@ PORTABLE := RUSTFLAGS="$(REMAP) -C target-feature=+simd128" $(CARGO) build --pro
             --bin decoder-portable --no-default-features --target-dir target/portable
 
 .PHONY: all demo test built test-containerd examples deny sbom reproduce bench bench-micro guard guard-write \
-        fuzz fuzz-check lint install install-built uninstall deb clean \
+        timing timing-built fuzz fuzz-check lint install install-built uninstall deb clean \
         targets tools wasmtime without-walls
 
 all: targets
@@ -114,10 +116,26 @@ bench-micro:
 
 # Times are not tested, instructions are: see docs/performance.md.
 guard: tools without-walls
+	$(BUILD) --package ocicrypt --example unwrap
 	@bench/instructions.py
+	@bench/classes.py
 
 guard-write: tools without-walls
 	@bench/instructions.py --write
+
+# Not a part of `test`: it takes minutes. What it found is in SECURITY.md.
+timing: tools timing-built
+	@bench/timing.py
+
+# The library as a program of this machine and as a guest, both with the settings of what is shipped but for
+# the names of functions; and the guest's host.
+NAMED := CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_GUEST_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=1
+TIMING := --package ocicrypt --example timing --target-dir target/timing
+timing-built: targets
+	$(NAMED) RUSTFLAGS="--cfg timing" $(BUILD) $(TIMING)
+	$(NAMED) RUSTFLAGS="--cfg timing -C target-feature=+wide-arithmetic" $(CARGO) build --profile guest --locked \
+	    $(TIMING) --target wasm32-wasip1
+	$(BUILD) --package keycell-engine --features compiler --example timing
 
 # With the settings of what is shipped, however the tests are built.
 without-walls: targets

@@ -7,7 +7,8 @@ Families can be named: `make.py jwe keys`. Keys and certificates are those of ..
 
 import importlib, os, sys
 
-FAMILIES = ("jwe", "pkcs7", "pgp", "keys", "payload", "options", "layer", "process", "provider")
+FAMILIES = ("jwe", "pkcs7", "pgp", "keys", "payload", "options", "layer", "process", "provider",
+            "numbers", "malleable")
 
 if __name__ == "__main__":
     os.makedirs(os.path.join(os.path.dirname(os.path.abspath(__file__)), "cases"), exist_ok=True)

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use getrandom::SysRng;
 use ocicrypt::encrypt;
-use ocicrypt::layer::{Encryptor, LayerKey};
+use ocicrypt::layer::{Encryptor, LayerKey, PlainReader};
 use ocicrypt::media_type;
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -71,6 +71,9 @@ pub fn run(arguments: Arguments) -> Result<String> {
     Ok(text)
 }
 
+const NOT_OPENED: &str = "the wrapped key of this layer is not authenticated (CMS with CBC), and what \
+    came out of it does not open the layer: the keys are the wrong ones, or the image was altered";
+
 struct Encryption {
     wanted: Vec<Wanted>,
     keys: Option<Keys>,
@@ -90,11 +93,17 @@ impl Encryption {
         Ok(each.collect::<Result<Vec<_>>>()?.concat())
     }
 
-    fn add_recipients(&mut self, layer: &Value) -> Result<Value> {
+    fn add_recipients(&mut self, layer: &Value, source: &Source<'_>) -> Result<Value> {
         let hint = "this layer is encrypted already: with `--keys` and a key that opens it, the \
                     recipients are added";
         let keys = self.keys.as_mut().context(hint)?;
-        let key = keys.open(layer)?;
+        let opened = keys.unwrap(layer)?;
+        let key = opened.key;
+        if !opened.is_authenticated {
+            // The key may be a wrong one, and nobody would open the layer with it.
+            let mut plain = PlainReader::new(source.read(layer)?, &key);
+            while plain.next_chunk().context(NOT_OPENED)?.is_some() {}
+        }
         let existing = annotations::of(layer);
         let all = encrypt::add_recipients(&existing, &key, &self.recipients(&key)?, &mut SysRng)?;
         Ok(annotations::with(layer, all))
@@ -105,7 +114,7 @@ impl Exchange for Encryption {
     fn layer(&mut self, layer: &Value, source: Source<'_>) -> Result<Option<Value>> {
         let media_type = layer["mediaType"].as_str().unwrap_or_default();
         if media_type::plain(media_type).is_ok() {
-            let layer = self.add_recipients(layer)?;
+            let layer = self.add_recipients(layer, &source)?;
             source.copy(&layer)?;
             self.added += 1;
             return Ok(Some(layer));

@@ -76,10 +76,19 @@ fn describe(number: usize, layer: &Value, keys: Option<&mut Keys>) -> Result<Str
         }
     }
     if let Some(keys) = keys {
-        let names = keys.that_open(layer)?;
-        match names.is_empty() {
-            true => writeln!(text, "  no key of these opens it")?,
-            false => writeln!(text, "  opened by {}", names.join(", "))?,
+        let openers = keys.that_open(layer)?;
+        if openers.certain.is_empty() && openers.possible.is_empty() {
+            writeln!(text, "  no key of these opens it")?;
+        }
+        if !openers.certain.is_empty() {
+            writeln!(text, "  opened by {}", openers.certain.join(", "))?;
+        }
+        if !openers.possible.is_empty() {
+            writeln!(
+                text,
+                "  perhaps opened by {}: the wrapped key is not authenticated, and only the layer tells",
+                openers.possible.join(", ")
+            )?;
         }
     }
     Ok(text)

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use getrandom::SysRng;
 use keycell_broker::tokens::TokenKey;
+use ocicrypt::broker::NoBroker;
 use ocicrypt::keyring::{KeyFile, KeyRing, PASSWORD_SUFFIXES};
 use ocicrypt::layer::LayerKey;
 use ocicrypt::payload::{self, Payload};
@@ -74,19 +75,20 @@ impl Keys {
     ///
     /// # Errors
     /// A layer that is malformed.
-    pub fn that_open(&mut self, layer: &Value) -> Result<Vec<String>> {
+    pub fn that_open(&mut self, layer: &Value) -> Result<Openers> {
         let payload = payload_of(layer)?;
-        let mut names = Vec::new();
+        let mut openers = Openers::default();
         for ring in self.each() {
-            if unwrap::unwrap(&payload, &ring, &mut SysRng).is_ok() {
-                names.push(name_of(&ring));
+            if let Ok(opened) = unwrap::unwrap_with(&payload, &ring, &mut NoBroker, &mut SysRng) {
+                openers.add(&opened, name_of(&ring));
             }
         }
         let none = KeyRing::new();
-        if unwrap::unwrap_with(&payload, &none, &mut self.broker, &mut SysRng).is_ok() {
-            names.push("a token or a key provider".to_owned());
+        let opened = unwrap::unwrap_with(&payload, &none, &mut self.broker, &mut SysRng);
+        if let Ok(opened) = opened {
+            openers.add(&opened, "a token or a key provider".to_owned());
         }
-        Ok(names)
+        Ok(openers)
     }
 
     /// The names of all key files, as [`Keys::that_open`] has them.
@@ -107,6 +109,24 @@ impl Keys {
         };
         let rings: Vec<_> = files.iter().map(alone).collect();
         rings.into_iter().filter(|ring| !ring.is_empty() || ring.pgp_keys().next().is_some())
+    }
+}
+
+/// The names of the keys that open a layer.
+#[derive(Default)]
+pub struct Openers {
+    /// Those that do.
+    pub certain: Vec<String>,
+    /// Those that may: the wrapped key is not authenticated, and only the layer tells.
+    pub possible: Vec<String>,
+}
+
+impl Openers {
+    fn add(&mut self, opened: &Opened, name: String) {
+        match opened.is_authenticated {
+            true => self.certain.push(name),
+            false => self.possible.push(name),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use clap::Args;
 use keycell_broker::providers::{self, Providers};
 use keycell_broker::serve::configured_providers;
 use keycell_broker::tokens::{Policy, TokenKey};
-use ocicrypt::encrypt::{self, Pkcs11Hash, Recipient, RecipientError};
+use ocicrypt::encrypt::{self, Pkcs7Form, Pkcs11Hash, Recipient, RecipientError};
 use ocicrypt::layer::LayerKey;
 
 /// How to wrap, where the name of a recipient does not say it.
@@ -19,6 +19,11 @@ pub struct Options {
     #[arg(long, value_name = "HASH", env = "OCICRYPT_OAEP_HASHALG", default_value = "sha256")]
     #[arg(value_parser = ["sha1", "sha256"])]
     oaep_hash: String,
+    /// The form of CMS messages for `pkcs7` recipients: `go` is what Go ocicrypt writes and reads;
+    /// `auth-enveloped` is RFC 5083 with RSA-OAEP, which openssl reads and Go ocicrypt does not
+    #[arg(long, value_name = "FORM", default_value = "go")]
+    #[arg(value_parser = ["go", "auth-enveloped"])]
+    pkcs7_form: String,
     /// Public OpenPGP keys, binary or armored, in the place of those that `gpg` knows
     #[arg(long, value_name = "FILE")]
     pgp_keyring: Option<String>,
@@ -57,7 +62,7 @@ impl Wanted {
         let one = |recipient: Result<Recipient, RecipientError>| recipient.map(|one| vec![one]);
         let recipients = match scheme {
             "jwe" => one(Recipient::jwe(&read(rest)?)),
-            "pkcs7" => one(Recipient::pkcs7(&read(rest)?)),
+            "pkcs7" => one(pkcs7(&read(rest)?, options)),
             "pgp" => pgp(rest, options)?,
             "pkcs11" => one(pkcs11(rest, options)?),
             "provider" => return Self::provider(rest),
@@ -122,6 +127,15 @@ fn pgp(name: &str, options: &Options) -> Result<Result<Vec<Recipient>, Recipient
     };
     ensure!(!ring.is_empty(), "`gpg` knows no `{name}`: `gpg --list-keys` lists whom it knows");
     Ok(name.parse().and_then(|whom| Recipient::pgp(&ring, &whom, SystemTime::now())))
+}
+
+/// A certificate.
+fn pkcs7(certificate: &[u8], options: &Options) -> Result<Recipient, RecipientError> {
+    let form = match options.pkcs7_form.as_str() {
+        "auth-enveloped" => Pkcs7Form::AuthEnveloped,
+        _ => Pkcs7Form::Go,
+    };
+    Recipient::pkcs7(certificate).map(|recipient| recipient.with_pkcs7_form(form))
 }
 
 /// A public key, or a PKCS#11 key file, whose token knows the public key.

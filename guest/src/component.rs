@@ -61,7 +61,7 @@ impl unwrapping::Guest for Decoder {
 
 fn record(found: steps::Unwrapped) -> Unwrapped {
     let steps::Unwrapped { opened, layer, manifests } = found;
-    let unwrap::Opened { key, scheme, by } = opened;
+    let unwrap::Opened { key, scheme, by, .. } = opened;
     let key = LayerKey {
         cipher: layer::AES_256_CTR_HMAC_SHA256.to_owned(),
         key: key.key().to_vec(),

@@ -54,6 +54,8 @@ use crate::base64;
 use crate::jwe;
 use crate::layer::LayerKey;
 use crate::options::{OptionsError, PublicOptions};
+pub use crate::pkcs7::Pkcs7Form;
+use crate::pkcs7::Pkcs7Recipient;
 use crate::{pgp, pkcs7};
 
 pub(crate) use self::aes_kw::wrap_aes_key;
@@ -68,8 +70,8 @@ pub(crate) use self::rsa::RsaPublicKey;
 /// The annotations of a layer that only `recipients` can decrypt: its key wrapped for each of
 /// them, and the public options.
 ///
-/// As in Go, all recipients of a scheme share one wrapped key: one JWE, one CMS message, one
-/// OpenPGP message. Key providers have one each.
+/// As in Go, all recipients of a scheme share one wrapped key: one JWE, one CMS message for each
+/// [`Pkcs7Form`], one OpenPGP message. Key providers have one each.
 ///
 /// # Errors
 /// [`EncryptError::NoRecipients`], [`EncryptError::NoRandomness`], [`EncryptError::KeyTooShort`].
@@ -135,8 +137,13 @@ fn append<R: TryCryptoRng + ?Sized>(
     if !jwe.is_empty() {
         annotation::append(annotations, &Scheme::Jwe, &jwe::encrypt(&jwe, &options, rng)?);
     }
-    if !pkcs7.is_empty() {
-        annotation::append(annotations, &Scheme::Pkcs7, &pkcs7::encrypt(&pkcs7, &options, rng)?);
+    for form in [Pkcs7Form::Go, Pkcs7Form::AuthEnveloped] {
+        let these: Vec<&Pkcs7Recipient> =
+            pkcs7.iter().copied().filter(|recipient| recipient.form() == form).collect();
+        if !these.is_empty() {
+            let message = pkcs7::encrypt(form, &these, &options, rng)?;
+            annotation::append(annotations, &Scheme::Pkcs7, &message);
+        }
     }
     if !pgp.is_empty() {
         annotation::append(annotations, &Scheme::Pgp, &pgp::encrypt(&pgp, &options, rng)?);

@@ -26,6 +26,14 @@ pub(crate) struct NotJson {
     pub(crate) column: usize,
 }
 
+impl NotJson {
+    /// The place as a count of bytes of `text`, which was read.
+    pub(crate) fn offset(self, text: &[u8]) -> usize {
+        let lines = text.split_inclusive(|byte| *byte == b'\n').take(self.line.saturating_sub(1));
+        (lines.map(<[u8]>::len).sum::<usize>() + self.column).min(text.len())
+    }
+}
+
 impl<'a> Json<'a> {
     /// Reads one value and nothing after it. Values nested deeper than 127 levels are refused.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, NotJson> {
@@ -107,7 +115,7 @@ impl Drop for Text<'_> {
 
 /// Whether two names are equal under the simple case folding of Go's `encoding/json`, which, on
 /// names of ASCII letters, takes the Kelvin sign for a `k` and the long s for an `s`.
-fn equal_folded(found: &str, name: &str) -> bool {
+pub(crate) fn equal_folded(found: &str, name: &str) -> bool {
     let fold = |c: char| match c {
         '\u{212a}' => 'k',
         '\u{17f}' => 's',

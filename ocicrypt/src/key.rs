@@ -13,6 +13,8 @@ mod pem;
 mod pkcs1v15;
 mod point;
 mod rsa;
+#[cfg(timing)]
+pub mod timing;
 
 use std::fmt;
 

@@ -21,7 +21,6 @@ mod packet;
 mod public;
 mod reader;
 mod recipient;
-mod rsa;
 mod s2k;
 mod sealed;
 mod secret_key;
@@ -33,6 +32,7 @@ use ::rsa::rand_core::TryCryptoRng;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use self::cipher::Cipher;
 #[cfg(feature = "encrypt")]
 pub(crate) use self::encrypt::{PgpRecipient, encrypt};
 #[cfg(feature = "encrypt")]
@@ -229,10 +229,12 @@ impl PgpMessage {
         let mut errors = Vec::new();
         for index in fitting {
             let opened = work.unlock(index).and_then(|unlocked| {
-                let session = recipient.unwrap(work.key(index).key(), &unlocked, rng)?;
-                let slowness = self.sealed.slowness(&session);
+                let key = work.key(index).key();
+                let sessions = recipient.unwrap(key, &unlocked, self.sealed.ciphers(), rng)?;
+                let ciphers = sessions.iter().map(|session| session.cipher);
+                let slowness = ciphers.map(|cipher| cipher.map_or(1, Cipher::slowness)).sum();
                 work.spend_on_bytes(self.sealed.len().saturating_mul(slowness))?;
-                content::literal(&self.sealed.open(&session)?)
+                content::literal(&self.sealed.open(&sessions)?)
             });
             match opened {
                 Ok(plain) => return Ok(plain),

@@ -10,10 +10,10 @@
 //! size for every recipient, certificate or not: a certificate that was renewed or not delivered
 //! does not lock anyone out of a layer. Both together are bounded by [`crate::jwe::BUDGET`].
 //!
-//! Content in CBC is not authenticated. Whoever can change it could learn from errors what the
-//! key is for, so that one text, [`Pkcs7Error::WrongKey`], stands for all that can go wrong from
-//! the private-key operation on. What was changed and opens nevertheless is a wrong layer key,
-//! with which the layer does not verify.
+//! Content in CBC is not authenticated. It is tried last, and whoever changes it learns nothing
+//! from what comes of it: it always comes to a layer key, if a wrong one (`unauthenticated.rs`).
+//! An encrypted key that comes with several such contents is not tried at all, so that nobody gets
+//! an answer about each.
 
 mod ber;
 mod certificate;
@@ -23,20 +23,28 @@ mod encrypt;
 mod oid;
 mod recipient;
 mod search;
+mod unauthenticated;
 
 use std::collections::BTreeSet;
 
 use rsa::rand_core::TryCryptoRng;
+use zeroize::Zeroizing;
 
 use crate::keyring::NamedKey;
+use crate::options::PublicOptions;
 
 use self::ber::{CONSTRUCTED, INTEGER, Reader, SEQUENCE, SET, context};
 pub use self::certificate::Certificate;
 use self::content::Content;
 #[cfg(feature = "encrypt")]
+pub use self::encrypt::Pkcs7Form;
+#[cfg(feature = "encrypt")]
 pub(crate) use self::encrypt::{Pkcs7Recipient, encrypt};
 use self::recipient::Recipient;
 pub use self::search::{Search, Which};
+pub(crate) use self::unauthenticated::Outcome as UnauthenticatedOutcome;
+#[cfg(timing)]
+pub use self::unauthenticated::has_padding;
 
 /// Failures that a message remembers: more would not be told.
 const TOLD: usize = 16;
@@ -76,6 +84,10 @@ pub enum Pkcs7Error {
     /// Every key of the right kind was tried, in vain.
     #[error("wrong key, or altered")]
     WrongKey,
+    /// Two contents that are not authenticated come with the same encrypted key. Nobody who encrypts
+    /// uses one twice.
+    #[error("its encrypted key comes with another content too, and neither is authenticated")]
+    SeveralContents,
     /// A key fits and the content is authentic, but it is of no use. Holds why.
     #[error("it was opened, but {0}")]
     Useless(String),
@@ -87,10 +99,19 @@ pub enum Pkcs7Error {
     NoRandomness,
 }
 
+impl Pkcs7Error {
+    /// Whether nothing else will open either.
+    fn is_hopeless(&self) -> bool {
+        matches!(self, Self::TooMuchWork | Self::NoRandomness)
+    }
+}
+
 /// A parsed message, and what came of opening it.
 pub struct Envelope {
     recipients: Vec<Recipient>,
     content: Content,
+    /// The identity of the content.
+    id: [u8; 32],
     attempted: BTreeSet<[u8; 32]>,
     failures: Vec<Pkcs7Error>,
 }
@@ -131,7 +152,8 @@ impl Envelope {
         } else {
             Content::auth_enveloped(&mut data)?
         };
-        Ok(Self { recipients, content, attempted: BTreeSet::new(), failures })
+        let id = content.identify();
+        Ok(Self { recipients, content, id, attempted: BTreeSet::new(), failures })
     }
 
     /// The recipients as far as the message tells them: for each the size of its RSA key and the
@@ -144,11 +166,16 @@ impl Envelope {
         shown.collect()
     }
 
+    /// Whether a content that was altered is noticed.
+    pub fn is_authenticated(&self) -> bool {
+        self.content.is_authenticated()
+    }
+
     /// Tries keys on the recipients, each combination once however often it is asked for, until
     /// `accept` takes what came out: that, and the key; none if it never does. Why is told by
     /// [`Envelope::failures`].
     ///
-    /// `accept` says why it refuses a content; that is told only if the content is authentic.
+    /// Nothing is tried on a content that is not authenticated.
     pub fn open<'k, T, R: TryCryptoRng + ?Sized>(
         &mut self,
         which: Which,
@@ -156,40 +183,94 @@ impl Envelope {
         rng: &mut R,
         mut accept: impl FnMut(&[u8]) -> Result<T, String>,
     ) -> Option<(T, &'k NamedKey)> {
-        for recipient in &self.recipients {
-            let keys = search.keys_for(recipient, which);
-            if keys.is_empty() && which == Which::AnyKey {
-                let bits = recipient.encrypted_key.len() * 8;
-                remember(&mut self.failures, Pkcs7Error::NoKeyOfKind { bits });
-            }
-            for key in keys {
-                let length = self.content.key_length();
-                let id = recipient.identify(key, length);
-                if !self.attempted.insert(id) {
-                    continue;
-                }
-                let failure = match search.content_key(key, recipient, id, length, rng) {
-                    Ok(content_key) => {
-                        let text = content_key.and_then(|key| self.content.decrypt(&key));
-                        match text.map(|text| accept(&text)) {
-                            Some(Ok(accepted)) => return Some((accepted, search.key(key))),
-                            Some(Err(reason)) if self.content.is_authenticated() => {
-                                Pkcs7Error::Useless(reason)
-                            }
-                            _ => Pkcs7Error::WrongKey,
-                        }
-                    }
+        if !self.is_authenticated() {
+            return None;
+        }
+        for at in 0..self.recipients.len() {
+            for key in self.keys_for(at, which, search) {
+                let failure = match self.content_key(at, key, search, rng) {
+                    Ok(None) => Pkcs7Error::WrongKey,
+                    Ok(Some(content_key)) => match self.content.decrypt(&content_key) {
+                        None => Pkcs7Error::WrongKey,
+                        Some(text) => match accept(&text) {
+                            Ok(accepted) => return Some((accepted, search.key(key))),
+                            Err(reason) => Pkcs7Error::Useless(reason),
+                        },
+                    },
                     Err(failure) => failure,
                 };
-                let hopeless =
-                    matches!(failure, Pkcs7Error::TooMuchWork | Pkcs7Error::NoRandomness);
+                let is_last = failure.is_hopeless();
                 remember(&mut self.failures, failure);
-                if hopeless {
+                if is_last {
                     return None;
                 }
             }
         }
         None
+    }
+
+    /// Tells `search` which encrypted keys come with this content, if it is not authenticated.
+    pub(crate) fn announce(&self, search: &mut Search<'_>) {
+        if !self.is_authenticated() {
+            self.recipients.iter().for_each(|recipient| search.announce(recipient, self.id));
+        }
+    }
+
+    /// Tries every key that may be meant on every recipient of a content that is not
+    /// authenticated, and adds what came of it to `outcome`. Which keys these are depends on the
+    /// message and on the ring alone: those whose certificate a recipient names; where there are
+    /// none, every RSA key of the right size. All messages must have been announced before.
+    ///
+    /// # Errors
+    /// [`Pkcs7Error::TooMuchWork`], [`Pkcs7Error::NoRandomness`].
+    pub(crate) fn open_unauthenticated<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        search: &mut Search<'_>,
+        rng: &mut R,
+        public: &PublicOptions,
+        outcome: &mut UnauthenticatedOutcome,
+    ) -> Result<(), Pkcs7Error> {
+        if self.is_authenticated() {
+            return Ok(());
+        }
+        for at in 0..self.recipients.len() {
+            let named = !search.keys_for(&self.recipients[at], Which::Named).is_empty();
+            let which = if named { Which::Named } else { Which::AnyKey };
+            if search.has_several_contents(&self.recipients[at]) {
+                remember(&mut self.failures, Pkcs7Error::SeveralContents);
+                continue;
+            }
+            for key in self.keys_for(at, which, search) {
+                let content_key = self.content_key(at, key, search, rng)?;
+                let text = content_key.and_then(|key| self.content.decrypt_unauthenticated(&key));
+                outcome.add(search.rsa_key(key), &self.id, text, public);
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys to try for the recipient at a place, but those that were tried on the same before.
+    fn keys_for(&mut self, at: usize, which: Which, search: &Search<'_>) -> Vec<usize> {
+        let recipient = &self.recipients[at];
+        let mut keys = search.keys_for(recipient, which);
+        if keys.is_empty() && which == Which::AnyKey {
+            let bits = recipient.encrypted_key.len() * 8;
+            remember(&mut self.failures, Pkcs7Error::NoKeyOfKind { bits });
+        }
+        let length = self.content.key_length();
+        keys.retain(|key| self.attempted.insert(recipient.identify(*key, length)));
+        keys
+    }
+
+    fn content_key<R: TryCryptoRng + ?Sized>(
+        &self,
+        at: usize,
+        key: usize,
+        search: &mut Search<'_>,
+        rng: &mut R,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, Pkcs7Error> {
+        let (recipient, length) = (&self.recipients[at], self.content.key_length());
+        search.content_key(key, recipient, recipient.identify(key, length), length, rng)
     }
 
     /// Why it could not be opened, as far as it was tried: different reasons once each.

@@ -40,6 +40,9 @@ pub struct Opened {
     pub scheme: Scheme,
     /// What opened it.
     pub by: OpenedBy,
+    /// Whether the wrapped key was authenticated. If not, whether it was opened is unknown until
+    /// the layer has been verified: where nothing came out of it, the layer key is a made-up one.
+    pub is_authenticated: bool,
 }
 
 /// What opened a wrapped key, in words for a log.
@@ -72,6 +75,9 @@ impl From<&NamedPgpKey> for OpenedBy {
 /// and for each the keys of the ring in theirs. A wrapped key that opens, but holds nothing
 /// useful, does not end the search: anyone can make one.
 ///
+/// Wrapped keys that are not authenticated (CMS with CBC) come after all others, and are not known
+/// to be opened: see [`Opened::is_authenticated`].
+///
 /// The digest that is sealed with the key of a compressed layer is not compared: podman, buildah and
 /// skopeo, where they compress a layer and encrypt it in one go, as they do with layers of a local
 /// store, seal that of the blob from before. Go ctd-decoder compares no digest; Keycell those of
@@ -97,10 +103,26 @@ pub fn unwrap_with<R: TryCryptoRng + ?Sized>(
     let public = public.ok_or(OptionsError::NoPublicOptions)?;
     let public = PublicOptions::of_annotation(public)?;
     let mut failures = Vec::new();
+    let mut unauthenticated = None;
+    let opened = |key: LayerKey, by, scheme: &Scheme, is_authenticated| {
+        let key = key.with_length(payload.descriptor.length());
+        let is_compressed = media_type::is_compressed(plain);
+        let key = if is_compressed { key.with_digest_of_any_blob() } else { key };
+        Opened { key, scheme: scheme.clone(), by, is_authenticated }
+    };
     for keys in &schemes {
         let result = match &keys.scheme {
             Scheme::Jwe => jwe::unwrap(keys, &public, ring, rng),
-            Scheme::Pkcs7 => pkcs7::unwrap(keys, &public, ring, rng),
+            Scheme::Pkcs7 => {
+                let mut messages = pkcs7::Messages::parse(keys, ring);
+                match messages.open(&public, rng) {
+                    Some(found) => Ok(found),
+                    None => {
+                        unauthenticated = Some((failures.len(), messages));
+                        continue;
+                    }
+                }
+            }
             Scheme::Pgp => pgp::unwrap(keys, &public, ring, rng),
             Scheme::Pkcs11 => pkcs11::unwrap(keys, &public, &payload.parameters, broker),
             Scheme::Provider(name) => {
@@ -108,14 +130,15 @@ pub fn unwrap_with<R: TryCryptoRng + ?Sized>(
             }
         };
         match result {
-            Ok((key, by)) => {
-                let key = key.with_length(payload.descriptor.length());
-                let is_compressed = media_type::is_compressed(plain);
-                let key = if is_compressed { key.with_digest_of_any_blob() } else { key };
-                return Ok(Opened { key, scheme: keys.scheme.clone(), by });
-            }
+            Ok((key, by)) => return Ok(opened(key, by, &keys.scheme, true)),
             Err(failure) => failures.push(failure),
         }
+    }
+    if let Some((place, mut messages)) = unauthenticated {
+        if let Some((key, by)) = messages.open_unauthenticated(&public, rng) {
+            return Ok(opened(key, by, &Scheme::Pkcs7, false));
+        }
+        failures.insert(place, messages.failure());
     }
     Err(UnwrapError::NoKeyOpened { failures })
 }

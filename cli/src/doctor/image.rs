@@ -45,10 +45,14 @@ pub fn examine(
                 let by = &opened.by;
                 let print = by.fingerprint.iter().map(|print| format!(", {print}"));
                 let print: String = print.collect();
-                report.fine(format!(
-                    "layer {number}, {digest}: opened by `{}` ({}{print})",
-                    by.name, opened.scheme
-                ));
+                let by = format!("by `{}` ({}{print})", by.name, opened.scheme);
+                match opened.is_authenticated {
+                    true => report.fine(format!("layer {number}, {digest}: opened {by}")),
+                    false => report.note(format!(
+                        "layer {number}, {digest}: perhaps opened {by}: its wrapped key is not \
+                         authenticated (CMS with CBC), and only the layer tells"
+                    )),
+                }
             }
             Err(error) => {
                 let advice = error.downcast_ref::<Advice>();

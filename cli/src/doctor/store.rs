@@ -55,19 +55,30 @@ pub fn examine(config: &Config, keys: &mut Keys, report: &mut Report) {
         return report.note(format!("no image in `{shown}` has an encrypted layer"));
     }
     let mut useful = BTreeSet::new();
-    let mut closed = 0;
+    let (mut closed, mut uncertain) = (0, 0);
     for layer in layers.values() {
-        let names = keys.that_open(layer).unwrap_or_default();
-        closed += usize::from(names.is_empty());
-        useful.extend(names);
+        let openers = keys.that_open(layer).unwrap_or_default();
+        match (openers.certain.is_empty(), openers.possible.is_empty()) {
+            (true, true) => closed += 1,
+            (true, false) => uncertain += 1,
+            (false, _) => {}
+        }
+        useful.extend(openers.certain);
+        useful.extend(openers.possible);
     }
     let count = layers.len();
     let plural = if count == 1 { "layer" } else { "layers" };
-    let opened = count - closed;
+    let opened = count - closed - uncertain;
     report.fine(format!("{opened} of {count} encrypted {plural} in `{shown}` can be opened"));
     if closed > 0 {
         report.note(format!(
             "{closed} cannot: they are for other keys, or damaged; `--image` tells more"
+        ));
+    }
+    if uncertain > 0 {
+        report.note(format!(
+            "{uncertain} perhaps: their wrapped keys are not authenticated (CMS with CBC), and only \
+             the layers tell"
         ));
     }
     for name in keys.names() {

@@ -9,7 +9,7 @@ use crate::annotation::Scheme;
 use crate::jwe::JweRecipient;
 use crate::key::MAX_BITS;
 use crate::pgp::{PgpFingerprint, PgpRecipient, PgpSelector, Unusable};
-use crate::pkcs7::Pkcs7Recipient;
+use crate::pkcs7::{Pkcs7Form, Pkcs7Recipient};
 
 /// One who will be able to decrypt: a public key that was read and found fit, and the scheme that
 /// the key of the layer is wrapped in for it.
@@ -47,12 +47,22 @@ impl Recipient {
     /// several, which in a chain is its owner's, and neither its signature nor its validity is
     /// checked: this crate has no clock.
     ///
-    /// Whoever decrypts needs the certificate beside the private key.
+    /// Go ctd-decoder needs the certificate beside the private key. The message is in the form that
+    /// Go writes: see [`Recipient::with_pkcs7_form`].
     ///
     /// # Errors
     /// [`RecipientError`].
     pub fn pkcs7(certificate: &[u8]) -> Result<Self, RecipientError> {
         Pkcs7Recipient::parse(certificate).map(|recipient| Self(Kind::Pkcs7(recipient)))
+    }
+
+    /// The same recipient with a CMS message of this form, where its scheme is PKCS#7.
+    #[must_use]
+    pub fn with_pkcs7_form(self, form: Pkcs7Form) -> Self {
+        match self.0 {
+            Kind::Pkcs7(recipient) => Self(Kind::Pkcs7(recipient.with_form(form))),
+            other => Self(other),
+        }
     }
 
     /// The recipients by OpenPGP that `whom` means (skopeo's `pgp:ADDRESS`) in a ring of public

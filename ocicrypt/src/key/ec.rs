@@ -31,7 +31,7 @@ impl Curve for p521::NistP521 {}
 
 /// A private key on the curve `C`. Wipes itself when dropped.
 pub struct EcKey<C: CurveArithmetic> {
-    secret: SecretKey<C>,
+    pub(super) secret: SecretKey<C>,
     /// What the key's file says of its public half. A point of the curve, but perhaps another
     /// key's: to compute it takes as long as to use the key, so it only ever names the key.
     stated: Option<PublicKey<C>>,

@@ -182,10 +182,30 @@ impl RsaKey {
         ciphertext: &[u8],
         rng: &mut R,
     ) -> Result<Zeroizing<Vec<u8>>, OaepRefusal> {
+        let mut decrypted = self.decrypt_pkcs1v15_of_lengths(&[length], ciphertext, rng)?;
+        decrypted.pop().ok_or(OaepRefusal::WrongKey)
+    }
+
+    /// As [`RsaKey::decrypt_pkcs1v15`], with one private-key operation for several lengths: a
+    /// message of each of them.
+    pub(crate) fn decrypt_pkcs1v15_of_lengths<R: TryCryptoRng + ?Sized>(
+        &self,
+        lengths: &[usize],
+        ciphertext: &[u8],
+        rng: &mut R,
+    ) -> Result<Vec<Zeroizing<Vec<u8>>>, OaepRefusal> {
         let encoded = self.decrypt_raw(ciphertext, rng)?;
+        let messages = lengths.iter().map(|length| {
+            let instead = self.made_up(ciphertext, *length);
+            pkcs1v15::decode(&encoded, instead).ok_or(OaepRefusal::WrongKey)
+        });
+        messages.collect()
+    }
+
+    /// So many bytes that only who has the private key can compute from `text`, and always the same.
+    pub(crate) fn made_up(&self, text: &[u8], length: usize) -> Zeroizing<Vec<u8>> {
         let exponent = Zeroizing::new(self.d.to_be_bytes());
-        let instead = pkcs1v15::made_up(&exponent, ciphertext, length);
-        pkcs1v15::decode(&encoded, instead).ok_or(OaepRefusal::WrongKey)
+        pkcs1v15::made_up(&exponent, text, length)
     }
 
     /// RSADP (RFC 8017, section 5.1.2), blinded with `rng`: the message with its padding, as long
@@ -194,7 +214,7 @@ impl RsaKey {
     /// # Errors
     /// [`OaepRefusal::WrongKey`] if the ciphertext is no number below the modulus and of its
     /// length, [`OaepRefusal::NoRandomness`].
-    pub(crate) fn decrypt_raw<R: TryCryptoRng + ?Sized>(
+    pub(super) fn decrypt_raw<R: TryCryptoRng + ?Sized>(
         &self,
         ciphertext: &[u8],
         rng: &mut R,
@@ -227,6 +247,16 @@ impl RsaKey {
         encoded[kept..].fill(0);
         encoded.truncate(kept);
         Ok(encoded)
+    }
+
+    /// The words of all secret numbers.
+    #[cfg(timing)]
+    pub(super) fn secrets(&self) -> Vec<&[crypto_bigint::Word]> {
+        let mut secrets = vec![self.d.as_words(), self.coefficient.as_words()];
+        for Prime { number, exponent } in &self.primes {
+            secrets.extend([number.as_ref().as_words(), exponent.as_words()]);
+        }
+        secrets
     }
 
     /// The key as the library has it, with all that can be computed from the numbers above computed.

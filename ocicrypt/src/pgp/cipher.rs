@@ -19,6 +19,10 @@ pub(super) enum Cipher {
 }
 
 impl Cipher {
+    /// All of them.
+    pub(super) const ALL: [Self; 5] =
+        [Self::TripleDes, Self::Cast5, Self::Aes128, Self::Aes192, Self::Aes256];
+
     /// The cipher with this number; one that the format does not have is refused by name.
     pub(super) fn of_id(id: u8) -> Result<Self, PgpError> {
         let name = match id {
@@ -70,6 +74,15 @@ impl Cipher {
         match self {
             Self::TripleDes | Self::Cast5 => 8,
             Self::Aes128 | Self::Aes192 | Self::Aes256 => 16,
+        }
+    }
+
+    /// How many times longer than with AES it takes to decrypt.
+    pub(super) fn slowness(self) -> usize {
+        match self {
+            Self::TripleDes => 8,
+            Self::Cast5 => 2,
+            Self::Aes128 | Self::Aes192 | Self::Aes256 => 1,
         }
     }
 

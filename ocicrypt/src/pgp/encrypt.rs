@@ -239,12 +239,12 @@ impl EncryptionKey {
                     Curve::P521 => KeyKind::P521,
                     Curve::Curve25519 => {
                         let point = point.strip_prefix(&[0x40])?.try_into().ok()?;
-                        return Some(Self::Curve25519(point, kdf));
+                        return Some(Self::Curve25519(of_high_order(point)?, kdf));
                     }
                 };
                 Self::Ecdh(EcPublicKey::new(kind, point).ok()?, kdf)
             }
-            PublicKey::X25519 => Self::X25519(numbers.array()?),
+            PublicKey::X25519 => Self::X25519(of_high_order(numbers.array()?)?),
         })
     }
 }
@@ -289,6 +289,13 @@ fn with_cipher_and_sum(session_key: &[u8; 32]) -> Zeroizing<Vec<u8>> {
 
 fn wrapped(wrapping: &[u8], plain: &[u8]) -> Vec<u8> {
     wrap_aes_key(wrapping, plain).expect("derived keys have a length of AES")
+}
+
+/// The point, unless its order is low: everybody shares the same secret with such a key.
+fn of_high_order(point: [u8; 32]) -> Option<[u8; 32]> {
+    // Every secret number is a multiple of eight, and so of every low order.
+    let any = x25519_dalek::StaticSecret::from([0; 32]);
+    any.diffie_hellman(&point.into()).was_contributory().then_some(point)
 }
 
 /// X25519 (RFC 7748, section 5) with a new key: its public half, and what was agreed upon.

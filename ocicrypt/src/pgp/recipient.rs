@@ -4,6 +4,7 @@ use std::fmt;
 
 use rsa::rand_core::TryCryptoRng;
 use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
 use super::PgpError;
@@ -11,16 +12,18 @@ use super::aead;
 use super::cipher::Cipher;
 use super::public::{self, Kdf, PublicKey};
 use super::reader::Reader;
-use super::rsa::{self as pgp_rsa, FakeKey};
 use super::s2k::Hash;
 use super::secret_key::{PgpKey, Unlocked};
 use crate::jwe::unwrap_aes_key;
-use crate::key::RsaKey;
+use crate::key::{OaepRefusal, RsaKey};
 
 /// A session key and, where it came with one, its cipher.
 pub(super) struct SessionKey {
     pub(super) cipher: Option<Cipher>,
     pub(super) key: Zeroizing<Vec<u8>>,
+    /// Whether it was wrapped as it should be. With RSA that must not show before the data has been
+    /// decrypted and verified.
+    pub(super) is_sound: Choice,
 }
 
 /// One recipient, checked as far as that goes without a key.
@@ -113,10 +116,12 @@ impl Recipient {
             }
     }
 
-    /// Unwraps the session key.
+    /// Unwraps the session key: one, or with RSA one for each of the ciphers that the data may be
+    /// encrypted with.
     ///
-    /// With RSA this does not tell whether it was for this key: a wrong one yields a random
-    /// session key, so that only the authentication of the data can fail.
+    /// With RSA this does not tell whether it was for this key: a wrong one yields session keys that
+    /// are made up, each of the length of its cipher, so that only the authentication of the data can
+    /// fail. For the same reason a cipher that is not supported is not told by name then.
     ///
     /// # Errors
     /// [`PgpError::NotOpened`] if that is known here, and what the format does not have.
@@ -124,51 +129,69 @@ impl Recipient {
         &self,
         key: &PgpKey,
         unlocked: &Unlocked,
+        ciphers: &[Cipher],
         rng: &mut R,
-    ) -> Result<SessionKey, PgpError> {
+    ) -> Result<Vec<SessionKey>, PgpError> {
         match (&self.wrapped, unlocked, &key.public) {
-            (Wrapped::Rsa { number }, Unlocked::Rsa(rsa), _) => self.unwrap_rsa(rsa, number, rng),
+            (Wrapped::Rsa { number }, Unlocked::Rsa(rsa), _) => {
+                self.unwrap_rsa(rsa, number, ciphers, rng)
+            }
             (Wrapped::Ecdh { point, wrapped }, unlocked, PublicKey::Ecdh { kdf, .. }) => {
                 let shared = agree(unlocked, point)?;
                 let wrapping = kdf.derive(&shared, key.fingerprint().as_bytes());
                 let padded = unwrap_aes_key(&wrapping, wrapped).ok_or(PgpError::NotOpened)?;
                 let message = unpad(&padded).ok_or(PgpError::NotOpened)?;
-                self.session_key(message)
+                Ok(vec![self.session_key(message)?])
             }
             (Wrapped::X25519 { point, cipher, wrapped }, Unlocked::X25519(secret), _) => {
-                let shared = secret.diffie_hellman(&(*point).into());
+                let shared = agree_25519(secret, *point).ok_or(NOT_A_POINT)?;
                 let own = x25519_dalek::PublicKey::from(secret);
-                let secret = [&point[..], own.as_bytes(), shared.as_bytes()].concat();
-                let secret = Zeroizing::new(secret);
+                let secret = Zeroizing::new([&point[..], own.as_bytes(), &shared].concat());
                 let wrapping = aead::hkdf(&secret, &[], b"OpenPGP X25519", 16);
                 let key = unwrap_aes_key(&wrapping, wrapped).ok_or(PgpError::NotOpened)?;
-                Ok(SessionKey { cipher: *cipher, key })
+                Ok(vec![SessionKey { cipher: *cipher, key, is_sound: Choice::from(1) }])
             }
             _ => Err(PgpError::NotOpened),
         }
     }
 
+    /// A message of the length for each cipher, however the padding is, and nothing is looked at but
+    /// in [`SessionKey::is_sound`].
     fn unwrap_rsa<R: TryCryptoRng + ?Sized>(
         &self,
         key: &RsaKey,
         number: &[u8],
+        ciphers: &[Cipher],
         rng: &mut R,
-    ) -> Result<SessionKey, PgpError> {
-        // Made before anything is known, and used where the padding, the sum or the length is wrong.
-        // A cipher that is not supported is told: it takes a right sum, which no one meets by
-        // trying.
-        let fake = FakeKey::new(rng)?;
-        let session_key = pgp_rsa::decrypt(key, number, rng)?
-            .map_or(Err(PgpError::NotOpened), |message| self.session_key(&message));
-        match session_key {
-            Err(PgpError::NotOpened) => {
-                Ok(SessionKey { cipher: Some(Cipher::Aes256), key: fake.0 })
+    ) -> Result<Vec<SessionKey>, PgpError> {
+        const SUM: usize = 2;
+        // As an integer of the format it has lost its leading zeros.
+        let mut ciphertext = vec![0; key.size().saturating_sub(number.len())];
+        ciphertext.extend_from_slice(number);
+        // The cipher's number goes before the key in version 3 only.
+        let before = usize::from(self.version == Version::V3);
+        let lengths: Vec<_> =
+            ciphers.iter().map(|cipher| before + cipher.key_length() + SUM).collect();
+        let messages = key.decrypt_pkcs1v15_of_lengths(&lengths, &ciphertext, rng);
+        let messages = messages.map_err(|refusal| match refusal {
+            OaepRefusal::NoRandomness => PgpError::NoRandomness,
+            OaepRefusal::WrongKey => PgpError::NotOpened,
+        })?;
+        let session = |(message, cipher): (Zeroizing<Vec<u8>>, &Cipher)| {
+            let (id, rest) = message.split_at(before);
+            let (key, sum) = rest.split_at(cipher.key_length());
+            let is_named = id.ct_eq(&[cipher.id()][..before]);
+            SessionKey {
+                cipher: Some(*cipher).filter(|_| self.version == Version::V3),
+                key: Zeroizing::new(key.to_vec()),
+                is_sound: is_named & sum.ct_eq(&super::sum(key)),
             }
-            result => result,
-        }
+        };
+        Ok(messages.into_iter().zip(ciphers).map(session).collect())
     }
 
-    /// Takes a session key apart (section 5.1.3): its cipher in version 3, the key, its sum.
+    /// Takes a session key that was authenticated apart (section 5.1.3): its cipher in version 3, the
+    /// key, its sum.
     fn session_key(&self, message: &[u8]) -> Result<SessionKey, PgpError> {
         let (cipher, key) = match self.version {
             Version::V3 => {
@@ -182,7 +205,8 @@ impl Recipient {
         if cipher.is_some_and(|cipher| cipher.key_length() != key.len()) {
             return Err(PgpError::NotOpened);
         }
-        Ok(SessionKey { cipher, key: Zeroizing::new(key.to_vec()) })
+        let key = Zeroizing::new(key.to_vec());
+        Ok(SessionKey { cipher, key, is_sound: Choice::from(1) })
     }
 }
 
@@ -218,15 +242,15 @@ impl Wrapped {
     }
 }
 
+const NOT_A_POINT: PgpError = PgpError::Malformed("an ephemeral key is not a point of its curve");
+
 /// The shared secret of ECDH (section 11.4): the x coordinate of the shared point.
 fn agree(unlocked: &Unlocked, point: &[u8]) -> Result<Zeroizing<Vec<u8>>, PgpError> {
-    let damaged = PgpError::Malformed("an ephemeral key is not a point of its curve");
-    let (form, coordinates) = point.split_first().ok_or(damaged.clone())?;
+    let (form, coordinates) = point.split_first().ok_or(NOT_A_POINT)?;
     let shared = match (unlocked, form) {
         (Unlocked::X25519(secret), 0x40) => {
-            let point: [u8; 32] = coordinates.try_into().map_err(|_| damaged.clone())?;
-            let shared = secret.diffie_hellman(&point.into());
-            shared.was_contributory().then(|| Zeroizing::new(shared.as_bytes().to_vec()))
+            let point = coordinates.try_into().map_err(|_| NOT_A_POINT)?;
+            agree_25519(secret, point)
         }
         (unlocked, 4) => {
             let (x, y) = coordinates.split_at(coordinates.len() / 2);
@@ -239,7 +263,14 @@ fn agree(unlocked: &Unlocked, point: &[u8]) -> Result<Zeroizing<Vec<u8>>, PgpErr
         }
         _ => None,
     };
-    shared.ok_or(damaged)
+    shared.ok_or(NOT_A_POINT)
+}
+
+/// The shared secret of X25519 (RFC 7748, section 6.1). None for a point of low order, with which
+/// everybody shares the same secret.
+fn agree_25519(secret: &x25519_dalek::StaticSecret, point: [u8; 32]) -> Option<Zeroizing<Vec<u8>>> {
+    let shared = secret.diffie_hellman(&point.into());
+    shared.was_contributory().then(|| Zeroizing::new(shared.as_bytes().to_vec()))
 }
 
 impl Kdf {

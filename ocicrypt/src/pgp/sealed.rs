@@ -74,18 +74,22 @@ impl Sealed {
         self.data.len()
     }
 
-    /// How many times longer than with AES it takes to decrypt with `session`.
-    pub(super) fn slowness(&self, session: &SessionKey) -> usize {
-        match session.cipher {
-            Some(Cipher::TripleDes) => 8,
-            Some(Cipher::Cast5) => 2,
-            _ => 1,
+    /// The ciphers that this may be encrypted with: all, where only the session key tells.
+    pub(super) fn ciphers(&self) -> &[Cipher] {
+        match &self.form {
+            Form::Mdc => &Cipher::ALL,
+            Form::Aead { cipher, .. } | Form::GnuPg { cipher, .. } => std::slice::from_ref(cipher),
         }
     }
 
-    /// Decrypts and verifies; whatever goes wrong is one error, [`PgpError::NotOpened`].
-    pub(super) fn open(&self, session: &SessionKey) -> Result<Zeroizing<Vec<u8>>, PgpError> {
-        self.try_open(session).ok_or(PgpError::NotOpened)
+    /// Decrypts with each of `sessions` and verifies; whatever goes wrong is one error,
+    /// [`PgpError::NotOpened`]. All are tried, also after one that has opened it.
+    pub(super) fn open(&self, sessions: &[SessionKey]) -> Result<Zeroizing<Vec<u8>>, PgpError> {
+        let opened = sessions.iter().fold(None, |found: Option<_>, session| {
+            let opened = self.try_open(session).filter(|_| session.is_sound.into());
+            found.or(opened)
+        });
+        opened.ok_or(PgpError::NotOpened)
     }
 
     fn try_open(&self, session: &SessionKey) -> Option<Zeroizing<Vec<u8>>> {

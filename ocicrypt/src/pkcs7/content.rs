@@ -1,6 +1,6 @@
 //! The encrypted content (RFC 5652, section 6.1; RFC 5083, section 2.1) and its ciphers.
 
-use aes::cipher::block_padding::Pkcs7;
+use aes::cipher::block_padding::NoPadding;
 use aes::cipher::{BlockCipherDecrypt, BlockModeDecrypt, InnerIvInit, KeyIvInit};
 use aes::{Aes128, Aes192, Aes256};
 use aes_gcm::aead::consts::U12;
@@ -14,10 +14,17 @@ use super::ber::{
     CONSTRUCTED, Element, INTEGER, OCTET_STRING, Reader, SEQUENCE, SET, context, trim_integer,
 };
 use super::oid::{self, Algorithm};
+use super::unauthenticated::UnauthenticatedText;
+use crate::jwe::work;
 
 /// The longest content that is decrypted: 64 KiB. Private options take a few hundred bytes, and
 /// every recipient can cost another attempt. Go ctd-decoder has no limit.
 const MAX_CONTENT: usize = 64 * 1024;
+
+/// The longest content that nothing authenticates: 1 KiB. What it says is read in the same time
+/// whatever it says, and the shorter it is, the less there is to tell apart. Go ctd-decoder has no
+/// limit.
+const MAX_UNAUTHENTICATED: usize = 1024;
 
 /// The tag of GCM in bytes. RFC 5084 allows twelve; Go ctd-decoder and Keycell want all of it.
 const TAG: usize = 16;
@@ -62,6 +69,11 @@ impl Content {
             // CBC pads every content, so that even an empty one is a block.
             if content.ciphertext.is_empty() || !content.ciphertext.len().is_multiple_of(block) {
                 return Err(Pkcs7Error::Malformed("the content has the wrong length"));
+            }
+            if content.ciphertext.len() > MAX_UNAUTHENTICATED {
+                return Err(Pkcs7Error::Malformed(
+                    "the content is not authenticated, and longer than 1 KiB",
+                ));
             }
         }
         Ok(content)
@@ -111,38 +123,54 @@ impl Content {
         }
     }
 
+    /// The identity of the content: everything that decides what a content key makes of it.
+    pub(super) fn identify(&self) -> [u8; 32] {
+        work::id(|hash| {
+            hash(&[self.cipher as u8]);
+            for part in [&self.iv, &self.ciphertext, &self.tag, &self.attributes] {
+                hash(part);
+            }
+        })
+    }
+
     /// Whether a content that was altered is noticed.
     pub(super) fn is_authenticated(&self) -> bool {
         self.cipher.is_gcm()
     }
 
-    /// Decrypts with a content key of the right length. None if the tag, or the padding, is wrong.
+    /// Decrypts authenticated content with a content key of the right length. None if the tag is
+    /// wrong, or the content is not authenticated.
     pub(super) fn decrypt(&self, key: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        match self.cipher {
+            Cipher::Aes128Gcm => self.gcm::<Aes128Gcm>(key),
+            Cipher::Aes192Gcm => self.gcm::<AesGcm<Aes192, U12>>(key),
+            Cipher::Aes256Gcm => self.gcm::<Aes256Gcm>(key),
+            _ => None,
+        }
+    }
+
+    /// Decrypts content that is not authenticated. None if the key has the wrong length, or the
+    /// content is authenticated.
+    pub(super) fn decrypt_unauthenticated(&self, key: &[u8]) -> Option<UnauthenticatedText> {
         match self.cipher {
             Cipher::DesCbc => self.cbc::<Des>(key),
             Cipher::TripleDesCbc => self.cbc::<TdesEde3>(key),
             Cipher::Aes128Cbc => self.cbc::<Aes128>(key),
             Cipher::Aes192Cbc => self.cbc::<Aes192>(key),
             Cipher::Aes256Cbc => self.cbc::<Aes256>(key),
-            Cipher::Aes128Gcm => self.gcm::<Aes128Gcm>(key),
-            Cipher::Aes192Gcm => self.gcm::<AesGcm<Aes192, U12>>(key),
-            Cipher::Aes256Gcm => self.gcm::<Aes256Gcm>(key),
+            _ => None,
         }
     }
 
-    /// CBC with the padding of RFC 5652, section 6.3.
-    ///
-    /// Go ctd-decoder panics at a padding longer than the content; Keycell refuses it.
-    fn cbc<C>(&self, key: &[u8]) -> Option<Zeroizing<Vec<u8>>>
+    fn cbc<C>(&self, key: &[u8]) -> Option<UnauthenticatedText>
     where
         C: BlockCipherDecrypt + aes::cipher::KeyInit,
         cbc::Decryptor<C>: InnerIvInit<Inner = C> + BlockModeDecrypt,
     {
         let cipher = cbc::Decryptor::<C>::new_from_slices(key, &self.iv).ok()?;
         let mut text = Zeroizing::new(self.ciphertext.clone());
-        let length = cipher.decrypt_padded::<Pkcs7>(&mut text).ok()?.len();
-        text.truncate(length);
-        Some(text)
+        cipher.decrypt_padded::<NoPadding>(&mut text).ok()?;
+        UnauthenticatedText::new(text, self.iv.len())
     }
 
     fn gcm<A: AeadInOut + KeyInit>(&self, key: &[u8]) -> Option<Zeroizing<Vec<u8>>> {

@@ -1,40 +1,60 @@
-//! Writing EnvelopedData (RFC 5652, section 6.1): AES-256-CBC, and key transport with PKCS#1 v1.5.
+//! Writing messages in two forms: the one that Go writes, and the standard's own.
 //!
-//! Go writes AES-128-GCM with parameters that no standard has, and only itself reads. AES-256-CBC
-//! is the strongest that every Go ocicrypt and openssl read. For RSAES-OAEP the same would hold,
-//! were it not that the library of older Go ocicrypt, such as in skopeo 1.9, has PKCS#1 v1.5 only.
-//! CBC does not authenticate: the HMAC and the digest of the layer tell who altered the key.
+//! Go ctd-decoder reads the first, in every version of ocicrypt, and no other program but Keycell
+//! does. It does not read AuthEnvelopedData (RFC 5083), which openssl reads. Both are authenticated.
+//! A form that both read would be CBC, where nobody notices what was altered.
 
-use aes::Aes256;
-use aes::cipher::block_padding;
-use aes::cipher::{BlockModeEncrypt, KeyIvInit};
+use aes_gcm::aead::consts::U12;
+use aes_gcm::aead::{AeadInOut, KeyInit};
+use aes_gcm::{Aes128Gcm, Aes256Gcm, Nonce};
 use pkcs8::der::Decode;
 use pkcs8::spki::{ObjectIdentifier, SubjectPublicKeyInfoRef};
 use rsa::rand_core::TryCryptoRng;
+use zeroize::Zeroizing;
 
 use super::Certificate;
 use super::ber::{
     CONSTRUCTED, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE, SET, context, element,
 };
-use super::oid::{AES_256_CBC, ENVELOPED_DATA, RSA_ENCRYPTION};
+use super::oid::{
+    AES_128_GCM, AES_256_GCM, AUTH_ENVELOPED_DATA, ENVELOPED_DATA, MGF1, RSA_ENCRYPTION,
+    RSAES_OAEP, SHA256,
+};
 use crate::encrypt::{EncryptError, PublicKey, RecipientError, RsaPublicKey, random};
-use crate::key;
+use crate::key::{self, OaepHash};
 use crate::text::printable;
 
 /// What is inside the envelope, for those who only see the outside: `id-data` (RFC 5652,
 /// section 4).
 const DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.1");
 
-/// Zero: of EnvelopedData and of recipients by issuer and serial number.
+/// Zero: of EnvelopedData, AuthEnvelopedData, and recipients by issuer and serial number.
 const VERSION: [u8; 3] = [INTEGER, 1, 0];
 
 const NULL: [u8; 2] = [5, 0];
+
+/// The length of the tag of GCM in bytes, as an INTEGER.
+const TAG_LENGTH: [u8; 3] = [INTEGER, 1, 16];
+
+/// How a CMS message is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pkcs7Form {
+    /// As Go ocicrypt writes it: AES-128-GCM in EnvelopedData, with parameters that no standard
+    /// has, and RSAES-PKCS1-v1_5.
+    #[default]
+    Go,
+    /// AuthEnvelopedData (RFC 5083) with AES-256-GCM (RFC 5084) and RSAES-OAEP with SHA-256 (RFC
+    /// 4056). Go ocicrypt does not read it.
+    AuthEnveloped,
+}
 
 /// A certificate, and the public key in it.
 #[derive(Clone)]
 pub(crate) struct Pkcs7Recipient {
     certificate: Certificate,
     key: RsaPublicKey,
+    form: Pkcs7Form,
 }
 
 impl Pkcs7Recipient {
@@ -63,7 +83,7 @@ impl Pkcs7Recipient {
         let info =
             public_key_info(der).and_then(|info| SubjectPublicKeyInfoRef::from_der(info).ok());
         match PublicKey::of_info(&info.ok_or(RecipientError::Malformed("certificate"))?)? {
-            PublicKey::Rsa(key) => Ok(Self { certificate, key }),
+            PublicKey::Rsa(key) => Ok(Self { certificate, key, form: Pkcs7Form::default() }),
             PublicKey::Ec(key) => Err(RecipientError::OtherKind(key.kind().to_string())),
         }
     }
@@ -76,49 +96,112 @@ impl Pkcs7Recipient {
         &self.key
     }
 
+    /// The same recipient, for a message of another form.
+    pub(crate) fn with_form(self, form: Pkcs7Form) -> Self {
+        Self { form, ..self }
+    }
+
+    pub(crate) fn form(&self) -> Pkcs7Form {
+        self.form
+    }
+
     /// `KeyTransRecipientInfo` (RFC 5652, section 6.2.1).
     fn wrap<R: TryCryptoRng + ?Sized>(
         &self,
-        content_key: &[u8; 32],
+        content_key: &[u8],
         rng: &mut R,
     ) -> Result<Vec<u8>, EncryptError> {
-        let wrapped = self.key.encrypt_pkcs1v15(content_key, rng)?;
+        let (algorithm, wrapped) = match self.form {
+            // Go leaves the NULL of the standard out.
+            Pkcs7Form::Go => (
+                element(SEQUENCE, &[&oid(RSA_ENCRYPTION)]),
+                self.key.encrypt_pkcs1v15(content_key, rng)?,
+            ),
+            Pkcs7Form::AuthEnveloped => (
+                element(SEQUENCE, &[&oid(RSAES_OAEP), &oaep_with_sha256()]),
+                self.key.encrypt_oaep(OaepHash::Sha256, content_key, rng)?,
+            ),
+        };
         let serial = element(INTEGER, &[&self.certificate.serial]);
         let issuer_and_serial = element(SEQUENCE, &[&self.certificate.issuer, &serial]);
-        let algorithm = element(SEQUENCE, &[&oid(RSA_ENCRYPTION), &NULL]);
         let wrapped = element(OCTET_STRING, &[&wrapped]);
         Ok(element(SEQUENCE, &[&VERSION, &issuer_and_serial, &algorithm, &wrapped]))
     }
 }
 
-/// Encrypts `plain` for all recipients: ContentInfo in DER.
+/// Encrypts `plain` for all recipients, which are of the form `form`: ContentInfo in DER.
 pub(crate) fn encrypt<R: TryCryptoRng + ?Sized>(
+    form: Pkcs7Form,
     recipients: &[&Pkcs7Recipient],
     plain: &[u8],
     rng: &mut R,
 ) -> Result<Vec<u8>, EncryptError> {
     let content_key = random::<32, R>(rng)?;
-    let wrapped = recipients.iter().map(|recipient| recipient.wrap(&content_key, rng));
+    let content_key = match form {
+        Pkcs7Form::Go => &content_key[..16],
+        Pkcs7Form::AuthEnveloped => &content_key[..],
+    };
+    let wrapped = recipients.iter().map(|recipient| recipient.wrap(content_key, rng));
     let mut wrapped = wrapped.collect::<Result<Vec<_>, _>>()?;
     // A SET OF has its elements in order (X.690, section 11.6).
     wrapped.sort();
     let wrapped: Vec<_> = wrapped.iter().map(Vec::as_slice).collect();
+    let recipients = element(SET, &wrapped);
 
-    let iv = random::<16, R>(rng)?;
-    let cipher = cbc::Encryptor::<Aes256>::new((&*content_key).into(), (&*iv).into());
-    // With room for the padding, which fills a block up, or is one.
-    let mut text = Vec::with_capacity(plain.len() + 16);
-    text.extend_from_slice(plain);
-    text.resize(plain.len() + 16, 0);
-    let encrypted = cipher.encrypt_padded::<block_padding::Pkcs7>(&mut text, plain.len());
-    let encrypted = encrypted.expect("there is room for a block of padding");
-    let algorithm = element(SEQUENCE, &[&oid(AES_256_CBC), &element(OCTET_STRING, &[&*iv])]);
-    let content = [&oid(DATA), &algorithm, &element(context(0), &[encrypted])];
-    let content = element(SEQUENCE, &content.map(Vec::as_slice));
+    let nonce = random::<12, R>(rng)?;
+    let (content_type, parts) = match form {
+        Pkcs7Form::Go => {
+            let (text, tag) = seal::<Aes128Gcm>(content_key, &nonce, plain);
+            // A SEQUENCE whose tag lacks the bit for elements, around the parameters.
+            let nonce = element(context(4), &[&*nonce]);
+            let parameters = element(SEQUENCE, &[&nonce, &TAG_LENGTH]);
+            let parameters = element(SEQUENCE & !CONSTRUCTED, &[&parameters]);
+            let content = content(AES_128_GCM, &parameters, &[&text, &tag]);
+            (ENVELOPED_DATA, vec![content])
+        }
+        Pkcs7Form::AuthEnveloped => {
+            let (text, tag) = seal::<Aes256Gcm>(content_key, &nonce, plain);
+            let nonce = element(OCTET_STRING, &[&*nonce]);
+            let parameters = element(SEQUENCE, &[&nonce, &TAG_LENGTH]);
+            let content = content(AES_256_GCM, &parameters, &[&text]);
+            (AUTH_ENVELOPED_DATA, vec![content, element(OCTET_STRING, &[&tag])])
+        }
+    };
+    let mut all = vec![&VERSION[..], &recipients];
+    all.extend(parts.iter().map(Vec::as_slice));
+    let data = element(context(0) | CONSTRUCTED, &[&element(SEQUENCE, &all)]);
+    Ok(element(SEQUENCE, &[&oid(content_type), &data]))
+}
 
-    let enveloped = element(SEQUENCE, &[&VERSION, &element(SET, &wrapped), &content]);
-    let enveloped = element(context(0) | CONSTRUCTED, &[&enveloped]);
-    Ok(element(SEQUENCE, &[&oid(ENVELOPED_DATA), &enveloped]))
+/// `EncryptedContentInfo` (RFC 5652, section 6.1), whose content is put together from `parts`.
+fn content(cipher: ObjectIdentifier, parameters: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+    let algorithm = element(SEQUENCE, &[&oid(cipher), parameters]);
+    element(SEQUENCE, &[&oid(DATA), &algorithm, &element(context(0), parts)])
+}
+
+/// GCM without further data: the ciphertext and the tag.
+fn seal<A: AeadInOut<NonceSize = U12> + KeyInit>(
+    key: &[u8],
+    nonce: &[u8; 12],
+    plain: &[u8],
+) -> (Vec<u8>, Vec<u8>) {
+    let cipher = A::new_from_slice(key).expect("the key was made for this cipher");
+    let mut text = Zeroizing::new(plain.to_vec());
+    let inout = text.as_mut_slice().into();
+    let tag = cipher.encrypt_inout_detached(&Nonce::<U12>::from(*nonce), &[], inout);
+    let tag = tag.expect("private options are short");
+    (text.to_vec(), tag.to_vec())
+}
+
+/// `RSAES-OAEP-params` (RFC 4055, section 4.1) with SHA-256 for both hashes, and no label.
+fn oaep_with_sha256() -> Vec<u8> {
+    let sha256 = element(SEQUENCE, &[&oid(SHA256), &NULL]);
+    let mask = element(SEQUENCE, &[&oid(MGF1), &sha256]);
+    let (hash, mask) = (
+        element(context(0) | CONSTRUCTED, &[&sha256]),
+        element(context(1) | CONSTRUCTED, &[&mask]),
+    );
+    element(SEQUENCE, &[&hash, &mask])
 }
 
 fn oid(oid: ObjectIdentifier) -> Vec<u8> {

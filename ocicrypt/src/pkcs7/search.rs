@@ -31,6 +31,8 @@ pub struct Search<'k> {
     work: Work,
     tried: BTreeSet<usize>,
     content_keys: BTreeMap<[u8; 32], Option<Zeroizing<Vec<u8>>>>,
+    /// The contents without authentication that each encrypted key comes with.
+    contents: BTreeMap<Vec<u8>, BTreeSet<[u8; 32]>>,
 }
 
 impl<'k> Search<'k> {
@@ -67,6 +69,7 @@ impl<'k> Search<'k> {
             work: Work::default(),
             tried: BTreeSet::new(),
             content_keys: BTreeMap::new(),
+            contents: BTreeMap::new(),
         }
     }
 
@@ -78,6 +81,24 @@ impl<'k> Search<'k> {
     /// The key at a position.
     pub(super) fn key(&self, position: usize) -> &'k NamedKey {
         self.keys[position].0
+    }
+
+    /// The RSA key at a position.
+    pub(super) fn rsa_key(&self, position: usize) -> &'k RsaKey {
+        self.keys[position].1
+    }
+
+    /// Notes that the encrypted key of `recipient` comes with a content that is not authenticated and
+    /// has this identity.
+    pub(super) fn announce(&mut self, recipient: &Recipient, content: [u8; 32]) {
+        let contents = self.contents.entry(recipient.encrypted_key.clone()).or_default();
+        contents.insert(content);
+    }
+
+    /// Whether the encrypted key of `recipient` comes with several contents that are not authenticated.
+    /// Who sends the same one with thousands of them would get an answer about each.
+    pub(super) fn has_several_contents(&self, recipient: &Recipient) -> bool {
+        self.contents.get(&recipient.encrypted_key).is_some_and(|contents| contents.len() > 1)
     }
 
     /// How many certificates there are, whether a key belongs to them or not.

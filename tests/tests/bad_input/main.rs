@@ -10,6 +10,7 @@ mod keys;
 mod layer;
 mod links;
 mod options;
+mod oracle;
 mod payload;
 mod pgp;
 mod pkcs7;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     jwe::add(&mut cases);
     pkcs7::add(&mut cases);
     pgp::add(&mut cases);
+    oracle::add(&mut cases);
     descriptors::add(&mut cases);
     cases.0.run()
 }

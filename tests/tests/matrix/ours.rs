@@ -13,7 +13,7 @@ use keycell_tests::node::Node;
 use keycell_tests::payload::Payload;
 use keycell_tests::sealed::Sealed;
 use keycell_tests::tools::Tool;
-use ocicrypt::encrypt::{self, Recipient};
+use ocicrypt::encrypt::{self, Pkcs7Form, Recipient};
 use ocicrypt::layer::Encryptor;
 use tempfile::TempDir;
 
@@ -30,6 +30,7 @@ pub fn add(cases: &mut Cases) {
     for kind in ["rsa2048", "rsa3072", "rsa4096"] {
         case("jwe".into(), &[Tool::Openssl], jwe, kind);
         case("pkcs7".into(), &[Tool::Openssl], pkcs7, kind);
+        case("pkcs7-auth-enveloped".into(), &[Tool::Openssl], auth_enveloped, kind);
         case("pgp".into(), &[Tool::Gpg], pgp, kind);
     }
     for kind in ["p256", "p384", "p521"] {
@@ -105,6 +106,13 @@ fn pkcs7(kind: &str) -> Result<Ours> {
             ("node.pem".into(), key.private(KeyForm::Pkcs8Pem)?),
         ],
     })
+}
+
+fn auth_enveloped(kind: &str) -> Result<Ours> {
+    let Ours { recipients, files } = pkcs7(kind)?;
+    let recipients = recipients.into_iter();
+    let recipients = recipients.map(|one| one.with_pkcs7_form(Pkcs7Form::AuthEnveloped)).collect();
+    Ok(Ours { recipients, files })
 }
 
 fn pgp(subkey: &str) -> Result<Ours> {

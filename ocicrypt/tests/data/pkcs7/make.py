@@ -71,7 +71,7 @@ for cipher, more in (("des-cbc", LEGACY), ("des-ede3-cbc", ()), ("aes-128-cbc", 
     case(f"{cipher} BER", encrypt(*more, f"-{cipher}", *STREAM))
     case(f"{cipher} by key identifier", encrypt(*more, f"-{cipher}", "-keyid"))
 # Long enough that openssl cuts the content in pieces.
-case("pieces", encrypt("-aes-256-cbc", *STREAM, content=b" " * 20000 + plaintext))
+case("pieces", encrypt("-aes-256-gcm", *STREAM, content=b" " * 20000 + plaintext))
 OAEP = ("-keyopt", "rsa_padding_mode:oaep")
 HASHES = ("sha1", "sha224", "sha256", "sha384", "sha512")
 case("OAEP with what is left out", encrypt("-aes-128-cbc", options=OAEP))

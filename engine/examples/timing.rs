@@ -1,0 +1,75 @@
+//! `make timing`: the host of ocicrypt/examples/timing.rs as WebAssembly, compiled as `ctd-decoder` compiles
+//! its guest. `timing MODULE OPERATION`, to be run by valgrind's memcheck.
+//!
+//! It prints where each function of the module lies, since valgrind knows no names of code that was made
+//! at run time: the address and the length, both hexadecimal, and the name.
+
+use std::error::Error;
+
+use wasmtime::{Caller, Engine, Extern, Linker, Module, OptLevel, Store};
+
+/// The operations in the order of the module.
+const OPERATIONS: [&str; 8] =
+    ["rsa-2048", "rsa-3072", "p-256", "p-384", "p-521", "pkcs1v15", "cbc-padding", "leak"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(module), Some(operation)) = (arguments.next(), arguments.next()) else {
+        return Err("`timing MODULE OPERATION`".into());
+    };
+    let place = OPERATIONS.iter().position(|known| *known == operation);
+    let place = u32::try_from(place.ok_or("there is no such operation")?)?;
+
+    let mut config = keycell_engine::config(None)?;
+    config.cranelift_opt_level(OptLevel::Speed);
+    // Less address space than valgrind has.
+    config.memory_reservation(0).memory_guard_size(0);
+    let engine = Engine::new(&config)?;
+    let module = Module::from_file(&engine, module)?;
+    let code = module.text().as_ptr() as usize;
+    for function in module.functions() {
+        let name = function.name.as_deref().unwrap_or("?");
+        println!("{:x} {:x} {name}", code + function.offset, function.len);
+    }
+
+    let mut linker: Linker<()> = Linker::new(&engine);
+    linker.func_wrap("timing", "operation", move || place)?;
+    linker.func_wrap("timing", "undefined", mark)?;
+    // Of WASI nothing is needed but that it is there.
+    linker.define_unknown_imports_as_default_values(&module)?;
+    let mut store = Store::new(&engine, ());
+    store.set_epoch_deadline(1);
+    let instance = linker.instantiate(&mut store, &module)?;
+    instance.get_typed_func::<(), ()>(&mut store, "_start")?.call(&mut store, ())?;
+    Ok(())
+}
+
+/// Marks a part of the module's memory as undefined.
+fn mark(mut caller: Caller<'_, ()>, address: u32, length: u32) -> wasmtime::Result<()> {
+    let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
+        return Err(wasmtime::Error::msg("the module has no memory"));
+    };
+    let memory = memory.data(&caller).get(address as usize..).unwrap_or_default();
+    let memory = memory.get(..length as usize);
+    request(memory.ok_or_else(|| wasmtime::Error::msg("no such memory"))?);
+    Ok(())
+}
+
+#[expect(unsafe_code, reason = "a client request of valgrind is a sequence of instructions")]
+#[cfg(target_arch = "x86_64")]
+fn request(memory: &[u8]) {
+    /// `VG_USERREQ__MAKE_MEM_UNDEFINED` of valgrind's memcheck.h.
+    const MAKE_MEM_UNDEFINED: u64 = 0x4d43_0001;
+    let request = [MAKE_MEM_UNDEFINED, memory.as_ptr() as u64, memory.len() as u64, 0, 0, 0];
+    // SAFETY: outside of valgrind the instructions turn a register once around and exchange another with
+    // itself; valgrind recognises them and reads the six words, which outlive the block.
+    unsafe {
+        std::arch::asm!(
+            "rol rdi, 3", "rol rdi, 13", "rol rdi, 61", "rol rdi, 51", "xchg rbx, rbx",
+            in("rax") request.as_ptr(), inout("rdx") 0_u64 => _, options(nostack),
+        );
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn request(_: &[u8]) {}

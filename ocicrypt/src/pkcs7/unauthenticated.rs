@@ -1,0 +1,170 @@
+//! Content that nothing authenticates: CBC.
+//!
+//! Whoever can alter such a content chooses what it decrypts to, up to a block of garbage for each
+//! block that is chosen. If anything showed whether the padding was right, or how far the text was
+//! the JSON of private options, the layer key could be learnt from that a few bits at a time
+//! (Vaudenay, 2002). So it always comes to a layer key: where the text gives none, to one that is
+//! made up from the private key and the content, and that is wrong. Both fail alike when the layer
+//! is verified, and both take the same work.
+//!
+//! A text counts only if it has exactly the members of private options, each of its form. Else a
+//! block of garbage could stand in a string that nobody looks at, and whether the layer still opens
+//! would tell whether the garbage was text.
+
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeGreater};
+use zeroize::Zeroizing;
+
+use crate::key::RsaKey;
+use crate::layer::{LayerError, LayerKey};
+use crate::options::{PublicOptions, layer_key_of_unauthenticated, made_up_layer_key};
+
+/// Private options that are read where the padding is wrong, so that the work is the same.
+const FILLER: &[u8] = br#"{"symkey":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000","cipheroptions":{"nonce":"AAAAAAAAAAAAAAAAAAAAAA=="}}"#;
+
+/// Decrypted text. Its padding is replaced by spaces, so that its length is public.
+pub(super) struct UnauthenticatedText {
+    text: Zeroizing<Vec<u8>>,
+    is_padded: Choice,
+}
+
+impl UnauthenticatedText {
+    /// Takes the padding of RFC 5652, section 6.3, off blocks of `block` bytes, in time that tells
+    /// nothing. None if there is no block.
+    ///
+    /// Go ctd-decoder panics at a padding longer than the content; Keycell takes it for a wrong one.
+    pub(super) fn new(mut text: Zeroizing<Vec<u8>>, block: usize) -> Option<Self> {
+        let length = *text.last()?;
+        let mut is_padded = !length.ct_eq(&0) & !length.ct_gt(&(block as u8));
+        for (place, byte) in (0u8..).zip(text.iter_mut().rev().take(block)) {
+            let is_padding = length.ct_gt(&place);
+            is_padded &= !is_padding | byte.ct_eq(&length);
+            byte.conditional_assign(&b' ', is_padding);
+        }
+        Some(Self { text, is_padded })
+    }
+
+    /// The layer key that the text holds, if it is padded and holds one.
+    fn layer_key(mut self, public: &PublicOptions) -> Option<LayerKey> {
+        let filler = FILLER.iter().chain(std::iter::repeat(&b' '));
+        for (byte, filler) in self.text.iter_mut().zip(filler) {
+            byte.conditional_assign(filler, !self.is_padded);
+        }
+        let key = layer_key_of_unauthenticated(&self.text, public);
+        key.filter(|_| self.is_padded.into())
+    }
+}
+
+/// For `make timing`.
+#[cfg(timing)]
+pub fn has_padding(text: Vec<u8>) -> Option<Choice> {
+    UnauthenticatedText::new(Zeroizing::new(text), 16).map(|text| text.is_padded)
+}
+
+/// What came of all contents that are not authenticated.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    opened: Option<LayerKey>,
+    made_up: Option<Result<LayerKey, LayerError>>,
+}
+
+impl Outcome {
+    /// Adds an attempt: what `key` made of the content with the identity `content`.
+    pub(super) fn add(
+        &mut self,
+        key: &RsaKey,
+        content: &[u8; 32],
+        text: Option<UnauthenticatedText>,
+        public: &PublicOptions,
+    ) {
+        if self.made_up.is_none() {
+            let secret = key.made_up(&[&b"layer key"[..], content].concat(), 48);
+            self.made_up = Some(made_up_layer_key(&secret, public));
+        }
+        let found = text.and_then(|text| text.layer_key(public));
+        self.opened = self.opened.take().or(found);
+    }
+
+    /// The first layer key that a content held, or the one that is made up. None if no key was
+    /// tried; an error if the public options make no layer key of whatever.
+    pub(crate) fn layer_key(self) -> Option<Result<LayerKey, LayerError>> {
+        let made_up = self.made_up?;
+        Some(made_up.map(|made_up| self.opened.unwrap_or(made_up)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(bytes: &[u8]) -> UnauthenticatedText {
+        UnauthenticatedText::new(Zeroizing::new(bytes.to_vec()), 16).expect("there is a block")
+    }
+
+    #[test]
+    fn only_the_padding_of_the_standard_counts() {
+        for length in 1..=16_u8 {
+            let mut blocks = [b'x'; 32];
+            blocks[32 - usize::from(length)..].fill(length);
+            let found = text(&blocks);
+            assert!(bool::from(found.is_padded), "{length}");
+            let wanted = [vec![b'x'; 32 - usize::from(length)], vec![b' '; length.into()]].concat();
+            assert_eq!(*found.text, wanted);
+            for place in 1..=length {
+                let mut altered = blocks;
+                altered[32 - usize::from(place)] ^= 0x20;
+                assert!(!bool::from(text(&altered).is_padded), "{length} {place}");
+            }
+        }
+        for last in [0, 17, 32, 255] {
+            assert!(!bool::from(text(&[last; 32]).is_padded), "{last}");
+        }
+        assert!(UnauthenticatedText::new(Zeroizing::new(Vec::new()), 16).is_none());
+    }
+
+    fn public(more: &str) -> PublicOptions {
+        let hmac = "A".repeat(43);
+        let json = format!(r#"{{"cipher":"AES_256_CTR_HMAC_SHA256","hmac":"{hmac}="{more}}}"#);
+        PublicOptions::parse(json.as_bytes()).expect("public options")
+    }
+
+    #[test]
+    fn the_filler_is_private_options() {
+        assert!(layer_key_of_unauthenticated(FILLER, &public("")).is_some());
+    }
+
+    /// A place in which nobody looks at the text would tell, by the layer that still opens, whether garbage
+    /// is text.
+    #[test]
+    fn every_byte_of_a_text_counts() {
+        let filler = std::str::from_utf8(FILLER).expect("text");
+        let (key, rest) = filler.split_once(',').expect("a comma");
+        let accepted = |text: &str| layer_key_of_unauthenticated(text.as_bytes(), &public(""));
+        for text in [
+            format!("{key}, {rest} \n"),
+            filler.replace("\"digest\"", "\n \"DiGest\""),
+            filler.replace("000\"", "000\" "),
+            filler.replace(
+                "\"sha256:0000000000000000000000000000000000000000000000000000000000000000\"",
+                "null",
+            ),
+        ] {
+            assert!(accepted(&text).is_some(), "{text}");
+        }
+        for text in [
+            format!("{key},\"more\":\"x\",{rest}"),
+            format!("{key},{rest}").replace("{\"nonce\"", "{\"other\":\"x\",\"nonce\""),
+            format!("{},{}", key, key.replace('{', "") + "," + rest),
+            filler.replace("\"digest\"", "\"symkey\""),
+            filler.replace("000\"", "00g\""),
+            filler.replace("sha256:", "sha256:\u{1}"),
+            filler.replace("sha256:", "\u{fffd}\u{fffd}"),
+            filler.replace("AAA=", "AA!="),
+            format!("{filler} x"),
+        ] {
+            assert!(accepted(&text).is_none(), "{text}");
+        }
+        let other = r#","cipheroptions":{"nonce":"AAAAAAAAAAAAAAAAAAAAAQ=="}"#;
+        let other = layer_key_of_unauthenticated(FILLER, &public(other));
+        assert!(other.is_none(), "a public nonce that is another");
+    }
+}
