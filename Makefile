@@ -127,15 +127,14 @@ guard-write: tools without-walls
 timing: tools timing-built
 	@bench/timing.py
 
-# The library as a program of this machine and as a guest, both with the settings of what is shipped but for
-# the names of functions; and the guest's host.
-NAMED := CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_GUEST_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=1
-TIMING := --package ocicrypt --example timing --target-dir target/timing
+# The library as a program of this machine and as a guest, with the settings of what is shipped, but for the names
+# of functions; and the guest's host.
+TIMING := --package ocicrypt --features timing --example timing
 timing-built: targets
-	$(NAMED) RUSTFLAGS="--cfg timing" $(BUILD) $(TIMING)
-	$(NAMED) RUSTFLAGS="--cfg timing -C target-feature=+wide-arithmetic" $(CARGO) build --profile guest --locked \
-	    $(TIMING) --target wasm32-wasip1
-	$(BUILD) --package keycell-engine --features compiler --example timing
+	$(CARGO) rustc --release --locked $(TIMING) -- -C strip=none
+	RUSTFLAGS="-C target-feature=+wide-arithmetic" $(CARGO) rustc --profile guest --locked $(TIMING) \
+	    --target wasm32-wasip1 --target-dir target/timing -- -C strip=none
+	$(BUILD) --package keycell-engine --features compiler --example timing_host
 
 # With the settings of what is shipped, however the tests are built.
 without-walls: targets

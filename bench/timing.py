@@ -16,10 +16,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BUILT = ROOT / "target/timing"
-NATIVE = BUILT / "release/examples/timing"
-GUEST = BUILT / "wasm32-wasip1/guest/examples/timing.wasm"
-HOST = ROOT / "target/release/examples/timing"
+NATIVE = ROOT / "target/release/examples/timing"
+GUEST = ROOT / "target/timing/wasm32-wasip1/guest/examples/timing.wasm"
+HOST = ROOT / "target/release/examples/timing_host"
 OPERATIONS = ("rsa-2048", "rsa-3072", "p-256", "p-384", "p-521", "pkcs1v15", "cbc-padding", "leak")
 # Functions that decide by something which depends on a secret, and why that tells nothing of it.
 ALLOWED = {}

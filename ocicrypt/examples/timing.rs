@@ -2,24 +2,24 @@
 //! memcheck reports each branch and each address that depends on one.
 //!
 //! As a program of this machine it takes the name of an operation, and marks memory by valgrind's client
-//! requests. As WebAssembly its host (engine/examples/timing.rs) names the operation by its number and
-//! marks the memory. Without `--cfg timing` the library does not show its secrets, and nothing is run.
+//! requests. As WebAssembly its host (engine/examples/timing_host.rs) names the operation by its number and
+//! marks the memory. Without the feature `timing` the library does not show its secrets, and nothing is run.
 
-#[cfg(timing)]
+#[cfg(feature = "timing")]
 mod fixed;
 
-#[cfg(timing)]
+#[cfg(feature = "timing")]
 fn main() {
     operations::main();
 }
 
-#[cfg(not(timing))]
+#[cfg(not(feature = "timing"))]
 fn main() {
-    eprintln!("built without `--cfg timing`: `make timing` builds and runs this");
+    eprintln!("built without the feature `timing`: `make timing` builds and runs this");
     std::process::exit(2);
 }
 
-#[cfg(timing)]
+#[cfg(feature = "timing")]
 mod operations {
     use std::hint::black_box;
 
@@ -104,7 +104,7 @@ mod operations {
 }
 
 /// Under valgrind itself.
-#[cfg(all(timing, target_arch = "x86_64"))]
+#[cfg(all(feature = "timing", target_arch = "x86_64"))]
 mod mark {
     /// The place of the operation that the first argument names.
     pub fn operation(names: &[&str]) -> usize {
@@ -131,7 +131,7 @@ mod mark {
 }
 
 /// By the host.
-#[cfg(all(timing, target_family = "wasm"))]
+#[cfg(all(feature = "timing", target_family = "wasm"))]
 mod mark {
     #[expect(unsafe_code, reason = "imports")]
     #[link(wasm_import_module = "timing")]

@@ -13,7 +13,7 @@ mod pem;
 mod pkcs1v15;
 mod point;
 mod rsa;
-#[cfg(timing)]
+#[cfg(feature = "timing")]
 pub mod timing;
 
 use std::fmt;

@@ -43,7 +43,7 @@ pub(crate) use self::encrypt::{Pkcs7Recipient, encrypt};
 use self::recipient::Recipient;
 pub use self::search::{Search, Which};
 pub(crate) use self::unauthenticated::Outcome as UnauthenticatedOutcome;
-#[cfg(timing)]
+#[cfg(feature = "timing")]
 pub use self::unauthenticated::has_padding;
 
 /// Failures that a message remembers: more would not be told.

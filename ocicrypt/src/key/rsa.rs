@@ -250,11 +250,11 @@ impl RsaKey {
     }
 
     /// The words of all secret numbers.
-    #[cfg(timing)]
+    #[cfg(feature = "timing")]
     pub(super) fn secrets(&self) -> Vec<&[crypto_bigint::Word]> {
         let mut secrets = vec![self.d.as_words(), self.coefficient.as_words()];
         for Prime { number, exponent } in &self.primes {
-            secrets.extend([number.as_ref().as_words(), exponent.as_words()]);
+            secrets.extend([number.as_words(), exponent.as_words()]);
         }
         secrets
     }

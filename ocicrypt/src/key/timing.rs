@@ -1,4 +1,4 @@
-//! What `make timing` marks and runs: ocicrypt/examples/timing.rs. Compiled with `--cfg timing` alone.
+//! What `make timing` marks and runs: ocicrypt/examples/timing.rs. The feature of the same name is for that alone.
 
 #![allow(missing_docs)]
 

@@ -55,7 +55,7 @@ impl UnauthenticatedText {
 }
 
 /// For `make timing`.
-#[cfg(timing)]
+#[cfg(feature = "timing")]
 pub fn has_padding(text: Vec<u8>) -> Option<Choice> {
     UnauthenticatedText::new(Zeroizing::new(text), 16).map(|text| text.is_padded)
 }

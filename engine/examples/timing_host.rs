@@ -1,5 +1,5 @@
 //! `make timing`: the host of ocicrypt/examples/timing.rs as WebAssembly, compiled as `ctd-decoder` compiles
-//! its guest. `timing MODULE OPERATION`, to be run by valgrind's memcheck.
+//! its guest. `timing_host MODULE OPERATION`, to be run by valgrind's memcheck.
 //!
 //! It prints where each function of the module lies, since valgrind knows no names of code that was made
 //! at run time: the address and the length, both hexadecimal, and the name.
@@ -15,7 +15,7 @@ const OPERATIONS: [&str; 8] =
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(module), Some(operation)) = (arguments.next(), arguments.next()) else {
-        return Err("`timing MODULE OPERATION`".into());
+        return Err("`timing_host MODULE OPERATION`".into());
     };
     let place = OPERATIONS.iter().position(|known| *known == operation);
     let place = u32::try_from(place.ok_or("there is no such operation")?)?;
