@@ -59,7 +59,7 @@ pub async fn run(
     }
     let mut store = instance.into_store(&engine);
     trap_when_stalled(&mut store, ledger.clone(), limits.stall_seconds);
-    deadline::arm(limits.stall_seconds, log); // until it begins to read the layer
+    deadline::arm(limits.stall_seconds); // for whatever it does but waiting for the layer
 
     let answer = command.run(&mut store).await;
     deadline::disarm();
@@ -108,7 +108,7 @@ impl Command {
             }
             Form::Module => {
                 let (engine, module) = guest.module()?;
-                deadline::start(&engine).map_err(|error| broken_host(error.into()))?;
+                deadline::advance(&engine);
                 let linker = wasip1::linker(&engine).map_err(broken_host)?;
                 let command =
                     linker.instantiate_pre(&module).map_err(|error| foreign_guest(&error))?;

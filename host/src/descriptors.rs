@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{FromRawFd, RawFd};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -22,41 +22,43 @@ pub enum PayloadFault {
     Unreadable(io::Error),
 }
 
-/// Reads descriptor 3 to its end and closes it together with every other descriptor above
-/// standard error. A descriptor that is not open is an empty payload.
+/// Descriptor 3, if it is open. Every other descriptor above standard error is closed.
 ///
 /// To be called once, before anything else opens a file: whatever is open was inherited.
+#[expect(unsafe_code, reason = "descriptors are inherited as numbers")]
+pub fn inherited() -> Option<OwnedFd> {
+    close_from(PAYLOAD + 1);
+    // SAFETY: asks for a flag of a number; touches no memory.
+    let is_open = unsafe { libc::fcntl(PAYLOAD, libc::F_GETFD) } != -1;
+    // SAFETY: it is open, and nothing in this process owns it, since nothing was opened before.
+    is_open.then(|| unsafe { OwnedFd::from_raw_fd(PAYLOAD) })
+}
+
+/// Reads the payload to its end, and closes its descriptor. Without one it is empty.
 ///
 /// # Errors
-/// [`PayloadFault`]; the descriptors are closed all the same.
-#[expect(unsafe_code, reason = "descriptors are inherited as numbers")]
-pub fn take_payload(limit: usize) -> Result<Vec<u8>, PayloadFault> {
-    // SAFETY: nothing in this process owns the descriptor, since nothing was opened before; if
-    // it is not open, every operation on it fails with EBADF, and dropping it does nothing
-    // because of `forget` below.
-    let mut inherited = unsafe { File::from_raw_fd(PAYLOAD) };
+/// [`PayloadFault`].
+pub fn read_payload(inherited: Option<OwnedFd>, limit: usize) -> Result<Vec<u8>, PayloadFault> {
+    let Some(inherited) = inherited else { return Ok(Vec::new()) };
+    let mut inherited = File::from(inherited);
     let mut payload = Vec::with_capacity(TYPICAL.min(limit));
-    let read = loop {
+    loop {
         let room = (limit + 1 - payload.len()) as u64;
         match inherited.by_ref().take(room).read_to_end(&mut payload) {
+            Ok(_) if payload.len() > limit => return Err(PayloadFault::TooLong),
+            Ok(_) => return Ok(payload),
             // What was read so far is kept. A caller with an event loop may pass such a pipe.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let mut wanted = [PollFd::new(&inherited, PollFlags::IN)];
                 match poll(&mut wanted, None) {
                     Ok(_) | Err(Errno::INTR) => {}
-                    Err(error) => break Err(error.into()),
+                    Err(error) => return Err(PayloadFault::Unreadable(error.into())),
                 }
             }
-            read => break read,
+            // It is open to write alone: no caller's payload.
+            Err(error) if error.raw_os_error() == Some(libc::EBADF) => return Ok(Vec::new()),
+            Err(error) => return Err(PayloadFault::Unreadable(error)),
         }
-    };
-    std::mem::forget(inherited);
-    close_inherited();
-    match read {
-        Ok(_) if payload.len() > limit => Err(PayloadFault::TooLong),
-        Ok(_) => Ok(payload),
-        Err(error) if error.raw_os_error() == Some(libc::EBADF) => Ok(Vec::new()),
-        Err(error) => Err(PayloadFault::Unreadable(error)),
     }
 }
 
@@ -81,12 +83,12 @@ static LOOK_AT_STDOUT: extern "C" fn() = {
 };
 
 #[expect(unsafe_code, reason = "descriptors are closed by number")]
-fn close_inherited() {
+fn close_from(first: RawFd) {
     // SAFETY: called before this process has opened anything above standard error, so it closes
     // only what was inherited. A kernel before 5.9 answers ENOSYS.
-    let closed = unsafe { libc::syscall(libc::SYS_close_range, PAYLOAD, libc::c_uint::MAX, 0) };
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
     if closed != 0 {
-        for number in PAYLOAD..1024 {
+        for number in first..1024 {
             // SAFETY: as above.
             unsafe { libc::close(number) };
         }

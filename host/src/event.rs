@@ -35,6 +35,13 @@ pub enum Verdict {
     Decrypted,
     /// Nobody reads the plain layer any more.
     Abandoned,
+    /// Somebody ended the decoder before it was through.
+    Terminated {
+        /// What standard error says.
+        error: String,
+        /// The ways out.
+        hints: Vec<String>,
+    },
     /// It was not decrypted: why, and what would mend it.
     Failed {
         /// What standard error says.
@@ -95,8 +102,9 @@ impl Layer {
         self.bytes = bytes;
     }
 
-    /// The event, at the end, `after` so long.
-    pub fn event(&self, verdict: &Verdict, after: Duration) -> Event {
+    /// The event, at the end, `after` so long. `None`: an event that is put together beforehand,
+    /// when neither that nor the number of bytes is known.
+    pub fn event(&self, verdict: &Verdict, after: Option<Duration>) -> Event {
         let texts = [
             ("layer", &self.digest),
             ("media_type", &self.media_type),
@@ -107,18 +115,20 @@ impl Layer {
         ];
         let (word, severity) = match verdict {
             Verdict::Decrypted => ("decrypted", INFORMATIONAL),
-            Verdict::Abandoned => ("abandoned", NOTICE),
+            Verdict::Abandoned | Verdict::Terminated { .. } => ("abandoned", NOTICE),
             Verdict::Failed { .. } => ("failed", ERROR),
         };
         let mut fields = vec![("event", "layer".into()), ("verdict", word.into())];
         let known = texts.into_iter().filter_map(|(name, text)| Some((name, text.clone()?.into())));
         fields.extend(known);
-        fields.push(("bytes", self.bytes.into()));
-        // Microseconds are as exact as it gets.
-        let milliseconds = after.as_micros() as f64 / 1000.0;
-        fields.push(("milliseconds", milliseconds.into()));
+        if let Some(after) = after {
+            fields.push(("bytes", self.bytes.into()));
+            // Microseconds are as exact as it gets.
+            let milliseconds = after.as_micros() as f64 / 1000.0;
+            fields.push(("milliseconds", milliseconds.into()));
+        }
         fields.extend(self.warning.clone().map(|text| ("warning", text.into())));
-        if let Verdict::Failed { error, hints } = verdict {
+        if let Verdict::Failed { error, hints } | Verdict::Terminated { error, hints } = verdict {
             fields.push(("error", error.as_str().into()));
             fields.push(("hints", hints.clone().into()));
         }
@@ -141,6 +151,7 @@ impl Layer {
             Verdict::Abandoned => {
                 format!("abandoned {layer}: nobody reads the plain layer any more")
             }
+            Verdict::Terminated { error, .. } => format!("abandoned {layer}: {error}"),
             Verdict::Failed { error, hints } => {
                 let hints = hints.iter().map(|hint| format!("\nhint: {hint}"));
                 format!("error: {error}{}", hints.collect::<String>())
@@ -266,7 +277,7 @@ mod tests {
         let print = format!("SHA256:{}", "aZ0+/".repeat(9).split_at(43).0);
         let digest = format!("sha256:{}", "0f".repeat(32));
         let layer = opened("node.pem", &print, &digest);
-        let event = layer.event(&Verdict::Decrypted, Duration::from_micros(1234));
+        let event = layer.event(&Verdict::Decrypted, Some(Duration::from_micros(1234)));
         let json: Value = serde_json::from_str(&event.json()).expect("JSON");
         assert_eq!(json["key"], "node.pem");
         assert_eq!(json["fingerprint"], *print);
@@ -278,7 +289,7 @@ mod tests {
     fn what_has_not_is_dropped_or_cut() {
         let key = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj";
         let layer = opened(&format!("a\n{key}\u{202e}"), key, key);
-        let event = layer.event(&Verdict::Decrypted, Duration::ZERO).json();
+        let event = layer.event(&Verdict::Decrypted, Some(Duration::ZERO)).json();
         assert!(!event.contains(&key[..40]), "{event}");
         assert!(event.contains("\"key\":\"a …\""), "{event}");
         assert!(!event.contains("fingerprint") && !event.contains("\"layer\":\"M"), "{event}");
@@ -287,9 +298,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_put_together_beforehand_claims_no_numbers() {
+        let verdict = Verdict::Terminated { error: "e".to_owned(), hints: vec!["h".to_owned()] };
+        let event = Layer::default().event(&verdict, None);
+        assert_eq!(event.message, "abandoned a layer: e");
+        let json: Value = serde_json::from_str(&event.json()).expect("JSON");
+        assert_eq!((&json["verdict"], &json["error"]), (&"abandoned".into(), &"e".into()));
+        assert!(json.get("bytes").is_none() && json.get("milliseconds").is_none(), "{json}");
+    }
+
+    #[test]
     fn lines_in_a_journal_entry_have_their_length_before_them() {
         let verdict = Verdict::Failed { error: "e".to_owned(), hints: vec!["h".to_owned()] };
-        let entry = Layer::default().event(&verdict, Duration::ZERO).journal();
+        let entry = Layer::default().event(&verdict, Some(Duration::ZERO)).journal();
         let wanted = b"MESSAGE\n\x10\0\0\0\0\0\0\0error: e\nhint: h\nPRIORITY=3\n";
         assert!(entry.starts_with(wanted), "{}", String::from_utf8_lossy(&entry));
     }

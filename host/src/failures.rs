@@ -110,10 +110,7 @@ fn stream_failure(fault: Fault) -> Failure {
                     "the disk is full, and the layer is not the cause: free space where standard \
                      output leads to, then decrypt it again"
                 }
-                io::ErrorKind::FileTooLarge => {
-                    "the limit on the size of files (`LimitFSIZE`, `ulimit -f`) is smaller than the \
-                     plain layer: raise it, or write to a pipe"
-                }
+                io::ErrorKind::FileTooLarge => FILE_SIZE_LIMIT,
                 _ => {
                     "standard output is the pipe that containerd unpacks from; by hand, look at \
                      the file that it leads to"
@@ -165,6 +162,10 @@ fn part(found: u64, length: u64) -> String {
     }
 }
 
+/// The hint where a file would become longer than the caller's limit.
+pub const FILE_SIZE_LIMIT: &str = "`LimitFSIZE` of the service that starts the decoder, containerd's, \
+    is the longest file that it may write: raise it, or remove it";
+
 /// A guest that did not answer: it trapped, took too long or too much.
 pub fn guest_failure(
     step: &str,
@@ -179,6 +180,13 @@ pub fn guest_failure(
              this image? otherwise have it encrypted again, for fewer recipients",
         );
     }
+    if is_out_of_memory(error) {
+        return with_hint(
+            format!("out of memory in the step `{step}`"),
+            "`MemoryMax`, `LimitAS` and `LimitDATA` of containerd's service, or the node itself, leave \
+             the decoder too little",
+        );
+    }
     let why = match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => "it did not end in time".to_owned(),
         Some(trap) => format!("it trapped: {trap}"),
@@ -190,6 +198,14 @@ pub fn guest_failure(
     let last = said.lines().rev().find(|line| !line.is_empty() && !line.starts_with("note: "));
     let last = last.map(|line| format!("; it last said: {}", cleaned(line)));
     broken_guest(step, &format!("{why}{}", last.unwrap_or_default()))
+}
+
+/// Whether the system refused memory.
+fn is_out_of_memory(error: &wasmtime::Error) -> bool {
+    let of_system = |error: &io::Error| error.kind() == io::ErrorKind::OutOfMemory;
+    let cause = error.root_cause();
+    cause.downcast_ref().is_some_and(of_system)
+        || cause.downcast_ref() == Some(&rustix::io::Errno::NOMEM)
 }
 
 /// A guest that does not keep the contract.

@@ -5,7 +5,7 @@ use std::path::Path;
 use wasmtime::component::{Component, HasData, HasSelf, Linker, Resource, ResourceTable};
 use wasmtime::{Engine, ResourceLimiter, Result, Store, StoreLimits, StoreLimitsBuilder, bail};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
-use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
+use wasmtime_wasi::filesystem::WasiFilesystemView;
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, io, random};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
@@ -14,6 +14,7 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, asy
 use crate::broker::Broker;
 use crate::cipher::Cipher;
 use crate::contract::keycell::decoder::{broker, cipher, providers, tokens, types};
+use crate::files::{Files, HasFiles};
 use crate::limits;
 use crate::streams::{Closed, GuestLog, Sink, Source};
 
@@ -103,6 +104,10 @@ impl Instance {
         let mut wasi = WasiCtx::builder();
         wasi.stdin(Closed).stdout(Closed).stderr(log.clone());
         wasi
+    }
+
+    fn files(&mut self) -> Files<'_> {
+        Files(self.filesystem())
     }
 
     /// Whether the instance was refused memory beyond its limit.
@@ -209,10 +214,10 @@ const INTERFACES: &[(&str, Add)] = &[
     ("wasi:io/poll", |l| io::poll::add_to_linker::<_, Table>(l, |i| &mut i.table)),
     ("wasi:io/streams", |l| io::streams::add_to_linker::<_, Table>(l, |i| &mut i.table)),
     ("wasi:filesystem/types", |l| {
-        filesystem::types::add_to_linker::<_, WasiFilesystem>(l, Instance::filesystem)
+        filesystem::types::add_to_linker::<_, HasFiles>(l, Instance::files)
     }),
     ("wasi:filesystem/preopens", |l| {
-        filesystem::preopens::add_to_linker::<_, WasiFilesystem>(l, Instance::filesystem)
+        filesystem::preopens::add_to_linker::<_, HasFiles>(l, Instance::files)
     }),
     ("wasi:cli/environment", |l| cli::environment::add_to_linker::<_, WasiCli>(l, Instance::cli)),
     ("wasi:cli/exit", |l| cli::exit::add_to_linker::<_, WasiCli>(l, Instance::cli)),

@@ -4,14 +4,14 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
-use cap_std::fs::Dir;
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use keycell_broker_protocol::Found;
 use zeroize::Zeroize;
 
 use crate::broker::Broker;
 use crate::contract::{Failure, KeyFile};
 use crate::failures::{plain, with_hint};
-use crate::limits;
+use crate::{limits, regular};
 
 /// Passwords lie beside their key under its name and one of these.
 const PASSWORD_SUFFIXES: [&str; 2] = [".pass", ".password"];
@@ -152,13 +152,17 @@ fn read_files(path: &Path) -> io::Result<Keys> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     // The operator named this very file, so a link may lead anywhere.
-    let content = read(std::fs::File::open(path)?)?;
+    let content = read(regular::open(path)?)?;
     let name = name.to_string_lossy().into_owned();
     let directory = Dir::open_ambient_dir(parent.unwrap_or(Path::new(".")), ambient_authority());
     let passwords = PASSWORD_SUFFIXES.iter().filter_map(|suffix| {
         let name = format!("{name}{suffix}");
-        let file = directory.as_ref().ok()?.open(&name).ok()?;
-        Some(KeyFile { name, content: read(file.into_std()).ok()? })
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(regular::flags());
+        let directory = directory.as_ref().ok()?;
+        let file = regular::patiently(|| directory.open_with(&name, &options)).ok()?;
+        let content = read(regular::checked(file.into_std()).ok()?).ok()?;
+        Some(KeyFile { name, content })
     });
     let passwords = passwords.collect::<Vec<_>>();
     Ok(Keys::Files([vec![KeyFile { name, content }], passwords].concat()))

@@ -32,6 +32,8 @@ pub mod cleaned;
 #[cfg(feature = "runtime")]
 pub mod command;
 #[cfg(feature = "runtime")]
+pub mod crash;
+#[cfg(feature = "runtime")]
 pub mod deadline;
 #[cfg(feature = "runtime")]
 pub mod descriptors;
@@ -41,6 +43,8 @@ pub mod event;
 pub mod explain;
 #[cfg(feature = "runtime")]
 pub mod failures;
+#[cfg(feature = "runtime")]
+pub mod files;
 #[cfg(feature = "runtime")]
 pub mod input;
 #[cfg(feature = "runtime")]
@@ -62,7 +66,11 @@ pub mod message;
 #[cfg(feature = "runtime")]
 pub mod record;
 #[cfg(feature = "runtime")]
+mod regular;
+#[cfg(feature = "runtime")]
 mod run;
+#[cfg(feature = "runtime")]
+mod signals;
 #[cfg(feature = "runtime")]
 pub mod spool;
 #[cfg(feature = "runtime")]

@@ -2,21 +2,27 @@
 //! never shows that of a decoder that succeeded.
 //!
 //! It is opened before any guest code runs, and from then on only written to. A log that cannot be
-//! opened or written to must not keep a layer from being decrypted.
+//! opened or written to must not keep a layer from being decrypted: where a file cannot be opened, the
+//! journal or the system's log is told so, and gets the events.
 
-use std::cell::{Cell, RefCell, RefMut};
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
 use crate::args::Destination;
+use crate::crash;
 use crate::event::{Event, Layer, Verdict};
+use crate::ledger::lock;
+use crate::message::cleaned;
+use crate::words::plain;
 
 /// The socket of journald.
 const JOURNAL: &str = "/run/systemd/journal/socket";
@@ -35,9 +41,9 @@ pub struct Log {
     /// None: nowhere.
     sink: Option<(Format, OwnedFd)>,
     /// It did not take an event: what else there is to say is not worth the wait.
-    is_broken: Cell<bool>,
+    is_broken: AtomicBool,
     started: Instant,
-    layer: RefCell<Layer>,
+    layer: Mutex<Layer>,
 }
 
 #[derive(Clone, Copy)]
@@ -53,14 +59,23 @@ impl Log {
     /// # Ambient Authority
     /// Opens a file, which it creates, or connects a socket.
     pub fn open(destination: &Destination, started: Instant) -> Self {
+        let mut refusal = None;
         let sink = match destination {
-            Destination::System => journal().or_else(|_| syslog()).ok(),
+            Destination::System => system(),
             Destination::Journal => journal().ok(),
             Destination::Syslog => syslog().ok(),
-            Destination::File(path) => append(path).ok(),
+            Destination::File(path) => append(path).map_or_else(
+                |error| {
+                    refusal = Some(cannot_be_written(path, &error));
+                    system()
+                },
+                Some,
+            ),
             Destination::Off => None,
         };
-        Self { sink, is_broken: Cell::new(false), started, layer: RefCell::default() }
+        let log = Self { sink, is_broken: false.into(), started, layer: Mutex::default() };
+        refusal.iter().for_each(|text| log.note(text));
+        log
     }
 
     /// Where it is written to.
@@ -74,39 +89,47 @@ impl Log {
     }
 
     /// What the event will say of the layer.
-    pub fn layer(&self) -> RefMut<'_, Layer> {
-        self.layer.borrow_mut()
+    pub fn layer(&self) -> MutexGuard<'_, Layer> {
+        lock(&self.layer)
     }
 
     /// Something that was passed over. `text` is fit to be shown.
     pub fn note(&self, text: &str) {
-        if !self.is_broken.get() && !text.trim().is_empty() {
-            self.write(&Event::note(text));
+        if !self.is_broken.load(Ordering::Relaxed) && !text.trim().is_empty() {
+            if let Some((format, _)) = &self.sink {
+                self.write(&format.entry(&Event::note(text)));
+            }
         }
     }
 
-    /// The event of the layer: how it ended.
+    /// The event of the layer: how it ended. There is one: what follows it is not written.
     pub fn end(&self, verdict: &Verdict) {
-        let event = self.layer().event(verdict, self.started.elapsed());
-        self.write(&event);
+        let after = Some(self.started.elapsed());
+        let event = match self.layer.try_lock() {
+            Ok(layer) => layer.event(verdict, after),
+            Err(_) => Layer::default().event(verdict, after), // a panic while it was changed
+        };
+        let entry = self.sink.as_ref().map(|(format, _)| format.entry(&event));
+        if crash::settle(matches!(verdict, Verdict::Decrypted)) {
+            self.write(entry.as_deref().unwrap_or_default());
+        }
     }
 
-    /// What [`Log::end`] would write if it ended so `after` so long: for a signal handler, which must
-    /// not put it together itself.
-    pub fn foreseen(&self, verdict: &Verdict, after: Duration) -> Option<Vec<u8>> {
+    /// What [`Log::end`] would write if it ended so: for a signal handler, which must not put it
+    /// together itself.
+    pub fn foreseen(&self, verdict: &Verdict) -> Option<Vec<u8>> {
         let (format, _) = self.sink.as_ref()?;
-        Some(format.entry(&self.layer().event(verdict, self.started.elapsed() + after)))
+        Some(format.entry(&self.layer().event(verdict, None)))
     }
 
     /// One write for each event, so that those of other processes do not get in between.
-    fn write(&self, event: &Event) {
-        let Some((format, descriptor)) = &self.sink else { return };
-        let entry = format.entry(event);
-        let mut written = rustix::io::write(descriptor, &entry);
+    fn write(&self, entry: &[u8]) {
+        let Some((_, descriptor)) = &self.sink else { return };
+        let mut written = rustix::io::write(descriptor, entry);
         if written == Err(Errno::INTR) {
-            written = rustix::io::write(descriptor, &entry);
+            written = rustix::io::write(descriptor, entry);
         }
-        self.is_broken.set(written.is_err()); // there is nobody left to tell
+        self.is_broken.store(written.is_err(), Ordering::Relaxed); // there is nobody left to tell
     }
 }
 
@@ -123,6 +146,10 @@ impl Format {
     }
 }
 
+fn system() -> Option<(Format, OwnedFd)> {
+    journal().or_else(|_| syslog()).ok()
+}
+
 fn journal() -> io::Result<(Format, OwnedFd)> {
     Ok((Format::Journal, connect(JOURNAL)?))
 }
@@ -133,9 +160,19 @@ fn syslog() -> io::Result<(Format, OwnedFd)> {
 
 fn append(path: &Path) -> io::Result<(Format, OwnedFd)> {
     let mut options = OpenOptions::new();
-    // A pipe that nobody reads would make the program wait.
-    options.append(true).create(true).mode(0o640).custom_flags(libc::O_NONBLOCK);
+    // A pipe that nobody reads would make the program wait; a link in the place of the file would have
+    // it write wherever whoever made the link wants. Links among the directories are the operator's.
+    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOCTTY;
+    options.append(true).create(true).mode(0o640).custom_flags(flags);
     Ok((Format::Lines, options.open(path)?.into()))
+}
+
+fn cannot_be_written(path: &Path, error: &io::Error) -> String {
+    let why = match error.raw_os_error() {
+        Some(libc::ELOOP) => "it is a symbolic link".to_owned(),
+        _ => plain(error),
+    };
+    format!("the log `{}` cannot be opened: {}", cleaned(&path.display().to_string()), why)
 }
 
 fn connect(path: &str) -> io::Result<OwnedFd> {

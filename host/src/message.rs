@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use crate::cleaned::{MAX_MESSAGE, cut};
 use crate::contract::Failure;
 use crate::event::Verdict;
-use crate::linger;
 use crate::log::Log;
 use crate::store::Digest;
 use crate::store::failures::named;
+use crate::{crash, linger};
 
 pub use crate::cleaned::cleaned;
 
@@ -20,14 +20,14 @@ const MAX_ERROR: usize = 3072;
 /// The most hints: the longest list of ours has five.
 const MAX_HINTS: usize = 8;
 
-/// Says why there is no layer, and how to mend it, on standard error and in the log.
-pub fn fail(failure: &Failure, log: Option<&Log>) -> ExitCode {
+/// Says why there is no layer, and how to mend it, in the log and on standard error.
+pub fn fail(failure: &Failure, log: &Log) -> ExitCode {
     fail_naming(failure, &[], log)
 }
 
 /// The same, with the digests of the manifests that are the cause: the host knows them from its own
 /// list, so they need not be cleaned.
-pub fn fail_naming(failure: &Failure, manifests: &[Vec<Digest>], log: Option<&Log>) -> ExitCode {
+pub fn fail_naming(failure: &Failure, manifests: &[Vec<Digest>], log: &Log) -> ExitCode {
     let mut message = cleaned(&failure.message);
     if message.trim().is_empty() {
         message = "the guest failed and does not say why".to_owned();
@@ -48,12 +48,10 @@ pub fn fail_naming(failure: &Failure, manifests: &[Vec<Digest>], log: Option<&Lo
     if !text.ends_with('\n') {
         text.push('\n');
     }
+    log.layer().is_of(failure);
+    log.end(&Verdict::Failed { error: message, hints });
     say(&text);
-    if let Some(log) = log {
-        log.layer().is_of(failure);
-        log.end(&Verdict::Failed { error: message, hints });
-        linger::hold_stdout();
-    }
+    linger::hold_stdout();
     ExitCode::FAILURE
 }
 
@@ -71,17 +69,16 @@ pub fn say(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-/// A bug of ours is one error line too, without a backtrace, which would open files.
+/// A bug of ours is one error line too, and an event, without a backtrace, which would open files.
 pub fn speak_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         // The name alone: the directory is one of whoever built this.
         let file = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
         let place = panic.location();
         let place = place.map(|place| format!(" in `{}:{}`", file(place.file()), place.line()));
-        say(&format!(
+        crash::panicked(&format!(
             "ctd-decoder: error: internal error{}\nhint: please report this: it is a bug\n",
             place.unwrap_or_default()
         ));
-        std::process::exit(1);
     }));
 }

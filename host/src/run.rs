@@ -3,10 +3,14 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
+use crate::args::Destination;
 use crate::event::Verdict;
 use crate::failures::Ending;
 use crate::log::Log;
-use crate::{Artefact, Limits, ahead, args, descriptors, limits, message, steps};
+use crate::{
+    Artefact, Limits, ahead, args, crash, deadline, descriptors, failures, limits, message,
+    signals, steps,
+};
 
 /// Everything that `ctd-decoder` does, with `guest` as its guest.
 ///
@@ -19,33 +23,53 @@ pub fn main(guest: &Artefact) -> ExitCode {
 /// [`main`] with other limits: for tests, which do not wait for half a minute.
 pub fn main_within(guest: &Artefact, limits: Limits) -> ExitCode {
     let started = Instant::now();
+    // From here on nothing ends the process without a message, and, once there is a log, an event.
+    signals::take_over();
+    message::speak_on_panic();
+    keycell_walls::wiping::when_exhausted(crash::out_of_memory);
+    // Until the guest's step has its own: files may lie on a drive that does not answer.
+    let timer = deadline::start();
+    let wipes_stack = keycell_walls::wiping::stack_can_be_wiped();
+    deadline::arm(limits.unwrap_seconds);
     keycell_walls::relocated::protect();
     ahead::map();
-    message::speak_on_panic();
     let _ = keycell_walls::memory::no_dump(); // the payload may hold keys; told of later
     let job = match args::parse(std::env::args_os()) {
         Ok(args::Request::Decrypt(job)) => job,
         Ok(args::Request::Print(text)) => return message::print(&text),
-        Err(failure) => return message::fail(&failure, None),
+        Err(failure) => {
+            // Which log was wanted is not known, and containerd may lose what standard error says.
+            let log = open_log(&Destination::System, started);
+            return message::fail(&failure, log);
+        }
     };
     // Before anything else is opened: it would get the number of a descriptor that is missing.
-    let payload = descriptors::take_payload(limits::PAYLOAD);
-    let log = Log::open(&job.log, started);
-    log.layer().starts();
-    let ended = steps::run(&job, payload, guest, limits, &log);
-    keycell_walls::wiping::wipe_stack();
+    let payload = descriptors::inherited();
+    let log = open_log(&job.log, started);
+    let payload = deadline::without(|| descriptors::read_payload(payload, limits::PAYLOAD));
+    let ended = match timer {
+        Ok(()) => steps::run(&job, payload, guest, limits, log),
+        Err(error) => Err(failures::broken_host(error.into()).into()),
+    };
+    if wipes_stack {
+        keycell_walls::wiping::wipe_stack();
+    }
     match ended {
         Ok(()) => {
             log.end(&Verdict::Decrypted);
             ExitCode::SUCCESS
         }
-        Err(Ending::Failed(failure)) => message::fail(&failure, Some(&log)),
+        Err(Ending::Failed(failure)) => message::fail(&failure, log),
         Err(Ending::OfManifests(failure, manifests)) => {
-            message::fail_naming(&failure, &manifests, Some(&log))
+            message::fail_naming(&failure, &manifests, log)
         }
         Err(Ending::ReaderGone) => {
             log.end(&Verdict::Abandoned);
             ExitCode::FAILURE
         }
     }
+}
+
+fn open_log(destination: &Destination, started: Instant) -> &'static Log {
+    crash::watch(Log::open(destination, started))
 }

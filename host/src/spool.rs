@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::args::SpoolPlace;
 use crate::contract::Failure;
-use crate::failures::{Ending, plain, with_hint};
+use crate::failures::{Ending, FILE_SIZE_LIMIT, plain, with_hint};
 use crate::input::Input;
 
 /// An empty spool.
@@ -193,5 +193,6 @@ fn cannot(what: &str, place: &SpoolPlace, error: &io::Error) -> Failure {
             "`--spool DIR` keeps the encrypted layer on a disk instead",
         ),
     };
+    let hint = if error.kind() == io::ErrorKind::FileTooLarge { FILE_SIZE_LIMIT } else { hint };
     with_hint(format!("{shown} cannot {what}: {}", plain(error)), hint)
 }

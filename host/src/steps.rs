@@ -28,7 +28,9 @@ use crate::log::Log;
 use crate::record::checked;
 use crate::spool::Spool;
 use crate::streams::{GuestLog, Sink, Source};
-use crate::{command, deadline, descriptors, explain, failures, limits, message, store, walls};
+use crate::{
+    command, crash, deadline, descriptors, explain, failures, limits, message, store, walls,
+};
 
 /// Decrypts the layer on standard input to standard output, with what was on descriptor 3.
 /// `embedded` is the guest where no other was chosen.
@@ -59,6 +61,7 @@ pub fn run(
     };
     // Before the guest: what a broker starts must not inherit anything of it.
     let mut broker = Broker::start();
+    deadline::arm(limits.unwrap_seconds + patience(&broker));
     let keys = Keys::find(job.keys.as_deref())?.without_tokens(job.keys.as_deref(), &mut broker)?;
     let exposure = job.keys.as_deref().and_then(Exposure::of);
     log.layer().warns(exposure.as_ref().and_then(Exposure::directory));
@@ -82,10 +85,16 @@ pub fn run(
         walls.map(|walls| walls::before_layer(walls, job)).transpose()?;
         let (candidate, input) = layer.choose(candidates)?;
         log.layer().opened(&candidate.opened, candidate.warning);
+        crash::layer_is_known();
         let ended = host.decrypt(job, candidate.key, input, log).await;
         mem::forget(host); // it knows no key, the process ends, and taking it apart takes long
         ended
     })
+}
+
+/// Seconds that key providers and tokens take beside the guest's.
+fn patience(broker: &Broker) -> u64 {
+    if broker.is_configured() { limits::BROKER_SECONDS } else { 0 }
 }
 
 /// The engine with the guest, ready to be instantiated.
@@ -132,12 +141,12 @@ impl Host {
             message::say(&explain::unwrap(&keys, &broker, &tokens, &origin, &self.limits));
         }
         let seconds = self.limits.unwrap_seconds;
-        let patience = if broker.is_configured() { limits::BROKER_SECONDS } else { 0 };
+        let patience = patience(&broker);
         instance.broker = broker;
         instance.tokens = tokens;
         let mut store = instance.into_store(&self.engine);
         trap_when_late(&mut store, seconds);
-        deadline::arm(seconds + patience, log);
+        deadline::arm(seconds + patience);
 
         let media_type = std::env::var("STREAM_PROCESSOR_MEDIATYPE").ok();
         let algorithms = Algorithms::Legacy;
@@ -260,7 +269,7 @@ enum BadAnswer {
 /// A guest for another engine, or one that imports what no guest is granted.
 pub fn prepare(guest: &Guest) -> Result<(Engine, InstancePre<Instance>), Failure> {
     let (engine, component) = guest.component()?;
-    deadline::start(&engine).map_err(|error| broken_host(error.into()))?;
+    deadline::advance(&engine);
     let linker: Linker<Instance> = instance::linker(&engine, &component).map_err(broken_host)?;
     let guest = linker.instantiate_pre(&component).map_err(|error| foreign_guest(&error))?;
     mem::forget(linker); // a thousand small pieces, and none of them is secret

@@ -68,7 +68,6 @@ impl InputStream for Source {
             let length = size.min(frame.len());
             return Ok(frame.split_to(length));
         }
-        deadline::disarm(); // from here on, it may wait for the layer as long as that takes
         let mut buffer = vec![0; size.min(PERMIT)];
         let mut input = lock(&self.input);
         let read = if size == 0 { Ok(0) } else { input.read(&mut buffer) };
@@ -207,24 +206,27 @@ pub fn write_stdout(mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Repeats a call that a signal interrupted, and waits where a descriptor does not block.
+/// Repeats a call that a signal interrupted, and waits where a descriptor does not block: for as long
+/// as whoever is at the other end takes.
 fn retry(
     descriptor: BorrowedFd<'_>,
     wanted: PollFlags,
     mut call: impl FnMut() -> rustix::io::Result<usize>,
 ) -> io::Result<usize> {
-    loop {
-        match call() {
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                match poll(&mut [PollFd::from_borrowed_fd(descriptor, wanted)], None) {
-                    Ok(_) | Err(Errno::INTR) => {}
-                    Err(error) => return Err(error.into()),
+    deadline::without(|| {
+        loop {
+            match call() {
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    match poll(&mut [PollFd::from_borrowed_fd(descriptor, wanted)], None) {
+                        Ok(_) | Err(Errno::INTR) => {}
+                        Err(error) => return Err(error.into()),
+                    }
                 }
+                done => return Ok(done?),
             }
-            done => return Ok(done?),
         }
-    }
+    })
 }
 
 /// An instance's standard error: kept, up to a limit, for the log.

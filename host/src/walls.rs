@@ -1,7 +1,5 @@
 //! The operating system's walls, as the host asks for them and speaks of them.
 
-use std::time::Duration;
-
 use keycell_walls::alarm::{self, Entry};
 use keycell_walls::decoder::{Needs, Walls};
 use keycell_walls::rights::User;
@@ -42,7 +40,7 @@ pub fn before_guest(
         user: user.as_ref(),
         alarm: entry(log),
         farewell: Some(linger::hold_stdout),
-        writes_files: log.is_file() || stdout_is_a_file() || job.verify_first.is_some(),
+        writes_files: log.is_file() || job.verify_first.is_some() || a_stream_is_a_file(),
     };
     let walls = Walls::before_guest(needs);
     let walls =
@@ -83,7 +81,7 @@ fn checked(walls: Walls, job: &Job, step: &str) -> Result<Walls, Failure> {
 
 /// What the log is told when a system call was stopped: an event too.
 fn entry(log: &Log) -> Option<Entry<'_>> {
-    let text = log.foreseen(&Verdict::said(&alarm::words()), Duration::ZERO)?;
+    let text = log.foreseen(&Verdict::said(&alarm::words()))?;
     log.descriptor().map(|log| Entry { log, text })
 }
 
@@ -94,7 +92,10 @@ fn cannot_become(user: &str, why: &str) -> Failure {
     )
 }
 
-fn stdout_is_a_file() -> bool {
-    let found = fstat(rustix::stdio::stdout());
-    found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::RegularFile)
+/// Standard output, or standard error.
+fn a_stream_is_a_file() -> bool {
+    [rustix::stdio::stdout(), rustix::stdio::stderr()].into_iter().any(|stream| {
+        let found = fstat(stream);
+        found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::RegularFile)
+    })
 }

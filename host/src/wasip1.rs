@@ -1,11 +1,14 @@
 //! WASI 0.1, which core modules import: wasmtime's, but for random numbers, clocks and waiting.
 //! Those are what components get, from the same place (wasmtime would wait for as long as the guest
-//! says, where no deadline reaches it).
+//! says, where no deadline reaches it). As there, only regular files and directories are opened, and
+//! no file has a time ([`crate::files`]).
 //!
 //! Sockets are functions that fail, since there are no descriptors of that kind.
 
-use wasmtime::{Caller, Engine, Extern, Linker, Result, bail, format_err};
-use wasmtime_wasi::p1;
+use wasmtime::{AsContextMut, Caller, Engine, Extern, Linker, Result, bail, format_err};
+use wasmtime_wasi::p1::wasi_snapshot_preview1::{self as wasi, WasiSnapshotPreview1};
+use wasmtime_wasi::p1::{self, WasiP1Ctx};
+use wiggle::GuestMemory;
 
 use crate::instance::{Instance, TICK};
 
@@ -14,6 +17,11 @@ const WASIP1: &str = "wasi_snapshot_preview1";
 /// `errno`: what WASI 0.1 calls `success` and `inval`.
 const SUCCESS: u32 = 0;
 const INVALID: u32 = 28;
+
+/// The same: `loop`, `nametoolong` and `perm`.
+const LOOP: i32 = 32;
+const TOO_LONG: i32 = 37;
+const NOT_PERMITTED: i32 = 63;
 
 /// Everything that a core module can import.
 ///
@@ -27,7 +35,94 @@ pub fn linker(engine: &Engine) -> Result<Linker<Instance>> {
     linker.func_wrap(WASIP1, "clock_res_get", clock_res_get)?;
     linker.func_wrap(WASIP1, "clock_time_get", clock_time_get)?;
     linker.func_wrap(WASIP1, "poll_oneoff", poll_oneoff)?;
+    linker.func_wrap_async(
+        WASIP1,
+        "path_open",
+        |mut caller: Caller<'_, Instance>, arguments: Open| {
+            Box::new(async move { path_open(&mut caller, arguments).await })
+        },
+    )?;
+    linker.func_wrap_async(
+        WASIP1,
+        "fd_filestat_get",
+        |mut caller: Caller<'_, Instance>, arguments| {
+            Box::new(async move {
+                let (descriptor, to): (i32, i32) = arguments;
+                let (mut memory, wasi) = Memory::with_wasi(&mut caller)?;
+                let answer =
+                    wasi::fd_filestat_get(wasi, &mut memory.shown(), descriptor, to).await?;
+                without_times(&mut memory, answer, to)
+            })
+        },
+    )?;
+    linker.func_wrap_async(
+        WASIP1,
+        "path_filestat_get",
+        |mut caller: Caller<'_, Instance>, arguments| {
+            Box::new(async move {
+                let (mut memory, wasi) = Memory::with_wasi(&mut caller)?;
+                let (directory, links, path, length, to): (i32, i32, i32, i32, i32) = arguments;
+                let shown = &mut memory.shown();
+                let answer =
+                    wasi::path_filestat_get(wasi, shown, directory, links, path, length, to)
+                        .await?;
+                without_times(&mut memory, answer, to)
+            })
+        },
+    )?;
     Ok(linker)
+}
+
+/// A `filestat` of WASI 0.1: 64 bytes. Its type is the byte at 16, its times are the last 24.
+const FILESTAT: usize = 64;
+const FILETYPE: usize = 16;
+const TIMES: usize = 40;
+
+/// The longest path that Linux takes, in bytes.
+const MAX_PATH: u32 = 4096;
+
+/// The types of WASI 0.1 that may be opened.
+const DIRECTORY: u8 = 3;
+const REGULAR_FILE: u8 = 4;
+const SYMBOLIC_LINK: u8 = 7;
+
+/// Takes the times out of the `filestat` at `to`, if there is one.
+fn without_times(memory: &mut Memory<'_>, answer: i32, to: i32) -> Result<i32> {
+    if answer == SUCCESS.cast_signed() {
+        memory.at(to.cast_unsigned(), FILESTAT)?[TIMES..].fill(0);
+    }
+    Ok(answer)
+}
+
+/// What the guest passes: directory, how links are followed, path and its length, how it is opened,
+/// two sets of rights, flags, and where the descriptor goes.
+type Open = (i32, i32, i32, i32, i32, i64, i64, i32, i32);
+
+/// wasmtime opens whatever is there, and waits for it. So what is there is looked at before. Whoever
+/// exchanges it for a pipe in that moment makes the guest wait until [`crate::deadline`] ends it.
+async fn path_open(caller: &mut Caller<'_, Instance>, arguments: Open) -> Result<i32> {
+    let (directory, links, path, length, how, rights, inherited, flags, to) = arguments;
+    let (mut memory, wasi) = Memory::with_wasi(caller)?;
+    if length.cast_unsigned() > MAX_PATH {
+        return Ok(TOO_LONG);
+    }
+    // A memory of its own for the answer, with the path behind it: the guest's own stays as it is.
+    let name = memory.at(path.cast_unsigned(), length.cast_unsigned() as usize)?;
+    let mut scratch = [&[0; FILESTAT], &*name].concat();
+    let looked = &mut GuestMemory::Unshared(&mut scratch);
+    let at = FILESTAT as i32;
+    let found = wasi::path_filestat_get(wasi, looked, directory, links, at, length, 0).await?;
+    if found != SUCCESS.cast_signed() {
+        return Ok(found);
+    }
+    match scratch[FILETYPE] {
+        DIRECTORY | REGULAR_FILE => {}
+        SYMBOLIC_LINK => return Ok(LOOP),
+        _ => return Ok(NOT_PERMITTED),
+    }
+    let shown = &mut memory.shown();
+    wasi::path_open(wasi, shown, directory, links, path, length, how, rights, inherited, flags, to)
+        .await
 }
 
 fn random_get(mut caller: Caller<'_, Instance>, to: u32, length: u32) -> Result<u32> {
@@ -159,6 +254,19 @@ impl<'a> Memory<'a> {
         };
         let (bytes, instance) = memory.data_and_store_mut(caller);
         Ok((Self(bytes), instance))
+    }
+
+    /// With the state of wasmtime's functions, as those link themselves.
+    fn with_wasi(caller: &'a mut Caller<'_, Instance>) -> Result<(Self, &'a mut WasiP1Ctx)> {
+        let fuel = caller.as_context_mut().hostcall_fuel();
+        let (memory, instance) = Self::of(caller)?;
+        instance.wasi.set_hostcall_fuel(fuel);
+        Ok((memory, &mut instance.wasi))
+    }
+
+    /// For wasmtime's functions.
+    fn shown(&mut self) -> GuestMemory<'_> {
+        GuestMemory::Unshared(self.0)
     }
 
     fn at(&mut self, from: u32, length: usize) -> Result<&mut [u8]> {

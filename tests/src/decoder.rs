@@ -11,11 +11,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 pub use crate::outcome::Outcome;
 
 use crate::descriptors;
+use crate::running::Running;
 use crate::tools::Tool;
 
 /// Longer than any layer of these tests takes on a loaded machine: past it, the decoder hangs.
@@ -35,6 +36,30 @@ enum Reader {
     ClosesAfter(usize),
 }
 
+/// A moment in a decoder's life, as the kernel tells it.
+#[derive(Clone, Copy, Debug)]
+pub enum Moment {
+    /// It has begun: it handles `SIGALRM`, the last of the signals that it cares for.
+    Begun,
+    /// The layer flows: it has put up the filter of the second step.
+    Flows,
+}
+
+impl Moment {
+    fn has_come(self, pid: Pid) -> bool {
+        let Ok(status) = Running::status(pid.as_raw_nonzero().get().cast_unsigned()) else {
+            return false;
+        };
+        let field = |name: &str| status.get(name).cloned().unwrap_or_default();
+        let caught = u64::from_str_radix(&field("SigCgt"), 16).unwrap_or_default();
+        let handles = caught & (1 << (Signal::ALARM.as_raw() - 1)) != 0;
+        match self {
+            Self::Begun => handles,
+            Self::Flows => handles && field("Seccomp_filters") == "2",
+        }
+    }
+}
+
 /// Builds a call of the decoder.
 ///
 /// Pipes on 0, 1, 2 and 3; the environment of a service (not this process's) and
@@ -49,9 +74,12 @@ pub struct Decoder {
     closed: Vec<RawFd>,
     layer: Vec<u8>,
     stdin_stays_open: bool,
+    payload_stays_open: bool,
     pieces: Option<(usize, Duration)>,
     reader: Reader,
     stdout: Option<PathBuf>,
+    stderr: Option<PathBuf>,
+    signal: Option<(Signal, Moment)>,
     nonblocking: bool,
     leaking: bool,
     directory: Option<PathBuf>,
@@ -80,9 +108,12 @@ impl Decoder {
             closed: Vec::new(),
             layer: Vec::new(),
             stdin_stays_open: false,
+            payload_stays_open: false,
             pieces: None,
             reader: Reader::ToTheEnd,
             stdout: None,
+            stderr: None,
+            signal: None,
             nonblocking: false,
             leaking: false,
             directory: None,
@@ -162,6 +193,24 @@ impl Decoder {
     /// A file in the place of the pipe on stdout. None of it is read.
     pub fn stdout_to(mut self, path: &Path) -> Self {
         self.stdout = Some(path.to_path_buf());
+        self
+    }
+
+    /// A file in the place of the pipe on stderr. What it holds at the end is the outcome's.
+    pub fn stderr_to(mut self, path: &Path) -> Self {
+        self.stderr = Some(path.to_path_buf());
+        self
+    }
+
+    /// Sends a signal at some moment. To be used with a stream that does not end.
+    pub fn signalled(mut self, signal: Signal, moment: Moment) -> Self {
+        self.signal = Some((signal, moment));
+        self
+    }
+
+    /// With the payload's pipe left open: the decoder waits for its end.
+    pub fn payload_stays_open(mut self) -> Self {
+        self.payload_stays_open = true;
         self
     }
 
@@ -269,7 +318,11 @@ impl Decoder {
         words.extend(self.args.iter().cloned());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).env_clear().envs(self.env.iter().cloned());
-        command.stdin(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::piped());
+        match &self.stderr {
+            Some(path) => command.stderr(File::options().write(true).open(path)?),
+            None => command.stderr(Stdio::piped()),
+        };
         match &self.stdout {
             Some(path) => command.stdout(File::options().write(true).open(path)?),
             None => command.stdout(Stdio::piped()),
@@ -292,13 +345,16 @@ impl Decoder {
         let group = Pid::from_child(&child);
         let mut stdin = child.stdin.take().context("stdin is piped")?;
         let stdout = child.stdout.take();
-        let mut stderr = child.stderr.take().context("stderr is piped")?;
+        let stderr = child.stderr.take();
 
         thread::scope(|scope| {
             // A decoder that ends early breaks these pipes; its exit status tells the story.
-            if let Some((mut writer, bytes)) = payload {
-                scope.spawn(move || writer.write_all(bytes).is_ok());
-            }
+            let payload = payload.map(|(mut writer, bytes)| {
+                scope.spawn(move || {
+                    let written = writer.write_all(bytes);
+                    (written.is_ok() && self.payload_stays_open).then_some(writer)
+                })
+            });
             let feeder = scope.spawn(move || {
                 let (size, pause) = self.pieces.unwrap_or((usize::MAX, Duration::ZERO));
                 for piece in self.layer.chunks(size) {
@@ -322,13 +378,22 @@ impl Decoder {
             });
             let messages = scope.spawn(move || -> io::Result<Vec<u8>> {
                 let mut bytes = Vec::new();
-                stderr.read_to_end(&mut bytes)?;
+                if let Some(mut stderr) = stderr {
+                    stderr.read_to_end(&mut bytes)?;
+                }
                 Ok(bytes)
             });
 
+            let mut signal = self.signal;
             let status = loop {
                 if let Some(status) = child.try_wait()? {
                     break Some(status);
+                }
+                if let Some((number, moment)) = signal
+                    && moment.has_come(group)
+                {
+                    kill_process(group, number)?;
+                    signal = None;
                 }
                 if started.elapsed() > self.deadline {
                     break None;
@@ -342,8 +407,13 @@ impl Decoder {
                 child.wait()?;
             }
             drop(joined(feeder)?);
+            drop(payload.map(joined).transpose()?);
             let stdout = joined(plaintext)??;
-            let stderr = String::from_utf8_lossy(&joined(messages)??).into_owned();
+            let mut stderr = joined(messages)??;
+            if let Some(path) = &self.stderr {
+                stderr = std::fs::read(path)?;
+            }
+            let stderr = String::from_utf8_lossy(&stderr).into_owned();
             let Some(status) = status else {
                 bail!("the decoder did not end within {:?}; stderr: {stderr}", self.deadline);
             };

@@ -51,6 +51,7 @@ pub fn install(entry: Option<Entry<'_>>, farewell: fn()) -> std::io::Result<()> 
             stopped;
         action.sa_sigaction = handler as libc::sighandler_t;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        libc::sigfillset(&mut action.sa_mask); // no other signal cuts its message short
         // A caller may have blocked it: the kernel would then kill without a word.
         let mut signals: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut signals);

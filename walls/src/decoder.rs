@@ -37,7 +37,7 @@ pub struct Needs<'a> {
     pub alarm: Option<alarm::Entry<'a>>,
     /// What is done last when a system call was stopped; async-signal-safe.
     pub farewell: Option<fn()>,
-    /// Standard output, the log or something else that is written to is a file.
+    /// Standard output, standard error, the log or something else that is written to is a file.
     pub writes_files: bool,
 }
 

@@ -7,10 +7,29 @@
 #![expect(unsafe_code, reason = "an allocator")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::OnceLock;
 
 /// The system's allocator, with memory overwritten before it is given back. For
 /// `#[global_allocator]`.
 pub struct Wiping;
+
+/// What is done where the system has no more memory.
+static EXHAUSTED: OnceLock<fn()> = OnceLock::new();
+
+/// From now on `tell` is called where the system has no more memory, and should not return. It must not
+/// allocate. Rust's own message would be another line than ours, and no event.
+pub fn when_exhausted(tell: fn()) {
+    let _ = EXHAUSTED.set(tell);
+}
+
+fn checked(memory: *mut u8) -> *mut u8 {
+    if memory.is_null()
+        && let Some(tell) = EXHAUSTED.get()
+    {
+        tell();
+    }
+    memory
+}
 
 /// How deep the stack is wiped, in bytes: twice of what a run was seen to use.
 const STACK: usize = 128 * 1024;
@@ -21,6 +40,13 @@ const STACK: usize = 128 * 1024;
 pub fn wipe_stack() {
     let mut unused = [0_u8; STACK];
     std::hint::black_box(&mut unused);
+}
+
+/// Whether the caller's limit (`LimitSTACK`) leaves room for [`wipe_stack`]: to touch more would end the
+/// process. To be asked before the walls go up, which forbid it.
+pub fn stack_can_be_wiped() -> bool {
+    let most = rustix::process::getrlimit(rustix::process::Resource::Stack).current;
+    most.is_none_or(|most| most >= 4 * STACK as u64)
 }
 
 /// Shows memory that nobody uses, `size` bytes of it, and gives it back as it is.
@@ -42,12 +68,12 @@ pub fn unused(size: usize, look: impl FnOnce(*mut u8)) {
 unsafe impl GlobalAlloc for Wiping {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller keeps the contract of `GlobalAlloc`.
-        unsafe { source(layout).alloc(layout) }
+        checked(unsafe { source(layout).alloc(layout) })
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
-        unsafe { source(layout).alloc_zeroed(layout) }
+        checked(unsafe { source(layout).alloc_zeroed(layout) })
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {

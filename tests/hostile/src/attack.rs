@@ -1,5 +1,6 @@
 //! One run of the host with a hostile guest, and what must hold after any attack.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -40,7 +41,9 @@ pub struct Attack {
     memory: u64,
     inside: bool,
     garbled: bool,
-    pipe: bool,
+    special: bool,
+    lease: bool,
+    started_by: Vec<OsString>,
     provider: bool,
     token: bool,
     store: Option<PathBuf>,
@@ -59,7 +62,9 @@ impl Attack {
             memory: MODEST,
             inside: false,
             garbled: false,
-            pipe: false,
+            special: false,
+            lease: false,
+            started_by: Vec::new(),
             provider: false,
             token: false,
             store: None,
@@ -114,9 +119,22 @@ impl Attack {
         self
     }
 
-    /// With a pipe among the keys that nobody writes to.
-    pub fn with_pipe(mut self) -> Self {
-        self.pipe = true;
+    /// With a pipe among the keys that nobody writes to, a socket and a device.
+    pub fn with_special_files(mut self) -> Self {
+        self.special = true;
+        self
+    }
+
+    /// With a lease on the key file, for which whoever opens it waits.
+    pub fn with_lease(mut self) -> Self {
+        self.lease = true;
+        self
+    }
+
+    /// Behind these words, which start the decoder. It is not measured then.
+    pub fn started_by(mut self, words: &[&str]) -> Self {
+        self.started_by = words.iter().map(Into::into).collect();
+        self.meter = None;
         self
     }
 
@@ -214,13 +232,14 @@ impl Attack {
             }
         };
         let keys = Keys::new()?;
-        if self.pipe {
-            keys.add_pipe()?;
+        if self.special {
+            keys.add_special()?;
         }
         if self.token {
             fs::write(keys.path().join("token.yaml"), TOKEN)?;
         }
         let before = keys.state()?;
+        let lease = self.lease.then(|| keys.lease()).transpose()?;
         let mut decoder = Decoder::at(&self.decoder)
             .env(guest::GUEST, artefact)
             .env(guest::SECONDS, self.seconds.to_string())
@@ -230,6 +249,7 @@ impl Attack {
             .arg(keys.log())
             .payload(layer.payload(&self.note))
             .layer(layer.encrypted.clone())
+            .inside(self.started_by.clone())
             .deadline(Duration::from_secs(40));
         if self.token {
             let policy = keys.log().with_extension("conf");
@@ -252,6 +272,7 @@ impl Attack {
             decoder = decoder.measured(meter);
         }
         let outcome = decoder.run()?;
+        drop(lease);
         if keys.state()? != before {
             bail!("the keys directory was changed: {:#?}\nbefore: {before:#?}", keys.state()?);
         }

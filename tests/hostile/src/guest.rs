@@ -7,6 +7,8 @@ use std::{env, fs, io};
 
 use keycell_host::{Artefact, Limits, artefact};
 
+use crate::accident;
+
 /// The variable with the path of the artefact.
 pub const GUEST: &str = "KEYCELL_HOSTILE_GUEST";
 
@@ -40,6 +42,7 @@ pub fn main() -> ExitCode {
         limits.unwrap_seconds = seconds;
         limits.stall_seconds = seconds;
     }
+    accident::prepare();
     keycell_host::main_within(&artefact, limits)
 }
 

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Result, ensure};
 use tempfile::TempDir;
@@ -57,14 +59,38 @@ impl Keys {
         self.dir.path().join("log")
     }
 
-    /// Adds a pipe that nobody writes to.
+    /// Adds what is neither a file nor a directory: a pipe that nobody writes to, a link to it, a socket
+    /// and a device.
     ///
     /// # Errors
-    /// Without `mkfifo`.
-    pub fn add_pipe(&self) -> Result<()> {
+    /// Without `mkfifo` or `mknod`.
+    pub fn add_special(&self) -> Result<()> {
         let made = Command::new("mkfifo").arg(self.path().join("pipe")).status()?;
         ensure!(made.success(), "mkfifo: {made}");
+        // As `/dev/zero`. Only root makes it; to others it is missing, which is refused as well.
+        let device = self.path().join("device");
+        Command::new("mknod").arg(device).args(["c", "1", "5"]).stderr(Stdio::null()).status()?;
+        symlink("pipe", self.path().join("link-to-pipe"))?;
+        UnixListener::bind(self.path().join("socket"))?;
         Ok(())
+    }
+
+    /// Takes a lease on the key file: whoever opens it waits until it is given up, which it is when
+    /// what this returns is dropped, or after 45 seconds.
+    ///
+    /// # Errors
+    /// Where the system refuses it.
+    #[expect(unsafe_code, reason = "there is no safe way to take a lease")]
+    pub fn lease(&self) -> Result<fs::File> {
+        let file = fs::File::options().write(true).open(self.path().join("key.pem"))?;
+        // SAFETY: plain numbers. The kernel asks for the lease by this signal, which would end the
+        // process.
+        let taken = unsafe {
+            libc::signal(libc::SIGIO, libc::SIG_IGN);
+            libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK)
+        };
+        ensure!(taken == 0, "no lease: {}", std::io::Error::last_os_error());
+        Ok(file)
     }
 
     /// All that is there, with its contents, rights and times.

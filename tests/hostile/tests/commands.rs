@@ -38,6 +38,12 @@ const PRELUDE: &str = r#"
     (func $clock (param i32 i64 i32) (result i32)))
   (import "wasi_snapshot_preview1" "poll_oneoff"
     (func $poll (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_filestat_get"
+    (func $filestat (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_filestat_get"
+    (func $path_filestat (param i32 i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_pread"
+    (func $fd_pread (param i32 i32 i32 i64 i32) (result i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
   (memory (export "memory") 4)
   (data (i32.const 512) "refused: it is not granted\n")
@@ -48,6 +54,10 @@ const PRELUDE: &str = r#"
   (data (i32.const 680) "key.pem")
   (data (i32.const 690) "new")
   (data (i32.const 700) "..")
+  (data (i32.const 706) "pipe")
+  (data (i32.const 810) "link-to-pipe")
+  (data (i32.const 830) "socket")
+  (data (i32.const 840) "device")
   (data (i32.const 720) "runtime: out of memory\nfatal error: heap is full\n\ngoroutine 1:\n\tmain.go:7 +0x1\n")
   ;; Reads at most `length` bytes of standard input to 65536: how many came.
   (func $read (param $length i32) (result i32)
@@ -95,6 +105,15 @@ const PRELUDE: &str = r#"
     (result i32)
     (call $path_open (i32.const 3) (i32.const 1) (local.get $path) (local.get $length)
       (local.get $flags) (local.get $rights) (i64.const 0) (i32.const 0) (i32.const 16)))
+  ;; Opens it to be read: refused or not.
+  (func $opens (param $path i32) (param $length i32)
+    (call $attempt (call $open (local.get $path) (local.get $length) (i32.const 0) (i64.const 2))))
+  ;; The `filestat` at 896 has a size and no times.
+  (func $timeless
+    (call $attempt (i64.gt_u (i64.load (i32.const 928)) (i64.const 0)))
+    (call $attempt (i64.eqz (i64.load (i32.const 936))))
+    (call $attempt (i64.eqz (i64.load (i32.const 944))))
+    (call $attempt (i64.eqz (i64.load (i32.const 952)))))
 "#;
 
 /// What is said of those that take their time.
@@ -191,6 +210,43 @@ const COMMANDS: &[(&str, &str, &[&str])] = &[
          (i32.store (i32.const 36) (i32.const 1))
          (call $attempt (call $fd_write (i32.load (i32.const 16)) (i32.const 32) (i32.const 1)
            (i32.const 8)))
+         (call $exit (i32.const 1))",
+        &["failed: refused: it is not granted"],
+    ),
+    (
+        "opens-a-pipe",
+        // After it has read some of the layer.
+        "(call $payload) (drop (call $read (i32.const 100)))
+         (call $opens (i32.const 706) (i32.const 4))
+         (call $opens (i32.const 810) (i32.const 12))
+         (call $opens (i32.const 830) (i32.const 6))
+         (call $opens (i32.const 840) (i32.const 6))
+         (call $exit (i32.const 1))",
+        &["failed: refused: it is not granted"],
+    ),
+    (
+        "reads-the-times",
+        "(drop (call $path_filestat (i32.const 3) (i32.const 1) (i32.const 680) (i32.const 7)
+           (i32.const 896)))
+         (call $timeless)
+         (drop (call $open (i32.const 680) (i32.const 7) (i32.const 0) (i64.const 2)))
+         (memory.fill (i32.const 896) (i32.const 255) (i32.const 64))
+         (drop (call $filestat (i32.load (i32.const 16)) (i32.const 896)))
+         (call $timeless)
+         (drop (call $filestat (i32.const 3) (i32.const 896)))
+         (call $timeless)
+         (call $exit (i32.const 1))",
+        &["failed: refused: it is not granted"],
+    ),
+    (
+        "reads-in-the-middle",
+        // Eleven bytes of the key, from its beginning: `-----BEGIN `.
+        "(drop (call $open (i32.const 680) (i32.const 7) (i32.const 0) (i64.const 2)))
+         (i32.store (i32.const 0) (i32.const 65536))
+         (i32.store (i32.const 4) (i32.const 11))
+         (call $attempt (i32.eqz (call $fd_pread (i32.load (i32.const 16)) (i32.const 0)
+           (i32.const 1) (i64.const 5) (i32.const 8))))
+         (call $attempt (i32.eq (i32.load8_u (i32.const 65536)) (i32.const 66)))
          (call $exit (i32.const 1))",
         &["failed: refused: it is not granted"],
     ),
@@ -319,7 +375,13 @@ fn installed() -> Result<(TempDir, PathBuf)> {
     };
     let both = COMMANDS.iter().map(|&(name, body, _)| (name, "", body));
     let friendly = ("copies", "", "(call $payload) (call $copy)");
-    for (name, imports, body) in both.chain([friendly]) {
+    let leased = (
+        LEASED,
+        "",
+        "(call $payload) (drop (call $read (i32.const 100)))
+         (drop (call $open (i32.const 680) (i32.const 7) (i32.const 0) (i64.const 2))) unreachable",
+    );
+    for (name, imports, body) in both.chain([friendly, leased]) {
         let module = module(imports, body).with_context(|| name.to_owned())?;
         install(name, &module)?;
         install(&format!("{name}{COMPONENT}"), &component(&module)?)?;
@@ -331,6 +393,9 @@ fn installed() -> Result<(TempDir, PathBuf)> {
 }
 
 const COMPONENT: &str = "-component";
+
+/// Opens the key file, on which there is a lease.
+const LEASED: &str = "opens-a-leased-file";
 
 fn module(imports: &str, body: &str) -> Result<Vec<u8>> {
     let start = format!("(func (export \"_start\") (local $n i32) {body})");
@@ -346,7 +411,7 @@ fn component(module: &[u8]) -> Result<Vec<u8>> {
 fn attack(name: &str) -> Result<Attack> {
     let meter = Path::new(env!("CARGO_BIN_EXE_hostile-meter"));
     let attack = Attack::new(Path::new(env!("CARGO_BIN_EXE_hostile-decoder")), name);
-    Ok(attack.measured(meter).installed_in(store()?).seconds(1))
+    Ok(attack.measured(meter).installed_in(store()?).with_special_files().seconds(1))
 }
 
 /// The harness itself: what goes in comes out, and nothing is said.
@@ -364,6 +429,29 @@ fn modules_are_refused() -> Result<()> {
     let both = COMMANDS.iter().map(|&(name, _, words)| (name, words));
     let core = CORE_COMMANDS.iter().map(|&(name, _, _, words)| (name, words));
     both.chain(core).try_for_each(|(name, words)| refused(name, words))
+}
+
+/// No clock ticks while the kernel waits, also after the guest has read some of the layer; and a caller
+/// may have blocked the clock's signal.
+#[test]
+fn waiting_in_the_kernel_is_ended() -> Result<()> {
+    for name in [LEASED.to_owned(), format!("{LEASED}{COMPONENT}")] {
+        let attack = || -> Result<Attack> { Ok(attack(&name)?.with_lease()) };
+        attack()?.is_refused_with(LARGE, &["a step of the guest did not end in time"])?;
+        let blocked = attack()?.started_by(&["env", "--block-signal"]);
+        blocked.is_refused_with(LARGE, LATE)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn loops_where_signals_are_blocked_are_ended() -> Result<()> {
+    for words in [&["env", "--block-signal"][..], &["env", "--ignore-signal"]] {
+        for name in ["loops-at-the-start", "loops-at-the-end"] {
+            attack(name)?.started_by(words).is_refused_with(LARGE, LATE)?;
+        }
+    }
+    Ok(())
 }
 
 #[test]

@@ -11,9 +11,11 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 use keycell_hostile::attack::Attack;
-use keycell_hostile::layer::{LARGE, SMALL};
+use keycell_hostile::keys::Keys;
+use keycell_hostile::layer::{LARGE, Layer, SMALL};
 use keycell_hostile::{for_each_fixture, guest};
 use keycell_tests::decoder::Decoder;
+use keycell_tests::events;
 use keycell_tests::jwe::Recipient;
 use keycell_tests::sealed::Sealed;
 use tempfile::TempDir;
@@ -124,10 +126,49 @@ refused! {
     ];
 }
 
-/// Opening it waits in the kernel, where the guest's clock does not tick.
+/// To open it would wait in the kernel, where the guest's clock does not tick: it is refused at once.
 #[test]
 fn unwrap_opens_pipe() -> Result<()> {
-    attack("unwrap_opens_pipe").with_pipe().seconds(1).is_refused(&["did not end in time"])
+    attack("unwrap_opens_pipe").with_special_files().seconds(1).is_refused(&[
+        "read pipe: refused",
+        "read link-to-pipe: refused",
+        "read socket: refused",
+        "read device: refused",
+    ])
+}
+
+/// Waiting in the kernel is ended too, from outside of the guest.
+#[test]
+fn unwrap_opens_leased_file() -> Result<()> {
+    let attack = attack("unwrap_opens_leased_file").with_lease().seconds(1);
+    attack.is_refused_with(SMALL, &["a step of the guest did not end in time"])
+}
+
+/// The host waits too, before there is a guest, where it reads a single key file itself.
+#[test]
+fn a_leased_file_as_the_only_key() -> Result<()> {
+    let (keys, layer) = (Keys::new()?, Layer::of(SMALL));
+    let lease = keys.lease()?;
+    let outcome = Decoder::at(Path::new(env!("CARGO_BIN_EXE_hostile-decoder")))
+        .env(guest::GUEST, guest::EMBEDDED)
+        .env(guest::SECONDS, "1")
+        .keys(&keys.path().join("key.pem"))
+        .arg("--log")
+        .arg(keys.log())
+        .payload(layer.payload(""))
+        .stdin_stays_open()
+        .run()?;
+    drop(lease);
+    let error = outcome.error_without_output()?;
+    ensure!(error.contains("did not end in time"), "{error}");
+    let event = events::of_layer(&keys.log())?;
+    ensure!(event["verdict"] == "failed", "{event}");
+    Ok(())
+}
+
+#[test]
+fn unwrap_reads_by_stream() -> Result<()> {
+    attack("unwrap_reads_by_stream").succeeds()
 }
 
 // Streams, environment, network, clocks, random numbers.
@@ -142,6 +183,10 @@ refused! {
     unwrap_sleeps: ["clocks are not granted"];
     decrypt_sleeps: ["clocks are not granted"];
     unwrap_reads_the_clock: ["clocks are not granted"];
+    unwrap_reads_access_times: [
+        "key.pem: refused", "sub: refused", "links: refused", "/keys: refused",
+        "opened key.pem: refused", "opened sub: refused", "the standard library's: refused",
+    ];
     decrypt_asks_for_random: ["random numbers are not granted"];
     decrypt_asks_for_insecure_random: ["random numbers are not granted"];
     unwrap_asks_for_too_much_random: ["random numbers are not granted"];
@@ -206,6 +251,19 @@ fn unwrap_fills_memories() -> Result<()> {
 #[test]
 fn unwrap_loops() -> Result<()> {
     attack("unwrap_loops").seconds(1).is_refused(&["`unwrap`: it did not end in time"])
+}
+
+/// A caller may have blocked the timer's signal, or ignored it.
+#[test]
+fn loops_where_signals_are_blocked_or_ignored() -> Result<()> {
+    for words in [&["env", "--block-signal"][..], &["env", "--ignore-signal"]] {
+        for (fixture, step) in [("unwrap_loops", "`unwrap`"), ("decrypt_loops", "`decrypt`")] {
+            let attack = attack(fixture).started_by(words).seconds(1);
+            attack.is_refused_with(SMALL, &[step, "it did not end in time"])?;
+        }
+    }
+    let attack = attack("unwrap_opens_leased_file").started_by(&["env", "--block-signal"]);
+    attack.with_lease().seconds(1).is_refused_with(SMALL, &["did not end in time"])
 }
 
 #[test]

@@ -149,6 +149,18 @@ pub(crate) fn add(cases: &mut Cases) {
         let (node, sealed) = node()?;
         says(&only_with(&node, &sealed, "/dev/zero".as_ref())?, &["`/dev/zero`"])
     });
+    // Beside a single key file, which the host reads by itself.
+    cases.case("keys/password-is-a-pipe", || {
+        for suffix in [".pass", ".password"] {
+            let (node, sealed) = node()?;
+            node_of_kind(&node.keys().join(format!("{KEY}{suffix}")), FileType::Fifo)?;
+            let payload = sealed.payload_for(&node.recipient).bytes();
+            let decoder = Decoder::new()?.keys(&node.keys().join(KEY)).payload(payload);
+            let outcome = decoder.layer(sealed.encrypted.clone()).run()?;
+            outcome.is_silent_success(&sealed.plain)?;
+        }
+        Ok(())
+    });
     cases.case("keys/path-is-no-key", || {
         let (node, sealed) = node()?;
         let stray = node.add("stray", "no key\n")?;

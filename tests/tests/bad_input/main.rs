@@ -8,6 +8,7 @@ mod descriptors;
 mod jwe;
 mod keys;
 mod layer;
+mod limits;
 mod links;
 mod options;
 mod oracle;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     pgp::add(&mut cases);
     oracle::add(&mut cases);
     descriptors::add(&mut cases);
+    limits::add(&mut cases);
     cases.0.run()
 }
 

@@ -1,7 +1,7 @@
 //! The log: one event for each layer, wherever it goes.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, File};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -17,6 +17,8 @@ use keycell_tests::tools::{Tool, filtered, output};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::journal::{self, Journal};
+
 pub(crate) fn cases(suite: &mut Suite) {
     let mut case = |name: &str, tools: &[Tool], run: fn() -> Result<()>| {
         suite.case(format!("log/{name}"), tools, run);
@@ -28,6 +30,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     case("many-at-once", &[], many_at_once);
     case("rotated", &[Tool::Logrotate], rotated);
     case("configured", &[], configured);
+    case("a-symbolic-link", &journal::TOOLS, a_symbolic_link);
     case("journal-and-syslog", &[Tool::Root, Tool::Unshare, Tool::Journald], journal_and_syslog);
 }
 
@@ -182,6 +185,44 @@ fn configured() -> Result<()> {
     run(&["--log", "off"])?;
     ensure!(events::read(&log)?.len() == 1 && events::read(&other)?.len() == 1, "`off` logs");
     ensure!(!Path::new("off").exists(), "`off` is a file");
+    Ok(())
+}
+
+/// What a link in the place of the file leads to is not written to. The journal is told, and gets the
+/// event; a link on the way is the operator's.
+fn a_symbolic_link() -> Result<()> {
+    let (node, sealed) = (Node::new()?, Sealed::of_length(1000));
+    let dir = node.outside();
+    fs::write(dir.join("payload"), sealed.payload_for(&node.recipient).bytes())?;
+    fs::write(dir.join("layer"), &sealed.encrypted)?;
+    fs::write(dir.join("victim"), "what was there")?;
+    fs::create_dir(dir.join("logs"))?;
+    symlink("logs", dir.join("linked"))?;
+    symlink("victim", dir.join("log"))?;
+    symlink("missing", dir.join("dangling"))?;
+    let journal = Journal::new(dir)?;
+    let decode = |log: &Path| -> Result<()> {
+        let keys = node.keys();
+        let args = ["--decryption-keys-path".as_ref(), keys.as_path(), "--log".as_ref(), log];
+        let mut decoder = journal.decoder(&args)?;
+        decoder.env("PAYLOAD", dir.join("payload"));
+        let output = decoder.stdin(File::open(dir.join("layer"))?).output()?;
+        ensure!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        ensure!(output.stdout == sealed.plain, "another layer came out");
+        Ok(())
+    };
+    for name in ["log", "dangling"] {
+        decode(&dir.join(name))?;
+        let note = journal.entry()?;
+        let told = format!("{name}` cannot be opened: it is a symbolic link");
+        ensure!(note.contains("KEYCELL_EVENT=note\n") && note.contains(&told), "{note}");
+        let event = journal.entry()?;
+        ensure!(event.contains("KEYCELL_VERDICT=decrypted\n"), "{event}");
+    }
+    ensure!(fs::read_to_string(dir.join("victim"))? == "what was there", "it was written to");
+    ensure!(!dir.join("missing").exists(), "it was made");
+    decode(&dir.join("linked/log"))?;
+    ensure!(events::of_layer(&dir.join("logs/log"))?["verdict"] == "decrypted");
     Ok(())
 }
 

@@ -4,6 +4,8 @@
 mod configure;
 mod deploy;
 mod doctor;
+mod ending;
+mod journal;
 mod log;
 mod package;
 mod secrets;
@@ -16,6 +18,7 @@ use keycell_tests::suite::Suite;
 fn main() -> ExitCode {
     let mut suite = Suite::from_args();
     log::cases(&mut suite);
+    ending::cases(&mut suite);
     doctor::cases(&mut suite);
     configure::cases(&mut suite);
     package::cases(&mut suite);

@@ -1,0 +1,61 @@
+//! Opens regular files, and nothing else: a pipe would be waited for, and a device may do something
+//! when it is opened.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use rustix::fs::OFlags;
+
+/// How long is waited before a file is opened again, and how often. Linux takes a lease away after 45
+/// seconds, if it is not given up.
+const PAUSE: Duration = Duration::from_millis(10);
+const PAUSES: usize = 6000;
+
+/// Opens a file to read it.
+///
+/// # Errors
+/// As open(2), and for what is no regular file.
+pub fn open(path: &Path) -> io::Result<File> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(not_regular());
+    }
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(flags());
+    checked(patiently(|| options.open(path))?)
+}
+
+/// Opens again what cannot be opened yet: something was renamed meanwhile, or another program has a lease
+/// on the file and was asked to give it up (fcntl(2)).
+///
+/// # Errors
+/// As open(2); after a minute, that it cannot be opened yet.
+pub fn patiently<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for _ in 0..PAUSES {
+        match open() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(PAUSE),
+            opened => return opened,
+        }
+    }
+    open()
+}
+
+/// Flags with which opening never waits, whatever has taken the file's place meanwhile.
+pub fn flags() -> i32 {
+    (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed()
+}
+
+/// The file, if it is a regular one.
+///
+/// # Errors
+/// It is not.
+pub fn checked(file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) }
+}
+
+fn not_regular() -> io::Error {
+    io::Error::other("not a regular file")
+}
