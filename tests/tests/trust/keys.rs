@@ -65,6 +65,7 @@ pub fn cases(suite: &mut Suite) {
     for (way, spoil, warning) in WAYS {
         suite.case(format!("keys/{way}"), &[Tool::Root], move || {
             let (node, sealed) = (Node::new()?, Sealed::of_length(1000));
+            mode(&node.keys().join(KEY), 0o600)?;
             spoil(&node)?;
             let log = node.outside().join("log");
             let decoder = node.decoder(&sealed)?.arg("--log").arg(&log);

@@ -67,6 +67,10 @@ fn main() -> ExitCode {
     let mut suite = Suite::from_args();
     for (subject, make, refusal) in SUBJECTS {
         for (way, spoil) in WAYS {
+            // The kernel tells a program its own path without links, and the broker lies beside it.
+            if (*subject, *way) == ("broker", "directory-is-a-link-in-a-writable-one") {
+                continue;
+            }
             suite.case(format!("{subject}/{way}"), &[Tool::Root], move || {
                 let place = Place::new()?;
                 let subject = make(&place.directory())?;
