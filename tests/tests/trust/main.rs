@@ -79,6 +79,10 @@ fn main() -> ExitCode {
             });
         }
         for (way, spoil) in HARMLESS {
+            // Behind its walls, a provider's program is executed where it lies, not through a link.
+            if (*subject, *way) == ("provider-command-behind-walls", "link") {
+                continue;
+            }
             suite.case(format!("{subject}/{way}"), &[Tool::Root], move || {
                 let place = Place::new()?;
                 let subject = make(&place.directory())?;
