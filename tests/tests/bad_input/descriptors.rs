@@ -14,7 +14,7 @@ pub(crate) fn add(cases: &mut Cases) {
         let (node, sealed) = node()?;
         says(
             &node.decoder(&sealed)?.close(0).run()?,
-            &["ended after 0 of", "whoever sends it stopped"],
+            &["ended after 0.0 of 1.0 MB", "whoever sends it stopped"],
         )
     });
     cases.case("stdout/closed", || {

@@ -178,6 +178,32 @@ pub(crate) fn add(cases: &mut Cases) {
         case.opens()
     });
 
+    // Bounds of the search. The genuine manifest is the oldest: it would be what is left out.
+    cases.case("bounds/compared-layers", || {
+        let case = Case::new(LONG)?;
+        (0..65_600).try_for_each(|number| fs::write(case.store.blobs().join(name(number)), b"x"))?;
+        let names: Vec<_> = (0..65_600).map(|number| format!("sha256:{}", name(number))).collect();
+        case.store.blob(serde_json::json!({ JWE_KEYS: names }).to_string().as_bytes())?;
+        case.refuses(&["no payload", "more than 65536 other layers", "not looked at"])
+    });
+    cases.case("bounds/json", || {
+        let case = Case::new(LONG)?;
+        for number in 0..40 {
+            let path = case.store.named(&name(number), b"{")?;
+            fs::File::options().write(true).open(path)?.set_len(8 << 20)?; // holes are zeroes
+        }
+        case.refuses(&["no payload", "more than 256 MiB of JSON", "not looked at"])
+    });
+    cases.case("bounds/sets-of-keys", || {
+        let case = Case::new(LONG)?;
+        for _ in 0..65 {
+            let layers: Vec<_> =
+                (0..4).map(|_| case.descriptor(&Recipient::generate())).collect();
+            case.store.manifest(&layers)?;
+        }
+        case.refuses(&["no payload", "more than 256 different sets of wrapped keys"])
+    });
+
     // What files are not.
     cases.case("links/are-not-followed", || {
         let case = Case::bare(LONG)?;

@@ -199,7 +199,8 @@ impl Victim {
 
     fn opens_beside(&self, others: &[Sealed]) -> Result<()> {
         for newer in [true, false] {
-            let decoder = self.decoder(&self.store_beside(others, newer)?)?;
+            let store = self.store_beside(others, newer)?;
+            let decoder = self.decoder(&store)?;
             decoder.run()?.is_silent_success(&self.sealed.plain)?;
             decoder.arg("--verify-first").run()?.is_silent_success(&self.sealed.plain)?;
         }
@@ -240,10 +241,11 @@ fn both_are_named(kind: LayerKind, newer: bool) -> Result<()> {
 fn begins_alike(kind: LayerKind) -> Result<()> {
     let victim = Victim::new(kind)?;
     let store = victim.store_beside(&[victim.sealed.of_a_stranger()], true)?;
-    let mut twin = victim.sealed.of_a_stranger();
-    let last = twin.plain.len() - 1;
-    twin.plain[last] ^= 1;
-    twin.encrypted = twin.encrypted_as(&twin.plain)?;
+    let (key, nonce) = (random(), random());
+    let mut plain = victim.sealed.claimed_with(&key, &nonce).plain;
+    let last = plain.len() - 1;
+    plain[last] ^= 1;
+    let twin = Sealed::with_key(plain, &key, &nonce);
     store.blob(&twin.encrypted)?;
     victim.add_to(&store, &twin)?;
     let decoder = victim.decoder(&store)?;
