@@ -122,7 +122,9 @@ fn stream_failure(fault: Fault) -> Failure {
             "standard input is the pipe that containerd writes the layer to; by hand, `<FILE`",
         ),
         Fault::Layer(error @ LayerError::HmacMismatch) => with_hint(
-            format!("{error}: it was altered on its way, or its key is a wrong one; nothing complete was written"),
+            format!(
+                "{error}: it was altered on its way, or its key is a wrong one; nothing complete was written"
+            ),
             "remove the image and pull it again; if that fails too, the layer in the registry is \
              not the one that was encrypted, or its wrapped key is for other keys (that shows only now \
              where it is `pkcs7` in CBC, which is not authenticated)",

@@ -181,7 +181,8 @@ pub(crate) fn add(cases: &mut Cases) {
     // Bounds of the search. The genuine manifest is the oldest: it would be what is left out.
     cases.case("bounds/compared-layers", || {
         let case = Case::new(LONG)?;
-        (0..65_600).try_for_each(|number| fs::write(case.store.blobs().join(name(number)), b"x"))?;
+        (0..65_600)
+            .try_for_each(|number| fs::write(case.store.blobs().join(name(number)), b"x"))?;
         let names: Vec<_> = (0..65_600).map(|number| format!("sha256:{}", name(number))).collect();
         case.store.blob(serde_json::json!({ JWE_KEYS: names }).to_string().as_bytes())?;
         case.refuses(&["no payload", "more than 65536 other layers", "not looked at"])
@@ -197,8 +198,7 @@ pub(crate) fn add(cases: &mut Cases) {
     cases.case("bounds/sets-of-keys", || {
         let case = Case::new(LONG)?;
         for _ in 0..65 {
-            let layers: Vec<_> =
-                (0..4).map(|_| case.descriptor(&Recipient::generate())).collect();
+            let layers: Vec<_> = (0..4).map(|_| case.descriptor(&Recipient::generate())).collect();
             case.store.manifest(&layers)?;
         }
         case.refuses(&["no payload", "more than 256 different sets of wrapped keys"])
