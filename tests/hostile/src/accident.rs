@@ -28,8 +28,8 @@ pub fn prepare() {
     LEFT.store(number, Ordering::Relaxed);
 }
 
-#[expect(unsafe_code, reason = "an allocator")]
 // SAFETY: all memory is that of `Wiping`, which keeps the contract.
+#[expect(unsafe_code, reason = "an allocator")]
 unsafe impl GlobalAlloc for Accident {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if LEFT.fetch_sub(1, Ordering::Relaxed) == 1 {
@@ -50,7 +50,9 @@ fn happen(kind: &str) {
         "panic" => panic!("on purpose"),
         "abort" => std::process::abort(),
         "segfault" => segfault(),
-        _ => drop(overflow(1)),
+        _ => {
+            overflow(1);
+        }
     }
 }
 

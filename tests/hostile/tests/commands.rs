@@ -439,7 +439,7 @@ fn waiting_in_the_kernel_is_ended() -> Result<()> {
         let attack = || -> Result<Attack> { Ok(attack(&name)?.with_lease()) };
         attack()?.is_refused_with(LARGE, &["a step of the guest did not end in time"])?;
         let blocked = attack()?.started_by(&["env", "--block-signal"]);
-        blocked.is_refused_with(LARGE, LATE)?;
+        blocked.is_refused_with(LARGE, &["a step of the guest did not end in time"])?;
     }
     Ok(())
 }
