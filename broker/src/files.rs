@@ -1,6 +1,16 @@
-//! The configured keys, sorted: PKCS#11 key files stay here, the others are for the guest.
+//! The configured keys, sorted: PKCS#11 key files stay here, other keys are for the guest.
+//!
+//! A file may hold a PIN without being a key file that can be read: it has a byte that is not UTF-8, a
+//! brace too few, or is an editor's copy. So only what is known to be something else is handed over:
+//! keys and certificates in PEM, DER, JWK or OpenPGP form, of those only the key itself, and the
+//! passwords that lie beside them. Everything else is passed over, with its reason.
 
+mod marks;
+mod material;
+
+use std::collections::BTreeSet;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use cap_std::ambient_authority;
@@ -8,7 +18,10 @@ use cap_std::fs::Dir;
 use keycell_broker_protocol as protocol;
 use zeroize::Zeroizing;
 
-use crate::tokens::TokenKey;
+use crate::Refusal;
+use crate::tokens::{KnownPin, TokenKey, printable};
+pub(crate) use marks::mentions_pin;
+use material::key_material;
 
 /// A larger file is no key: 1 MiB, as in the guest.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -55,13 +68,137 @@ impl Sorted {
         } else {
             walk.single(path)?;
         }
-        Ok(walk.sorted)
+        Ok(Self::of(walk.seen))
+    }
+
+    /// A PIN's file may come before the key file that names it, so all of them are known by now.
+    fn of(seen: Vec<Seen>) -> Self {
+        let mut sorted = Self::default();
+        let mut read = Vec::with_capacity(seen.len());
+        for seen in seen {
+            let found = seen.found.and_then(|file| match TokenKey::parse(&file.content) {
+                Some(Ok(token)) => {
+                    let shown = token.shown();
+                    sorted.tokens.push(token);
+                    Ok(Sorting::Token(shown))
+                }
+                Some(Err(refusal)) => Err(PassedOver::Damaged(refusal)),
+                None => Ok(Sorting::File(file)),
+            });
+            read.push((seen.name, found));
+        }
+        let pins: Vec<_> = sorted.tokens.iter().filter_map(TokenKey::known_pin).collect();
+        let mut keys = BTreeSet::new();
+        for (name, found) in read {
+            let found = match found {
+                Ok(Sorting::Token(shown)) => protocol::Found::Token(shown),
+                Ok(Sorting::File(file)) => match for_the_guest(&name, file, &pins, &mut keys) {
+                    Ok(content) => protocol::Found::File { name, content },
+                    Err(why) => protocol::Found::Skipped { name, reason: why.to_string() },
+                },
+                Err(why) => protocol::Found::Skipped { name, reason: why.to_string() },
+            };
+            sorted.found.push(found);
+        }
+        sorted
     }
 }
 
+enum Sorting {
+    Token(String),
+    File(File),
+}
+
+/// What the guest gets of a file that is no PKCS#11 key file. `keys` are the names of the keys so far:
+/// the name of a password begins with that of its key, so it comes later.
+fn for_the_guest(
+    name: &str,
+    file: File,
+    pins: &[KnownPin],
+    keys: &mut BTreeSet<String>,
+) -> Result<Zeroizing<Vec<u8>>, PassedOver> {
+    if let Some(pin) = pins.iter().find(|pin| pin.is(&file.content, file.identity)) {
+        return Err(PassedOver::Pin(pin.shown.clone()));
+    }
+    let material = key_material(&file.content);
+    if mentions_pin(&file.content) {
+        return Err(match material {
+            Some(_) => PassedOver::BesideKey,
+            None => PassedOver::AlmostToken(TokenKey::fault(&file.content)),
+        });
+    }
+    if let Some(material) = material {
+        keys.insert(name.to_owned());
+        return Ok(material);
+    }
+    let owner = PASSWORD_SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix));
+    match owner {
+        Some(owner) if keys.contains(owner) => Ok(file.content),
+        Some(owner) => Err(PassedOver::PasswordAlone(owner.to_owned())),
+        None => Err(PassedOver::NoKey),
+    }
+}
+
+/// Why something is not handed over, for the operator: the guest does not learn it.
+#[derive(Debug, thiserror::Error)]
+enum PassedOver {
+    #[error("{0}")]
+    Damaged(Refusal),
+    #[error(
+        "it mentions a PKCS#11 key or a PIN but is no key file, because {0}: correct it, or remove \
+         it from the keys directory"
+    )]
+    AlmostToken(String),
+    #[error(
+        "it holds a key but also mentions a PKCS#11 key or a PIN: remove everything but the key \
+         from it"
+    )]
+    BesideKey,
+    #[error("it holds the PIN of `{0}`")]
+    Pin(String),
+    #[error("the password of `{}`, and no such key is handed over", printable(.0))]
+    PasswordAlone(String),
+    #[error(
+        "not a key in PEM, DER, JWK or OpenPGP form: where PKCS#11 modules are allowed, nothing else \
+         is handed over, because it may hold a PIN"
+    )]
+    NoKey,
+    #[error("beyond the {MAX_ENTRIES} files that are looked at")]
+    TooMany,
+    #[error("the files are larger than {} MiB together", MAX_FILES >> 20)]
+    TooMuch,
+    #[error("larger than 1 MiB")]
+    Large,
+    #[error("directories are nested too deeply")]
+    Deep,
+    #[error("not a regular file")]
+    Special,
+    #[error("the link leaves the keys directory or is absolute")]
+    LeavingLink,
+    #[error("the link leads nowhere, or in a circle")]
+    DeadLink,
+    #[error("{}", .0.kind())]
+    Unreadable(io::Error),
+}
+
+/// Something in the keys directory.
+struct Seen {
+    name: String,
+    found: Result<File, PassedOver>,
+}
+
+/// A file that was read.
+struct File {
+    content: Zeroizing<Vec<u8>>,
+    identity: Identity,
+}
+
+/// Which file it is, whatever its name: its device and its number there.
+pub(crate) type Identity = (u64, u64);
+
 #[derive(Default)]
 struct Walk {
-    sorted: Sorted,
+    seen: Vec<Seen>,
     entries: usize,
     bytes: usize,
 }
@@ -89,7 +226,7 @@ impl Walk {
         };
         let mut names = match again(directory, path, list) {
             Ok(names) => names,
-            Err(error) => return self.skip(shown, &error.kind().to_string()),
+            Err(error) => return self.skip(shown, PassedOver::Unreadable(error)),
         };
         names.sort();
         for name in names {
@@ -100,8 +237,7 @@ impl Walk {
             }
             self.entries += 1;
             if self.entries > MAX_ENTRIES {
-                let reason = format!("beyond the {MAX_ENTRIES} files that are looked at");
-                return self.skip(shown, &reason);
+                return self.skip(shown, PassedOver::TooMany);
             }
             let shown = if shown.is_empty() { text.to_string() } else { format!("{shown}/{text}") };
             self.entry(directory, &path.join(&name), &shown, depth);
@@ -113,48 +249,30 @@ impl Walk {
             Ok(Found::Directory) if depth < MAX_DEPTH => {
                 self.directory(directory, path, shown, depth + 1);
             }
-            Ok(Found::Directory) => self.skip(shown, "directories are nested too deeply"),
-            Ok(Found::Special) => self.skip(shown, "not a regular file"),
-            Ok(Found::Large) => self.skip(shown, "larger than 1 MiB"),
-            Ok(Found::Content(content)) => self.add(shown, content),
-            Err(error) if is_link(directory, path) => {
-                let reason = match error.kind() {
-                    io::ErrorKind::PermissionDenied => {
-                        "the link leaves the keys directory or is absolute"
-                    }
-                    _ => "the link leads nowhere, or in a circle",
-                };
-                self.skip(shown, reason);
-            }
-            Err(error) => self.skip(shown, &error.kind().to_string()),
+            Ok(Found::Directory) => self.skip(shown, PassedOver::Deep),
+            Ok(Found::Special) => self.skip(shown, PassedOver::Special),
+            Ok(Found::Large) => self.skip(shown, PassedOver::Large),
+            Ok(Found::File(file)) => self.add(shown, file),
+            Err(error) if is_link(directory, path) => match error.kind() {
+                io::ErrorKind::PermissionDenied => self.skip(shown, PassedOver::LeavingLink),
+                _ => self.skip(shown, PassedOver::DeadLink),
+            },
+            Err(error) => self.skip(shown, PassedOver::Unreadable(error)),
         }
     }
 
-    fn add(&mut self, name: &str, content: Zeroizing<Vec<u8>>) {
-        let found = match TokenKey::parse(&content) {
-            Some(Ok(token)) => {
-                let shown = token.shown();
-                self.sorted.tokens.push(token);
-                protocol::Found::Token(shown)
-            }
-            Some(Err(refusal)) => {
-                return self.skip(name, &refusal.to_string());
-            }
-            None if self.bytes.saturating_add(content.len()) > MAX_FILES => {
-                let reason = format!("the files are larger than {} MiB together", MAX_FILES >> 20);
-                return self.skip(name, &reason);
-            }
-            None => {
-                self.bytes += content.len();
-                protocol::Found::File { name: name.to_owned(), content }
-            }
-        };
-        self.sorted.found.push(found);
+    fn add(&mut self, name: &str, file: File) {
+        let together = self.bytes.saturating_add(file.content.len());
+        if together > MAX_FILES {
+            return self.skip(name, PassedOver::TooMuch);
+        }
+        self.bytes = together;
+        self.seen.push(Seen { name: name.to_owned(), found: Ok(file) });
     }
 
-    fn skip(&mut self, shown: &str, reason: &str) {
+    fn skip(&mut self, shown: &str, why: PassedOver) {
         let name = if shown.is_empty() { "the keys directory" } else { shown }.to_owned();
-        self.sorted.found.push(protocol::Found::Skipped { name, reason: reason.to_owned() });
+        self.seen.push(Seen { name, found: Err(why) });
     }
 }
 
@@ -180,7 +298,7 @@ enum Found {
     Directory,
     Special,
     Large,
-    Content(Zeroizing<Vec<u8>>),
+    File(File),
 }
 
 fn look(directory: &Dir, path: &Path) -> io::Result<Found> {
@@ -193,19 +311,20 @@ fn look(directory: &Dir, path: &Path) -> io::Result<Found> {
     } else if found.len() > MAX_FILE {
         Found::Large
     } else {
-        Found::Content(read(directory.open(path)?.into_std())?)
+        Found::File(read(directory.open(path)?.into_std())?)
     })
 }
 
 /// With room for all of it: a vector that grows leaves copies behind.
-fn read(file: std::fs::File) -> io::Result<Zeroizing<Vec<u8>>> {
-    let length = file.metadata()?.len();
+fn read(file: std::fs::File) -> io::Result<File> {
+    let metadata = file.metadata()?;
+    let (length, identity) = (metadata.len(), (metadata.dev(), metadata.ino()));
     if length > MAX_FILE {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     let mut content = Zeroizing::new(Vec::with_capacity(length as usize + 1));
     file.take(length).read_to_end(&mut content)?;
-    Ok(content)
+    Ok(File { content, identity })
 }
 
 /// Whether there is something of this name, be it a link that leads nowhere.

@@ -76,6 +76,7 @@ impl Broker {
         self.policy()?;
         let sorted = Sorted::read(path)
             .map_err(|error| Refusal::Failed(format!("cannot read the keys: {}", error.kind())))?;
+        self.policy = self.policy.take().map(|policy| policy.for_clients_of(&sorted.tokens));
         self.tokens = sorted.tokens;
         Ok(Response::Keys(sorted.found))
     }

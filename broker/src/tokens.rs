@@ -9,6 +9,7 @@
 
 pub(crate) mod child;
 
+mod lock;
 mod module;
 mod pin;
 mod policy;
@@ -27,6 +28,7 @@ pub use policy::Policy;
 pub use wire::OaepHash;
 
 use crate::Refusal;
+use crate::files::Identity;
 use pin::{Pin, PinSource};
 use policy::NoModule;
 use uri::Uri;
@@ -107,8 +109,25 @@ impl TokenKey {
         })
     }
 
+    /// Why bytes that mention a PKCS#11 key or a PIN are no key file.
+    pub(crate) fn fault(bytes: &[u8]) -> String {
+        match std::str::from_utf8(bytes).map(Node::parse) {
+            Err(_) => "it is not UTF-8".to_owned(),
+            Ok(Err(why)) => format!("it {why}"),
+            Ok(Ok(_)) => "it has no `pkcs11` at the top of its first YAML document".to_owned(),
+        }
+    }
+
+    /// Its PIN, to be recognised in other files. None where there is none, or an empty one.
+    pub(crate) fn known_pin(&self) -> Option<KnownPin> {
+        let source = self.pin.as_ref()?;
+        let pin = source.read().ok().filter(|pin| !pin.expose().trim_ascii().is_empty());
+        Some(KnownPin { shown: self.shown(), file: source.file_identity(), pin })
+    }
+
     /// The URI with its path attributes alone (RFC 7512, section 2.3), at most 200 characters:
-    /// nothing in it is secret, and nothing in it is unfit for a message.
+    /// nothing in it is secret, and nothing in it is unfit for a message or a guest. That leaves out
+    /// the module, the PIN and where the PIN is.
     pub fn shown(&self) -> String {
         self.uri.shown()
     }
@@ -117,8 +136,8 @@ impl TokenKey {
     /// URI with `pin-value` and `module-name`.
     ///
     /// Without `module.env`, because variables make modules read files, load others and write logs;
-    /// without `pin-source`, because it makes the node read a file; without `module-path`, because
-    /// modules that a stranger may use are found in the operator's directories. And where one more
+    /// without `pin-source`, because it makes the node read a file; without `module-path`, because the
+    /// operator says which modules a stranger may use ([`Policy::for_clients_of`]). And where one more
     /// wrong PIN would lock a token, the stranger's is not tried. Go ctd-decoder takes all of it.
     pub fn of_a_stranger(self) -> Self {
         let pin = self.pin.filter(|pin| matches!(pin, PinSource::Value(_)));
@@ -132,10 +151,9 @@ impl TokenKey {
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotConfigured`] when the policy allows no module at all, and for a stranger's key
-    /// also when it allows not this one: what is installed on the node is not his to know.
-    /// Otherwise the reason, which never has the PIN in it. There must be a PIN, an empty one for a
-    /// token without login.
+    /// [`Refusal::NotConfigured`] when the policy allows no module at all. Otherwise the reason, which
+    /// never has the PIN in it. Of a stranger's key it is for the operator alone. There must be a PIN,
+    /// an empty one for a token without login.
     pub fn decrypt(
         &self,
         policy: &Policy,
@@ -209,11 +227,14 @@ impl TokenKey {
     }
 
     fn module(&self, policy: &Policy) -> Result<PathBuf, Refusal> {
-        policy.module(self.module_path.as_deref(), self.uri.query("module-name")).or_else(|no| {
-            match no {
-                NoModule::NotThisOne(why) if !self.stranger => self.fail(&why),
-                NoModule::NotThisOne(_) | NoModule::NoneAllowed => Err(Refusal::NotConfigured),
-            }
+        let name = self.uri.query("module-name");
+        let module = match self.stranger {
+            true => policy.client_module(name),
+            false => policy.module(self.module_path.as_deref(), name),
+        };
+        module.or_else(|no| match no {
+            NoModule::NotThisOne(why) => self.fail(&why),
+            NoModule::NoneAllowed => Err(Refusal::NotConfigured),
         })
     }
 
@@ -257,6 +278,32 @@ impl TokenKey {
     }
 }
 
+/// The PIN of a key, to be recognised in other files.
+pub(crate) struct KnownPin {
+    /// The key, as it may be shown.
+    pub(crate) shown: String,
+    file: Option<Identity>,
+    pin: Option<Pin>,
+}
+
+impl KnownPin {
+    /// Whether a file is the one that `pin-source` names, or holds the PIN and nothing else.
+    pub(crate) fn is(&self, content: &[u8], identity: Identity) -> bool {
+        let same = |pin: &Pin| pin.expose().trim_ascii() == content.trim_ascii();
+        self.file == Some(identity) || self.pin.as_ref().is_some_and(same)
+    }
+}
+
+impl Policy {
+    /// The same policy for key files of clients too: where it does not say which modules they may
+    /// name (`client-modules`), they may name those that `configured`, the operator's own, lead to.
+    pub fn for_clients_of(self, configured: &[TokenKey]) -> Self {
+        self.or_client_modules(|policy| {
+            configured.iter().filter_map(|key| key.module(policy).ok()).collect()
+        })
+    }
+}
+
 fn refusals() -> std::sync::MutexGuard<'static, Vec<([u8; 32], String)>> {
     // A list that is only ever added to is whole, whoever panicked.
     REFUSED.lock().unwrap_or_else(PoisonError::into_inner)
@@ -291,6 +338,6 @@ fn variable(name: &str, value: &Node) -> Result<(String, Zeroizing<String>), Str
 /// Characters of a path, a label or an error that a message shows.
 const SHOWN: usize = 200;
 
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     ocicrypt::text::printable_to(text, SHOWN)
 }

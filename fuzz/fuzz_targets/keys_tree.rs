@@ -1,6 +1,6 @@
 //! A keys directory as a tree: files and directories with odd names, links, pipes. The guest and the
-//! broker each walk it in their own way, and have to find the same files. A link that leaves the
-//! directory never leads to what is outside.
+//! broker each walk it in their own way, and have to find the same files: all of them are PEM, which the
+//! broker hands over. A link that leaves the directory never leads to what is outside.
 
 #![no_main]
 
@@ -35,7 +35,7 @@ const NAMES: [&[u8]; 12] = [
 ];
 
 /// What lies beside the keys directory.
-const OUTSIDE: &[u8] = b"what lies outside";
+const OUTSIDE: &[u8] = b"-----BEGIN OUTSIDE-----\nAAAA\n-----END OUTSIDE-----\n";
 
 /// Entries that an input makes at most: each costs system calls.
 const MOST: usize = 24;
@@ -84,7 +84,8 @@ fn plant(keys: &Path, place: &Path, mut fields: Fields<'_>) -> bool {
             0 | 1 => {
                 // Not through a link that was made before.
                 if let Ok(mut file) = fs::File::create_new(&path) {
-                    write!(file, "file {number}").expect("room for it");
+                    writeln!(file, "-----BEGIN FILE-----\n{number:04}\n-----END FILE-----")
+                        .expect("room for it");
                 }
             }
             2 | 3 if depth < 12 && fs::create_dir(&path).is_ok() => {

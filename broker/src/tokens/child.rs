@@ -8,6 +8,7 @@ use keycell_walls::memory::no_dump;
 use keycell_walls::module::around_module;
 use rustix::process::Signal;
 
+use super::lock::LoginLock;
 use super::module;
 use super::wire::{Answer, Question};
 
@@ -42,11 +43,12 @@ fn run() -> io::Result<()> {
     rustix::stdio::dup2_stdin(&nothing)?;
     rustix::stdio::dup2_stdout(&nothing)?;
 
+    let lock = LoginLock::open();
     if let Err(why) = around_module(&question.module, question.files.as_deref()) {
         return Answer::Failed(format!("the module cannot be confined to `module-files`: {why}"))
             .write(&answers);
     }
     let mut outcome = Ok(());
-    module::perform(&question, |answer| outcome = answer.write(&answers));
+    module::perform(&question, &lock, |answer| outcome = answer.write(&answers));
     outcome
 }

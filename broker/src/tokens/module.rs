@@ -15,18 +15,19 @@ use pkcs8::der::asn1::{BitStringRef, Null};
 use pkcs8::spki::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 use zeroize::Zeroizing;
 
+use super::lock::LoginLock;
 use super::pin::Pin;
 use super::printable;
 use super::wire::{Answer, OaepHash, Operation, Question, Selection};
 
 /// Loads the module, performs the operation and gives its outcome to `reply`; then logs out and
 /// takes the module down, which no answer has to wait for.
-pub(super) fn perform(question: &Question, reply: impl FnOnce(Answer)) {
+pub(super) fn perform(question: &Question, lock: &LoginLock, reply: impl FnOnce(Answer)) {
     let context = match load(question) {
         Ok(context) => context,
         Err(failure) => return reply(failure.into()),
     };
-    match open(&context, question) {
+    match open(&context, question, lock) {
         Ok(session) => {
             let outcome = match &question.operation {
                 Operation::Decrypt(hash, blob) => decrypt(&session, question, *hash, blob),
@@ -87,7 +88,7 @@ fn load(question: &Question) -> Result<Pkcs11, Failure> {
 /// tokens that fail otherwise; but a PIN that one has refused is not tried at the next, where it
 /// would count towards locking that too. And `serial`, `model` and `manufacturer`, which Go ignores,
 /// say which is meant where the label does not.
-fn open(context: &Pkcs11, question: &Question) -> Result<Session, Failure> {
+fn open(context: &Pkcs11, question: &Question, lock: &LoginLock) -> Result<Session, Failure> {
     let selection = &question.selection;
     let candidates = match selection.slot {
         Some(slot) => vec![Slot::try_from(u64::from(slot)).map_err(failed("`slot-id`"))?],
@@ -95,7 +96,7 @@ fn open(context: &Pkcs11, question: &Question) -> Result<Session, Failure> {
     };
     let mut first = None;
     for slot in candidates {
-        match log_in(context, slot, question) {
+        match log_in(context, slot, question, lock) {
             Ok(session) => return Ok(session),
             Err(Failure::Pin(why)) => return Err(Failure::Pin(why)),
             Err(failure) => first = first.or(Some(failure)),
@@ -142,7 +143,20 @@ fn tokens(context: &Pkcs11, selection: &Selection, stranger: bool) -> Result<Vec
     Ok(if meant.is_empty() { labelled.iter().map(|(slot, _)| *slot).collect() } else { meant })
 }
 
-fn log_in(context: &Pkcs11, slot: Slot, question: &Question) -> Result<Session, Failure> {
+fn log_in(
+    context: &Pkcs11,
+    slot: Slot,
+    question: &Question,
+    lock: &LoginLock,
+) -> Result<Session, Failure> {
+    // From the look at the token to the end of the login.
+    let _held = match (&question.pin, question.stranger) {
+        (None, _) => None,
+        (Some(_), false) => lock.share(),
+        (Some(_), true) => Some(lock.take().map_err(|why| {
+            Failure::Other(format!("a PIN that came with the image is not tried: {why}"))
+        })?),
+    };
     // A token that does not describe itself may work all the same.
     let info = context.get_token_info(slot).ok();
     if let (Some(info), Some(_)) = (&info, &question.pin) {

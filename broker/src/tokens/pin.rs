@@ -3,12 +3,14 @@
 use std::fs::{File, metadata};
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
 use super::printable;
 use super::uri::decode;
+use crate::files::Identity;
 
 /// Bytes of a PIN at most. Tokens allow far less.
 const SIZE: usize = 1024;
@@ -64,6 +66,14 @@ impl PinSource {
         };
         let path = decode(path).filter(|path| path.starts_with(b"/")).ok_or_else(unfit)?;
         Ok(Self::File(std::ffi::OsString::from_vec(path.to_vec()).into()))
+    }
+
+    /// Which file the PIN stands in, whatever its name.
+    pub(super) fn file_identity(&self) -> Option<Identity> {
+        match self {
+            Self::Value(_) => None,
+            Self::File(path) => metadata(path).ok().map(|file| (file.dev(), file.ino())),
+        }
     }
 
     /// The PIN. Go takes a file with its line end; Keycell takes one line end away, which is never

@@ -28,6 +28,8 @@ pub struct Policy {
     directories: Vec<String>,
     allowed: Vec<String>,
     files: Option<Vec<String>>,
+    /// The modules that key files of clients may name; none where that was not decided yet.
+    clients: Option<Vec<PathBuf>>,
     timeout: Duration,
 }
 
@@ -89,12 +91,13 @@ impl Policy {
         }
     }
 
-    /// Reads a configuration file: `module-directories`, `allowed-module-paths` and `module-files`,
-    /// lists of absolute paths, below `pkcs11`.
+    /// Reads a configuration file: `module-directories`, `allowed-module-paths`, `module-files` and
+    /// `client-modules`, lists of absolute paths, below `pkcs11`.
     ///
-    /// `module-files` is Keycell's own, and Go ignores it: what modules may read and write besides
-    /// the system's libraries (their configuration, token stores, devices, sockets). Where it is
-    /// there, the kernel refuses them everything else.
+    /// The last two are Keycell's own, and Go ctd-decoder ignores them. `module-files` is what modules
+    /// may read and write besides the system's libraries (their configuration, token stores, devices,
+    /// sockets): where it is there, the kernel refuses them everything else. `client-modules` is which
+    /// modules a key file may name that came with a payload.
     ///
     /// # Errors
     ///
@@ -116,8 +119,16 @@ impl Policy {
             directories: paths(pkcs11, "module-directories")?,
             allowed: paths(pkcs11, "allowed-module-paths")?,
             files: pkcs11.get("module-files").map(|_| paths(pkcs11, "module-files")).transpose()?,
+            clients: pkcs11.get("client-modules").map(|_| client_modules(pkcs11)).transpose()?,
             timeout: TIMEOUT,
         })
+    }
+
+    /// The same policy, and where it does not say which modules key files of clients may name, they
+    /// are `modules`: those that the operator's own key files lead to.
+    pub(crate) fn or_client_modules(self, modules: impl FnOnce(&Self) -> Vec<PathBuf>) -> Self {
+        let clients = self.clients.clone().unwrap_or_else(|| modules(&self));
+        Self { clients: Some(clients), ..self }
     }
 
     /// The same modules, each operation of which is ended after `timeout` instead of 30 seconds.
@@ -186,6 +197,27 @@ impl Policy {
         }
     }
 
+    /// The module that a key file of a client names. It is looked up in the policy alone: what is
+    /// installed on the node shows neither in the answer nor in the time that it takes.
+    pub(super) fn client_module(&self, name: Option<&[u8]>) -> Result<PathBuf, NoModule> {
+        if self.allowed.is_empty() {
+            return Err(NoModule::NoneAllowed);
+        }
+        let name = String::from_utf8_lossy(name.unwrap_or_default()).to_lowercase();
+        let is_meant = |module: &&PathBuf| {
+            let file = module.file_name().unwrap_or_default().to_string_lossy();
+            !name.is_empty() && is_called(&file, &name)
+        };
+        match self.clients.iter().flatten().find(is_meant) {
+            Some(module) => self.check(module.clone()),
+            None => Err(NoModule::NotThisOne(
+                "a client's key file may not name this module: it may name those of \
+                 `client-modules` or, where that is not set, those that key files of the node name"
+                    .to_owned(),
+            )),
+        }
+    }
+
     fn check(&self, module: PathBuf) -> Result<PathBuf, NoModule> {
         // As text: `Path` would take `a//b` and `a/./b` for `a/b`.
         let path = module.as_os_str().as_bytes();
@@ -227,13 +259,19 @@ impl Policy {
             "/usr/lib/softhsm/".to_owned(),
             format!("/usr/lib/{triplet}/"),
         ];
-        Self { allowed: directories.clone(), directories, files: None, timeout: TIMEOUT }
+        Self { allowed: directories.clone(), directories, ..Self::default() }
     }
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { directories: Vec::new(), allowed: Vec::new(), files: None, timeout: TIMEOUT }
+        Self {
+            directories: Vec::new(),
+            allowed: Vec::new(),
+            files: None,
+            clients: None,
+            timeout: TIMEOUT,
+        }
     }
 }
 
@@ -241,18 +279,31 @@ impl Default for Policy {
 /// `libsofthsm2.so` and `softhsm` does not; unlike Go, what a linker leaves beside a module
 /// (`.a`, `.la`) is passed over.
 fn lookup(directory: &Path, name: &str) -> Option<PathBuf> {
-    let is_called = |file: &str| {
-        let file = file.to_lowercase();
-        let rest = file.find(name).and_then(|at| file.get(at + name.len()..));
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-            && !file.ends_with(".a")
-            && !file.ends_with(".la")
-    };
     // Without doubled slashes, which a policy's text would not have.
     let directory: PathBuf = directory.components().collect();
     let entries = std::fs::read_dir(&directory).ok()?.flatten().map(|entry| entry.file_name());
-    let files = entries.filter(|file| is_called(&file.to_string_lossy()));
+    let files = entries.filter(|file| is_called(&file.to_string_lossy(), name));
     files.map(|file| directory.join(file)).filter(|file| file.is_file()).min()
+}
+
+/// Whether a file is called `name`, which is in lower case.
+fn is_called(file: &str, name: &str) -> bool {
+    let file = file.to_lowercase();
+    let rest = file.find(name).and_then(|at| file.get(at + name.len()..));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        && !file.ends_with(".a")
+        && !file.ends_with(".la")
+}
+
+/// Files, not directories: to look into a directory would tell a client what is in it.
+fn client_modules(pkcs11: &Node) -> Result<Vec<PathBuf>, Refusal> {
+    let modules = paths(pkcs11, "client-modules")?;
+    if modules.iter().any(|module| module.ends_with('/')) {
+        return Err(Refusal::Failed(
+            "`client-modules` has an entry that is a directory: name the modules in it".to_owned(),
+        ));
+    }
+    Ok(modules.into_iter().map(PathBuf::from).collect())
 }
 
 fn paths(pkcs11: &Node, name: &str) -> Result<Vec<String>, Refusal> {

@@ -1,7 +1,9 @@
 //! The PKCS #11 URI scheme (RFC 7512), as Go's `go-pkcs11uri` reads it.
 
-use super::printable;
 use zeroize::Zeroizing;
+
+use super::printable;
+use crate::files::mentions_pin;
 
 /// Bytes of a URI at most.
 const SIZE: usize = 8192;
@@ -82,7 +84,7 @@ impl Uri {
             }
             shown.push_str(name);
             shown.push('=');
-            if holds_pin(value) {
+            if holds_query(value) {
                 shown.push('…');
             } else {
                 value.iter().for_each(|byte| encode(*byte, &mut shown));
@@ -116,10 +118,12 @@ impl Uri {
 }
 
 /// Whoever writes `&pin-value=` where `?pin-value=` belongs has the PIN in the value of another
-/// attribute.
-fn holds_pin(value: &[u8]) -> bool {
-    const PIN: &[u8] = b"pin-value";
-    value.windows(PIN.len()).any(|window| window.eq_ignore_ascii_case(PIN))
+/// attribute, and with `&module-path=` the path of a module.
+fn holds_query(value: &[u8]) -> bool {
+    const MODULES: [&[u8]; 2] = [b"module-path", b"module-name"];
+    let holds =
+        |name: &&[u8]| value.windows(name.len()).any(|window| window.eq_ignore_ascii_case(name));
+    mentions_pin(value) || MODULES.iter().any(holds)
 }
 
 fn find<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a [u8]> {
@@ -228,6 +232,10 @@ mod tests {
             "pkcs11:token=node;object=key&pin-value=1234",
             "pkcs11:token=node;object=key&PIN-value=1234",
             "pkcs11:token=node;object=key%3Fpin%2Dvalue=1234",
+            "pkcs11:token=node;object=key&pin%252Dvalue=1234",
+            "pkcs11:token=node;object=key&pin-source=/etc/pin",
+            "pkcs11:token=node;object=key&Module-Path=/usr/lib/a.so",
+            "pkcs11:token=node;object=key&module-name=a",
         ] {
             assert_eq!(uri(misplaced).shown(), "pkcs11:token=node;object=…");
         }

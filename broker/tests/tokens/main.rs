@@ -9,6 +9,7 @@ mod opening;
 mod pins;
 mod policies;
 mod setup;
+mod sorting;
 mod strangers;
 mod walls;
 
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     misbehaving::cases(&mut suite);
     strangers::cases(&mut suite);
     files::cases(&mut suite);
+    sorting::cases(&mut suite);
     policies::cases(&mut suite);
     walls::cases(&mut suite);
     suite.run()

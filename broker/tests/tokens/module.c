@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -49,6 +50,26 @@ static void attempt(const char *what, long result) {
     snprintf(line, sizeof line, "%s: %s", what, result < 0 ? strerrorname_np(errno) : "done");
     note(line, strlen(line));
 }
+
+#ifdef COUNTER
+/* The token counts wrong PINs in a file of its directory, as a device does in its memory: after LIMIT of
+   them it is locked. A right one sets the counter back. */
+enum { LIMIT = 3 };
+
+static long wrong_pins(void) {
+    struct stat counter;
+    return stat(COUNTER, &counter) == 0 ? (long)counter.st_size : 0;
+}
+
+static void count_pin(int is_right) {
+    int counter = open(COUNTER, O_WRONLY | O_CREAT | (is_right ? O_TRUNC : O_APPEND), 0600);
+    if (!is_right && write(counter, "x", 1) != 1) abort();
+    close(counter);
+}
+
+/* Who loads it is known, even if nothing is called. */
+__attribute__((constructor)) static void loaded(void) { close(open(COUNTER ".loaded", O_CREAT | O_WRONLY, 0600)); }
+#endif
 
 /* What a module that was taken over would do. All of it works for root without walls. */
 static void attack(void) {
@@ -108,6 +129,10 @@ static ulong_t get_token(ulong_t slot, struct token_info *info) {
     info->flags = LOGIN_REQUIRED | PIN_SET | INITIALIZED;
     if (is("locked")) info->flags |= LOCKED;
     if (is("final try")) info->flags |= FINAL_TRY;
+#ifdef COUNTER
+    if (is("count") && wrong_pins() == LIMIT - 1) info->flags |= FINAL_TRY;
+    if (is("count") && wrong_pins() >= LIMIT) info->flags |= LOCKED;
+#endif
     return OK;
 }
 
@@ -126,7 +151,14 @@ static ulong_t login(ulong_t session, ulong_t user, char *pin, ulong_t length) {
     note(line, strlen(line));
     printf("the PIN is %.*s\n", (int)length, pin);
     fprintf(stderr, "the PIN is %.*s\n", (int)length, pin);
-    return length == 5 && memcmp(pin, "right", 5) == 0 ? OK : PIN_INCORRECT;
+    int is_right = length == 5 && memcmp(pin, "right", 5) == 0;
+#ifdef COUNTER
+    if (is("count")) {
+        usleep(50000); /* a device takes its time */
+        count_pin(is_right);
+    }
+#endif
+    return is_right ? OK : PIN_INCORRECT;
 }
 
 static ulong_t find_init(ulong_t session, void *template, ulong_t count) {

@@ -6,7 +6,7 @@ use anyhow::ensure;
 use keycell_broker::tokens::OaepHash;
 
 use crate::setup::{
-    PIN, SECRET, Suite, build, opens, parse, policy, reason, refused, softhsm_policy, wrap,
+    PIN, SECRET, Suite, build, client_policy, opens, parse, reason, refused, softhsm_policy, wrap,
 };
 
 pub(crate) fn cases(suite: &mut Suite) {
@@ -80,10 +80,38 @@ pub(crate) fn cases(suite: &mut Suite) {
         let dir = tempfile::tempdir()?;
         build(dir.path(), Some("final try"))?;
         let here = format!("{}/", dir.path().display());
-        let policy = policy(&[&here], &[&here])?;
+        let policy = client_policy(&here, &[format!("{here}libfake.so")])?;
         let key = module.key("", "another")?.0.of_a_stranger();
         let why = reason(key.decrypt(&policy, OaepHash::Sha1, b"x"))?;
         ensure!(why.contains("one more wrong PIN would lock the token"), "{why}");
+        Ok(())
+    });
+    suite.module("strangers_at_the_same_time_do_not_take_the_last_try", |_| {
+        let dir = tempfile::tempdir()?;
+        build(dir.path(), Some("count"))?;
+        let here = format!("{}/", dir.path().display());
+        let policy = client_policy(&here, &[format!("{here}libfake.so")])?;
+        let wrong_pins = || fs::read(dir.path().join("counter")).map_or(0, |counter| counter.len());
+        // Another PIN each, because one process tries none twice.
+        let attempt = |number: usize| {
+            let key = parse(&format!(
+                "pkcs11: {{uri: 'pkcs11:token=fake;object=x?module-name=fake&pin-value={number}'}}"
+            ))?;
+            reason(key.of_a_stranger().decrypt(&policy, OaepHash::Sha1, b"x"))
+        };
+        let said: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|n| scope.spawn(move || attempt(n))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        });
+        let said = said.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+        ensure!(wrong_pins() == 2, "{} wrong PINs: {said:#?}", wrong_pins());
+        let kept_out = said.iter().filter(|why| why.contains("one more wrong PIN would lock"));
+        ensure!(kept_out.count() == 6, "{said:#?}");
+        // The operator's PIN sets the counter back, and is never kept out.
+        let key =
+            parse("pkcs11: {uri: 'pkcs11:token=fake;object=x?module-name=fake&pin-value=right'}")?;
+        key.decrypt(&policy, OaepHash::Sha1, b"x").map_err(refused)?;
+        ensure!(wrong_pins() == 0, "it is not set back");
         Ok(())
     });
 }

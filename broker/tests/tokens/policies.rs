@@ -20,6 +20,11 @@ pub(crate) fn cases(suite: &mut Suite) {
             (b"pkcs11: {allowed-module-paths: ['']}", "not an absolute path"),
             (b"pkcs11: {module-directories: [[/a]]}", "not an absolute path"),
             (b"pkcs11: {module-files: [a]}", "`module-files` has an entry that is not an absolute"),
+            (b"pkcs11: {client-modules: [a]}", "`client-modules` has an entry that is not an"),
+            (
+                b"pkcs11: {client-modules: [/a/]}",
+                "`client-modules` has an entry that is a directory",
+            ),
         ] {
             let Err(Refusal::Failed(why)) = Policy::parse(yaml) else {
                 bail!("{} is taken", String::from_utf8_lossy(yaml));

@@ -243,12 +243,14 @@ static MODULE: LazyLock<Result<Module>> = LazyLock::new(|| {
     Ok(Module { dir })
 });
 
-/// Builds `libfake.so`, which behaves as its environment says, or as `behaviour` does.
+/// Builds `libfake.so`, which behaves as its environment says, or as `behaviour` does. It leaves
+/// `counter.loaded` beside it when it is loaded.
 pub(crate) fn build(dir: &Path, behaviour: Option<&str>) -> Result<()> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tokens/module.c");
     let mut cc = Command::new("cc");
     cc.args(["-shared", "-fPIC", "-Wall", "-o"]).arg(dir.join("libfake.so")).arg(source);
     cc.args(behaviour.map(|behaviour| format!("-DBEHAVIOUR=\"{behaviour}\"")));
+    cc.arg(format!("-DCOUNTER=\"{}\"", dir.join("counter").display()));
     output(&mut cc, b"")?;
     Ok(())
 }
@@ -260,6 +262,11 @@ impl Module {
 
     pub(crate) fn policy(&self) -> Result<Policy> {
         policy(&[&self.dir()], &[&self.dir()])
+    }
+
+    /// As [`Module::policy`], and key files of clients may name it.
+    pub(crate) fn client_policy(&self) -> Result<Policy> {
+        client_policy(&self.dir(), &[format!("{}libfake.so", self.dir())])
     }
 
     /// As [`Module::policy`], and the module may use one file and no other.
@@ -309,6 +316,16 @@ pub(crate) fn policy(directories: &[&str], allowed: &[&str]) -> Result<Policy> {
     Policy::parse(yaml.as_bytes()).map_err(|refusal| anyhow!("{refusal:?}: {yaml}"))
 }
 
+/// A policy that allows the modules in a directory, and key files of clients to name these.
+pub(crate) fn client_policy(directory: &str, modules: &[String]) -> Result<Policy> {
+    let yaml = format!(
+        "pkcs11: {{module-directories: [{directory}], allowed-module-paths: [{directory}], \
+         client-modules: [{}]}}",
+        modules.join(", ")
+    );
+    Policy::parse(yaml.as_bytes()).map_err(refused)
+}
+
 /// SoftHSM and nothing else, which may use these files and no others.
 pub(crate) fn softhsm_policy_with_files(files: &[&str]) -> Result<Policy> {
     let files = files.join(", ");
@@ -319,6 +336,11 @@ pub(crate) fn softhsm_policy_with_files(files: &[&str]) -> Result<Policy> {
 /// SoftHSM and nothing else.
 pub(crate) fn softhsm_policy() -> Result<Policy> {
     policy(&["/usr/lib/softhsm/"], &[SOFTHSM])
+}
+
+/// SoftHSM and nothing else, also for key files of clients.
+pub(crate) fn softhsm_client_policy() -> Result<Policy> {
+    client_policy("/usr/lib/softhsm/", &[SOFTHSM.to_owned()])
 }
 
 /// The reason of a refusal. Whatever it is, the PIN is not in it.
