@@ -7,7 +7,11 @@ use zeroize::Zeroizing;
 use crate::component::bindings::keycell::decoder::{broker, providers, tokens};
 
 /// What the host brokers.
-pub(crate) struct Host;
+#[derive(Default)]
+pub(crate) struct Host {
+    /// The numbers of what failed, none twice, in the order in which it did.
+    pub(crate) refusals: Vec<u32>,
+}
 
 impl Broker for Host {
     fn token_keys(&mut self) -> Vec<String> {
@@ -28,7 +32,7 @@ impl Broker for Host {
             OaepHash::Sha1 => tokens::OaepHash::Sha1,
             OaepHash::Sha256 => tokens::OaepHash::Sha256,
         };
-        tokens::decrypt(&key, hash, blob).map(Zeroizing::new).map_err(refusal)
+        tokens::decrypt(&key, hash, blob).map(Zeroizing::new).map_err(|why| self.refusal(why))
     }
 
     fn provider_unwrap(
@@ -38,13 +42,22 @@ impl Broker for Host {
         parameters: &[Zeroizing<Vec<u8>>],
     ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
         let parameters: Vec<_> = parameters.iter().map(|value| value.to_vec()).collect();
-        providers::unwrap(name, wrapped, &parameters).map(Zeroizing::new).map_err(refusal)
+        let opened = providers::unwrap(name, wrapped, &parameters);
+        opened.map(Zeroizing::new).map_err(|why| self.refusal(why))
     }
 }
 
-fn refusal(refusal: broker::Refusal) -> Refusal {
-    match refusal {
-        broker::Refusal::NotConfigured => Refusal::NotConfigured,
-        broker::Refusal::Failed(_) => Refusal::Failed("it failed".to_owned()),
+impl Host {
+    /// The host keeps the reason, and puts it behind the number in the message.
+    fn refusal(&mut self, refusal: broker::Refusal) -> Refusal {
+        match refusal {
+            broker::Refusal::NotConfigured => Refusal::NotConfigured,
+            broker::Refusal::Failed(number) => {
+                if !self.refusals.contains(&number) {
+                    self.refusals.push(number);
+                }
+                Refusal::Failed(format!("refused ({number})"))
+            }
+        }
     }
 }

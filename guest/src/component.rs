@@ -36,11 +36,12 @@ impl unwrapping::Guest for Decoder {
         }
         keys::add_directory(&mut ring, Path::new("/keys"));
         let media_type = request.media_type.as_deref();
+        let mut host = Host::default();
         let found = match &mut request.origin {
             Origin::Payload(payload) => {
-                let found = steps::unwrap(payload, media_type, ring, &mut Host);
+                let found = steps::unwrap(payload, media_type, ring, &mut host);
                 payload.zeroize(); // it may carry private keys
-                vec![found?]
+                found.map(|found| vec![found])
             }
             Origin::Stored(found) => {
                 let layers = &found.layers;
@@ -52,10 +53,11 @@ impl unwrapping::Guest for Decoder {
                         .collect(),
                     beginning: &found.beginning,
                 };
-                stored.unwrap(media_type, &ring, &mut Host)?
+                stored.unwrap(media_type, &ring, &mut host)
             }
         };
-        Ok(found.into_iter().map(record).collect())
+        let found = found.map_err(|failure| Failure { refusals: host.refusals, ..failure.into() });
+        Ok(found?.into_iter().map(record).collect())
     }
 }
 

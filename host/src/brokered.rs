@@ -1,4 +1,5 @@
-//! What the guest may ask the broker, while it unwraps.
+//! What the guest may ask the broker, while it unwraps. It learns what was opened, and of a failure its
+//! number among the [`Refusals`].
 
 use keycell_broker_protocol as protocol;
 use protocol::{Request, Response};
@@ -7,6 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::contract::keycell::decoder::{broker, providers, tokens};
 use crate::instance::Instance;
+use crate::refusals::Refusals;
 
 impl broker::Host for Instance {}
 
@@ -18,12 +20,13 @@ impl providers::Host for Instance {
         parameters: Vec<Vec<u8>>,
     ) -> Result<Result<Vec<u8>, broker::Refusal>> {
         let parameters = parameters.into_iter().map(Zeroizing::new).collect();
-        Ok(answer(self.broker.ask(|milliseconds| Request::Provider {
+        let response = self.broker.ask(|milliseconds| Request::Provider {
             name,
             wrapped,
             parameters,
             milliseconds,
-        })))
+        });
+        Ok(self.answer(response, Refusals::keep))
     }
 }
 
@@ -38,23 +41,37 @@ impl tokens::Host for Instance {
         hash: tokens::OaepHash,
         blob: Vec<u8>,
     ) -> Result<Result<Vec<u8>, broker::Refusal>> {
-        let key = match key {
-            tokens::TokenKey::Configured(index) => protocol::TokenKey::Configured(index),
-            tokens::TokenKey::Given(file) => protocol::TokenKey::Given(Zeroizing::new(file)),
+        let (key, keep): (_, Keep) = match key {
+            tokens::TokenKey::Configured(index) => {
+                (protocol::TokenKey::Configured(index), Refusals::keep)
+            }
+            tokens::TokenKey::Given(file) => {
+                let file = Zeroizing::new(file);
+                (protocol::TokenKey::Given(file), Refusals::keep_of_a_client)
+            }
         };
         let hash = match hash {
             tokens::OaepHash::Sha1 => protocol::OaepHash::Sha1,
             tokens::OaepHash::Sha256 => protocol::OaepHash::Sha256,
         };
-        Ok(answer(self.broker.ask(|milliseconds| Request::Token { key, hash, blob, milliseconds })))
+        let response =
+            self.broker.ask(|milliseconds| Request::Token { key, hash, blob, milliseconds });
+        Ok(self.answer(response, keep))
     }
 }
 
-fn answer(response: Response) -> Result<Vec<u8>, broker::Refusal> {
-    match response {
-        Response::Opened(options) => Ok(options.to_vec()),
-        Response::NotConfigured => Err(broker::Refusal::NotConfigured),
-        Response::Failed(_) => Err(broker::Refusal::Failed(0)),
-        Response::Keys(_) => Err(broker::Refusal::Failed(0)),
+/// How a reason is kept.
+type Keep = fn(&mut Refusals, &str) -> u32;
+
+impl Instance {
+    /// The guest gets what was asked for, or a number in the place of the reason.
+    fn answer(&mut self, response: Response, keep: Keep) -> Result<Vec<u8>, broker::Refusal> {
+        let mut failed = |why: &str| Err(broker::Refusal::Failed(keep(&mut self.refusals, why)));
+        match response {
+            Response::Opened(options) => Ok(options.to_vec()),
+            Response::NotConfigured => Err(broker::Refusal::NotConfigured),
+            Response::Failed(why) => failed(&why),
+            Response::Keys(_) => failed("the broker gave the wrong answer"),
+        }
     }
 }

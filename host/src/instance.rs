@@ -16,6 +16,7 @@ use crate::cipher::Cipher;
 use crate::contract::keycell::decoder::{broker, cipher, providers, tokens, types};
 use crate::files::{Files, HasFiles};
 use crate::limits;
+use crate::refusals::Refusals;
 use crate::streams::{Closed, GuestLog, Sink, Source};
 
 /// The state of one instance: everything that it was granted.
@@ -29,6 +30,8 @@ pub struct Instance {
     pub cipher: Cipher,
     /// Key providers and tokens.
     pub broker: Broker,
+    /// Why these failed.
+    pub refusals: Refusals,
     /// The keys in tokens, as they may be shown.
     pub tokens: Vec<String>,
     /// Random numbers.
@@ -93,6 +96,7 @@ impl Instance {
             limits,
             cipher: Cipher::NoLayer,
             broker: Broker::none(),
+            refusals: Refusals::default(),
             tokens: Vec::new(),
             entropy: false,
             clock: None,

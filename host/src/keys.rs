@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use keycell_broker_protocol::Found;
+use ocicrypt::text::printable_to;
 use zeroize::Zeroize;
 
 use crate::broker::Broker;
+use crate::cleaned::cleaned;
 use crate::contract::{Failure, KeyFile};
 use crate::failures::{plain, with_hint};
+use crate::log::Log;
 use crate::{limits, regular};
 
 /// Passwords lie beside their key under its name and one of these.
@@ -32,12 +35,12 @@ pub enum Keys {
     Files(Vec<KeyFile>),
     /// What the broker has sorted, where PKCS#11 modules are allowed.
     Sorted {
-        /// Files that are no PKCS#11 key files, as bytes for the guest.
+        /// Keys of other kinds, as bytes for the guest.
         files: Vec<KeyFile>,
         /// Keys in tokens, as they may be shown.
         tokens: Vec<String>,
-        /// What was passed over, a line each for the log.
-        skipped: Vec<String>,
+        /// What the guest does not get.
+        passed_over: PassedOver,
     },
 }
 
@@ -70,8 +73,8 @@ impl Keys {
         }
     }
 
-    /// Has the broker take PKCS#11 key files out, where modules are allowed: a PIN is not for the
-    /// guest. A broker that cannot tell is an error, because the directory may hold some.
+    /// Has the broker sort the keys, where PKCS#11 modules are allowed: no file that may hold a PIN is
+    /// for the guest. A broker that cannot tell is an error, because the directory may hold some.
     ///
     /// # Errors
     /// Why the broker cannot tell.
@@ -80,7 +83,7 @@ impl Keys {
             return Ok(self);
         };
         let Some(all) = broker.keys(path).map_err(unsorted)? else { return Ok(self) };
-        let (mut files, mut tokens, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut files, mut tokens, mut passed_over) = (Vec::new(), Vec::new(), Vec::new());
         for found in all {
             match found {
                 Found::Token(shown) => tokens.push(shown),
@@ -88,14 +91,53 @@ impl Keys {
                     files.push(KeyFile { name, content: content.to_vec() });
                 }
                 Found::Skipped { name, reason } => {
-                    skipped.push(format!("passed over `{name}`: {reason}"));
+                    let name = printable_to(&name, MAX_NAME);
+                    passed_over.push(cleaned(&format!("`{name}`: {reason}")));
                 }
             }
         }
         if let Self::Files(mut files) = self {
             files.iter_mut().for_each(|file| file.content.zeroize()); // read a second time
         }
-        Ok(Self::Sorted { files, tokens, skipped })
+        Ok(Self::Sorted { files, tokens, passed_over: PassedOver(passed_over) })
+    }
+}
+
+/// The longest name of a file that was passed over, in characters.
+const MAX_NAME: usize = 128;
+
+/// Files that were passed over, and that a message names: they may be the very key that is missing.
+const NAMED: usize = 5;
+
+/// Files that the guest does not get, each with the reason.
+#[derive(Default)]
+pub struct PassedOver(Vec<String>);
+
+impl PassedOver {
+    /// Writes them to the log, a note each.
+    pub fn note(&self, log: &Log) {
+        let PassedOver(files) = self;
+        files.iter().take(limits::GUEST_LINES).for_each(|file| {
+            log.note(&format!("passed over {file}"));
+        });
+        let more = files.len().saturating_sub(limits::GUEST_LINES);
+        if more > 0 {
+            log.note(&format!("passed over {more} files more"));
+        }
+    }
+
+    /// Adds the first of them to the message of a failure of the guest, which does not know of them.
+    pub fn tell(&self, mut failure: Failure) -> Failure {
+        let PassedOver(files) = self;
+        if !files.is_empty() {
+            let named = files.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>();
+            failure.message += &format!("; passed over: {}", named.join("; "));
+            let more = files.len().saturating_sub(NAMED);
+            if more > 0 {
+                failure.message += &format!("; and {more} more");
+            }
+        }
+        failure
     }
 }
 
@@ -179,7 +221,7 @@ fn read(file: std::fs::File) -> io::Result<Vec<u8>> {
 
 fn unsorted(why: String) -> Failure {
     with_hint(
-        format!("cannot take the PKCS#11 key files out of the keys directory: {why}"),
+        format!("cannot tell which files in the keys directory may hold a PIN: {why}"),
         "`keycell-broker` belongs beside `ctd-decoder`; where no PKCS#11 token is used, remove \
          `OCICRYPT_CONFIG` and `/etc/ocicrypt.conf`",
     )

@@ -66,6 +66,8 @@ pub mod message;
 #[cfg(feature = "runtime")]
 pub mod record;
 #[cfg(feature = "runtime")]
+pub mod refusals;
+#[cfg(feature = "runtime")]
 mod regular;
 #[cfg(feature = "runtime")]
 mod run;

@@ -21,7 +21,7 @@ use crate::failures::{Ending, broken_guest, broken_host, foreign_guest, guest_fa
 use crate::input::Input;
 use crate::installed::Guest;
 use crate::instance::{self, Instance};
-use crate::keys::{KeyPath, Keys};
+use crate::keys::{KeyPath, Keys, PassedOver};
 use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::log::Log;
@@ -123,12 +123,14 @@ impl Host {
         log: &Log,
     ) -> Result<Vec<Candidate>, Failure> {
         let is_missing = matches!(keys, Keys::Missing);
+        let mut passed_over = PassedOver::default();
         let (directory, key_files, tokens) = match keys {
             Keys::NotConfigured | Keys::Missing => (None, Vec::new(), Vec::new()),
             Keys::Directory(path) => (Some(path), Vec::new(), Vec::new()),
             Keys::Files(files) => (None, files, Vec::new()),
-            Keys::Sorted { files, tokens, skipped } => {
-                skipped.iter().for_each(|line| log.note(&message::cleaned(line)));
+            Keys::Sorted { files, tokens, passed_over: others } => {
+                others.note(log);
+                passed_over = others;
                 (None, files, tokens)
             }
         };
@@ -157,6 +159,7 @@ impl Host {
         };
         let answer = answer.await;
         let exhausted = store.data().is_exhausted();
+        let refusals = mem::take(&mut store.data_mut().refusals);
         drop(store);
         deadline::disarm();
         if let Origin::Payload(payload) = &mut request.origin {
@@ -165,8 +168,12 @@ impl Host {
         request.key_files.iter_mut().for_each(|file| file.content.zeroize());
         remember(&said, log);
 
-        let answer = answer.map_err(|error| guest_failure("unwrap", &error, &said, exhausted))?;
-        let mut records = answer.map_err(|failure| of_keys.for_the_operator(failure))?;
+        let answer = answer.map_err(|error| {
+            refusals.tell(guest_failure("unwrap", &error, &said, exhausted), log)
+        })?;
+        let mut records = answer.map_err(|failure| {
+            passed_over.tell(refusals.tell(of_keys.for_the_operator(failure), log))
+        })?;
         let candidates = candidates(&records, &request.origin, self.exposure.as_ref());
         records.iter_mut().for_each(|record| record.key.key.zeroize());
         candidates.map_err(|why| broken_guest("unwrap", &why.to_string()))

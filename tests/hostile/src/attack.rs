@@ -27,6 +27,14 @@ const MAX_MESSAGE: usize = 4096 + 16;
 const TOKEN: &str = "pkcs11:\n  uri: pkcs11:token=node;object=images?pin-value=Pin-1234&\
     module-path=/usr/lib/softhsm/libsofthsm2.so\nmodule:\n  env:\n    SOFTHSM2_CONF: /conf\n";
 
+/// Key providers that fail, each in its own way. No guest may see a path of these.
+const PROVIDERS: &str = r#"{"key-providers": {
+    "plain": {"cmd": {"path": "/bin/false"}},
+    "prints": {"cmd": {"path": "/bin/ls", "args": ["/nowhere/printed"]}},
+    "absent": {"cmd": {"path": "/nowhere/program"}},
+    "remote": {"grpc": "unix:///nowhere/socket"}
+}}"#;
+
 /// The most that one run may add to a log, in bytes and in lines.
 const MAX_LOG: (usize, usize) = (128 * 1024, 300);
 
@@ -46,6 +54,7 @@ pub struct Attack {
     started_by: Vec<OsString>,
     provider: bool,
     token: bool,
+    files: Vec<(String, Vec<u8>)>,
     store: Option<PathBuf>,
 }
 
@@ -67,6 +76,7 @@ impl Attack {
             started_by: Vec::new(),
             provider: false,
             token: false,
+            files: Vec::new(),
             store: None,
         }
     }
@@ -138,7 +148,7 @@ impl Attack {
         self
     }
 
-    /// With a key provider that is configured, and fails.
+    /// With key providers that are configured, and fail.
     pub fn with_provider(mut self) -> Self {
         self.provider = true;
         self
@@ -147,6 +157,12 @@ impl Attack {
     /// With a PKCS#11 key file among the keys, and a module that is allowed.
     pub fn with_token(mut self) -> Self {
         self.token = true;
+        self
+    }
+
+    /// With one more file among the keys.
+    pub fn with_file(mut self, name: &str, content: impl Into<Vec<u8>>) -> Self {
+        self.files.push((name.to_owned(), content.into()));
         self
     }
 
@@ -238,6 +254,9 @@ impl Attack {
         if self.token {
             fs::write(keys.path().join("token.yaml"), TOKEN)?;
         }
+        for (name, content) in &self.files {
+            fs::write(keys.path().join(name), content)?;
+        }
         let before = keys.state()?;
         let lease = self.lease.then(|| keys.lease()).transpose()?;
         let mut decoder = Decoder::at(&self.decoder)
@@ -258,8 +277,7 @@ impl Attack {
         }
         if self.provider {
             let config = keys.log().with_extension("json");
-            let providers = r#"{"key-providers":{"plain":{"cmd":{"path":"/bin/false"}}}}"#;
-            fs::write(&config, providers)?;
+            fs::write(&config, PROVIDERS)?;
             decoder = decoder.env("OCICRYPT_KEYPROVIDER_CONFIG", config);
         }
         if let Some(store) = &self.store {

@@ -222,6 +222,64 @@ fn unwrap_looks_for_pins() -> Result<()> {
     ])
 }
 
+/// Key files that no reader of YAML takes, and files that are none.
+#[test]
+fn unwrap_looks_for_pins_in_files_that_are_not_quite_key_files() -> Result<()> {
+    let token = "pkcs11:\n  uri: pkcs11:object=a?pin-value=Pin-1234&module-name=softhsm2\n";
+    let pem = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    let utf16: Vec<u8> = token.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let source = "pkcs11: {uri: 'pkcs11:object=b?pin-source=PATH/pin.pem.pass&module-name=a'}";
+    let mut attack = attack("unwrap_looks_for_pins").with_token();
+    for (name, content) in [
+        ("latin-1", [b"# Schl\xfcssel\n", token.as_bytes()].concat()),
+        ("brace", b"{\"pkcs11\": {\"uri\": \"pkcs11:object=a?pin-value=Pin-1234\"}".to_vec()),
+        ("tab", format!("module:\n\tenv: {{}}\n{token}").into()),
+        ("mistyped", token.replace("pkcs11:\n", "pkcs-11:\n").into()),
+        ("quoted", b"\"pkcs11\":\n  uri: \"pkcs11:object=a?pin-value=Pin-1234\n".to_vec()),
+        ("empty-first", format!("---\n---\n{token}").into()),
+        ("utf-16", utf16),
+        ("escaped", br#""pkcs\u00311": {"uri": "pin\u002dvalue=Pin-1234"}"#.to_vec()),
+        ("token.yaml~", b"uri: x\npin: Pin-1234\n".to_vec()),
+        ("pin", b"Pin-1234\n".to_vec()),
+        ("comment.pem", format!("# Pin-1234\n{pem}").into()),
+        ("beside.pem", format!("{pem}{token}").into()),
+        ("copied.pem", pem.into()),
+        ("copied.pem.pass", b"Pin-1234\n".to_vec()),
+        ("source.yaml", source.replace("PATH", "/nowhere").into()),
+    ] {
+        attack = attack.with_file(name, content);
+    }
+    let withheld = ["latin-1", "brace", "tab", "mistyped", "quoted", "empty-first", "utf-16"];
+    let withheld = withheld.into_iter().chain(["escaped", "token.yaml~", "pin", "beside.pem"]);
+    let told: Vec<_> = withheld.chain(["copied.pem.pass"]).map(|n| format!("over `{n}`")).collect();
+    let mut words = vec!["comment.pem copied.pem key.pem sub/nested.pem", "a PIN: refused"];
+    words.extend(told.iter().map(String::as_str));
+    attack.is_refused(&words)
+}
+
+/// What they answer is for the operator: the guest gets numbers.
+#[test]
+fn unwrap_looks_for_paths() -> Result<()> {
+    let token = |query: &str| format!("pkcs11: {{uri: 'pkcs11:token=node;object=images?{query}'}}");
+    let attack = attack("unwrap_looks_for_paths").with_token().with_provider();
+    attack
+        .with_file("absent.yaml", token("module-path=/nowhere/module.so&pin-value=1"))
+        .with_file("foreign.yaml", token("module-path=/usr/bin/ls&pin-value=1"))
+        .with_file("no-pin.yaml", token("module-name=softhsm2&pin-source=/nowhere/pins/hsm-7"))
+        .with_file("slipped.yaml", token("pin-value=1").replace('?', "&module-path=/nowhere/x.so?"))
+        .is_refused(&[
+            "a path: refused",
+            "a difference: refused",
+            "answers: refused (28)",
+            // What the operator is told all the same.
+            "there is no module `/nowhere/module.so`",
+            "the module `/usr/bin/ls` is not allowed",
+            "`/nowhere/program`",
+            "cannot access '/nowhere/printed'",
+            "the key file of a client was refused",
+        ])
+}
+
 /// It may say what it likes of a layer that is genuine, as long as the log stays clean.
 #[test]
 fn unwrap_names_a_key() -> Result<()> {

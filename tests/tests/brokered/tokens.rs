@@ -1,10 +1,10 @@
 //! Keys in SoftHSM. The blobs are openssl's.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use base64ct::{Base64, Encoding};
 use keycell_tests::decoder::Decoder;
 use keycell_tests::node::{Node, says};
@@ -53,6 +53,37 @@ pub(crate) fn cases(suite: &mut Suite) {
         // SoftHSM finds no token without its variable, and must not be given the client's.
         says(&outcome, &["pkcs11-yamls[0]"])
     });
+    case("token/key-file-in-the-payload-for-a-module-of-clients", || {
+        let (node, token, sealed) = made()?;
+        token.allows_clients(&[MODULE])?;
+        let file = token.given_key_file();
+        let payload = token.payload(&sealed)?.parameter("pkcs11-yamls", Some(file.as_bytes()));
+        let decoder = node.without_payload(&sealed)?.payload(payload.bytes());
+        let decoder = allowed(&token, decoder).env("SOFTHSM2_CONF", token.path("conf"));
+        decoder.run()?.is_silent_success(&sealed.plain)
+    });
+    case("token/a-client-learns-nothing-of-the-node", a_client_learns_nothing);
+    case("token/a-file-that-may-hold-a-pin", || {
+        let (node, token, sealed) = made()?;
+        let file = [b"# Schl\xfcssel\n", token.key_file(PIN).as_bytes()].concat();
+        node.add("token.yaml", file)?;
+        let decoder = node.without_payload(&sealed)?.payload(token.payload(&sealed)?.bytes());
+        let log = node.outside().join("log");
+        let decoder = allowed(&token, decoder).arg("--explain").arg("--log").arg(&log);
+        let outcome = decoder.run()?;
+        let (granted, error) =
+            outcome.stderr.rsplit_once("ctd-decoder: error: ").context("none")?;
+        ensure!(granted.contains("denied   private keys"), "{granted}");
+        let reason = "`token.yaml`: it mentions a PKCS#11 key or a PIN but is no key file, because \
+                      it is not UTF-8";
+        for word in ["there is no PKCS#11 key that may be used", reason] {
+            ensure!(error.contains(word), "nothing of `{word}`: {error}");
+        }
+        ensure!(!outcome.stderr.contains(PIN), "the PIN: {}", outcome.stderr);
+        let log = fs::read_to_string(&log)?;
+        ensure!(log.contains(&format!("passed over {reason}")) && !log.contains(PIN), "{log}");
+        Ok(())
+    });
     case("token/after-a-jwe-that-nobody-opens", || {
         let (node, token, sealed) = made()?;
         node.add("token.yaml", token.key_file(PIN))?;
@@ -64,6 +95,7 @@ pub(crate) fn cases(suite: &mut Suite) {
         allowed(&token, decoder).run()?.is_silent_success(&sealed.plain)
     });
     case("token/beside-other-keys", beside_other_keys);
+    case("token/keys-of-every-form-are-handed-over-whole", keys_of_every_form);
     case("token/what-keycell-encrypts-for-its-public-key", || {
         let (node, token, _) = made()?;
         node.add("token.yaml", token.key_file(PIN))?;
@@ -119,6 +151,76 @@ pub(crate) fn cases(suite: &mut Suite) {
         ensure!(outcome.stderr.contains(listed), "{}", outcome.stderr);
         Ok(())
     });
+}
+
+/// Where modules are allowed, the guest finds the same keys in a file as where it reads the file itself,
+/// although it is given only what of the file is a key.
+fn keys_of_every_form() -> Result<()> {
+    let (_, token, sealed) = made()?;
+    let payload = sealed.payload_for(&Node::new()?.recipient);
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ocicrypt/tests/data");
+    let mut seen = 0;
+    for directory in ["keys", "encrypted-keys", "pgp/keys"] {
+        for entry in fs::read_dir(data.join(directory))? {
+            let path = entry?.path();
+            let kind = path.extension().unwrap_or_default();
+            // Those that ask for much work would take long.
+            let is_bomb = path.to_string_lossy().contains("bomb");
+            if is_bomb || !["pem", "der", "jwk", "jwks", "gpg", "asc"].iter().any(|k| kind == *k) {
+                continue;
+            }
+            let node = Node::without_key()?;
+            node.add(&path.file_name().context("no name")?.to_string_lossy(), fs::read(&path)?)?;
+            let decoder = node.without_payload(&sealed)?.payload(payload.bytes());
+            let alone = decoder.clone().run()?;
+            let sorted = allowed(&token, decoder).run()?;
+            alone.error_without_output()?;
+            ensure!(
+                sorted.stderr == alone.stderr,
+                "{}: {}\nbut without modules: {}",
+                path.display(),
+                sorted.stderr,
+                alone.stderr
+            );
+            seen += 1;
+        }
+    }
+    ensure!(seen > 100, "only {seen} keys were there to be tried");
+    Ok(())
+}
+
+/// Whatever a client's key file names, the answer is the same; the reason is in the log.
+fn a_client_learns_nothing() -> Result<()> {
+    let (node, token, sealed) = made()?;
+    token.allows_clients(&[MODULE])?;
+    let payload = token.payload(&sealed)?;
+    let mut answers = Vec::new();
+    for (query, reason) in [
+        ("module-name=libz&pin-value=1234", "may not name this module"),
+        ("module-name=nosuch&pin-value=1234", "may not name this module"),
+        ("module-path=/usr/lib/softhsm/libsofthsm2.so&pin-value=1234", "may not name this module"),
+        ("module-name=softhsm2&pin-value=1234", "the PIN is wrong"),
+        ("module-name=softhsm2&pin-source=/etc/passwd", "there is no PIN"),
+        ("module-name=softhsm2", "there is no PIN"),
+        ("%", "the URI"),
+    ] {
+        let file = format!("pkcs11: {{uri: 'pkcs11:token=node;object=images?{query}'}}");
+        let payload = payload.clone().parameter("pkcs11-yamls", Some(file.as_bytes()));
+        let log = node.outside().join("log");
+        let decoder = node.without_payload(&sealed)?.payload(payload.bytes());
+        let decoder = decoder.env("SOFTHSM2_CONF", token.path("conf")).arg("--log").arg(&log);
+        let outcome = allowed(&token, decoder).run()?;
+        says(&outcome, &["pkcs11-yamls[0]", "the reason is in the log only", "client-modules"])?;
+        let noted = fs::read_to_string(&log)?;
+        ensure!(noted.contains(reason), "`{query}`: nothing of `{reason}` in the log: {noted}");
+        fs::remove_file(&log)?;
+        answers.push((query, outcome.stderr));
+    }
+    let first = &answers[0].1;
+    for (query, answer) in &answers {
+        ensure!(answer == first, "`{query}`: {answer}\nbut also: {first}");
+    }
+    Ok(())
 }
 
 fn made() -> Result<(Node, Token, Sealed)> {
@@ -187,6 +289,14 @@ impl Token {
                       allowed-module-paths: [/usr/lib/softhsm/]\n";
         fs::write(token.policy(), policy)?;
         Ok(token)
+    }
+
+    /// Has the policy name the modules that clients may use.
+    fn allows_clients(&self, modules: &[&str]) -> Result<()> {
+        let policy = fs::read_to_string(self.policy())?;
+        let modules = modules.join(", ");
+        fs::write(self.policy(), format!("{policy}  client-modules: [{modules}]\n"))?;
+        Ok(())
     }
 
     fn util(&self, args: &[&str]) -> Result<Vec<u8>> {

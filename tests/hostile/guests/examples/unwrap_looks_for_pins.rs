@@ -20,7 +20,9 @@ impl Fixture for LooksForPins {
         let mut all: Vec<_> = in_files.chain(in_keys).collect();
         read_all(Path::new("/"), &mut all);
         read_all(Path::new("/keys"), &mut all);
-        let words: [&[u8]; 4] = [b"Pin-", b"pin-value", b"SOFTHSM2_CONF", b"module-path"];
+        // Of text in UTF-16 too.
+        all.iter_mut().for_each(|bytes| bytes.retain(|byte| *byte != 0));
+        let words: [&[u8]; 5] = [b"Pin-", b"pin-value", b"SOFTHSM2_CONF", b"module-", b"/pin"];
         let seen = all.iter().filter(|bytes| {
             words.iter().any(|word| bytes.windows(word.len()).any(|window| window == *word))
         });
