@@ -157,8 +157,14 @@ fn log_in(
             Failure::Other(format!("a PIN that came with the image is not tried: {why}"))
         })?),
     };
-    // A token that does not describe itself may work all the same.
+    // A token that does not describe itself may work all the same, with a PIN of the operator's.
     let info = context.get_token_info(slot).ok();
+    if question.stranger && question.pin.is_some() && info.is_none() {
+        return other(
+            "the token does not tell how many tries its PIN has left, and this key came with the \
+             image: its PIN is not tried",
+        );
+    }
     if let (Some(info), Some(_)) = (&info, &question.pin) {
         if info.user_pin_locked() {
             return other("the token's PIN is locked: have it unlocked");
