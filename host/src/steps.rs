@@ -82,7 +82,7 @@ pub fn run(
         let candidates = host.unwrap(job, origin, keys, broker, log).await;
         let candidates =
             candidates.map_err(|failure| failures::of_manifests(failure, &layer.manifests))?;
-        walls.map(|walls| walls::before_layer(walls, job)).transpose()?;
+        walls.map(|walls| walls::before_layer(walls, job, log)).transpose()?;
         let (candidate, input) = layer.choose(candidates)?;
         log.layer().opened(&candidate.opened, candidate.warning);
         crash::layer_is_known();

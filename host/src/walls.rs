@@ -1,5 +1,6 @@
 //! The operating system's walls, as the host asks for them and speaks of them.
 
+use keycell_walls::Wall;
 use keycell_walls::alarm::{self, Entry};
 use keycell_walls::decoder::{Needs, Walls};
 use keycell_walls::rights::User;
@@ -52,12 +53,20 @@ pub fn before_guest(
     checked(walls, job, step)
 }
 
-/// Puts up the walls of the second phase: the layer flows, and nothing else happens any more.
+/// Puts up the walls of the second phase: the layer flows, and nothing else happens any more. The log gets
+/// a note of each wall that was up until then and could not be closed further.
 ///
 /// # Errors
 /// With `--require-sandbox`, a wall that is missing.
-pub fn before_layer(walls: Walls, job: &Job) -> Result<(), Failure> {
-    checked(walls.before_layer(), job, "decrypt").map(drop)
+pub fn before_layer(walls: Walls, job: &Job, log: &Log) -> Result<(), Failure> {
+    let missing_before: Vec<_> = walls.missing().map(|wall| wall.name).collect();
+    let walls = walls.before_layer();
+    let is_new = |wall: &&Wall| wall.required && !missing_before.contains(&wall.name);
+    for wall in walls.missing().filter(is_new) {
+        let (name, why) = (wall.name, cleaned(wall.missing().unwrap_or_default()));
+        log.note(&format!("the sandbox has no wall `{name}` while the layer flows: {why}"));
+    }
+    checked(walls, job, "decrypt").map(drop)
 }
 
 fn checked(walls: Walls, job: &Job, step: &str) -> Result<Walls, Failure> {

@@ -114,7 +114,7 @@ impl Running {
     /// # Errors
     /// When nothing comes out.
     pub fn go_on(&mut self) -> Result<()> {
-        fs::write(self.dir.path().join("go"), "")?;
+        self.answer()?;
         let half = self.sealed.encrypted.len() / 2;
         let stdin = self.stdin.as_mut().context("stdin is open")?;
         stdin.write_all(&self.sealed.encrypted[..half])?;
@@ -124,6 +124,14 @@ impl Running {
         // What can come out has, and the decoder waits for more.
         let pid = self.pid();
         self.wait_until("it does not wait for its input", || is_reading(pid))
+    }
+
+    /// Lets the provider answer, and nothing more.
+    ///
+    /// # Errors
+    /// Where the answer cannot be written.
+    pub fn answer(&self) -> Result<()> {
+        Ok(fs::write(self.dir.path().join("go"), "")?)
     }
 
     /// Gives it the rest of the layer, and waits until no more comes out.

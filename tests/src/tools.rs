@@ -43,6 +43,8 @@ pub enum Tool {
     Nsenter,
     /// Starts a program as another user.
     Setpriv,
+    /// Shows system calls.
+    Strace,
     /// Runs the portable guest; `make wasmtime` builds it.
     Wasmtime,
     /// Takes logs away, as it does on every node.
@@ -95,6 +97,7 @@ impl Tool {
             Self::Unshare => "unshare",
             Self::Nsenter => "nsenter",
             Self::Setpriv => "setpriv",
+            Self::Strace => "strace",
             Self::Wasmtime => "wasmtime",
             Self::Logrotate => "logrotate",
             Self::Journald => "systemd-journald",

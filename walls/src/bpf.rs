@@ -5,11 +5,11 @@
 //! one, where those that the crate `seccompiler` writes take five.
 
 use libc::{
-    BPF_ABS, BPF_JA, BPF_JEQ, BPF_JGT, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W, c_int,
-    sock_filter,
+    BPF_ABS, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W,
+    c_int, sock_filter,
 };
 
-use crate::calls::{Call, Only};
+use crate::calls::{Call, Rule, Test};
 
 /// What a call gets.
 #[derive(Clone, Copy)]
@@ -24,33 +24,44 @@ pub enum Answer {
     Kill,
 }
 
-/// A program that answers the calls of each list as is said beside it, the first that has a call, and all
-/// others `otherwise`. `broker` is the process group that [`Only::Broker`] speaks of.
+/// What a program answers.
+pub struct Policy<'a> {
+    /// The calls above this number do not exist (`ENOSYS`), and those of x32 are refused (`EPERM`).
+    pub newest: Option<u32>,
+    /// The calls of each list get what stands beside it. The first list that has a call counts.
+    pub lists: &'a [(&'a [Call], Answer)],
+    /// What all others get.
+    pub otherwise: Answer,
+    /// The process group of the broker, for rules about it.
+    pub broker: Option<i32>,
+}
+
+/// The program for a policy.
 ///
 /// # Errors
 /// On an architecture that is not x86-64 or aarch64.
-pub fn program(
-    lists: &[(&[Call], Answer)],
-    otherwise: Answer,
-    broker: Option<i32>,
-) -> Result<Vec<sock_filter>, String> {
+pub fn program(policy: &Policy<'_>) -> Result<Vec<sock_filter>, String> {
     let architecture = ARCHITECTURE.ok_or("there are no filters for this architecture")?;
     let own = instruction(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, architecture);
     let mut program = vec![load(AT_ARCHITECTURE), own, answer(Answer::Kill), load(AT_NUMBER)];
-    for (calls, wanted) in lists {
-        let always = calls.iter().filter(|call| matches!(call.only, Only::Always));
+    if let Some(newest) = policy.newest {
+        program.extend([
+            instruction(BPF_JMP | BPF_JGE | BPF_K, 0, 1, X32),
+            answer(Answer::Errno(libc::EPERM)),
+            instruction(BPF_JMP | BPF_JGT | BPF_K, 0, 1, newest),
+            answer(Answer::Errno(libc::ENOSYS)),
+        ]);
+    }
+    for (calls, wanted) in policy.lists {
+        let always = calls.iter().filter(|call| call.only.is_empty());
         program.extend(sorted(always.map(number).collect(), *wanted));
-        for call in *calls {
-            let mut condition = condition(call.only, broker, *wanted);
-            if !condition.is_empty() {
-                // The number is there for the calls that follow.
-                condition.push(load(AT_NUMBER));
-                program.push(unless(number(call), condition.len()));
-                program.extend(condition);
-            }
+        for call in calls.iter().filter(|call| !call.only.is_empty()) {
+            let block = all_hold(call.only, policy.broker, *wanted);
+            program.push(unless(number(call), block.len()));
+            program.extend(block);
         }
     }
-    program.push(answer(otherwise));
+    program.push(answer(policy.otherwise));
     Ok(program)
 }
 
@@ -63,8 +74,12 @@ const ARCHITECTURE: Option<u32> = if cfg!(target_arch = "x86_64") {
     None
 };
 
-/// Where a call's number lies, and its architecture, and the lower half of its first argument, in
-/// `struct seccomp_data` of a machine with the least byte first. Arguments have 8 bytes.
+/// The numbers of x32, 32-bit code on x86-64 with the same architecture, have this bit
+/// (`__X32_SYSCALL_BIT`).
+const X32: u32 = 0x4000_0000;
+
+/// Where a call's number lies, and its architecture, and its first argument, in `struct
+/// seccomp_data`. An argument has 8 bytes: on both architectures the lower half comes first.
 const AT_NUMBER: u32 = 0;
 const AT_ARCHITECTURE: u32 = 4;
 const AT_ARGUMENTS: u32 = 16;
@@ -72,23 +87,46 @@ const AT_ARGUMENTS: u32 = 16;
 /// Instructions that a jump can go over.
 const FARTHEST: usize = u8::MAX as usize;
 
-/// Answers if the call's arguments are as they have to be; else what follows decides.
-fn condition(only: Only, broker: Option<i32>, wanted: Answer) -> Vec<sock_filter> {
-    let (argument, test) = match only {
-        Only::Always => return Vec::new(),
-        Only::Equal(argument, values) => (argument, any_of(values, wanted)),
-        Only::Without(argument, bits) => {
-            (argument, vec![instruction(BPF_JMP | BPF_JSET | BPF_K, 1, 0, bits), answer(wanted)])
+/// Answers if all rules hold. Else what follows decides, and has the number again.
+fn all_hold(rules: &[Rule], broker: Option<i32>, wanted: Answer) -> Vec<sock_filter> {
+    let mut block = vec![answer(wanted), load(AT_NUMBER)];
+    for rule in rules.iter().rev() {
+        // The first instruction of the way out, counted from the end of this rule's test.
+        block = [test(*rule, broker, block.len() - 1), block].concat();
+    }
+    block
+}
+
+/// Goes on behind itself if the rule holds, and over `otherwise` more instructions if not.
+fn test(rule: Rule, broker: Option<i32>, otherwise: usize) -> Vec<sock_filter> {
+    let lower = AT_ARGUMENTS + 8 * u32::from(rule.index());
+    let upper = lower + 4;
+    match rule.test {
+        Test::OneOf(values) => {
+            let values = any_of(values, otherwise);
+            let beyond = values.len() + 1 + otherwise;
+            [vec![load(upper), unless(0, beyond), load(lower)], values].concat()
         }
-        Only::Own(argument) => (argument, any_of(&[std::process::id()], wanted)),
-        Only::Broker(argument) => match broker {
-            Some(group) => (argument, any_of(&[group.wrapping_neg().cast_unsigned()], wanted)),
-            None => return Vec::new(),
+        Test::Without(bits) => {
+            let no_bits = instruction(BPF_JMP | BPF_JSET | BPF_K, otherwise, 0, bits);
+            vec![load(upper), unless(0, 2 + otherwise), load(lower), no_bits]
+        }
+        Test::Above(value) => {
+            let above = instruction(BPF_JMP | BPF_JGT | BPF_K, 0, otherwise, value);
+            vec![load(upper), unless(0, 2 + otherwise), load(lower), above]
+        }
+        Test::BrokerGroup => match broker {
+            // A negative `int`, which may have been extended with its sign or with zeroes.
+            Some(group) => vec![
+                load(upper),
+                instruction(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, 0),
+                unless(u32::MAX, 2 + otherwise),
+                load(lower),
+                unless(group.wrapping_neg().cast_unsigned(), otherwise),
+            ],
+            None => vec![instruction(BPF_JMP | BPF_JA, 0, 0, otherwise as u32)],
         },
-    };
-    let mut condition = vec![load(AT_ARGUMENTS + 8 * u32::from(argument))];
-    condition.extend(test);
-    condition
+    }
 }
 
 /// Numbers that are compared one after the other.
@@ -101,7 +139,8 @@ fn sorted(mut values: Vec<u32>, wanted: Answer) -> Vec<sock_filter> {
     let mut behind = Vec::new();
     for group in values.chunks(GROUP).rev() {
         let last = group.last().copied().unwrap_or_default();
-        let mut tests = any_of(group, wanted);
+        let mut tests = any_of(group, 1);
+        tests.push(answer(wanted));
         // It is in none of those that follow.
         tests.push(instruction(BPF_JMP | BPF_JA, 0, 0, behind.len() as u32));
         let beyond = instruction(BPF_JMP | BPF_JGT | BPF_K, tests.len(), 0, last);
@@ -110,15 +149,18 @@ fn sorted(mut values: Vec<u32>, wanted: Answer) -> Vec<sock_filter> {
     behind
 }
 
-/// Answers if what was loaded is one of these, at most [`FARTHEST`].
-fn any_of(values: &[u32], wanted: Answer) -> Vec<sock_filter> {
-    let Some((last, others)) = values.split_last() else { return Vec::new() };
+/// Goes on behind itself if what was loaded is one of these, at most [`FARTHEST`], and over `otherwise`
+/// more instructions if not.
+fn any_of(values: &[u32], otherwise: usize) -> Vec<sock_filter> {
+    let Some((last, others)) = values.split_last() else {
+        return vec![instruction(BPF_JMP | BPF_JA, 0, 0, otherwise as u32)];
+    };
     // Each jumps over those behind it.
     let jumps = others
         .iter()
         .enumerate()
         .map(|(at, value)| instruction(BPF_JMP | BPF_JEQ | BPF_K, others.len() - at, 0, *value));
-    jumps.chain([unless(*last, 1), answer(wanted)]).collect()
+    jumps.chain([unless(*last, otherwise)]).collect()
 }
 
 fn number(call: &Call) -> u32 {
@@ -151,147 +193,4 @@ fn instruction(code: u32, then: usize, otherwise: usize, k: u32) -> sock_filter 
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use seccompiler::{
-        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-        SeccompRule, TargetArch,
-    };
-
-    use super::*;
-    use crate::calls::{
-        ALWAYS, DECRYPTING_ANSWERED, MODULE_FORBIDDEN, UNWRAPPING, UNWRAPPING_ANSWERED,
-    };
-    use crate::seccomp::Filter;
-
-    const BROKER: i32 = 4242;
-
-    /// A call as a program sees it: its architecture, its number, all of its arguments alike.
-    type Seen = (u32, u32, u32);
-
-    /// What the kernel does with a program.
-    fn run(program: &[sock_filter], (architecture, number, argument): Seen) -> u32 {
-        let (mut at, mut loaded) = (0, 0);
-        loop {
-            let sock_filter { code, jt, jf, k } = program[at];
-            at += 1;
-            match u32::from(code) {
-                code if code == BPF_LD | BPF_W | BPF_ABS => {
-                    loaded = match k {
-                        AT_NUMBER => number,
-                        AT_ARCHITECTURE => architecture,
-                        at => {
-                            if at % 8 == 0 {
-                                argument
-                            } else {
-                                0
-                            }
-                        }
-                    }
-                }
-                code if code == BPF_JMP | BPF_JEQ | BPF_K => {
-                    at += usize::from(if loaded == k { jt } else { jf });
-                }
-                code if code == BPF_JMP | BPF_JGT | BPF_K => {
-                    at += usize::from(if loaded > k { jt } else { jf });
-                }
-                code if code == BPF_JMP | BPF_JSET | BPF_K => {
-                    at += usize::from(if loaded & k != 0 { jt } else { jf });
-                }
-                code if code == BPF_JMP | BPF_JA => at += k as usize,
-                code if code == BPF_RET | BPF_K => return k,
-                code if code == libc::BPF_ALU | libc::BPF_AND | BPF_K => loaded &= k,
-                code => panic!("another instruction: {code:#x}"),
-            }
-        }
-    }
-
-    /// The program that `seccompiler` writes.
-    fn theirs(lists: &[&[Call]], listed: SeccompAction, others: SeccompAction) -> Vec<sock_filter> {
-        let rule = |argument, operator, value: u32| {
-            let length = SeccompCmpArgLen::Dword;
-            let condition = SeccompCondition::new(argument, length, operator, value.into());
-            SeccompRule::new(vec![condition.expect("a condition")]).expect("a rule")
-        };
-        let equal = |argument, value| rule(argument, SeccompCmpOp::Eq, value);
-        let mut rules = BTreeMap::new();
-        for call in lists.iter().copied().flatten() {
-            let conditions = match call.only {
-                Only::Always => Vec::new(),
-                Only::Equal(at, values) => values.iter().map(|it| equal(at, *it)).collect(),
-                Only::Without(at, bits) => vec![rule(at, SeccompCmpOp::MaskedEq(bits.into()), 0)],
-                Only::Own(at) => vec![equal(at, std::process::id())],
-                Only::Broker(at) => vec![equal(at, BROKER.wrapping_neg().cast_unsigned())],
-            };
-            assert!(rules.insert(call.number, conditions).is_none(), "twice: {}", call.number);
-        }
-        let architecture = TargetArch::try_from(std::env::consts::ARCH).expect("it is known");
-        let filter = SeccompFilter::new(rules, others, listed, architecture).expect("it is known");
-        let program: BpfProgram = filter.try_into().expect("it is known");
-        let same = |it: seccompiler::sock_filter| sock_filter {
-            code: it.code,
-            jt: it.jt,
-            jf: it.jf,
-            k: it.k,
-        };
-        program.into_iter().map(same).collect()
-    }
-
-    fn calls() -> impl Iterator<Item = Seen> {
-        let own = std::process::id();
-        let broker = BROKER.wrapping_neg().cast_unsigned();
-        let single = (0..32).map(|bit| 1 << bit);
-        let arguments: Vec<u32> = single.chain(0..64).chain([own, broker, u32::MAX]).collect();
-        let architectures = [ARCHITECTURE.expect("it is known"), 0x4000_0003];
-        architectures.into_iter().flat_map(move |architecture| {
-            let arguments = arguments.clone();
-            let numbers = (0..600).chain([0x4000_0000, u32::MAX]);
-            numbers.flat_map(move |number| {
-                let seen = move |argument| (architecture, number, argument);
-                arguments.clone().into_iter().map(seen)
-            })
-        })
-    }
-
-    /// What a call gets from several filters: the kernel takes the least number, with its sign.
-    fn strictest(filters: &[&Filter], seen: Seen) -> u32 {
-        let answers = filters.iter().map(|filter| run(&filter.0, seen));
-        answers.min_by_key(|answer| answer.cast_signed()).expect("a filter")
-    }
-
-    #[test]
-    fn every_call_gets_what_programs_of_others_give_it() {
-        let (allow, enosys) = (SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32));
-        let unwrapping = Filter::unwrapping(Some(BROKER)).expect("it is known");
-        let decrypting = Filter::decrypting().expect("it is known");
-        for (ours, answered, allowed) in [
-            (&[&unwrapping][..], UNWRAPPING_ANSWERED, &[ALWAYS, UNWRAPPING][..]),
-            (&[&unwrapping, &decrypting][..], DECRYPTING_ANSWERED, &[ALWAYS][..]),
-        ] {
-            let first = theirs(&[answered], enosys.clone(), allow.clone());
-            let second = theirs(allowed, allow.clone(), SeccompAction::Trap);
-            for seen in calls() {
-                let theirs = match run(&first, seen) {
-                    libc::SECCOMP_RET_ALLOW => run(&second, seen),
-                    other => other,
-                };
-                assert_eq!(strictest(ours, seen), theirs, "{seen:x?}");
-            }
-        }
-        let eperm = SeccompAction::Errno(libc::EPERM as u32);
-        let ours = Filter::module().expect("it is known").0;
-        let theirs = theirs(&[MODULE_FORBIDDEN], eperm, allow);
-        for seen in calls() {
-            assert_eq!(run(&ours, seen), run(&theirs, seen), "{seen:x?}");
-        }
-    }
-
-    #[test]
-    fn without_a_broker_nothing_is_killed() {
-        let program = Filter::unwrapping(None).expect("it is known").0;
-        for seen in calls().filter(|(_, number, _)| *number == libc::SYS_kill as u32) {
-            assert_ne!(run(&program, seen), libc::SECCOMP_RET_ALLOW, "{seen:x?}");
-        }
-    }
-}
+mod tests;

@@ -1,50 +1,86 @@
 //! The system calls of `ctd-decoder`, each with the reason why it is there.
 //!
 //! In a list of its phase a call is allowed. What becomes of the others, and why, is said in
-//! [`super::seccomp`]. To allow one more, add a line here with its reason, and a row in
-//! `docs/walls.md`.
+//! [`super::seccomp`]. To allow one more, add a line here with its reason, and a run that makes it to
+//! `tests/tests/walls/needed.rs`, or name the rare case that does. `walls/tests/documented.rs` compares
+//! the lists with `docs/walls.md`, and writes that table.
+
+mod forbidden;
+mod rule;
 
 use libc::c_long;
 
-/// A call that may be made, and when.
-#[derive(Clone, Copy)]
+pub use forbidden::{MODULE_ALLOWED, MODULE_ENOSYS, MODULE_FORBIDDEN, NEWEST};
+pub use rule::Rule;
+
+pub(crate) use rule::Test;
+
+use rule::{
+    CLONE_FLAGS, FCNTL_COMMAND, KILL_PROCESS, LSEEK_DESCRIPTOR, MMAP_FLAGS, MMAP_PROTECTION,
+    MPROTECT_PROTECTION, OPENAT_FLAGS, PRCTL_OPTION, PRLIMIT_PROCESS,
+};
+
+/// A system call in a list.
+#[derive(Clone, Copy, Debug)]
 pub struct Call {
+    /// Its name, after `SYS_`.
+    name: &'static str,
     /// Its number on this architecture.
     pub number: c_long,
-    /// With which arguments.
-    pub only: Only,
-    /// What it is needed for.
+    /// The call is in the list where all of these hold.
+    pub only: &'static [Rule],
+    /// What it is needed for, or what is lost where it is allowed.
     pub why: &'static str,
+    /// The rare case that needs it, where no ordinary run makes it.
+    pub rare: Option<&'static str>,
 }
 
-/// Which arguments a call may have. Arguments count from 0, and their lower 32 bits are looked at.
-#[derive(Clone, Copy)]
-pub enum Only {
-    /// Any.
-    Always,
-    /// This argument is one of these.
-    Equal(u8, &'static [u32]),
-    /// This argument has none of these bits.
-    Without(u8, u32),
-    /// This argument is the number of this process.
-    Own(u8),
-    /// This argument is the broker's process group, negated; never, where there is no broker.
-    Broker(u8),
+impl Call {
+    const fn new(name: &'static str, number: c_long, why: &'static str) -> Self {
+        Self { name, number, only: &[], why, rare: None }
+    }
+
+    /// In the list only where these hold, which are rules of this call.
+    const fn only(mut self, rules: &'static [Rule]) -> Self {
+        let mut at = 0;
+        while at < rules.len() {
+            assert!(rules[at].call() == self.number, "a rule of another call");
+            at += 1;
+        }
+        self.only = rules;
+        self
+    }
+
+    const fn rare(mut self, case: &'static str) -> Self {
+        self.rare = Some(case);
+        self
+    }
+
+    /// The same call, whatever its arguments.
+    pub(crate) const fn unconditional(mut self) -> Self {
+        self.only = &[];
+        self
+    }
+
+    /// What the manual calls it.
+    pub fn name(&self) -> &'static str {
+        self.name.trim_start_matches("SYS_")
+    }
 }
 
-const fn call(number: c_long, why: &'static str) -> Call {
-    Call { number, only: Only::Always, why }
+/// A call by the name of its number in the crate `libc`.
+macro_rules! call {
+    ($number:ident, $why:expr) => {
+        $crate::calls::Call::new(stringify!($number), libc::$number, $why)
+    };
 }
-
-const fn only(number: c_long, only: Only, why: &'static str) -> Call {
-    Call { number, only, why }
-}
+use call;
 
 /// No page becomes executable after the guest was loaded.
-const NO_CODE: Only = Only::Without(2, libc::PROT_EXEC as u32);
+const NO_CODE: (u32, &str) = (libc::PROT_EXEC as u32, "no code: without `PROT_EXEC`");
 
 /// Not to write, and nothing new.
-const READING: Only = Only::Without(2, NOT_READING);
+const READING: (u32, &str) = (NOT_READING, "to read");
 
 /// Not `O_ACCMODE`, of which musl says that `O_PATH` is a part.
 const NOT_READING: u32 = (libc::O_WRONLY
@@ -56,52 +92,39 @@ const NOT_READING: u32 = (libc::O_WRONLY
 
 /// While there is a guest: in both phases.
 pub const ALWAYS: &[Call] = &[
-    call(libc::SYS_read, "the layer, key files, the broker's answers"),
-    call(libc::SYS_write, "the plain layer, messages, the log"),
-    call(libc::SYS_writev, "messages of several parts"),
-    call(libc::SYS_pread64, "key files; a spooled layer"),
-    call(libc::SYS_pwrite64, "a spooled layer"),
-    call(libc::SYS_lseek, "key files; a spooled layer"),
-    call(libc::SYS_ftruncate, "a spooled layer"),
-    call(libc::SYS_fstat, "whether standard output is a pipe"),
-    call(libc::SYS_close, "what is done with"),
-    call(libc::SYS_ppoll, "descriptors that do not block"),
-    #[cfg(target_arch = "x86_64")]
-    call(libc::SYS_poll, "as `ppoll`"),
-    only(
-        libc::SYS_sendto,
-        Only::Equal(4, &[0]),
-        "the system's log, through a socket that is connected already: no address",
-    ),
-    only(libc::SYS_mmap, NO_CODE, "memory of guests and of the host"),
-    only(libc::SYS_mprotect, NO_CODE, "memory of guests; their code, when they are dropped"),
-    call(libc::SYS_munmap, "memory of guests and of the host"),
-    call(libc::SYS_mremap, "memory of the host that grows"),
-    call(libc::SYS_madvise, "memory of guests"),
-    call(libc::SYS_brk, "memory of the host"),
-    call(libc::SYS_futex, "locks of the standard library"),
-    call(libc::SYS_getrandom, "random numbers; keys of hash maps"),
-    call(libc::SYS_clock_gettime, "time limits and the log, where the kernel has no vDSO"),
-    call(libc::SYS_clock_nanosleep, "waiting for the broker's end; the pause after a failure"),
-    call(libc::SYS_nanosleep, "as `clock_nanosleep`"),
-    call(libc::SYS_setitimer, "the timer of the deadline"),
-    call(libc::SYS_rt_sigreturn, "the end of the timer's signal handler"),
-    call(libc::SYS_rt_sigprocmask, "signal handlers, aborting"),
-    call(libc::SYS_sigaltstack, "the stack of signal handlers"),
-    call(libc::SYS_restart_syscall, "what the kernel does after a signal"),
-    call(libc::SYS_getpid, "the log"),
-    call(libc::SYS_gettid, "aborting"),
-    only(libc::SYS_tgkill, Only::Own(0), "aborting: signals to this process alone"),
-    only(libc::SYS_tkill, Only::Own(0), "as `tgkill`, to its first thread"),
-    call(libc::SYS_sched_yield, "locks of the standard library"),
-    only(
-        libc::SYS_clone,
-        Only::Equal(0, &[libc::SIGCHLD as u32]),
+    call!(SYS_read, "the layer, key files, the broker's answers"),
+    call!(SYS_write, "the plain layer, messages, the log"),
+    call!(SYS_lseek, "the spool, from its start; key files")
+        .only(&[LSEEK_DESCRIPTOR.is_above(2, "not of 0, 1 or 2")]),
+    call!(SYS_fstat, "whether standard output is a pipe"),
+    call!(SYS_close, "what is done with"),
+    call!(SYS_ppoll, "descriptors that do not block"),
+    // A shared mapping would let what has an open file change it past `O_APPEND`.
+    call!(SYS_mmap, "memory of guests and of the host").only(&[
+        MMAP_PROTECTION.is_without(NO_CODE.0, NO_CODE.1),
+        MMAP_FLAGS.is_without(libc::MAP_SHARED as u32, "not shared: without `MAP_SHARED`"),
+    ]),
+    call!(SYS_mprotect, "memory of guests; their code, when they are dropped")
+        .only(&[MPROTECT_PROTECTION.is_without(NO_CODE.0, NO_CODE.1)]),
+    call!(SYS_munmap, "memory of guests and of the host"),
+    call!(SYS_brk, "memory of the host").rare("glibc's allocator, in builds of the tests"),
+    call!(SYS_futex, "locks of the standard library"),
+    call!(SYS_clock_gettime, "time limits and the log").rare("the kernel has no vDSO"),
+    call!(SYS_nanosleep, "the pause after a failure"),
+    call!(SYS_clock_nanosleep, "as `nanosleep`; waiting for the broker's end")
+        .rare("glibc's `nanosleep`, in builds of the tests; a broker that does not end at once"),
+    call!(SYS_rt_sigreturn, "the end of the timer's signal handler"),
+    call!(SYS_sigaltstack, "the stack of signal handlers"),
+    call!(SYS_restart_syscall, "what the kernel goes on with after a process was stopped")
+        .rare("a debugger or `SIGSTOP` stops the process while it sleeps"),
+    call!(SYS_getpid, "the log"),
+    call!(
+        SYS_clone,
         "the child that holds standard output for a moment after a failure: a process, not a \
-         thread, without namespaces",
-    ),
-    call(libc::SYS_exit, "the end"),
-    call(libc::SYS_exit_group, "the end"),
+         thread, without namespaces"
+    )
+    .only(&[CLONE_FLAGS.is_one_of(&[libc::SIGCHLD as u32], "`SIGCHLD` and no flag")]),
+    call!(SYS_exit_group, "the end"),
 ];
 
 /// What is asked of a descriptor. musl's `open` sets its flag once more, for kernels of 2007.
@@ -115,98 +138,70 @@ const FCNTL: &[u32] = &[
 /// Before the layer flows: keys are read, the broker is asked, and the second filter is put up.
 /// The last ones can only take rights away.
 pub const UNWRAPPING: &[Call] = &[
-    only(libc::SYS_openat, READING, "key files"),
+    call!(SYS_openat, "key files").only(&[OPENAT_FLAGS.is_without(READING.0, READING.1)]),
     #[cfg(target_arch = "x86_64")]
-    only(libc::SYS_open, Only::Without(1, NOT_READING), "as `openat`"),
-    call(libc::SYS_openat2, "key files; Landlock sees that they are read and nothing else"),
-    call(libc::SYS_statx, "key files"),
-    call(libc::SYS_newfstatat, "key files"),
+    call!(SYS_open, "as `openat`").only(&[rule::OPEN_FLAGS.is_without(READING.0, READING.1)]),
+    call!(SYS_pread64, "key files"),
+    call!(SYS_statx, "key files"),
     #[cfg(target_arch = "x86_64")]
-    call(libc::SYS_stat, "as `newfstatat`"),
-    #[cfg(target_arch = "x86_64")]
-    call(libc::SYS_lstat, "as `newfstatat`"),
-    call(libc::SYS_readlinkat, "links among the key files"),
-    #[cfg(target_arch = "x86_64")]
-    call(libc::SYS_readlink, "as `readlinkat`"),
-    call(libc::SYS_getdents64, "the list of key files"),
-    call(libc::SYS_fadvise64, "a guest may ask for it when it reads files"),
-    only(libc::SYS_fcntl, Only::Equal(1, FCNTL), "key files"),
-    call(libc::SYS_wait4, "the broker's end"),
-    only(libc::SYS_kill, Only::Broker(0), "the end of a broker that hangs"),
-    only(
-        libc::SYS_prctl,
-        Only::Equal(0, &[libc::PR_SET_NO_NEW_PRIVS as u32]),
-        "what the second phase takes away",
-    ),
-    call(libc::SYS_capset, "what the second phase takes away"),
-    only(libc::SYS_prlimit64, Only::Equal(0, &[0]), "what the second phase takes away"),
-    call(libc::SYS_munlockall, "a stack that is locked cannot grow without the right to lock"),
-    call(libc::SYS_landlock_create_ruleset, "what the second phase takes away"),
-    call(libc::SYS_landlock_restrict_self, "what the second phase takes away"),
-    call(libc::SYS_seccomp, "what the second phase takes away"),
+    call!(SYS_stat, "key files"),
+    call!(SYS_newfstatat, "as `stat`")
+        .rare("aarch64, which has no `stat`; a kernel without `statx`"),
+    call!(SYS_readlinkat, "links among the key files"),
+    call!(SYS_getdents64, "the list of key files"),
+    call!(SYS_getrandom, "random numbers; keys of hash maps"),
+    call!(SYS_fcntl, "key files")
+        .only(&[FCNTL_COMMAND.is_one_of(FCNTL, "`F_GETFL` `F_GETFD` `F_SETFD` `F_DUPFD_CLOEXEC`")]),
+    call!(SYS_wait4, "the broker's end"),
+    call!(SYS_kill, "the end of a broker that hangs")
+        .only(&[KILL_PROCESS.is_the_broker()])
+        .rare("the broker does not end when its standard input does"),
+    call!(SYS_prctl, "what the second phase takes away").only(&[
+        PRCTL_OPTION.is_one_of(&[libc::PR_SET_NO_NEW_PRIVS as u32], "`PR_SET_NO_NEW_PRIVS`")
+    ]),
+    call!(SYS_capset, "what the second phase takes away"),
+    call!(SYS_prlimit64, "what the second phase takes away")
+        .only(&[PRLIMIT_PROCESS.is_one_of(&[0], "this process")]),
+    call!(SYS_munlockall, "a stack that is locked cannot grow without the right to lock"),
+    call!(SYS_landlock_create_ruleset, "what the second phase takes away"),
+    call!(SYS_landlock_restrict_self, "what the second phase takes away"),
+    call!(SYS_seccomp, "what the second phase takes away"),
 ];
+
+/// Allowed while keys are read where Landlock sees to it that files are only read, truncation included
+/// (Linux 6.2): the flags lie behind a pointer, so a filter cannot look at them. Elsewhere it is answered
+/// with `ENOSYS`, and the WASI library takes `openat`.
+pub const WITH_LANDLOCK: &[Call] = &[call!(SYS_openat2, "key files")];
+
+/// Answered with `EPERM` in both phases: whoever tries to start a thread is told that there is none.
+pub const REFUSED: &[Call] = &[call!(SYS_clone, "threads, namespaces")];
 
 /// Answered with `ENOSYS` while keys are read, as by a kernel that does not have them: the C
 /// library falls back, and a guest that asks for them gets an error.
 pub const UNWRAPPING_ANSWERED: &[Call] = &[
-    call(libc::SYS_clone3, "the C library then takes `clone`, whose arguments can be looked at"),
-    call(libc::SYS_fsync, "a guest may ask for it, of files that it only reads"),
-    call(libc::SYS_fdatasync, "a guest may ask for it, of files that it only reads"),
-    call(libc::SYS_rseq, "the C library tries it in new threads"),
-    call(libc::SYS_set_robust_list, "the C library tries it in new threads"),
-    call(libc::SYS_membarrier, "memory that a guest frees"),
+    call!(SYS_clone3, "the C library then takes `clone`, whose arguments can be looked at"),
+    call!(SYS_fsync, "a guest may ask for it, of files that it only reads"),
+    call!(SYS_fdatasync, "a guest may ask for it, of files that it only reads"),
+    call!(SYS_fadvise64, "a guest may ask for it when it reads files"),
+    call!(SYS_rseq, "the C library tries it in new threads"),
+    call!(SYS_set_robust_list, "the C library tries it in new threads"),
+    call!(SYS_membarrier, "memory that a guest frees"),
 ];
 
 /// Answered with `ENOSYS` while the layer flows: what the C library, on its own, may look up in
 /// files (the number of processors, a time zone). An attempt to write a file ends the process.
 pub const DECRYPTING_ANSWERED: &[Call] = &[
-    only(libc::SYS_openat, READING, "no file is opened any more"),
+    call!(SYS_openat, "no file is opened any more")
+        .only(&[OPENAT_FLAGS.is_without(READING.0, READING.1)]),
     #[cfg(target_arch = "x86_64")]
-    only(libc::SYS_open, Only::Without(1, NOT_READING), "as `openat`"),
-    call(libc::SYS_statx, "the standard library then asks in another way"),
-    call(libc::SYS_newfstatat, "no file is looked at any more"),
+    call!(SYS_open, "as `openat`").only(&[rule::OPEN_FLAGS.is_without(READING.0, READING.1)]),
+    call!(SYS_statx, "the standard library then asks in another way"),
+    call!(SYS_newfstatat, "no file is looked at any more"),
     #[cfg(target_arch = "x86_64")]
-    call(libc::SYS_stat, "as `newfstatat`"),
-    #[cfg(target_arch = "x86_64")]
-    call(libc::SYS_lstat, "as `newfstatat`"),
-    call(libc::SYS_readlinkat, "no file is looked at any more"),
-    #[cfg(target_arch = "x86_64")]
-    call(libc::SYS_readlink, "as `readlinkat`"),
-    call(libc::SYS_clone3, "as before"),
-    call(libc::SYS_rseq, "as before"),
-    call(libc::SYS_set_robust_list, "as before"),
-    call(libc::SYS_membarrier, "as before"),
-];
-
-/// What no PKCS#11 module needs, and code that was taken over would like: answered with `EPERM`.
-/// A list of what is forbidden, because nobody knows what all modules need.
-pub const MODULE_FORBIDDEN: &[Call] = &[
-    call(libc::SYS_ptrace, "other processes' memory"),
-    call(libc::SYS_process_vm_readv, "other processes' memory"),
-    call(libc::SYS_process_vm_writev, "other processes' memory"),
-    call(libc::SYS_pidfd_getfd, "other processes' descriptors"),
-    call(libc::SYS_open_by_handle_at, "files past all paths"),
-    call(libc::SYS_init_module, "the kernel's code"),
-    call(libc::SYS_finit_module, "the kernel's code"),
-    call(libc::SYS_delete_module, "the kernel's code"),
-    call(libc::SYS_kexec_load, "another kernel"),
-    call(libc::SYS_reboot, "the node"),
-    call(libc::SYS_bpf, "the kernel's code"),
-    call(libc::SYS_perf_event_open, "what other processes do"),
-    call(libc::SYS_userfaultfd, "a help to attack the kernel"),
-    call(libc::SYS_io_uring_setup, "calls that no filter sees"),
-    call(libc::SYS_mount, "the file system"),
-    call(libc::SYS_umount2, "the file system"),
-    call(libc::SYS_move_mount, "the file system"),
-    call(libc::SYS_open_tree, "the file system"),
-    call(libc::SYS_fsopen, "the file system"),
-    call(libc::SYS_pivot_root, "the file system"),
-    call(libc::SYS_chroot, "the file system"),
-    call(libc::SYS_setns, "other namespaces"),
-    call(libc::SYS_unshare, "other namespaces"),
-    call(libc::SYS_swapon, "where memory is written to"),
-    call(libc::SYS_swapoff, "where memory is written to"),
-    call(libc::SYS_settimeofday, "the node's time"),
-    call(libc::SYS_clock_settime, "the node's time"),
-    call(libc::SYS_sethostname, "the node's name"),
+    call!(SYS_stat, "as `newfstatat`"),
+    call!(SYS_readlinkat, "no file is looked at any more"),
+    call!(SYS_clone3, "as before"),
+    call!(SYS_rseq, "as before"),
+    call!(SYS_set_robust_list, "as before"),
+    call!(SYS_membarrier, "as before"),
 ];

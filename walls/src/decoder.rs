@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rustix::thread::CapabilitySet;
 
-use crate::files::{Reach, confine};
+use crate::files::{Confined, Reach, confine};
 use crate::rights::{User, become_user, keep, no_new_privileges};
 use crate::seccomp::Filter;
 use crate::{Wall, alarm, memory};
@@ -90,8 +90,10 @@ impl Walls {
             signals: needs.broker.is_some(),
             ..Reach::default()
         };
-        walls.push(Wall::required(FILES, confine(&reach)));
-        let calls = Filter::unwrapping(needs.broker).and_then(|filter| {
+        let files = confine(&reach);
+        let nothing_is_written = files.as_ref().is_ok_and(Confined::covers_truncation);
+        walls.push(Wall::required(FILES, files.map(Confined::words)));
+        let calls = Filter::unwrapping(needs.broker, nothing_is_written).and_then(|filter| {
             let farewell = needs.farewell.unwrap_or(|| ());
             alarm::install(needs.alarm.take(), farewell).map_err(crate::plain)?;
             filter.raise().map(|()| "those that unwrapping a key makes".to_owned())
@@ -108,7 +110,7 @@ impl Walls {
         if self.locked && !memory::no_swap_without_capability() {
             self.now(NO_SWAP, memory::swap_again());
         }
-        self.now(FILES, confine(&Reach::default())); // takes a descriptor for a moment
+        self.now(FILES, confine(&Reach::default()).map(Confined::words)); // takes a descriptor for a moment
         self.now(LIMITS, memory::tighter_limits(self.writes_files));
         self.now(CAPABILITIES, keep(CapabilitySet::empty()));
         // It is nothing without the first.

@@ -27,12 +27,27 @@ pub struct Reach<'a> {
     pub abstract_sockets: bool,
 }
 
+/// How far a kernel confines a process.
+pub struct Confined(LandlockStatus);
+
+impl Confined {
+    /// Whether a file that may only be read cannot be truncated either (Linux 6.2).
+    pub fn covers_truncation(&self) -> bool {
+        matches!(self.0, LandlockStatus::Available { effective_abi, .. } if effective_abi >= ABI::V3)
+    }
+
+    /// The same in words.
+    pub fn words(self) -> String {
+        words(self.0)
+    }
+}
+
 /// Confines the calling thread, and what it starts, to `reach`. Files that are open already stay
 /// so. Returns how far this kernel does it.
 ///
 /// # Errors
 /// Where the kernel has no Landlock, or a path in `reach` cannot be opened.
-pub fn confine(reach: &Reach<'_>) -> Result<String, String> {
+pub fn confine(reach: &Reach<'_>) -> Result<Confined, String> {
     let said = |error: &dyn std::error::Error| {
         let text = error.to_string();
         text.split(" (os error").next().unwrap_or(&text).to_owned()
@@ -63,7 +78,7 @@ pub fn confine(reach: &Reach<'_>) -> Result<String, String> {
     match status.ruleset {
         RulesetStatus::NotEnforced => Err(why_not(status.landlock)),
         RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => {
-            Ok(words(status.landlock))
+            Ok(Confined(status.landlock))
         }
     }
 }

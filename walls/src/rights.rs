@@ -82,12 +82,12 @@ pub fn no_new_privileges() -> Result<String, String> {
 /// Why not. Nothing has changed then, or some of it: the process must not go on.
 pub fn become_user(user: &User) -> Result<(), String> {
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
-    let already = rustix::process::getuid() == uid && rustix::process::getgid() == gid;
-    if already && !uid.is_root() {
-        return Ok(());
-    }
     rustix::thread::set_keep_capabilities(true).map_err(plain)?;
-    rustix::thread::set_thread_groups(&[]).map_err(plain)?;
+    // A process that already is this user may still be in other groups, which only root can change.
+    let groups = rustix::process::getgroups().map_err(plain)?;
+    if groups.iter().any(|group| *group != gid) {
+        rustix::thread::set_thread_groups(&[]).map_err(plain)?;
+    }
     rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(plain)?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(plain)
 }

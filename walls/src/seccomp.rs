@@ -8,32 +8,37 @@
 //!   containerd with an empty error. Code that was taken over cannot replace the handler, since
 //!   `rt_sigaction` is not in the lists; where the signal is blocked, the kernel kills.
 //! - **A few calls are answered** with `ENOSYS` instead: those that the C library tries on its own
-//!   and can do without. A layer must not fail because of a newer C library.
+//!   and can do without. A layer must not fail because of a newer C library. `clone` of a thread or into
+//!   a namespace is answered with `EPERM`, so that a library that wants a thread says so.
 //! - Calls of another architecture (32-bit code on x86-64) kill the process, those of x32 end it.
 
 use std::io;
 
 use libc::{c_long, sock_filter};
 
-use crate::bpf::{Answer, program};
-use crate::calls::{self, Call, Only};
+use crate::bpf::{Answer, Policy, program};
+use crate::calls::{self, Call};
 
 /// A filter that is ready to be put up.
 pub struct Filter(pub(crate) Vec<sock_filter>);
 
 impl Filter {
-    /// For `ctd-decoder` while keys are unwrapped; `broker` is the process group of a broker
-    /// that runs.
+    /// For `ctd-decoder` while keys are unwrapped. `broker` is the process group of a broker that
+    /// runs. `landlock` says whether Landlock keeps files from being written to and truncated.
     ///
     /// # Errors
     /// On an architecture that is not x86-64 or aarch64.
-    pub fn unwrapping(broker: Option<i32>) -> Result<Self, String> {
+    pub fn unwrapping(broker: Option<i32>, landlock: bool) -> Result<Self, String> {
+        let openat2 = if landlock { Answer::Allow } else { Answer::Errno(libc::ENOSYS) };
         let lists = [
             (calls::UNWRAPPING_ANSWERED, Answer::Errno(libc::ENOSYS)),
+            (calls::WITH_LANDLOCK, openat2),
             (calls::ALWAYS, Answer::Allow),
             (calls::UNWRAPPING, Answer::Allow),
+            (calls::REFUSED, Answer::Errno(libc::EPERM)),
         ];
-        program(&lists, Answer::Trap, broker).map(Self)
+        let policy = Policy { newest: None, lists: &lists, otherwise: Answer::Trap, broker };
+        program(&policy).map(Self)
     }
 
     /// For `ctd-decoder` while the layer flows, on top of [`Filter::unwrapping`]: it takes away what only
@@ -43,23 +48,30 @@ impl Filter {
     /// As [`Filter::unwrapping`].
     pub fn decrypting() -> Result<Self, String> {
         let all = |calls: &[Call]| -> Vec<Call> {
-            calls.iter().map(|call| Call { only: Only::Always, ..*call }).collect()
+            calls.iter().copied().map(Call::unconditional).collect()
         };
         let lists = [
             (calls::DECRYPTING_ANSWERED, Answer::Errno(libc::ENOSYS)),
             (&all(calls::UNWRAPPING), Answer::Trap),
+            (&all(calls::WITH_LANDLOCK), Answer::Trap),
             (&all(calls::UNWRAPPING_ANSWERED), Answer::Trap),
         ];
-        program(&lists, Answer::Allow, None).map(Self)
+        let otherwise = Answer::Allow;
+        program(&Policy { newest: None, lists: &lists, otherwise, broker: None }).map(Self)
     }
 
-    /// For the process that a PKCS#11 module is loaded into.
+    /// For the process that a PKCS#11 module is loaded into, and for a command that is confined to files.
     ///
     /// # Errors
     /// As [`Filter::unwrapping`].
     pub fn module() -> Result<Self, String> {
-        let forbidden = (calls::MODULE_FORBIDDEN, Answer::Errno(libc::EPERM));
-        program(&[forbidden], Answer::Allow, None).map(Self)
+        let lists = [
+            (calls::MODULE_ENOSYS, Answer::Errno(libc::ENOSYS)),
+            (calls::MODULE_ALLOWED, Answer::Allow),
+            (calls::MODULE_FORBIDDEN, Answer::Errno(libc::EPERM)),
+        ];
+        let (newest, otherwise) = (Some(calls::NEWEST), Answer::Allow);
+        program(&Policy { newest, lists: &lists, otherwise, broker: None }).map(Self)
     }
 
     /// Puts the filter up, for all threads of this process and all of its children.

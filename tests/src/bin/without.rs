@@ -1,6 +1,7 @@
 //! `without WALL PROGRAM [ARGUMENT…]`: runs a program as on a kernel that lacks a wall.
 //!
-//! `landlock` and `seccomp` are the system calls of that name, which the kernel then does not know.
+//! `landlock`, `openat2` and `seccomp` are the system calls of that name, which the kernel then does not know.
+//! `second-landlock` is what a kernel lacks that has been asked for fifteen domains already: it gives one more.
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -12,20 +13,44 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 fn main() {
     let mut args = std::env::args_os().skip(1);
     let (Some(wall), Some(program)) = (args.next(), args.next()) else {
-        eprintln!("usage: without landlock|seccomp PROGRAM [ARGUMENT…]");
+        eprintln!("usage: without landlock|openat2|seccomp|second-landlock PROGRAM [ARGUMENT…]");
         exit(2);
     };
-    let call = match wall.to_str() {
-        Some("landlock") => libc::SYS_landlock_create_ruleset,
-        Some("seccomp") => libc::SYS_seccomp,
+    match wall.to_str() {
+        Some("landlock") => hide(libc::SYS_landlock_create_ruleset),
+        Some("openat2") => hide(libc::SYS_openat2),
+        Some("seccomp") => hide(libc::SYS_seccomp),
+        Some("second-landlock") => (1..DOMAINS).for_each(|_| add_domain()),
         _ => exit(2),
-    };
+    }
+    let error = Command::new(program).args(args).exec();
+    eprintln!("without: error: {error}");
+    exit(2);
+}
+
+/// The kernel does not know this call any more.
+fn hide(call: libc::c_long) {
     let rules = BTreeMap::from([(call, Vec::new())]);
     let (enosys, allow) = (SeccompAction::Errno(libc::ENOSYS as u32), SeccompAction::Allow);
     let arch = TargetArch::try_from(std::env::consts::ARCH).expect("a known architecture");
     let filter = SeccompFilter::new(rules, allow, enosys, arch).and_then(BpfProgram::try_from);
     seccompiler::apply_filter(&filter.expect("a filter")).expect("a kernel with filters");
-    let error = Command::new(program).args(args).exec();
-    eprintln!("without: error: {error}");
-    exit(2);
+}
+
+/// How many domains of Landlock a process may be in (`LANDLOCK_MAX_NUM_LAYERS`).
+const DOMAINS: usize = 16;
+
+/// One that forbids nothing but to make sockets in the file system.
+fn add_domain() {
+    let handled: u64 = 1 << 9; // LANDLOCK_ACCESS_FS_MAKE_SOCK
+    // SAFETY: the attribute is 8 bytes long, as all versions of the kernel take it.
+    let done = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        let (size, flags) = (size_of_val(&handled), 0);
+        let create = libc::SYS_landlock_create_ruleset;
+        let rules = libc::syscall(create, &raw const handled, size, flags);
+        libc::syscall(libc::SYS_landlock_restrict_self, rules, 0) == 0
+            && libc::close(rules as libc::c_int) == 0
+    };
+    assert!(done, "{}", std::io::Error::last_os_error());
 }

@@ -63,6 +63,20 @@ pub(crate) fn cases(suite: &mut Suite) {
         is_nobody(pid)?;
         running.finish()
     });
+    // Groups are dropped where the process is that user already.
+    case("status/the-same-user-in-other-groups", || {
+        let setpriv = Tool::Setpriv.find()?;
+        // The provider writes to a directory of root.
+        let inherited = "--inh-caps=+setgid,+dac_read_search,+dac_override,+kill";
+        let ambient = "--ambient-caps=+setgid,+dac_read_search,+dac_override,+kill";
+        let words = ["--reuid=65534", "--regid=65534", "--groups=6,65534", inherited, ambient];
+        let inside: Vec<_> = [setpriv.as_path()].into_iter().chain(words.map(Path::new)).collect();
+        let mut running = start_inside(&inside, &["--user", NOBODY])?;
+        is_nobody(running.pid())?;
+        running.go_on()?;
+        is_nobody(running.pid())?;
+        running.finish()
+    });
     case("status/another-user-by-name", || {
         let running = start(&["--user", "nobody"])?;
         is_nobody(running.pid())

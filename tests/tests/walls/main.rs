@@ -5,6 +5,7 @@ mod escaping;
 mod living;
 mod memory;
 mod missing;
+mod needed;
 
 use std::process::ExitCode;
 
@@ -16,5 +17,6 @@ fn main() -> ExitCode {
     living::cases(&mut suite);
     memory::cases(&mut suite);
     missing::cases(&mut suite);
+    needed::cases(&mut suite);
     suite.run()
 }

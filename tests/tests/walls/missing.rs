@@ -29,6 +29,24 @@ pub(crate) fn cases(suite: &mut Suite) {
             Ok(())
         });
     }
+    // Up while keys are unwrapped, and not to be closed further afterwards.
+    suite.case("missing/second-landlock/goes-on-and-logs", &[], || {
+        let (sealed, decoder, log) = without("second-landlock")?;
+        decoder.run()?.is_silent_success(&sealed.plain)?;
+        let log = fs::read_to_string(log.path())?;
+        let notes = log.matches("no wall `Landlock` while the layer flows").count();
+        ensure!(notes == 1 && log.matches("no wall").count() == 1, "the log has: {log}");
+        Ok(())
+    });
+    suite.case("missing/second-landlock/is-refused-when-required", &[], || {
+        let (_, decoder, log) = without("second-landlock")?;
+        let outcome = decoder.arg("--require-sandbox").stdin_stays_open().run()?;
+        let error = outcome.error_without_output()?;
+        ensure!(error.contains("--require-sandbox"), "{error}");
+        let log = fs::read_to_string(log.path())?;
+        ensure!(log.contains("no wall `Landlock` while the layer flows"), "the log has: {log}");
+        Ok(())
+    });
     suite.case("missing/nothing-where-all-is-there", &[], || {
         let node = Node::new()?;
         let sealed = Sealed::of_length(100_000);
@@ -56,6 +74,24 @@ pub(crate) fn cases(suite: &mut Suite) {
         let decoder = decoder.inside(swaps.inside()).as_user(65_534);
         let outcome = decoder.arg("--require-sandbox").run()?;
         outcome.is_silent_success(&sealed.plain)
+    });
+    // It is that user already, but in a group of disks, which only root can leave.
+    suite.case("user/groups-that-cannot-be-dropped", &[Tool::Root, Tool::Setpriv], || {
+        let sealed = Sealed::of_length(1000);
+        let copy = tempfile::tempdir()?;
+        let program = copy.path().join("ctd-decoder");
+        fs::copy(keycell_tests::dist("ctd-decoder")?, &program)?;
+        for path in [copy.path(), &program] {
+            open_to_all(path)?;
+        }
+        let payload = sealed.payload_for(&keycell_tests::jwe::Recipient::generate());
+        let decoder = Decoder::at(&program).payload(payload.bytes()).stdin_stays_open();
+        let words = ["--reuid=65534", "--regid=65534", "--groups=6"].map(Into::into);
+        let words = [vec![Tool::Setpriv.find()?.into()], words.to_vec()].concat();
+        let outcome = decoder.inside(words).arg("--user").arg("65534").run()?;
+        let error = outcome.error_without_output()?;
+        ensure!(error.contains("cannot become the user `65534`"), "{error}");
+        Ok(())
     });
     suite.case("user/not-root", &[Tool::Root, Tool::Setpriv], || {
         let sealed = Sealed::of_length(1000);
