@@ -61,6 +61,10 @@ const TRIES: &str = "
     grep -q '^NoNewPrivs:.1' /proc/self/status || exit 15
     grep -q '^Seccomp:.2' /proc/self/status || exit 16
     unshare --mount true 2>/dev/null && exit 17
+    unshare --user --mount true 2>/dev/null && exit 18
+    ls /etc/ssl/certs >/dev/null 2>&1 || [ ! -e /etc/ssl/certs ] || exit 19
+    ls /etc/ssl/private >/dev/null 2>&1 && exit 20
+    cat /etc/shadow >/dev/null 2>&1 && exit 21
     echo '{\"keyunwrapresults\":{\"optsdata\":\"AQID\"}}'";
 
 fn tried(place: &Place, files: Option<Value>) -> Result<(), String> {

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,8 +72,37 @@ static void count_pin(int is_right) {
 __attribute__((constructor)) static void loaded(void) { close(open(COUNTER ".loaded", O_CREAT | O_WRONLY, 0600)); }
 #endif
 
-/* What a module that was taken over would do. All of it works for root without walls. */
+/* Of systemd's @clock, @debug, @module, @mount, @raw-io, @reboot, @swap, @keyring, and what is like them. */
+static const long forbidden[] = {
+    SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_process_madvise, SYS_kcmp, SYS_pidfd_open,
+    SYS_perf_event_open, SYS_add_key, SYS_request_key, SYS_keyctl, SYS_name_to_handle_at,
+    SYS_open_by_handle_at, SYS_fanotify_init, SYS_quotactl, SYS_init_module, SYS_finit_module,
+    SYS_delete_module, SYS_bpf, SYS_kexec_load, SYS_kexec_file_load, SYS_userfaultfd, SYS_io_uring_setup,
+    SYS_mount, SYS_umount2, SYS_mount_setattr, SYS_move_mount, SYS_open_tree, SYS_fsopen, SYS_fsconfig,
+    SYS_fsmount, SYS_fspick, SYS_pivot_root, SYS_chroot, SYS_setns, SYS_unshare, SYS_swapon, SYS_swapoff,
+    SYS_settimeofday, SYS_clock_settime, SYS_clock_adjtime, SYS_adjtimex, SYS_sethostname,
+    SYS_setdomainname, SYS_reboot, SYS_acct, SYS_syslog, SYS_vhangup, 448 /* process_mrelease */,
+#ifdef __x86_64__
+    SYS_iopl, SYS_ioperm, SYS_modify_ldt,
+#endif
+};
+
+/* A child that ends at once. */
+static long split(long flags) {
+    long child = syscall(SYS_clone, flags, 0, 0, 0, 0);
+    if (child == 0) _exit(0);
+    return child;
+}
+
+static int memory_of(pid_t process) {
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%d/mem", process);
+    return open(path, O_RDONLY);
+}
+
+/* What a module that was taken over would do. */
 static void attack(void) {
+    struct rlimit its;
     attempt("privileges", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? (errno = EPERM, -1) : 0);
     attempt("dump", prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0 ? (errno = EPERM, -1) : 0);
     attempt("trace", ptrace(PTRACE_TRACEME, 0, 0, 0));
@@ -80,6 +110,36 @@ static void attack(void) {
     attempt("root", chroot("/"));
     attempt("time", syscall(SYS_settimeofday, NULL, NULL)); /* the C library reads what it is given */
     attempt("priority", setpriority(PRIO_PROCESS, 0, -5));
+    attempt("namespace by clone", split(CLONE_NEWUTS | SIGCHLD));
+    attempt("user namespace by clone", split(CLONE_NEWUSER | CLONE_NEWNET | SIGCHLD));
+    attempt("namespace by clone, upper half", split(1L << 32 | CLONE_NEWNS | SIGCHLD));
+    attempt("clone3", syscall(SYS_clone3, NULL, 0));
+    attempt("process", split(SIGCHLD));
+    for (size_t i = 0; i < sizeof forbidden / sizeof *forbidden; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "call %ld", forbidden[i]);
+        attempt(name, syscall(forbidden[i], -1L, -1L, -1L, -1L, -1L, -1L));
+    }
+    attempt("newer call", syscall(600, 0, 0, 0, 0, 0, 0));
+#ifdef __x86_64__
+    attempt("x32 getpid", syscall(0x40000000L | SYS_getpid));
+    attempt("x32 ptrace", syscall(0x40000000L | 521, 0, 0, 0, 0));
+#endif
+    attempt("limit of the broker", prlimit(getppid(), RLIMIT_NOFILE, NULL, &its));
+    attempt("own limit", getrlimit(RLIMIT_NOFILE, &its));
+    attempt("signal to init", kill(1, 0));
+    attempt("core pattern", open("/proc/sys/kernel/core_pattern", O_WRONLY));
+    attempt("uevent helper", open("/sys/kernel/uevent_seqnum", O_WRONLY));
+    attempt("sysrq", open("/proc/sysrq-trigger", O_WRONLY));
+    attempt("memory of init", open("/proc/1/mem", O_RDONLY));
+    attempt("memory of the broker", memory_of(getppid()));
+    attempt("environment of init", open("/proc/1/environ", O_RDONLY));
+    attempt("shadow", open("/etc/shadow", O_RDONLY));
+    attempt("shadow, to write", open("/etc/shadow", O_WRONLY));
+    attempt("private keys", open("/etc/ssl/private", O_RDONLY | O_DIRECTORY));
+    attempt("certificates", open("/etc/ssl/certs", O_RDONLY | O_DIRECTORY));
+    attempt("own status", open("/proc/self/status", O_RDONLY));
+    attempt("own name", open("/proc/self/comm", O_WRONLY));
     attempt("read", open("/etc/passwd", O_RDONLY));
     attempt("write", open("/var/tmp", O_WRONLY | O_TMPFILE, 0600));
 }
