@@ -81,6 +81,12 @@ impl Attack {
         }
     }
 
+    /// As on a kernel without a wall, or without a call: `program` is `hostile-without`.
+    pub fn without(mut self, program: &Path, what: &str) -> Self {
+        self.started_by = vec![program.into(), what.into()];
+        self
+    }
+
     /// With a guest that is installed in `store`, where the fixture is not one of this package.
     pub fn installed_in(mut self, store: &Path) -> Self {
         self.store = Some(store.to_owned());

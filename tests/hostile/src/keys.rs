@@ -36,12 +36,17 @@ impl Keys {
         fs::write(path.join("key.pem"), &keys.key)?;
         fs::write(path.join("sub/nested.pem"), &keys.key)?;
         let outside = root.join("outside/secret");
-        let links: [(&str, &Path); 5] = [
+        let links: [(&str, &Path); 9] = [
             ("relative", "../../outside/secret".as_ref()),
             ("absolute", &outside),
             ("directory", "../../outside".as_ref()),
             ("twice", "relative".as_ref()),
             ("proc", "/proc/self".as_ref()),
+            // Behind a slash the last link is followed, whatever the flags say.
+            ("slash", "../../outside/".as_ref()),
+            ("chain", "directory/".as_ref()),
+            ("chain-of-chains", "chain/".as_ref()),
+            ("proc-slash", "proc/".as_ref()),
         ];
         for (name, target) in links {
             symlink(target, path.join("links").join(name))?;

@@ -126,6 +126,28 @@ refused! {
     ];
 }
 
+/// RUSTSEC-2026-0269. With `openat2` the kernel keeps within the directory; without it the library does, and Landlock
+/// is the second wall; without Landlock `openat2` is not there either, and the library is all there is.
+#[test]
+fn unwrap_follows_trailing_slashes() -> Result<()> {
+    let words = [
+        "list links/directory/: refused",
+        "list links/slash: refused",
+        "list links/chain: refused",
+        "list links/chain/: refused",
+        "list links/chain-of-chains/./: refused",
+        "read links/chain/secret: refused",
+        "read links/proc-slash/status: refused",
+    ];
+    let without = Path::new(env!("CARGO_BIN_EXE_hostile-without"));
+    attack("unwrap_follows_trailing_slashes").is_refused(&words)?;
+    for what in ["openat2", "landlock"] {
+        let attack = attack("unwrap_follows_trailing_slashes").without(without, what);
+        attack.is_refused(&words).map_err(|error| error.context(what))?;
+    }
+    Ok(())
+}
+
 /// To open it would wait in the kernel, where the guest's clock does not tick: it is refused at once.
 #[test]
 fn unwrap_opens_pipe() -> Result<()> {
