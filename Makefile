@@ -7,6 +7,7 @@
 # make sbom     writes what each program is made of to dist/*.cdx.json (CycloneDX)
 # make reproduce  builds the guest again in another folder: the same bytes
 # make bench    measures the decoder and its peers; CTD_PEER names Go's, BENCH_QUICK=1 is shorter
+# make costs    measures in a sandbox what the budget of a layer counts with: ocicrypt/src/budget.rs
 # make bench-micro  measures the layer cipher and unwrapping from inside; BENCH=NAME only one
 # make timing   looks for branches and addresses that depend on secrets, with valgrind
 # make guard    counts the decoder's instructions, against bench/instructions.json, and those of messages
@@ -36,7 +37,7 @@ DECODER := CC_$(subst -,_,$(MUSL))=$(CC) $(CARGO) rustc --release --locked --pac
 PORTABLE := RUSTFLAGS="$(REMAP) -C target-feature=+simd128" $(CARGO) build --profile guest --locked --package keycell-guest \
             --bin decoder-portable --no-default-features --target-dir target/portable
 
-.PHONY: all demo test built test-containerd examples deny sbom reproduce bench bench-micro guard guard-write \
+.PHONY: all demo test built test-containerd examples deny sbom reproduce bench bench-micro costs guard guard-write \
         timing timing-built fuzz fuzz-check lint install install-built uninstall deb clean \
         targets tools wasmtime without-walls
 
@@ -109,6 +110,13 @@ reproduce: targets
 # Not a part of `test`: times on a shared machine prove nothing. See docs/performance.md.
 bench: all tools
 	@bench/bench.py
+
+# Not a part of `test` either.
+costs: targets wasmtime
+	RUSTFLAGS="$(REMAP) -C target-feature=+simd128" $(CARGO) build --profile guest --locked --package ocicrypt \
+	    --example costs --target wasm32-wasip1 --target-dir target/portable
+	target/tools/bin/wasmtime run --dir ocicrypt/tests/data::/data \
+	    target/portable/wasm32-wasip1/guest/examples/costs.wasm /data
 
 # A workspace of its own, with its own lock file.
 bench-micro:

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use ocicrypt::annotation::{self, Scheme, WrappedKeys};
+use ocicrypt::budget::Budget;
 use ocicrypt::jwe::Jwe;
 use ocicrypt::pgp::PgpMessage;
 use ocicrypt::pkcs7::Envelope;
@@ -76,7 +77,7 @@ fn describe(number: usize, layer: &Value, keys: Option<&mut Keys>) -> Result<Str
         }
     }
     if let Some(keys) = keys {
-        let openers = keys.that_open(layer)?;
+        let openers = keys.that_open(layer, &mut Budget::default())?;
         if openers.certain.is_empty() && openers.possible.is_empty() {
             writeln!(text, "  no key of these opens it")?;
         }
@@ -89,6 +90,9 @@ fn describe(number: usize, layer: &Value, keys: Option<&mut Keys>) -> Result<Str
                 "  perhaps opened by {}: the wrapped key is not authenticated, and only the layer tells",
                 openers.possible.join(", ")
             )?;
+        }
+        if openers.gave_up {
+            writeln!(text, "  too much work: not every key was tried on every wrapped key")?;
         }
     }
     Ok(text)

@@ -1,12 +1,16 @@
 //! Private keys: `keycell keys`, and the keys that decrypt.
 
+use std::cell::OnceCell;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use getrandom::SysRng;
 use keycell_broker::tokens::TokenKey;
+use ocicrypt::algorithms::MinAlgorithms;
+use ocicrypt::bounds::Bounds;
 use ocicrypt::broker::NoBroker;
+use ocicrypt::budget::Budget;
 use ocicrypt::keyring::{KeyFile, KeyRing, PASSWORD_SUFFIXES};
 use ocicrypt::layer::LayerKey;
 use ocicrypt::payload::{self, Payload};
@@ -19,7 +23,10 @@ use crate::failure::Advice;
 /// Private keys, as `ctd-decoder` would find them.
 pub struct Keys {
     ring: KeyRing,
+    /// Each file with keys by itself.
+    each: OnceCell<Vec<KeyRing>>,
     broker: Brokered,
+    algorithms: MinAlgorithms,
 }
 
 impl Keys {
@@ -37,7 +44,13 @@ impl Keys {
             }
         }
         let broker = Brokered::find(&ring);
-        Ok(Self { ring, broker })
+        Ok(Self { ring, each: OnceCell::new(), broker, algorithms: MinAlgorithms::Legacy })
+    }
+
+    /// The same keys, for a decoder that accepts these algorithms.
+    #[must_use]
+    pub fn accepting(self, algorithms: MinAlgorithms) -> Self {
+        Self { algorithms, ..self }
     }
 
     /// The keys themselves, and what was passed over.
@@ -64,51 +77,60 @@ impl Keys {
     /// As [`Keys::open`].
     pub fn unwrap(&mut self, layer: &Value) -> Result<Opened> {
         let payload = payload_of(layer)?;
-        let opened = unwrap::unwrap_with(&payload, &self.ring, &mut self.broker, &mut SysRng);
+        let mut bounds = Bounds { algorithms: self.algorithms, ..Bounds::default() };
+        let (ring, broker) = (&self.ring, &mut self.broker);
+        let opened = unwrap::unwrap_within(&payload, ring, broker, &mut bounds, &mut SysRng);
         opened.map_err(|error| {
             Advice::from(keycell_guest::failure::Failure::no_key(&error, &self.ring)).into()
         })
     }
 
-    /// The names of the key files that open an encrypted layer, each tried by itself; and whether a
-    /// token or a key provider does.
+    /// Which key files open an encrypted layer, each tried by itself. All together pay from `budget`,
+    /// which bounds the time.
     ///
     /// # Errors
     /// A layer that is malformed.
-    pub fn that_open(&mut self, layer: &Value) -> Result<Openers> {
+    pub fn that_open(&mut self, layer: &Value, budget: &mut Budget) -> Result<Openers> {
         let payload = payload_of(layer)?;
+        let mut bounds = Bounds { algorithms: self.algorithms, budget: budget.clone() };
         let mut openers = Openers::default();
         for ring in self.each() {
-            if let Ok(opened) = unwrap::unwrap_with(&payload, &ring, &mut NoBroker, &mut SysRng) {
-                openers.add(&opened, name_of(&ring));
+            let opened =
+                unwrap::unwrap_within(&payload, ring, &mut NoBroker, &mut bounds, &mut SysRng);
+            match opened {
+                Ok(opened) => openers.add(&opened, name_of(ring)),
+                Err(error) => openers.gave_up |= error.is_undecided(),
             }
         }
         let none = KeyRing::new();
-        let opened = unwrap::unwrap_with(&payload, &none, &mut self.broker, &mut SysRng);
+        let broker = &mut self.broker;
+        let opened = unwrap::unwrap_within(&payload, &none, broker, &mut bounds, &mut SysRng);
         if let Ok(opened) = opened {
             openers.add(&opened, "a token or a key provider".to_owned());
         }
+        *budget = bounds.budget;
         Ok(openers)
     }
 
     /// The names of all key files, as [`Keys::that_open`] has them.
     pub fn names(&self) -> Vec<String> {
-        self.each().map(|ring| name_of(&ring)).collect()
+        self.each().iter().map(name_of).collect()
     }
 
-    /// Each file with keys by itself.
-    fn each(&self) -> impl Iterator<Item = KeyRing> {
-        let files: Vec<_> = self.ring.files().collect();
-        let alone = |wanted: &KeyFile<'_>| {
-            let mut ring = KeyRing::new();
-            ring.add_file(wanted.name, wanted.bytes);
-            if let Some(password) = wanted.password {
-                ring.add_file(&format!("{}{}", wanted.name, PASSWORD_SUFFIXES[0]), password);
-            }
-            ring
-        };
-        let rings: Vec<_> = files.iter().map(alone).collect();
-        rings.into_iter().filter(|ring| !ring.is_empty() || ring.pgp_keys().next().is_some())
+    /// Each file with keys by itself. Kept, so that what is encrypted is opened once.
+    fn each(&self) -> &[KeyRing] {
+        self.each.get_or_init(|| {
+            let alone = |wanted: KeyFile<'_>| {
+                let mut ring = KeyRing::new();
+                ring.add_file(wanted.name, wanted.bytes);
+                if let Some(password) = wanted.password {
+                    ring.add_file(&format!("{}{}", wanted.name, PASSWORD_SUFFIXES[0]), password);
+                }
+                ring
+            };
+            let rings = self.ring.files().map(alone);
+            rings.filter(|ring| ring.candidates() > 0 || ring.pgp_keys().next().is_some()).collect()
+        })
     }
 }
 
@@ -119,6 +141,8 @@ pub struct Openers {
     pub certain: Vec<String>,
     /// Those that may: the wrapped key is not authenticated, and only the layer tells.
     pub possible: Vec<String>,
+    /// Whether the budget was spent before all had been tried.
+    pub gave_up: bool,
 }
 
 impl Openers {

@@ -24,6 +24,11 @@ pub struct Options {
     #[arg(long, value_name = "FORM", default_value = "go")]
     #[arg(value_parser = ["go", "auth-enveloped"])]
     pkcs7_form: String,
+    /// The hash for RSA-OAEP with JWE recipients: `sha1` is what Go ocicrypt writes, `sha256` it reads
+    /// too. A decoder with `min-algorithms = "modern"` opens only the latter
+    #[arg(long, value_name = "HASH", default_value = "sha1")]
+    #[arg(value_parser = ["sha1", "sha256"])]
+    jwe_oaep_hash: String,
     /// Public OpenPGP keys, binary or armored, in the place of those that `gpg` knows
     #[arg(long, value_name = "FILE")]
     pgp_keyring: Option<String>,
@@ -61,7 +66,7 @@ impl Wanted {
             .with_context(|| format!("`{name}` is not a recipient: it is named as {forms}"))?;
         let one = |recipient: Result<Recipient, RecipientError>| recipient.map(|one| vec![one]);
         let recipients = match scheme {
-            "jwe" => one(Recipient::jwe(&read(rest)?)),
+            "jwe" => one(jwe(&read(rest)?, options)),
             "pkcs7" => one(pkcs7(&read(rest)?, options)),
             "pgp" => pgp(rest, options)?,
             "pkcs11" => one(pkcs11(rest, options)?),
@@ -136,6 +141,15 @@ fn pkcs7(certificate: &[u8], options: &Options) -> Result<Recipient, RecipientEr
         _ => Pkcs7Form::Go,
     };
     Recipient::pkcs7(certificate).map(|recipient| recipient.with_pkcs7_form(form))
+}
+
+/// A public key.
+fn jwe(key: &[u8], options: &Options) -> Result<Recipient, RecipientError> {
+    let recipient = Recipient::jwe(key)?;
+    Ok(match options.jwe_oaep_hash.as_str() {
+        "sha256" => recipient.with_jwe_oaep_sha256(),
+        _ => recipient,
+    })
 }
 
 /// A public key, or a PKCS#11 key file, whose token knows the public key.

@@ -5,9 +5,9 @@
 
 use std::sync::LazyLock;
 
-use keycell_fuzz::{Fixed, data, ring, tell};
+use keycell_fuzz::{data, open_jwe, ring, tell};
 use libfuzzer_sys::fuzz_target;
-use ocicrypt::jwe::{Jwe, Work};
+use ocicrypt::jwe::Jwe;
 use ocicrypt::keyring::KeyRing;
 
 static RING: LazyLock<KeyRing> = LazyLock::new(|| {
@@ -20,12 +20,12 @@ static RING: LazyLock<KeyRing> = LazyLock::new(|| {
 });
 
 fuzz_target!(|bytes: &[u8]| {
-    let jwe = match Jwe::parse(bytes) {
+    let mut jwe = match Jwe::parse(bytes) {
         Ok(jwe) => jwe,
         Err(error) => return tell(&error),
     };
     jwe.recipients().iter().for_each(tell);
-    if let Err(errors) = jwe.decrypt(RING.keys(), &mut Fixed(0), &mut Work::default(), |_| {}) {
+    if let Err(errors) = open_jwe(&mut jwe, &RING) {
         assert!(!errors.is_empty());
         errors.iter().for_each(tell);
     }

@@ -10,6 +10,7 @@ use base64ct::{Base64, Encoding};
 use cfb_mode::BufEncryptor;
 use keycell_fuzz::{Fixed, data, ring, tell};
 use libfuzzer_sys::fuzz_target;
+use ocicrypt::bounds::Bounds;
 use ocicrypt::keyring::KeyRing;
 use ocicrypt::pgp::{PgpMessage, Work};
 use sha1::{Digest, Sha1};
@@ -46,8 +47,8 @@ fuzz_target!(|bytes: &[u8]| {
     let message = [&PACKET[..], &[0xd2, 0xff], &length, &[1], &plain].concat();
 
     let message = PgpMessage::parse(&message).expect("well-formed");
-    match message.decrypt(&mut Work::new(RING.pgp_keys()), &mut Fixed(0)) {
-        Ok(content) => assert!(content.len() <= 250_000.max(bytes.len() * 10)),
+    match message.decrypt(&mut Work::new(RING.pgp_keys()), &mut Bounds::default(), &mut Fixed(0)) {
+        Ok(opened) => assert!(opened.content.len() <= 250_000.max(bytes.len() * 10)),
         Err(errors) => {
             let unopened = |error: &_| matches!(error, ocicrypt::pgp::PgpError::NotOpened);
             assert!(!errors.iter().any(unopened), "the frame of this target is wrong");

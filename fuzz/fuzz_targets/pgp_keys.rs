@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use base64ct::{Base64, Encoding};
 use keycell_fuzz::{Fixed, base64, data, tell};
 use libfuzzer_sys::fuzz_target;
+use ocicrypt::bounds::Bounds;
 use ocicrypt::keyring::KeyRing;
 use ocicrypt::payload::{self, Payload};
 use ocicrypt::pgp::{PgpMessage, Work};
@@ -41,7 +42,7 @@ fuzz_target!(|bytes: &[u8]| {
     ring.pgp_keys().for_each(tell);
     let mut work = Work::new(ring.pgp_keys().take(4));
     for message in MESSAGES.iter() {
-        if let Err(errors) = message.decrypt(&mut work, &mut Fixed(0)) {
+        if let Err(errors) = message.decrypt(&mut work, &mut Bounds::default(), &mut Fixed(0)) {
             errors.iter().for_each(tell);
         }
     }

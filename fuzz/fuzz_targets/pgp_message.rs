@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use keycell_fuzz::{Fixed, data, ring, tell};
 use libfuzzer_sys::fuzz_target;
+use ocicrypt::bounds::Bounds;
 use ocicrypt::keyring::KeyRing;
 use ocicrypt::pgp::{PgpMessage, Work};
 
@@ -47,7 +48,9 @@ fn open(bytes: &[u8]) {
         Err(error) => return tell(&error),
     };
     message.recipients().iter().for_each(tell);
-    if let Err(errors) = message.decrypt(&mut Work::new(RING.pgp_keys()), &mut Fixed(0)) {
+    if let Err(errors) =
+        message.decrypt(&mut Work::new(RING.pgp_keys()), &mut Bounds::default(), &mut Fixed(0))
+    {
         assert!(!errors.is_empty());
         errors.iter().for_each(tell);
     }

@@ -11,7 +11,9 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use base64ct::{Base64, Encoding};
-use ocicrypt::keyring::KeyRing;
+use ocicrypt::bounds::Bounds;
+use ocicrypt::jwe::{Jwe, JweError, Search};
+use ocicrypt::keyring::{KeyRing, Which};
 use rand_core::{TryCryptoRng, TryRng};
 
 // Where the host's files look for them.
@@ -34,6 +36,25 @@ pub fn ring(files: &[(&str, &[u8])]) -> KeyRing {
     files.iter().for_each(|(name, bytes)| ring.add_file(name, bytes));
     assert!(ring.skipped().is_empty(), "{}", ring.skipped()[0]);
     ring
+}
+
+/// Opens a JWE with the keys of `ring`.
+///
+/// # Errors
+/// Why none opens it.
+pub fn open_jwe(
+    jwe: &mut Jwe,
+    ring: &'static KeyRing,
+) -> Result<Zeroizing<Vec<u8>>, Vec<JweError>> {
+    let keys: Vec<_> = ring.keys().collect();
+    let (mut search, mut bounds) = (Search::default(), Bounds::default());
+    for which in [Which::Named, Which::AnyKey] {
+        let opened = jwe.open(which, &keys, &mut search, &mut bounds, &mut Fixed(0));
+        if let Some(opened) = opened {
+            return Ok(opened.content);
+        }
+    }
+    Err(jwe.failures())
 }
 
 /// Panics unless `text` may be shown: not empty, not endless, nothing that moves the cursor.

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use ocicrypt::algorithms::{Algorithm, MinAlgorithms};
 use ocicrypt::keyring::KeyRing;
 use ocicrypt::layer::{self, Keystream};
 use ocicrypt::unwrap;
@@ -11,7 +12,7 @@ use zeroize::Zeroize;
 use bindings::exports::keycell::decoder::{decrypting, unwrapping};
 use bindings::keycell::decoder::cipher::{self, Refusal};
 use bindings::keycell::decoder::types::{
-    CipherKey, Failure, LayerKey, Opened, Origin, Request, Unwrapped,
+    self, CipherKey, Failure, LayerKey, Opened, Origin, Request, Unwrapped,
 };
 use bindings::wasi::io::streams::{InputStream, OutputStream, StreamError};
 
@@ -37,9 +38,13 @@ impl unwrapping::Guest for Decoder {
         keys::add_directory(&mut ring, Path::new("/keys"));
         let media_type = request.media_type.as_deref();
         let mut host = Host::default();
+        let algorithms = match request.algorithms {
+            types::Algorithms::Legacy => MinAlgorithms::Legacy,
+            types::Algorithms::Modern => MinAlgorithms::Modern,
+        };
         let found = match &mut request.origin {
             Origin::Payload(payload) => {
-                let found = steps::unwrap(payload, media_type, ring, &mut host);
+                let found = steps::unwrap(payload, media_type, ring, algorithms, &mut host);
                 payload.zeroize(); // it may carry private keys
                 found.map(|found| vec![found])
             }
@@ -53,7 +58,7 @@ impl unwrapping::Guest for Decoder {
                         .collect(),
                     beginning: &found.beginning,
                 };
-                stored.unwrap(media_type, &ring, &mut host)
+                stored.unwrap(media_type, &ring, algorithms, &mut host)
             }
         };
         let found = found.map_err(|failure| Failure { refusals: host.refusals, ..failure.into() });
@@ -63,7 +68,7 @@ impl unwrapping::Guest for Decoder {
 
 fn record(found: steps::Unwrapped) -> Unwrapped {
     let steps::Unwrapped { opened, layer, manifests } = found;
-    let unwrap::Opened { key, scheme, by, .. } = opened;
+    let unwrap::Opened { key, scheme, by, algorithms, .. } = opened;
     let key = LayerKey {
         cipher: layer::AES_256_CTR_HMAC_SHA256.to_owned(),
         key: key.key().to_vec(),
@@ -77,9 +82,14 @@ fn record(found: steps::Unwrapped) -> Unwrapped {
         key: by.name,
         fingerprint: by.fingerprint,
         layer_digest: layer,
-        algorithms: Vec::new(),
+        algorithms: algorithms.iter().map(named).collect(),
     };
     Unwrapped { key, opened, manifests }
+}
+
+/// An algorithm as the contract names it.
+fn named(algorithm: &Algorithm) -> String {
+    if algorithm.is_legacy() { format!("{algorithm} (legacy)") } else { algorithm.to_string() }
 }
 
 impl decrypting::Guest for Decoder {

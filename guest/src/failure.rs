@@ -36,8 +36,9 @@ impl Failure {
             _ => return Self::new(error.to_string(), DAMAGED),
         };
         let mut message = error.to_string();
-        if !ring.skipped().is_empty() {
-            message += &format!("; passed over: {}", passed_over(ring.skipped()));
+        let skipped = ring.skipped_so_far();
+        if !skipped.is_empty() {
+            message += &format!("; passed over: {}", passed_over(&skipped));
         }
         if failures.iter().any(|failure| failure.outcome == Outcome::NoKeys) {
             message += &instead(ring);
@@ -56,7 +57,7 @@ impl Failure {
 /// What lies there in the place of the key that is missing.
 fn instead(ring: &KeyRing) -> String {
     let found = [
-        (ring.len(), "private key"),
+        (ring.candidates(), "private key"),
         (ring.pgp_keys().count(), "OpenPGP key"),
         (ring.certificates().len(), "certificate"),
     ];
@@ -66,7 +67,7 @@ fn instead(ring: &KeyRing) -> String {
         format!("{count} {what}{plural}")
     });
     match found.collect::<Vec<_>>() {
-        none if none.is_empty() && ring.skipped().is_empty() => {
+        none if none.is_empty() && ring.skipped_so_far().is_empty() => {
             ", and no file that could be one".to_owned()
         }
         none if none.is_empty() => String::new(),
@@ -80,7 +81,7 @@ fn ways_out(failure: &SchemeFailure, ring: &KeyRing) -> &'static [&'static str] 
     let remedy = match &failure.outcome {
         Outcome::NotConfigured => return &[NO_PROVIDER],
         Outcome::NoKeys if failure.scheme == Scheme::Pkcs11 => return &[NO_TOKEN],
-        Outcome::NoKeys if ring.is_empty() && ring.pgp_keys().next().is_none() => {
+        Outcome::NoKeys if ring.candidates() == 0 && ring.pgp_keys().next().is_none() => {
             return &[NO_KEYS];
         }
         Outcome::Tried { remedy, .. } => *remedy,
@@ -91,6 +92,8 @@ fn ways_out(failure: &SchemeFailure, ring: &KeyRing) -> &'static [&'static str] 
         Remedy::Elsewhere => &[NOT_BROKERED],
         Remedy::Module => &[NO_TOKEN],
         Remedy::Password => &[NO_PASSWORD],
+        Remedy::Algorithms => &[OTHER_ALGORITHMS, OR_LEGACY],
+        Remedy::Fewer => &[FEWER_KEYS, FEWER_RECIPIENTS],
         Remedy::Key if is_pgp => &[WRONG_PGP_KEY],
         Remedy::Key => &[WRONG_KEY],
         Remedy::KeyOrImage if is_pgp => &[WRONG_PGP_KEY, OR_DAMAGED],
@@ -126,6 +129,18 @@ const OTHER_WAY: &str = "the keys are not the cause: have the image encrypted ag
 
 const OR_DAMAGED: &str = "if that is the right key, the manifest was altered, or a broken tool \
     encrypted the image: pull it again, and if that fails too have it encrypted again";
+
+const OTHER_ALGORITHMS: &str = "have the image encrypted with modern algorithms, for instance for \
+    a key on an elliptic curve, `keycell encrypt -r jwe:EC.pem`; other programs write RSA with SHA-1";
+
+const OR_LEGACY: &str = "or accept legacy algorithms: take `min-algorithms = \"modern\"` out of \
+    `/etc/keycell/config.toml`, or `--min-algorithms modern` out of the decoder's flags";
+
+const FEWER_KEYS: &str = "there are more combinations of keys and recipients than are tried: take \
+    keys that open nothing out of the keys directory, `keycell doctor` names them";
+
+const FEWER_RECIPIENTS: &str = "or have the image encrypted for fewer recipients, or again by \
+    `keycell encrypt`, which names the key of each recipient so that it is tried first";
 
 const NO_PASSWORD: &str = "put the password of the key `NAME` into `NAME.pass` beside it";
 

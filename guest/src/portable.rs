@@ -18,6 +18,7 @@ use std::process::ExitCode;
 
 use keycell_guest::failure::Failure;
 use keycell_guest::{keys, steps};
+use ocicrypt::algorithms::MinAlgorithms;
 use ocicrypt::broker::NoBroker;
 use ocicrypt::keyring::KeyRing;
 use zeroize::Zeroizing;
@@ -101,7 +102,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     })?;
     let mut ring = KeyRing::new();
     keys::add_directory(&mut ring, &arguments.keys);
-    let unwrapped = steps::unwrap(&payload, None, ring, &mut NoBroker)?;
+    let unwrapped = steps::unwrap(&payload, None, ring, MinAlgorithms::Legacy, &mut NoBroker)?;
     steps::decrypt(&unwrapped.opened.key, stdin, io::stdout().lock())
 }
 

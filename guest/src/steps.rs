@@ -3,6 +3,8 @@
 use std::io::{self, Read, Write};
 
 use getrandom::SysRng;
+use ocicrypt::algorithms::MinAlgorithms;
+use ocicrypt::bounds::Bounds;
 use ocicrypt::broker::Broker;
 use ocicrypt::keyring::{KeyRing, Skipped};
 use ocicrypt::layer::{LayerKey, PlainReader};
@@ -33,6 +35,7 @@ pub fn unwrap(
     payload: &[u8],
     media_type: Option<&str>,
     mut ring: KeyRing,
+    algorithms: MinAlgorithms,
     broker: &mut dyn Broker,
 ) -> Result<Unwrapped, Failure> {
     let mut payload = Payload::parse(payload)?;
@@ -40,17 +43,23 @@ pub fn unwrap(
         payload.descriptor.media_type = media_type.unwrap_or_default().to_owned();
     }
     ring.add_parameters(&payload.parameters);
-    tell_skipped(&ring);
+    let told = tell_skipped(&ring, 0);
     let layer = Some(payload.descriptor.digest.clone()).filter(|digest| !digest.is_empty());
-    match unwrap::unwrap_with(&payload, &ring, broker, &mut SysRng) {
+    let mut bounds = Bounds { algorithms, ..Bounds::default() };
+    let opened = unwrap::unwrap_within(&payload, &ring, broker, &mut bounds, &mut SysRng);
+    tell_skipped(&ring, told);
+    match opened {
         Ok(opened) => Ok(Unwrapped { opened, layer, manifests: Vec::new() }),
         Err(error) => Err(Failure { layer, ..Failure::no_key(&error, &ring) }),
     }
 }
 
-/// What was passed over, one line each, on success too: the host writes them to its log.
-pub fn tell_skipped(ring: &KeyRing) {
-    ring.skipped().iter().for_each(|skipped| eprintln!("passed over {skipped}"));
+/// What was passed over, one line each, on success too: the host writes them to its log. The first
+/// `told` were told before; returns how many are now.
+pub fn tell_skipped(ring: &KeyRing, told: usize) -> usize {
+    let skipped = ring.skipped_so_far();
+    skipped.iter().skip(told).for_each(|skipped| eprintln!("passed over {skipped}"));
+    skipped.len()
 }
 
 /// How many files that are no keys a message names.

@@ -7,13 +7,15 @@
 //! key at all. The host tries the keys on the whole layer.
 
 use getrandom::SysRng;
+use ocicrypt::algorithms::MinAlgorithms;
+use ocicrypt::bounds::Bounds;
 use ocicrypt::broker::Broker;
 use ocicrypt::keyring::KeyRing;
 use ocicrypt::layer::{Decryptor, LayerKey};
 use ocicrypt::manifest;
 use ocicrypt::media_type;
 use ocicrypt::payload::{Descriptor, Payload};
-use ocicrypt::unwrap::{UnwrapError, unwrap_with};
+use ocicrypt::unwrap::{UnwrapError, unwrap_within};
 
 use crate::failure::Failure;
 use crate::steps::{Unwrapped, tell_skipped};
@@ -69,27 +71,38 @@ impl Stored<'_> {
         &self,
         media_type: Option<&str>,
         ring: &KeyRing,
+        algorithms: MinAlgorithms,
         broker: &mut dyn Broker,
     ) -> Result<Vec<Unwrapped>, Failure> {
-        tell_skipped(ring);
+        let told = tell_skipped(ring, 0);
         let (descriptors, unreadable) = self.descriptors(media_type)?;
         let layer = match descriptors.first() {
             Some(named) => (!self.layers.is_empty()).then(|| named.descriptor.digest.clone()),
             None => return Err(self.no_manifest(media_type)),
         };
         let mut found = Found { undecided: unreadable, ..Found::default() };
+        // One budget for all of them: they are of one layer.
+        let mut bounds = Bounds { algorithms, ..Bounds::default() };
         for named in descriptors {
-            self.open(named, ring, broker, &mut found);
+            self.open(named, ring, broker, &mut bounds, &mut found);
         }
+        tell_skipped(ring, told);
         self.judge(found, layer, ring)
     }
 
     /// Tries one descriptor.
-    fn open(&self, named: Named, ring: &KeyRing, broker: &mut dyn Broker, found: &mut Found) {
+    fn open(
+        &self,
+        named: Named,
+        ring: &KeyRing,
+        broker: &mut dyn Broker,
+        bounds: &mut Bounds,
+        found: &mut Found,
+    ) {
         let Named { descriptor, manifests } = named;
         let layer = Some(descriptor.digest.clone());
         let payload = Payload { descriptor, ..Payload::default() };
-        match unwrap_with(&payload, ring, broker, &mut SysRng) {
+        match unwrap_within(&payload, ring, broker, bounds, &mut SysRng) {
             Ok(opened) if self.may_be(&opened.key) => {
                 let mut known = found.keys.iter_mut();
                 match known.find(|known| known.opened.key.is_same(&opened.key)) {

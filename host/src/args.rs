@@ -40,6 +40,10 @@ pub struct Job {
     pub require_signature: bool,
     /// Where to log to.
     pub log: Destination,
+    /// Which algorithms may have wrapped a layer key.
+    pub algorithms: MinAlgorithms,
+    /// Keep names and fingerprints of keys out of standard error.
+    pub quiet_errors: bool,
     /// Tell on standard error what each instance was granted.
     pub explain: bool,
     /// The user to become before the guest runs.
@@ -75,6 +79,15 @@ pub enum CipherSide {
     Host,
     /// The guest, inside the sandbox.
     Guest,
+}
+
+/// Which algorithms may have wrapped a layer key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MinAlgorithms {
+    /// All that the format has.
+    Legacy,
+    /// Those that would be chosen today.
+    Modern,
 }
 
 /// Where to log to.
@@ -160,6 +173,8 @@ fn usual(args: &[OsString]) -> Option<Job> {
         guest_store: DEFAULT_STORE.into(),
         require_signature: false,
         log: Destination::System,
+        algorithms: MinAlgorithms::Legacy,
+        quiet_errors: false,
         explain: false,
         user: None,
         require_sandbox: false,
@@ -259,6 +274,18 @@ pub fn command() -> Command {
                 .help("Refuse to decrypt where the kernel does not give all walls of the sandbox"),
         )
         .arg(
+            Arg::new("min-algorithms")
+                .long("min-algorithms")
+                .value_name("LEVEL")
+                .value_parser(["legacy", "modern"])
+                .default_value("legacy")
+                .help("Which algorithms may have wrapped the key of a layer: all, or those of today"),
+        )
+        .arg(
+            switch("quiet-errors")
+                .help("Keep the names and fingerprints of keys out of standard error: they are in the log"),
+        )
+        .arg(
             switch("explain")
                 .help("Tell on standard error what each instance of the guest was granted"),
         )
@@ -334,6 +361,11 @@ fn job(mut matches: ArgMatches) -> Result<Job, Failure> {
         guest_store: matches.remove_one("guest-store").unwrap_or_else(|| DEFAULT_STORE.into()),
         require_signature: is_on(&matches, "require-signature"),
         log: matches.remove_one("log").map_or(Destination::System, PathBuf::into),
+        algorithms: match matches.get_one::<String>("min-algorithms").map(String::as_str) {
+            Some("modern") => MinAlgorithms::Modern,
+            _ => MinAlgorithms::Legacy,
+        },
+        quiet_errors: is_on(&matches, "quiet-errors"),
         explain: is_on(&matches, "explain"),
         require_sandbox: is_on(&matches, "require-sandbox"),
         user: matches.remove_one("user"),

@@ -1,7 +1,7 @@
 //! What the operator's log gets to know of a layer: one event each, and a note for whatever was
 //! passed over on the way.
 //!
-//! The scheme, the key and the digest of the layer are the word of a guest, which parsed them. They
+//! The scheme, the key, the algorithms and the digest of the layer are the word of a guest, which parsed them. They
 //! are logged if they have the form that they should have, or cleaned and cut: no secret gets into
 //! a log by mistake, but a guest that was taken over can choose these few hundred bytes.
 
@@ -16,6 +16,9 @@ use crate::message::cleaned;
 /// The longest name of a scheme or a key, in characters.
 const MAX_NAME: usize = 128;
 
+/// Algorithms of one layer that are logged at most.
+const MAX_ALGORITHMS: usize = 16;
+
 /// What is known of the layer so far.
 #[derive(Default)]
 pub struct Layer {
@@ -25,6 +28,7 @@ pub struct Layer {
     scheme: Option<String>,
     key: Option<String>,
     fingerprint: Option<String>,
+    algorithms: Vec<String>,
     warning: Option<String>,
     bytes: u64,
 }
@@ -83,6 +87,8 @@ impl Layer {
         self.scheme = Some(name(&opened.scheme));
         self.key = Some(name(&opened.key));
         self.fingerprint = opened.fingerprint.clone().filter(|text| is_fingerprint(text));
+        let algorithms = opened.algorithms.iter().take(MAX_ALGORITHMS);
+        self.algorithms = algorithms.map(|text| name(text)).collect();
         self.is(opened.layer_digest.as_deref());
     }
 
@@ -121,6 +127,9 @@ impl Layer {
         let mut fields = vec![("event", "layer".into()), ("verdict", word.into())];
         let known = texts.into_iter().filter_map(|(name, text)| Some((name, text.clone()?.into())));
         fields.extend(known);
+        if !self.algorithms.is_empty() {
+            fields.push(("algorithms", self.algorithms.clone().into()));
+        }
         if let Some(after) = after {
             fields.push(("bytes", self.bytes.into()));
             // Microseconds are as exact as it gets.

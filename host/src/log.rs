@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -40,6 +40,8 @@ const PATIENCE: Duration = Duration::from_millis(200);
 pub struct Log {
     /// None: nowhere.
     sink: Option<(Format, OwnedFd)>,
+    /// The file that was named; empty where none was.
+    file: PathBuf,
     /// It did not take an event: what else there is to say is not worth the wait.
     is_broken: AtomicBool,
     started: Instant,
@@ -73,7 +75,11 @@ impl Log {
             ),
             Destination::Off => None,
         };
-        let log = Self { sink, is_broken: false.into(), started, layer: Mutex::default() };
+        let file = match destination {
+            Destination::File(path) => path.clone(),
+            _ => PathBuf::new(),
+        };
+        let log = Self { sink, file, is_broken: false.into(), started, layer: Mutex::default() };
         refusal.iter().for_each(|text| log.note(text));
         log
     }
@@ -86,6 +92,16 @@ impl Log {
     /// Whether it is a file that the operator named.
     pub fn is_file(&self) -> bool {
         matches!(self.sink, Some((Format::Lines, _)))
+    }
+
+    /// Where to read it, for a message. None if nothing is written anywhere.
+    pub fn place(&self) -> Option<String> {
+        let (format, _) = self.sink.as_ref()?;
+        Some(match (format, &self.file) {
+            (Format::Journal, _) => "the journal, `journalctl -t ctd-decoder`".to_owned(),
+            (Format::Syslog, _) => "the system's log, under `ctd-decoder`".to_owned(),
+            (Format::Lines, file) => format!("`{}`", file.display()),
+        })
     }
 
     /// What the event will say of the layer.

@@ -22,12 +22,37 @@ const MAX_HINTS: usize = 8;
 
 /// Says why there is no layer, and how to mend it, in the log and on standard error.
 pub fn fail(failure: &Failure, log: &Log) -> ExitCode {
-    fail_naming(failure, &[], log)
+    tell(failure, &[], log, None)
 }
 
 /// The same, with the digests of the manifests that are the cause: the host knows them from its own
 /// list, so they need not be cleaned.
 pub fn fail_naming(failure: &Failure, manifests: &[Vec<Digest>], log: &Log) -> ExitCode {
+    tell(failure, manifests, log, None)
+}
+
+/// The same, but standard error only says where the log is: a message names keys and their
+/// fingerprints, and containerd shows it to whoever may see a pod.
+pub fn fail_quietly(failure: &Failure, manifests: &[Vec<Digest>], log: &Log) -> ExitCode {
+    let hint = match log.place() {
+        Some(place) => format!("the reason and the ways out are in {place}"),
+        None => "there is no log that could tell the reason: `log` names one".to_owned(),
+    };
+    let text = format!(
+        "ctd-decoder: error: the layer could not be decrypted\n\
+         hint: `quiet-errors` is on: {}\n",
+        cleaned(&hint)
+    );
+    tell(failure, manifests, log, Some(&text))
+}
+
+/// `instead` is what standard error says, unless it is what the log says.
+fn tell(
+    failure: &Failure,
+    manifests: &[Vec<Digest>],
+    log: &Log,
+    instead: Option<&str>,
+) -> ExitCode {
     let mut message = cleaned(&failure.message);
     if message.trim().is_empty() {
         message = "the guest failed and does not say why".to_owned();
@@ -50,7 +75,7 @@ pub fn fail_naming(failure: &Failure, manifests: &[Vec<Digest>], log: &Log) -> E
     }
     log.layer().is_of(failure);
     log.end(&Verdict::Failed { error: message, hints });
-    say(&text);
+    say(instead.unwrap_or(&text));
     linger::hold_stdout();
     ExitCode::FAILURE
 }

@@ -59,6 +59,12 @@ pub fn main_within(guest: &Artefact, limits: Limits) -> ExitCode {
             log.end(&Verdict::Decrypted);
             ExitCode::SUCCESS
         }
+        Err(Ending::Failed(failure)) if job.quiet_errors => {
+            message::fail_quietly(&failure, &[], log)
+        }
+        Err(Ending::OfManifests(failure, manifests)) if job.quiet_errors => {
+            message::fail_quietly(&failure, &manifests, log)
+        }
         Err(Ending::Failed(failure)) => message::fail(&failure, log),
         Err(Ending::OfManifests(failure, manifests)) => {
             message::fail_naming(&failure, &manifests, log)

@@ -9,7 +9,7 @@ use wasmtime::{Engine, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 use zeroize::Zeroize;
 
-use crate::args::{CipherSide, Job};
+use crate::args::{CipherSide, Job, MinAlgorithms};
 use crate::artefact::Artefact;
 use crate::broker::Broker;
 use crate::choice::{Candidate, Layer};
@@ -151,7 +151,10 @@ impl Host {
         deadline::arm(seconds + patience);
 
         let media_type = std::env::var("STREAM_PROCESSOR_MEDIATYPE").ok();
-        let algorithms = Algorithms::Legacy;
+        let algorithms = match job.algorithms {
+            MinAlgorithms::Legacy => Algorithms::Legacy,
+            MinAlgorithms::Modern => Algorithms::Modern,
+        };
         let mut request = Request { origin, media_type, key_files, algorithms };
         let answer = async {
             let decoder = self.guest.instantiate_async(&mut store).await?;

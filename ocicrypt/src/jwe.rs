@@ -12,11 +12,16 @@ mod header;
 mod message;
 pub(crate) mod work;
 
+use std::collections::BTreeSet;
+
 use rsa::rand_core::TryCryptoRng;
 use zeroize::Zeroizing;
 
+use crate::algorithms::{Algorithm, BelowMinimum};
+use crate::bounds::Bounds;
+use crate::budget::{Budget, Exhausted, cost};
 use crate::key::{KeyKind, OaepHash, OaepRefusal, PrivateKey};
-use crate::keyring::NamedKey;
+use crate::keyring::{NamedKey, Which};
 use crate::text::printable;
 
 use self::agreement::Agreement;
@@ -26,7 +31,10 @@ use self::content::Encryption;
 pub(crate) use self::encrypt::{JweRecipient, encrypt};
 use self::header::Header;
 use self::message::{Message, RawRecipient};
-pub use self::work::{BUDGET, Work};
+pub use self::work::Search;
+
+/// Failures that a message remembers: more would not be told.
+const TOLD: usize = 16;
 
 /// Why a JWE, or one recipient of it, was refused. The texts show names of algorithms from the
 /// input at most, cut short, and nothing secret.
@@ -63,8 +71,11 @@ pub enum JweError {
     /// The content is not what its compression promises, or too large.
     #[error("the content cannot be decompressed")]
     Compression,
-    /// So many wrapped keys were tried that enough is enough.
-    #[error("too much work: gave up after many wrapped keys that no key fits")]
+    /// An algorithm that the caller does not accept.
+    #[error(transparent)]
+    BelowMinimum(#[from] BelowMinimum),
+    /// The budget is spent, and not every key was tried.
+    #[error("too much work: gave up before every key was tried on every wrapped key")]
     TooMuchWork,
     /// The generator of random numbers failed.
     #[error("no random numbers for a private-key operation")]
@@ -92,10 +103,32 @@ impl std::fmt::Display for Wanted {
     }
 }
 
-/// A parsed JWE, in any serialization.
+impl From<Exhausted> for JweError {
+    fn from(_: Exhausted) -> Self {
+        Self::TooMuchWork
+    }
+}
+
+/// A parsed JWE, in any serialization, and what came of opening it.
 pub struct Jwe {
     message: Message,
     recipients: Vec<RawRecipient>,
+    /// Recipients that some key fits, by their positions.
+    fitted: BTreeSet<usize>,
+    /// Recipients and the keys that they name, once those were tried.
+    named: BTreeSet<(usize, usize)>,
+    failures: Vec<JweError>,
+    gave_up: bool,
+}
+
+/// What a JWE held, and how it was opened.
+pub struct Opened<'k> {
+    /// The content.
+    pub content: Zeroizing<Vec<u8>>,
+    /// The key that fits.
+    pub key: &'k NamedKey,
+    /// Everything that protected the content.
+    pub algorithms: Vec<Algorithm>,
 }
 
 /// One recipient, checked as far as that goes without a key.
@@ -120,7 +153,8 @@ impl Jwe {
     /// [`JweError::UnsupportedCompression`].
     pub fn parse(bytes: &[u8]) -> Result<Self, JweError> {
         let (message, recipients) = Message::parse(bytes)?;
-        Ok(Self { message, recipients })
+        let (fitted, named) = (BTreeSet::new(), BTreeSet::new());
+        Ok(Self { message, recipients, fitted, named, failures: Vec::new(), gave_up: false })
     }
 
     /// The recipients as far as the message tells them: for each the kind of its key and the
@@ -134,32 +168,114 @@ impl Jwe {
         shown.map(|shown| shown.unwrap_or_else(|error: JweError| error.to_string())).collect()
     }
 
-    /// Decrypts with the first key that fits: every key whose kind fits is tried for every
-    /// recipient. `tried` is told about each key that is tried.
+    /// Tries keys on the recipients: those that a recipient's `kid` names, or every other whose
+    /// kind fits. What came out, unless none fits; why is told by [`Jwe::failures`].
     ///
-    /// `kid` is not looked at: it is a hint, and often missing or wrong.
-    ///
-    /// # Errors
-    /// Why each recipient failed.
-    pub fn decrypt<'k, R: TryCryptoRng + ?Sized>(
-        &self,
-        keys: impl Iterator<Item = &'k NamedKey> + Clone,
+    /// A `kid` is only a hint: it is often missing, and may be wrong.
+    pub fn open<'k, R: TryCryptoRng + ?Sized>(
+        &mut self,
+        which: Which,
+        keys: &[&'k NamedKey],
+        search: &mut Search<'k>,
+        bounds: &mut Bounds,
         rng: &mut R,
-        work: &mut Work,
-        mut tried: impl FnMut(&'k NamedKey),
-    ) -> Result<Zeroizing<Vec<u8>>, Vec<JweError>> {
-        let mut errors = Vec::new();
-        for recipient in &self.recipients {
-            let result = recipient.as_ref().map_err(JweError::clone).and_then(|(header, key)| {
-                let recipient = Recipient::new(header, key, &self.message)?;
-                recipient.decrypt(&self.message, keys.clone(), rng, work, &mut tried)
-            });
-            match result {
-                Ok(plaintext) => return Ok(plaintext),
-                Err(error) => errors.push(error),
+    ) -> Option<Opened<'k>> {
+        for position in 0..self.recipients.len() {
+            match self.open_one(position, which, keys, search, bounds, rng) {
+                Ok(found @ Some(_)) => return found,
+                Ok(None) => {}
+                Err(error @ (JweError::TooMuchWork | JweError::NoRandomness)) => {
+                    self.failures.insert(0, error);
+                    self.gave_up = true;
+                    return None;
+                }
+                Err(error) => remember(&mut self.failures, error),
             }
         }
-        Err(errors)
+        None
+    }
+
+    /// Tries the recipient at `position`. `Ok(None)`: there is no key to try.
+    fn open_one<'k, R: TryCryptoRng + ?Sized>(
+        &mut self,
+        position: usize,
+        which: Which,
+        keys: &[&'k NamedKey],
+        search: &mut Search<'k>,
+        bounds: &mut Bounds,
+        rng: &mut R,
+    ) -> Result<Option<Opened<'k>>, JweError> {
+        // What is wrong with a header is told by `failures`.
+        let Ok((header, encrypted_key)) = &self.recipients[position] else { return Ok(None) };
+        if which == Which::Named && header.kid().is_none() {
+            return Ok(None);
+        }
+        let comparisons = cost::COMPARISON * keys.len() as u64;
+        bounds.budget.spend(cost::RECIPIENT + comparisons)?;
+        bounds.budget.spend_on_bytes(header.apu().len() + header.apv().len(), cost::READ)?;
+        let Ok(recipient) = Recipient::new(header, encrypted_key, &self.message) else {
+            return Ok(None);
+        };
+        let mut fitting = Vec::new();
+        for named in keys.iter().copied().filter(|named| recipient.fits(named.key())) {
+            self.fitted.insert(position);
+            let pair = (position, work::place(named));
+            let is_wanted = match (which, header.kid()) {
+                (Which::Named, Some(kid)) => {
+                    bounds.budget.spend(named.cost_of_name())?;
+                    named.is_named(kid) && self.named.insert(pair)
+                }
+                _ => !self.named.contains(&pair),
+            };
+            if is_wanted {
+                fitting.push(named);
+            }
+        }
+        if fitting.is_empty() {
+            return Ok(None);
+        }
+        bounds.algorithms.check(&recipient.algorithms())?;
+        recipient.open(&self.message, &fitting, search, bounds, rng).map(Some)
+    }
+
+    /// Why it could not be opened, as far as it was tried: different reasons once each.
+    pub fn failures(&self) -> Vec<JweError> {
+        let mut failures = self.failures.clone();
+        for (position, recipient) in self.recipients.iter().enumerate() {
+            if self.fitted.contains(&position) {
+                continue;
+            }
+            let recipient = recipient.as_ref().map_err(JweError::clone);
+            let found =
+                recipient.and_then(|(header, key)| Recipient::new(header, key, &self.message));
+            remember(
+                &mut failures,
+                match found {
+                    Ok(recipient) => JweError::NoKeyOfKind(recipient.wanted()),
+                    Err(error) => error,
+                },
+            );
+        }
+        failures
+    }
+
+    /// Whether the search ended before every key was tried.
+    pub(crate) fn gave_up(&self) -> bool {
+        self.gave_up
+    }
+
+    /// Whether a key could open it: some recipient is well-formed.
+    pub(crate) fn takes_keys(&self) -> bool {
+        self.recipients
+            .iter()
+            .flatten()
+            .any(|(header, key)| Recipient::new(header, key, &self.message).is_ok())
+    }
+}
+
+fn remember(failures: &mut Vec<JweError>, failure: JweError) {
+    if failures.len() < TOLD && !failures.contains(&failure) {
+        failures.push(failure);
     }
 }
 
@@ -184,54 +300,74 @@ impl<'m> Recipient<'m> {
         Ok(Self { wrapping, encryption, encrypted_key })
     }
 
-    fn decrypt<'k, R: TryCryptoRng + ?Sized>(
+    /// Tries these keys, all of which fit.
+    fn open<'k, R: TryCryptoRng + ?Sized>(
         &self,
         message: &Message,
-        keys: impl Iterator<Item = &'k NamedKey>,
+        keys: &[&'k NamedKey],
+        search: &mut Search<'k>,
+        bounds: &mut Bounds,
         rng: &mut R,
-        work: &mut Work,
-        mut tried: impl FnMut(&'k NamedKey),
-    ) -> Result<Zeroizing<Vec<u8>>, JweError> {
-        let mut keys = keys.filter(|named| self.fits(named.key())).peekable();
-        if keys.peek().is_none() {
-            return Err(JweError::NoKeyOfKind(self.wanted()));
-        }
+    ) -> Result<Opened<'k>, JweError> {
         let id = work::id(|hash| self.identify(hash));
-        if work.is_hopeless(&id) {
-            return Err(JweError::WrongKey);
-        }
         let mut error = JweError::WrongKey;
-        for named in keys {
-            work.spend(named.key().kind())?;
-            tried(named);
-            let content_key = match (&self.wrapping, named.key()) {
-                (Wrapping::Oaep(hash), PrivateKey::Rsa(key)) => {
-                    match key.decrypt_oaep(*hash, self.encrypted_key, rng) {
-                        Ok(content_key) => Some(content_key),
-                        Err(OaepRefusal::NoRandomness) => return Err(JweError::NoRandomness),
-                        Err(OaepRefusal::WrongKey) => None,
-                    }
-                }
-                (Wrapping::Agreement(agreement), key) => {
-                    agreement.unwrap(key, self.encrypted_key)?
-                }
-                _ => None,
+        for &named in keys {
+            bounds.budget.spend(cost::ATTEMPT)?;
+            if search.was_in_vain(id, named) {
+                continue;
+            }
+            let of_key = Algorithm::of_key(named.key());
+            bounds.algorithms.check(of_key.as_slice())?;
+            bounds.budget.spend(named.key().cost())?;
+            search.tries(named);
+            let Some(content_key) = self.content_key(named.key(), rng)? else {
+                bounds.budget.spend(named.key().cost_of_detour())?;
+                search.was_tried(id, named);
+                continue;
             };
-            let Some(content_key) = content_key else { continue };
             if content_key.len() != self.encryption.key_length() {
                 error = JweError::Malformed("the unwrapped key has the wrong length");
                 continue;
             }
-            work.spend_on_content(message.ciphertext.len() + message.aad.len())?;
+            self.encryption.pay(message, &mut bounds.budget)?;
             match self.encryption.decrypt(&content_key, message) {
-                Some(plaintext) => return message.decompress(plaintext),
+                Some(plaintext) => {
+                    let content = decompressed(message, plaintext, &mut bounds.budget)?;
+                    let algorithms = of_key.into_iter().chain(self.algorithms()).collect();
+                    return Ok(Opened { content, key: named, algorithms });
+                }
                 None => error = JweError::Altered,
             }
         }
-        if error == JweError::WrongKey {
-            work.give_up_on(id);
-        }
         Err(error)
+    }
+
+    /// The content key, if it was wrapped for `key`.
+    fn content_key<R: TryCryptoRng + ?Sized>(
+        &self,
+        key: &PrivateKey,
+        rng: &mut R,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, JweError> {
+        match (&self.wrapping, key) {
+            (Wrapping::Oaep(hash), PrivateKey::Rsa(key)) => {
+                match key.decrypt_oaep(*hash, self.encrypted_key, rng) {
+                    Ok(content_key) => Ok(Some(content_key)),
+                    Err(OaepRefusal::NoRandomness) => Err(JweError::NoRandomness),
+                    Err(OaepRefusal::WrongKey) => Ok(None),
+                }
+            }
+            (Wrapping::Agreement(agreement), key) => agreement.unwrap(key, self.encrypted_key),
+            _ => Ok(None),
+        }
+    }
+
+    /// How the content key is wrapped, and what the content is encrypted with.
+    fn algorithms(&self) -> [Algorithm; 2] {
+        let wrapping = match &self.wrapping {
+            Wrapping::Oaep(hash) => Algorithm::oaep(*hash),
+            Wrapping::Agreement(agreement) => Algorithm::modern(agreement.name()),
+        };
+        [wrapping, Algorithm::modern(self.encryption.name())]
     }
 
     /// Whether `key` can have been meant. The length of the wrapped key tells that of the
@@ -259,4 +395,18 @@ impl<'m> Recipient<'m> {
         }
         hash(self.encrypted_key);
     }
+}
+
+/// Undoes the compression of the content, if there is one. What it costs is known afterwards: it is
+/// bounded by the length that it may have.
+fn decompressed(
+    message: &Message,
+    plaintext: Zeroizing<Vec<u8>>,
+    budget: &mut Budget,
+) -> Result<Zeroizing<Vec<u8>>, JweError> {
+    let most = message.most_decompressed(plaintext.len());
+    let content = message.decompress(plaintext);
+    let length = content.as_ref().map_or(most, |content| content.len());
+    budget.spend_on_bytes(length, if message.is_compressed() { cost::INFLATED } else { 0 })?;
+    content
 }

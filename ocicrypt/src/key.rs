@@ -1,6 +1,7 @@
 //! Private keys, in every form that the files of a node hold them in: PEM (RFC 7468), DER
 //! (PKCS#8, RFC 5958; PKCS#1, RFC 8017; SEC1, RFC 5915) and JSON Web Keys (RFC 7517).
 
+mod closed;
 mod crt;
 mod der;
 mod ec;
@@ -17,16 +18,20 @@ mod rsa;
 pub mod timing;
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64ct::{Base64Unpadded, Encoding as _};
 use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
 
+use crate::budget::{self, Budget, cost};
 use crate::pkcs7::Certificate;
 
+pub(crate) use self::closed::ClosedKey;
+use self::der::Found;
 #[cfg(feature = "encrypt")]
 pub(crate) use self::der::{kind_of_curve, name_of_kind};
 pub use self::ec::EcKey;
-pub(crate) use self::encrypted::Budget;
 use self::encrypted::Opener;
 #[cfg(fuzzing)]
 pub use self::modulus::{Modulus, Residue};
@@ -35,6 +40,8 @@ pub use self::oaep::OaepHash;
 pub(crate) use self::pem::{blocks, is_pem};
 #[cfg(fuzzing)]
 pub use self::point::multiple;
+#[cfg(feature = "encrypt")]
+pub(crate) use self::rsa::public_key_info;
 pub use self::rsa::{MAX_BITS, MIN_BITS, OaepRefusal, RsaKey};
 
 /// A private key of a kind that can open a wrapped key. Wipes itself when dropped; has no `Debug`.
@@ -58,36 +65,26 @@ impl PrivateKey {
     /// (RFC 1421, as OpenSSL writes it). Keys that would take many seconds or much memory to
     /// open are refused.
     pub fn parse(bytes: &[u8], password: Option<&[u8]>) -> Parsed {
-        Self::parse_within(bytes, password, &mut Budget::default())
-    }
-
-    /// The same, for one file of many that share a budget.
-    pub(crate) fn parse_within(
-        bytes: &[u8],
-        password: Option<&[u8]>,
-        budget: &mut Budget,
-    ) -> Parsed {
+        let mut budget = Budget::new(budget::KEYS);
+        let mut passwords = Budget::new(budget::PASSWORDS);
         let mut parsed = Parsed::default();
-        let mut opener = Opener { password, budget };
-        if bytes.trim_ascii().is_empty() {
-            parsed.add(Err(NotAKey::Empty));
-        } else if der::is_whole(bytes) {
-            match der::parse(bytes, None, &mut opener) {
-                Err(NotAKey::Certificate) => parsed.add_certificate(bytes),
-                found => parsed.add(found),
+        for item in Contents::of(bytes, password, &mut budget).items {
+            let found = match item {
+                Item::Open(key) => Ok(key),
+                Item::Closed(key) => match passwords.spend(key.cost()) {
+                    Ok(()) => key.open(&mut budget),
+                    Err(_) => Err(NotAKey::too_much_together()),
+                },
+                Item::Certificate(certificate) => {
+                    parsed.certificates.push(certificate);
+                    continue;
+                }
+                Item::Refused(reason) => Err(reason),
+            };
+            match found {
+                Ok(key) => parsed.keys.push(key),
+                Err(reason) => parsed.refused.push(reason),
             }
-        } else if pem::is_pem(bytes) {
-            pem::parse(bytes, &mut opener, &mut parsed);
-        } else if bytes.trim_ascii_start().starts_with(b"{") {
-            jwk::parse(bytes, &mut parsed);
-        } else {
-            let is_token =
-                bytes.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"pkcs11:"));
-            parsed.add(Err(if is_token { NotAKey::Pkcs11 } else { NotAKey::Unknown }));
-        }
-        // Parameters of a curve by themselves, or a PEM label in the middle of a line.
-        if parsed.is_empty() {
-            parsed.add(Err(NotAKey::Unknown));
         }
         parsed
     }
@@ -122,6 +119,31 @@ impl PrivateKey {
             Self::P256(key) => Self::P256(key.unstated()),
             Self::P384(key) => Self::P384(key.unstated()),
             Self::P521(key) => Self::P521(key.unstated()),
+        }
+    }
+
+    /// What a private-key operation costs.
+    pub(crate) fn cost(&self) -> u64 {
+        match self {
+            Self::Rsa(key) => key.cost(),
+            other => cost::operation(other.kind()),
+        }
+    }
+
+    /// What the operation before cost beyond [`PrivateKey::cost`]: something for an RSA key that is
+    /// found not to be one.
+    pub(crate) fn cost_of_detour(&self) -> u64 {
+        match self {
+            Self::Rsa(key) => key.cost_of_detour(),
+            _ => 0,
+        }
+    }
+
+    /// What [`PrivateKey::fingerprint`] costs.
+    pub(crate) fn cost_of_fingerprint(&self) -> u64 {
+        match self {
+            Self::Rsa(_) => cost::ATTEMPT,
+            other => cost::operation(other.kind()),
         }
     }
 
@@ -178,6 +200,18 @@ impl Fingerprint {
     }
 }
 
+impl Fingerprint {
+    /// Whether this is its text.
+    pub(crate) fn is_text(&self, text: &str) -> bool {
+        // Without making the text: this is asked for every key of a ring.
+        let encoded = text.strip_prefix("SHA256:");
+        let mut bytes = [0; 32];
+        encoded.is_some_and(|encoded| {
+            Base64Unpadded::decode(encoded, &mut bytes).is_ok_and(|decoded| decoded == self.0)
+        })
+    }
+}
+
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SHA256:{}", Base64Unpadded::encode_string(&self.0))
@@ -195,32 +229,69 @@ pub struct Parsed {
     pub refused: Vec<NotAKey>,
 }
 
-impl Parsed {
+/// What one file holds, in its order: keys that it costs something to open are still closed.
+#[derive(Default)]
+pub(crate) struct Contents {
+    pub(crate) items: Vec<Item>,
+}
+
+pub(crate) enum Item {
+    Open(PrivateKey),
+    Closed(ClosedKey),
+    Certificate(Certificate),
+    Refused(NotAKey),
+}
+
+impl Contents {
     /// Keys, or other blocks, that one file may hold. More than that is no key file.
     const MAX: usize = 1000;
 
-    fn add(&mut self, found: Result<PrivateKey, NotAKey>) {
-        match found {
-            Ok(key) => self.keys.push(key),
-            Err(reason) => self.refused.push(reason),
+    /// Reads the content of a file. `budget` is for checking the numbers of keys.
+    pub(crate) fn of(bytes: &[u8], password: Option<&[u8]>, budget: &mut Budget) -> Self {
+        let mut contents = Self::default();
+        let password = password.map(|password| Arc::new(Zeroizing::new(password.to_vec())));
+        let mut opener = Opener { password, budget };
+        if bytes.trim_ascii().is_empty() {
+            contents.add(Err(NotAKey::Empty));
+        } else if der::is_whole(bytes) {
+            match der::parse(bytes, None, &mut opener) {
+                Err(NotAKey::Certificate) => contents.add_certificate(bytes),
+                found => contents.add(found),
+            }
+        } else if pem::is_pem(bytes) {
+            pem::parse(bytes, &mut opener, &mut contents);
+        } else if bytes.trim_ascii_start().starts_with(b"{") {
+            jwk::parse(bytes, opener.budget, &mut contents);
+        } else {
+            let is_token =
+                bytes.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"pkcs11:"));
+            contents.add(Err(if is_token { NotAKey::Pkcs11 } else { NotAKey::Unknown }));
         }
+        // Parameters of a curve by themselves, or a PEM label in the middle of a line.
+        if contents.items.is_empty() {
+            contents.add(Err(NotAKey::Unknown));
+        }
+        contents
+    }
+
+    fn add(&mut self, found: Result<Found, NotAKey>) {
+        self.items.push(match found {
+            Ok(Found::Open(key)) => Item::Open(key),
+            Ok(Found::Closed(key)) => Item::Closed(key),
+            Err(reason) => Item::Refused(reason),
+        });
     }
 
     /// Adds the certificate in DER that `der` begins with.
     fn add_certificate(&mut self, der: &[u8]) {
-        match Certificate::parse(der) {
-            Some(certificate) => self.certificates.push(certificate),
-            None => self.refused.push(NotAKey::Certificate),
-        }
-    }
-
-    /// Whether nothing was found, good or bad.
-    fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.certificates.is_empty() && self.refused.is_empty()
+        self.items.push(match Certificate::parse(der) {
+            Some(certificate) => Item::Certificate(certificate),
+            None => Item::Refused(NotAKey::Certificate),
+        });
     }
 
     fn is_full(&self) -> bool {
-        self.keys.len() + self.certificates.len() + self.refused.len() >= Self::MAX
+        self.items.len() >= Self::MAX
     }
 }
 
@@ -263,9 +334,9 @@ pub enum NotAKey {
          `openssl pkcs8 -topk8 -v2 aes256` writes one that is"
     )]
     UnsupportedEncryption(String),
-    /// An encrypted private key that would take too much time or memory to open. Holds what
-    /// asks for it.
-    #[error("an encrypted key that asks for too much work ({0})")]
+    /// A private key that would take too much time or memory to open: encrypted, or without its
+    /// primes. Holds what asks for it.
+    #[error("a key that asks for too much work ({0})")]
     TooMuchWork(String),
     /// A private key that opens no layer, such as one for signatures. Holds its algorithm.
     #[error("a key of a kind that opens no layer ({0})")]
@@ -282,4 +353,11 @@ pub enum NotAKey {
     /// The numbers of the key contradict each other or its kind.
     #[error("a private key whose numbers do not fit together")]
     Inconsistent,
+}
+
+impl NotAKey {
+    /// What the keys before it have cost leaves too little for this one.
+    pub(crate) fn too_much_together() -> Self {
+        Self::TooMuchWork("together with the keys before it".to_owned())
+    }
 }

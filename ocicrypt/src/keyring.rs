@@ -1,20 +1,24 @@
 //! The private keys that may be tried, and what was passed over on the way.
 
 mod files;
+mod named;
+mod parsed;
 
 use std::fmt;
 use std::sync::OnceLock;
 
 use zeroize::Zeroizing;
 
-use crate::key::{Budget, NotAKey, PrivateKey};
+use crate::budget::{Budget, Exhausted};
 use crate::payload::Parameters;
-use crate::pgp::{self, PgpKey};
 use crate::pkcs7::Certificate;
 use crate::text::printable;
 
-use files::{Beside, Found, OfPayload, owner};
+use files::{Beside, Found, OfPayload};
 pub use files::{KeyFile, PASSWORD_SUFFIXES};
+pub use named::{NamedKey, NamedPgpKey};
+use parsed::ParsedRing;
+pub(crate) use parsed::Place;
 
 /// Keys that a ring holds at most. A node has a handful; every one can cost a private-key
 /// operation for every wrapped key of a layer.
@@ -27,17 +31,16 @@ pub const MAX_FILES: usize = 32 * 1024 * 1024;
 /// Certificates that a ring holds at most: several bundles of all public authorities.
 pub const MAX_CERTIFICATES: usize = 4096;
 
-/// What a block of PEM begins with.
-const PEM: &[u8] = b"-----BEGIN ";
-
 /// Keys that a text lists at most.
 const LISTED: usize = 8;
 
 /// Private keys in the order in which to try them: those of files first, then those of the
 /// payload. Wipes itself when dropped.
 ///
-/// Files come in any order, key before password or after. They are parsed, and what is encrypted
-/// is opened, when the keys are asked for the first time.
+/// Files come in any order, key before password or after. They are parsed when the keys are asked
+/// for the first time. A key that is encrypted, or whose file leaves its primes out, is only opened
+/// when it is needed: by [`unwrap`](mod@crate::unwrap) after all others were tried, and by whoever
+/// asks for all keys.
 #[derive(Default)]
 pub struct KeyRing {
     files: Vec<Found>,
@@ -46,55 +49,13 @@ pub struct KeyRing {
     parsed: OnceLock<ParsedRing>,
 }
 
-/// A private key and where it came from.
-pub struct NamedKey {
-    name: String,
-    key: PrivateKey,
-}
-
-impl NamedKey {
-    /// The name of the file, or `privkeys[0]` and so on for keys of the payload; fit to be shown.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The key.
-    pub fn key(&self) -> &PrivateKey {
-        &self.key
-    }
-}
-
-/// Kind, name and fingerprint, for example ``RSA-2048 `pod.pem` (SHA256:…)``.
-impl fmt::Display for NamedKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} `{}` ({})", self.key.kind(), self.name, self.key.fingerprint())
-    }
-}
-
-/// An OpenPGP secret key and where it came from.
-pub struct NamedPgpKey {
-    name: String,
-    key: PgpKey,
-}
-
-impl NamedPgpKey {
-    /// The name of the file, or `gpg-privatekeys[0]` and so on for keys of the payload; fit to be
-    /// shown.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The key.
-    pub fn key(&self) -> &PgpKey {
-        &self.key
-    }
-}
-
-/// Kind, name and fingerprint, for example ``RSA-3072 `pod.gpg` (OpenPGP 0123…)``.
-impl fmt::Display for NamedPgpKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} `{}` (OpenPGP {})", self.key.kind(), self.name, self.key.fingerprint())
-    }
+/// Which keys to try for a recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Those that it names: by a certificate, or a `kid`.
+    Named,
+    /// Every one whose kind fits.
+    AnyKey,
 }
 
 /// Something that was passed over.
@@ -174,10 +135,36 @@ impl KeyRing {
         self.parsed.take();
     }
 
-    /// The keys, in the order in which to try them.
+    /// All keys, in the order in which they were added, those of files first. Those that are still
+    /// closed are opened.
     pub fn keys(&self) -> impl Iterator<Item = &NamedKey> + Clone {
         let parsed = self.parsed();
-        parsed.from_files.iter().chain(&parsed.from_payload)
+        parsed.open_all();
+        parsed.ready()
+    }
+
+    /// The keys that are open, without opening one.
+    pub(crate) fn ready(&self) -> impl Iterator<Item = &NamedKey> {
+        self.parsed().ready()
+    }
+
+    /// The keys that it costs something to open, and that have not been opened.
+    pub(crate) fn closed(&self) -> impl Iterator<Item = Place> {
+        self.parsed().closed()
+    }
+
+    /// Opens the key at this place. `None` if it is none, or the same as another, which
+    /// [`KeyRing::skipped`] tells.
+    ///
+    /// # Errors
+    /// There is not enough left of `budget`, and the key stays closed; or of what all keys together
+    /// may cost, and it is passed over.
+    pub(crate) fn open(
+        &self,
+        place: Place,
+        budget: &mut Budget,
+    ) -> Result<Option<&NamedKey>, Exhausted> {
+        self.parsed().open(place, budget)
     }
 
     /// The certificates, those of files and those of the payload.
@@ -192,19 +179,30 @@ impl KeyRing {
         parsed.pgp_from_files.iter().chain(&parsed.pgp_from_payload)
     }
 
-    /// How many keys there are, without OpenPGP keys.
+    /// How many keys there are, without OpenPGP keys. Opens all.
     pub fn len(&self) -> usize {
-        self.parsed().len()
+        self.keys().count()
     }
 
-    /// Whether there is none but OpenPGP keys.
+    /// Whether there is none but OpenPGP keys. Opens all.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.keys().next().is_none()
     }
 
-    /// What was passed over: of the files first, in their order, then of the payload.
-    pub fn skipped(&self) -> &[Skipped] {
-        &self.parsed().skipped
+    /// How many keys there are, open or closed, without OpenPGP keys.
+    pub fn candidates(&self) -> usize {
+        self.parsed().candidates()
+    }
+
+    /// What was passed over: of the files first, in their order, then of the payload. Opens all.
+    pub fn skipped(&self) -> Vec<Skipped> {
+        self.parsed().open_all();
+        self.skipped_so_far()
+    }
+
+    /// What was passed over, as far as the keys have been opened.
+    pub fn skipped_so_far(&self) -> Vec<Skipped> {
+        self.parsed().skipped().cloned().collect()
     }
 
     /// The files in the order in which they were added, each with the password that lies beside
@@ -216,114 +214,6 @@ impl KeyRing {
 
     fn parsed(&self) -> &ParsedRing {
         self.parsed.get_or_init(|| ParsedRing::of(self))
-    }
-}
-
-/// What came of the files and of the payload.
-#[derive(Default)]
-struct ParsedRing {
-    from_files: Vec<NamedKey>,
-    from_payload: Vec<NamedKey>,
-    pgp_from_files: Vec<NamedPgpKey>,
-    pgp_from_payload: Vec<NamedPgpKey>,
-    certificates: Vec<Certificate>,
-    skipped: Vec<Skipped>,
-    budget: Budget,
-}
-
-impl ParsedRing {
-    fn of(ring: &KeyRing) -> Self {
-        let mut parsed = Self::default();
-        let beside = Beside::of(&ring.files);
-        for found in &ring.files {
-            if let Found::Skipped(skipped) = found {
-                parsed.skipped.push(skipped.clone());
-            } else if let Some(file) = beside.key_file(found) {
-                parsed.add(Source::File, file);
-            }
-        }
-        for OfPayload { name, bytes, password } in &ring.from_payload {
-            let password = password.as_ref().map(|password| password.as_slice());
-            parsed.add(Source::Payload, KeyFile { name, bytes, password });
-        }
-        parsed
-    }
-
-    fn add(&mut self, source: Source, file: KeyFile<'_>) {
-        let Some(found) = pgp::KeyFile::parse(file.bytes, file.password) else {
-            return self.add_other(source, file);
-        };
-        let rest = self.add_pgp(source, &printable(file.name), found);
-        // Words around armored blocks are common, and no mistake; another key may stand there too.
-        if rest.windows(PEM.len()).any(|window| window == PEM) {
-            self.add_other(source, KeyFile { bytes: &rest, ..file });
-        }
-    }
-
-    /// Adds what a file with OpenPGP keys holds, and returns what else it holds.
-    fn add_pgp(&mut self, source: Source, name: &str, file: pgp::KeyFile) -> Zeroizing<Vec<u8>> {
-        for reason in file.refused {
-            self.skip(name, reason);
-        }
-        for key in file.keys {
-            let mut known = self.pgp_from_files.iter().chain(&self.pgp_from_payload);
-            let same = known.find(|known| known.key.is_same(&key));
-            let same = same.map(|known| known.name.clone());
-            if let Some(same) = same {
-                self.skip(name, format!("the same key as `{same}`"));
-            } else if self.pgp_from_files.len() + self.pgp_from_payload.len() == MAX_KEYS {
-                self.skip(name, format!("one key more than the {MAX_KEYS} that are tried"));
-            } else {
-                let key = NamedPgpKey { name: name.to_owned(), key };
-                match source {
-                    Source::File => self.pgp_from_files.push(key),
-                    Source::Payload => self.pgp_from_payload.push(key),
-                }
-            }
-        }
-        file.rest
-    }
-
-    fn add_other(&mut self, source: Source, file: KeyFile<'_>) {
-        let name = printable(file.name);
-        let parsed = PrivateKey::parse_within(file.bytes, file.password, &mut self.budget);
-        for reason in parsed.refused {
-            self.skip(&name, source.explain(&reason, file.name));
-        }
-        for certificate in parsed.certificates {
-            if self.certificates.len() == MAX_CERTIFICATES {
-                let reason = format!("more certificates than the {MAX_CERTIFICATES} that are kept");
-                self.skip(&name, reason);
-                break;
-            }
-            self.certificates.push(certificate);
-        }
-        for key in parsed.keys {
-            let mut known = self.from_files.iter().chain(&self.from_payload);
-            let same = known.find(|known| known.key.is_same(&key));
-            let same = same.map(|known| known.name.clone());
-            if let Some(same) = same {
-                self.skip(&name, format!("the same key as `{same}`"));
-            } else if self.len() == MAX_KEYS {
-                self.skip(&name, format!("one key more than the {MAX_KEYS} that are tried"));
-            } else {
-                let name = name.clone();
-                match source {
-                    Source::File => self.from_files.push(NamedKey { name, key }),
-                    Source::Payload => {
-                        self.from_payload.push(NamedKey { name, key: key.of_a_stranger() });
-                    }
-                }
-            }
-        }
-    }
-
-    fn skip(&mut self, name: &str, reason: String) {
-        self.skipped.push(Skipped { name: name.to_owned(), reason });
-    }
-
-    fn len(&self) -> usize {
-        self.from_files.len() + self.from_payload.len()
     }
 }
 
@@ -344,29 +234,5 @@ pub(crate) fn describe_any<K: fmt::Display>(keys: impl IntoIterator<Item = K>) -
         (1, _) => format!("1 key was tried: {list}"),
         (count, 0) => format!("{count} keys were tried: {list}"),
         (count, more) => format!("{} keys were tried: {list} and {more} more", count + more),
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Source {
-    File,
-    Payload,
-}
-
-impl Source {
-    /// Why the file `name` is no key, and what would mend it.
-    fn explain(self, reason: &NotAKey, name: &str) -> String {
-        match (self, reason, owner(name)) {
-            (Self::File, NotAKey::PasswordNeeded(_), _) => {
-                format!("{reason}: put it into `{}{}`", printable(name), PASSWORD_SUFFIXES[0])
-            }
-            (Self::Payload, NotAKey::PasswordNeeded(_), _) => {
-                format!("{reason}: put it into the same place of `privkeys-passwords`")
-            }
-            (Self::File, NotAKey::Unknown | NotAKey::Empty, Some(owner)) => {
-                format!("a password without its key `{}`", printable(owner))
-            }
-            _ => reason.to_string(),
-        }
     }
 }

@@ -72,9 +72,15 @@ pub mod layer;
 pub mod text;
 
 #[cfg(feature = "unwrap")]
+pub mod algorithms;
+#[cfg(feature = "unwrap")]
 pub mod annotation;
 #[cfg(feature = "unwrap")]
+pub mod bounds;
+#[cfg(feature = "unwrap")]
 pub mod broker;
+#[cfg(feature = "unwrap")]
+pub mod budget;
 #[cfg(feature = "encrypt")]
 pub mod encrypt;
 #[cfg(feature = "unwrap")]

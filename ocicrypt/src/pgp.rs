@@ -32,7 +32,6 @@ use ::rsa::rand_core::TryCryptoRng;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use self::cipher::Cipher;
 #[cfg(feature = "encrypt")]
 pub(crate) use self::encrypt::{PgpRecipient, encrypt};
 #[cfg(feature = "encrypt")]
@@ -42,7 +41,11 @@ use self::packet::{Packets, tag};
 use self::recipient::{Recipient, Whom};
 use self::sealed::Sealed;
 pub use self::secret_key::{PgpFingerprint, PgpKey, PgpKind};
-pub use self::work::{BUDGET, Work};
+pub(crate) use self::work::Locked;
+pub use self::work::Work;
+use crate::algorithms::{Algorithm, BelowMinimum};
+use crate::bounds::Bounds;
+use crate::budget::{Exhausted, cost};
 
 /// Key IDs that one error lists at most.
 const LISTED: usize = 4;
@@ -97,8 +100,11 @@ pub enum PgpError {
     /// The content is not what its compression promises, or too large.
     #[error("the content cannot be decompressed")]
     Compression,
-    /// So much was tried that enough is enough.
-    #[error("too much work: gave up after many wrapped keys that no key fits")]
+    /// An algorithm that the caller does not accept.
+    #[error(transparent)]
+    BelowMinimum(#[from] BelowMinimum),
+    /// The budget is spent, and not every key was tried.
+    #[error("too much work: gave up before every key was tried on every wrapped key")]
     TooMuchWork,
     /// The generator of random numbers failed.
     #[error("no random numbers for a private-key operation")]
@@ -113,6 +119,20 @@ impl PgpError {
     fn unsupported_number(what: &'static str, number: u8) -> Self {
         Self::Unsupported { what, name: number.to_string() }
     }
+}
+
+impl From<Exhausted> for PgpError {
+    fn from(_: Exhausted) -> Self {
+        Self::TooMuchWork
+    }
+}
+
+/// What a message held, and how it was opened.
+pub struct Opened {
+    /// The data of the literal packet.
+    pub content: Zeroizing<Vec<u8>>,
+    /// Everything that protected the content.
+    pub algorithms: Vec<Algorithm>,
 }
 
 /// A parsed message: who can open it, and what is encrypted.
@@ -171,10 +191,12 @@ impl PgpMessage {
     pub fn decrypt<R: TryCryptoRng + ?Sized>(
         &self,
         work: &mut Work<'_>,
+        bounds: &mut Bounds,
         rng: &mut R,
-    ) -> Result<Zeroizing<Vec<u8>>, Vec<PgpError>> {
+    ) -> Result<Opened, Vec<PgpError>> {
         let mut errors = Vec::new();
         let mut others = Others::default();
+        let mut is_for_others = false; // for keys that are not tried now
         for recipient in &self.recipients {
             let recipient = match recipient {
                 Ok(recipient) => recipient,
@@ -183,8 +205,13 @@ impl PgpMessage {
                     continue;
                 }
             };
+            let comparisons = cost::COMPARISON * work.len() as u64;
+            if bounds.budget.spend(cost::RECIPIENT + comparisons).is_err() {
+                add(&mut errors, PgpError::TooMuchWork);
+                break;
+            }
             let fitting = (0..work.len()).filter(|index| recipient.fits(work.key(*index).key()));
-            let fitting: Vec<_> = fitting.collect();
+            let mut fitting: Vec<_> = fitting.collect();
             if fitting.is_empty() {
                 match &recipient.whom {
                     Whom::Hidden => add(&mut errors, PgpError::NoKeyOfKind),
@@ -193,7 +220,12 @@ impl PgpMessage {
                 }
                 continue;
             }
-            match self.decrypt_with(recipient, fitting, work, rng) {
+            fitting.retain(|index| work.is_wanted(*index));
+            if fitting.is_empty() {
+                is_for_others = true;
+                continue;
+            }
+            match self.decrypt_with(recipient, fitting, work, bounds, rng) {
                 Ok(plain) => return Ok(plain),
                 Err(found) => found.into_iter().for_each(|error| add(&mut errors, error)),
             }
@@ -202,7 +234,7 @@ impl PgpMessage {
             }
         }
         errors.extend(others.error());
-        if errors.is_empty() {
+        if errors.is_empty() && !is_for_others {
             errors.push(PgpError::Malformed("there is no recipient with a key"));
         }
         Err(errors)
@@ -214,8 +246,9 @@ impl PgpMessage {
         recipient: &Recipient,
         fitting: Vec<usize>,
         work: &mut Work<'_>,
+        bounds: &mut Bounds,
         rng: &mut R,
-    ) -> Result<Zeroizing<Vec<u8>>, Vec<PgpError>> {
+    ) -> Result<Opened, Vec<PgpError>> {
         if recipient.version != self.sealed.version() {
             return Err(vec![PgpError::Malformed(
                 "session key and data are of different versions",
@@ -228,14 +261,7 @@ impl PgpMessage {
         }
         let mut errors = Vec::new();
         for index in fitting {
-            let opened = work.unlock(index).and_then(|unlocked| {
-                let key = work.key(index).key();
-                let sessions = recipient.unwrap(key, &unlocked, self.sealed.ciphers(), rng)?;
-                let ciphers = sessions.iter().map(|session| session.cipher);
-                let slowness = ciphers.map(|cipher| cipher.map_or(1, Cipher::slowness)).sum();
-                work.spend_on_bytes(self.sealed.len().saturating_mul(slowness))?;
-                content::literal(&self.sealed.open(&sessions)?)
-            });
+            let opened = self.open_with(recipient, index, work, bounds, rng);
             match opened {
                 Ok(plain) => return Ok(plain),
                 Err(error) => add(&mut errors, error),
@@ -248,6 +274,34 @@ impl PgpMessage {
             work.give_up_on(id);
         }
         Err(errors)
+    }
+
+    /// Tries one key.
+    fn open_with<R: TryCryptoRng + ?Sized>(
+        &self,
+        recipient: &Recipient,
+        index: usize,
+        work: &mut Work<'_>,
+        bounds: &mut Bounds,
+        rng: &mut R,
+    ) -> Result<Opened, PgpError> {
+        let key = work.key(index).key();
+        let mut algorithms = recipient.algorithms(key);
+        bounds.algorithms.check(&algorithms)?;
+        let unlocked = work.unlock(index, &mut bounds.budget)?;
+        let sessions = recipient.unwrap(key, &unlocked, self.sealed.ciphers(), rng)?;
+        bounds.budget.spend(unlocked.cost_of_detour())?;
+        // Several are of RSA, which is refused above wherever it matters: only one is known to be meant.
+        if let [session] = &sessions[..] {
+            bounds.algorithms.check(&self.sealed.algorithms(session.cipher))?;
+        }
+        for session in &sessions {
+            self.sealed.pay(session.cipher, &mut bounds.budget)?;
+        }
+        let (text, cipher) = self.sealed.open(&sessions)?;
+        let content = content::literal(&text, &mut bounds.budget)?;
+        algorithms.extend(self.sealed.algorithms(cipher));
+        Ok(Opened { content, algorithms })
     }
 }
 

@@ -20,6 +20,15 @@ pub enum OaepHash {
     Sha256,
 }
 
+impl From<OaepHash> for crate::key::OaepHash {
+    fn from(hash: OaepHash) -> Self {
+        match hash {
+            OaepHash::Sha1 => Self::Sha1,
+            OaepHash::Sha256 => Self::Sha256,
+        }
+    }
+}
+
 /// Why a wrapped key was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -8,7 +8,8 @@
 //! Go ctd-decoder tries every private key with every certificate, and none without. Keycell first
 //! tries each key for the recipients that its certificate names, then every RSA key of the right
 //! size for every recipient, certificate or not: a certificate that was renewed or not delivered
-//! does not lock anyone out of a layer. Both together are bounded by [`crate::jwe::BUDGET`].
+//! does not lock anyone out of a layer. All of it is bounded by a
+//! [`Budget`](crate::budget::Budget).
 //!
 //! Content in CBC is not authenticated. It is tried last, and whoever changes it learns nothing
 //! from what comes of it: it always comes to a layer key, if a wrong one (`unauthenticated.rs`).
@@ -28,9 +29,12 @@ mod unauthenticated;
 use std::collections::BTreeSet;
 
 use rsa::rand_core::TryCryptoRng;
-use zeroize::Zeroizing;
 
+use crate::algorithms::{Algorithm, BelowMinimum};
+use crate::bounds::Bounds;
+use crate::budget::{Exhausted, cost};
 use crate::keyring::NamedKey;
+pub use crate::keyring::Which;
 use crate::options::PublicOptions;
 
 use self::ber::{CONSTRUCTED, INTEGER, Reader, SEQUENCE, SET, context};
@@ -41,7 +45,7 @@ pub use self::encrypt::Pkcs7Form;
 #[cfg(feature = "encrypt")]
 pub(crate) use self::encrypt::{Pkcs7Recipient, encrypt};
 use self::recipient::Recipient;
-pub use self::search::{Search, Which};
+pub use self::search::Search;
 pub(crate) use self::unauthenticated::Outcome as UnauthenticatedOutcome;
 #[cfg(feature = "timing")]
 pub use self::unauthenticated::has_padding;
@@ -91,29 +95,34 @@ pub enum Pkcs7Error {
     /// A key fits and the content is authentic, but it is of no use. Holds why.
     #[error("it was opened, but {0}")]
     Useless(String),
-    /// So many wrapped keys were tried that enough is enough.
-    #[error("too much work: gave up after many wrapped keys that no key fits")]
+    /// An algorithm that the caller does not accept.
+    #[error(transparent)]
+    BelowMinimum(#[from] BelowMinimum),
+    /// The budget is spent, and not every key was tried.
+    #[error("too much work: gave up before every key was tried on every wrapped key")]
     TooMuchWork,
     /// The generator of random numbers failed.
     #[error("no random numbers for a private-key operation")]
     NoRandomness,
 }
 
-impl Pkcs7Error {
-    /// Whether nothing else will open either.
-    fn is_hopeless(&self) -> bool {
-        matches!(self, Self::TooMuchWork | Self::NoRandomness)
+impl From<Exhausted> for Pkcs7Error {
+    fn from(_: Exhausted) -> Self {
+        Self::TooMuchWork
     }
 }
 
 /// A parsed message, and what came of opening it.
 pub struct Envelope {
     recipients: Vec<Recipient>,
+    /// Recipients that some key fits, by their positions.
+    fitted: BTreeSet<usize>,
     content: Content,
     /// The identity of the content.
     id: [u8; 32],
     attempted: BTreeSet<[u8; 32]>,
     failures: Vec<Pkcs7Error>,
+    gave_up: bool,
 }
 
 impl Envelope {
@@ -153,7 +162,8 @@ impl Envelope {
             Content::auth_enveloped(&mut data)?
         };
         let id = content.identify();
-        Ok(Self { recipients, content, id, attempted: BTreeSet::new(), failures })
+        let (fitted, attempted) = (BTreeSet::new(), BTreeSet::new());
+        Ok(Self { recipients, fitted, content, id, attempted, failures, gave_up: false })
     }
 
     /// The recipients as far as the message tells them: for each the size of its RSA key and the
@@ -171,8 +181,8 @@ impl Envelope {
         self.content.is_authenticated()
     }
 
-    /// Tries keys on the recipients, each combination once however often it is asked for, until
-    /// `accept` takes what came out: that, and the key; none if it never does. Why is told by
+    /// Tries the keys of `search` on the recipients, each combination once however often it is asked
+    /// for, until `accept` takes what came out; none if it never does. Why is told by
     /// [`Envelope::failures`].
     ///
     /// Nothing is tried on a content that is not authenticated.
@@ -180,28 +190,20 @@ impl Envelope {
         &mut self,
         which: Which,
         search: &mut Search<'k>,
+        bounds: &mut Bounds,
         rng: &mut R,
         mut accept: impl FnMut(&[u8]) -> Result<T, String>,
-    ) -> Option<(T, &'k NamedKey)> {
+    ) -> Option<Opened<'k, T>> {
         if !self.is_authenticated() {
             return None;
         }
-        for at in 0..self.recipients.len() {
-            for key in self.keys_for(at, which, search) {
-                let failure = match self.content_key(at, key, search, rng) {
-                    Ok(None) => Pkcs7Error::WrongKey,
-                    Ok(Some(content_key)) => match self.content.decrypt(&content_key) {
-                        None => Pkcs7Error::WrongKey,
-                        Some(text) => match accept(&text) {
-                            Ok(accepted) => return Some((accepted, search.key(key))),
-                            Err(reason) => Pkcs7Error::Useless(reason),
-                        },
-                    },
-                    Err(failure) => failure,
-                };
-                let is_last = failure.is_hopeless();
-                remember(&mut self.failures, failure);
-                if is_last {
+        for position in 0..self.recipients.len() {
+            match self.open_one(position, which, search, bounds, rng, &mut accept) {
+                Ok(found @ Some(_)) => return found,
+                Ok(None) => {}
+                Err(failure) => {
+                    self.failures.insert(0, failure);
+                    self.gave_up = true;
                     return None;
                 }
             }
@@ -226,6 +228,7 @@ impl Envelope {
     pub(crate) fn open_unauthenticated<R: TryCryptoRng + ?Sized>(
         &mut self,
         search: &mut Search<'_>,
+        bounds: &mut Bounds,
         rng: &mut R,
         public: &PublicOptions,
         outcome: &mut UnauthenticatedOutcome,
@@ -233,50 +236,122 @@ impl Envelope {
         if self.is_authenticated() {
             return Ok(());
         }
-        for at in 0..self.recipients.len() {
-            let named = !search.keys_for(&self.recipients[at], Which::Named).is_empty();
-            let which = if named { Which::Named } else { Which::AnyKey };
-            if search.has_several_contents(&self.recipients[at]) {
+        search.starts_over();
+        for position in 0..self.recipients.len() {
+            bounds.budget.spend(cost::RECIPIENT + cost::COMPARISON * search.keys() as u64)?;
+            let recipient = &self.recipients[position];
+            let named = search.keys_for(recipient, Which::Named);
+            let keys =
+                if named.is_empty() { search.keys_for(recipient, Which::AnyKey) } else { named };
+            if !keys.is_empty() {
+                self.fitted.insert(position);
+            }
+            if search.has_several_contents(recipient) {
                 remember(&mut self.failures, Pkcs7Error::SeveralContents);
                 continue;
             }
-            for key in self.keys_for(at, which, search) {
-                let content_key = self.content_key(at, key, search, rng)?;
+            let algorithms = [recipient.transport.algorithm(), self.content.algorithm()];
+            for key in keys {
+                bounds.budget.spend(cost::ATTEMPT)?;
+                let length = self.content.key_length();
+                let id = recipient.identify(key, length);
+                if !self.attempted.insert(id) {
+                    continue;
+                }
+                if let Err(refused) = bounds.algorithms.check(&algorithms) {
+                    remember(&mut self.failures, refused.into());
+                    continue;
+                }
+                let content_key = search.content_key(key, recipient, id, length, bounds, rng)?;
+                self.content.pay(&mut bounds.budget)?;
                 let text = content_key.and_then(|key| self.content.decrypt_unauthenticated(&key));
                 outcome.add(search.rsa_key(key), &self.id, text, public);
+                outcome.tells(&algorithms);
             }
         }
         Ok(())
     }
 
-    /// The keys to try for the recipient at a place, but those that were tried on the same before.
-    fn keys_for(&mut self, at: usize, which: Which, search: &Search<'_>) -> Vec<usize> {
-        let recipient = &self.recipients[at];
-        let mut keys = search.keys_for(recipient, which);
-        if keys.is_empty() && which == Which::AnyKey {
-            let bits = recipient.encrypted_key.len() * 8;
-            remember(&mut self.failures, Pkcs7Error::NoKeyOfKind { bits });
-        }
-        let length = self.content.key_length();
-        keys.retain(|key| self.attempted.insert(recipient.identify(*key, length)));
-        keys
-    }
-
-    fn content_key<R: TryCryptoRng + ?Sized>(
-        &self,
-        at: usize,
-        key: usize,
-        search: &mut Search<'_>,
+    /// Tries the recipient at `position`; an error ends the search.
+    fn open_one<'k, T, R: TryCryptoRng + ?Sized>(
+        &mut self,
+        position: usize,
+        which: Which,
+        search: &mut Search<'k>,
+        bounds: &mut Bounds,
         rng: &mut R,
-    ) -> Result<Option<Zeroizing<Vec<u8>>>, Pkcs7Error> {
-        let (recipient, length) = (&self.recipients[at], self.content.key_length());
-        search.content_key(key, recipient, recipient.identify(key, length), length, rng)
+        accept: &mut impl FnMut(&[u8]) -> Result<T, String>,
+    ) -> Result<Option<Opened<'k, T>>, Pkcs7Error> {
+        let recipient = &self.recipients[position];
+        bounds.budget.spend(cost::RECIPIENT + cost::COMPARISON * search.keys() as u64)?;
+        let keys = search.keys_for(recipient, which);
+        if !keys.is_empty() {
+            self.fitted.insert(position);
+        }
+        let of_message = [recipient.transport.algorithm(), self.content.algorithm()];
+        for key in keys {
+            bounds.budget.spend(cost::ATTEMPT)?;
+            let length = self.content.key_length();
+            let id = recipient.identify(key, length);
+            if !self.attempted.insert(id) {
+                continue;
+            }
+            let of_key = Algorithm::of_key(search.key(key).key());
+            let algorithms: Vec<_> = of_key.into_iter().chain(of_message.clone()).collect();
+            if let Err(refused) = bounds.algorithms.check(&algorithms) {
+                remember(&mut self.failures, refused.into());
+                continue;
+            }
+            let content_key = search.content_key(key, recipient, id, length, bounds, rng)?;
+            self.content.pay(&mut bounds.budget)?;
+            let text = content_key.and_then(|key| self.content.decrypt(&key));
+            let failure = match text.map(|text| accept(&text)) {
+                Some(Ok(accepted)) => {
+                    return Ok(Some(Opened { accepted, key: search.key(key), algorithms }));
+                }
+                Some(Err(reason)) => Pkcs7Error::Useless(reason),
+                None => Pkcs7Error::WrongKey,
+            };
+            remember(&mut self.failures, failure);
+        }
+        Ok(None)
     }
 
     /// Why it could not be opened, as far as it was tried: different reasons once each.
-    pub fn failures(&self) -> &[Pkcs7Error] {
-        &self.failures
+    pub fn failures(&self) -> Vec<Pkcs7Error> {
+        let mut failures = self.failures.clone();
+        for (position, recipient) in self.recipients.iter().enumerate() {
+            if !self.fitted.contains(&position) {
+                let bits = recipient.encrypted_key.len() * 8;
+                remember(&mut failures, Pkcs7Error::NoKeyOfKind { bits });
+            }
+        }
+        failures
     }
+
+    /// Whether the search ended before every key was tried.
+    pub(crate) fn gave_up(&self) -> bool {
+        self.gave_up
+    }
+
+    /// Whether another key could open it. Where nothing is authenticated, not if an open key is named.
+    pub(crate) fn takes_keys(&self, search: &Search<'_>) -> bool {
+        let mut recipients = self.recipients.iter();
+        match self.is_authenticated() {
+            true => !self.recipients.is_empty(),
+            false => !recipients.any(|recipient| search.is_named(recipient)),
+        }
+    }
+}
+
+/// What a message held, and how it was opened.
+pub struct Opened<'k, T> {
+    /// What was made of the content.
+    pub accepted: T,
+    /// The key that fits.
+    pub key: &'k NamedKey,
+    /// Everything that protected the content.
+    pub algorithms: Vec<Algorithm>,
 }
 
 fn remember(failures: &mut Vec<Pkcs7Error>, failure: Pkcs7Error) {

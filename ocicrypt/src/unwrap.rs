@@ -2,6 +2,7 @@
 
 mod failure;
 mod jwe;
+mod local;
 mod pgp;
 mod pkcs11;
 mod pkcs7;
@@ -9,7 +10,9 @@ mod provider;
 
 use rsa::rand_core::TryCryptoRng;
 
+use crate::algorithms::Algorithm;
 use crate::annotation::{self, PUBLIC_OPTIONS, Scheme};
+use crate::bounds::Bounds;
 use crate::broker::{Broker, NoBroker};
 use crate::keyring::{KeyRing, NamedKey, NamedPgpKey};
 use crate::layer::LayerKey;
@@ -19,6 +22,7 @@ use crate::payload::Payload;
 
 use failure::{Joined, Reasons};
 pub use failure::{Outcome, Remedy, SchemeFailure};
+use local::Searches;
 
 /// [`unwrap_with`] without a token or a key provider.
 ///
@@ -43,6 +47,17 @@ pub struct Opened {
     /// Whether the wrapped key was authenticated. If not, whether it was opened is unknown until
     /// the layer has been verified: where nothing came out of it, the layer key is a made-up one.
     pub is_authenticated: bool,
+    /// The algorithms that it was wrapped with, from the outermost inwards. None where a key
+    /// provider unwrapped it: how is known to the provider alone.
+    pub algorithms: Vec<Algorithm>,
+}
+
+/// What a scheme found.
+struct Found {
+    key: LayerKey,
+    by: OpenedBy,
+    algorithms: Vec<Algorithm>,
+    is_authenticated: bool,
 }
 
 /// What opened a wrapped key, in words for a log.
@@ -57,7 +72,7 @@ pub struct OpenedBy {
 
 impl From<&NamedKey> for OpenedBy {
     fn from(key: &NamedKey) -> Self {
-        let fingerprint = Some(key.key().fingerprint().to_string());
+        let fingerprint = Some(key.fingerprint().to_string());
         Self { name: key.name().to_owned(), fingerprint }
     }
 }
@@ -69,11 +84,25 @@ impl From<&NamedPgpKey> for OpenedBy {
     }
 }
 
+/// [`unwrap_within`] the default bounds: every algorithm, and the budget of one layer.
+///
+/// # Errors
+/// Every [`UnwrapError`].
+pub fn unwrap_with<R: TryCryptoRng + ?Sized>(
+    payload: &Payload,
+    ring: &KeyRing,
+    broker: &mut dyn Broker,
+    rng: &mut R,
+) -> Result<Opened, UnwrapError> {
+    unwrap_within(payload, ring, broker, &mut Bounds::default(), rng)
+}
+
 /// Opens the first wrapped key that can be opened, and puts the key of the layer together.
 ///
 /// Schemes are tried in the order of [`Scheme`], within a scheme the wrapped keys in their order,
-/// and for each the keys of the ring in theirs. A wrapped key that opens, but holds nothing
-/// useful, does not end the search: anyone can make one.
+/// and for each the keys that it names before the others. Keys that are encrypted are opened one
+/// after the other when all others were tried; tokens and key providers come last. A wrapped key
+/// that opens, but holds nothing useful, does not end the search: anyone can make one.
 ///
 /// Wrapped keys that are not authenticated (CMS with CBC) come after all others, and are not known
 /// to be opened: see [`Opened::is_authenticated`].
@@ -83,14 +112,16 @@ impl From<&NamedPgpKey> for OpenedBy {
 /// store, seal that of the blob from before. Go ctd-decoder compares no digest; Keycell those of
 /// layers that are not compressed.
 ///
-/// The random numbers blind private-key operations.
+/// What the search costs is paid from `bounds`, which may serve several searches. Go ctd-decoder
+/// has no bound. The random numbers blind private-key operations.
 ///
 /// # Errors
 /// Every [`UnwrapError`].
-pub fn unwrap_with<R: TryCryptoRng + ?Sized>(
+pub fn unwrap_within<R: TryCryptoRng + ?Sized>(
     payload: &Payload,
     ring: &KeyRing,
     broker: &mut dyn Broker,
+    bounds: &mut Bounds,
     rng: &mut R,
 ) -> Result<Opened, UnwrapError> {
     let plain = media_type::plain(&payload.descriptor.media_type)?;
@@ -102,45 +133,37 @@ pub fn unwrap_with<R: TryCryptoRng + ?Sized>(
     let public = annotations.get(PUBLIC_OPTIONS).filter(|value| !value.is_empty());
     let public = public.ok_or(OptionsError::NoPublicOptions)?;
     let public = PublicOptions::of_annotation(public)?;
-    let mut failures = Vec::new();
-    let mut unauthenticated = None;
-    let opened = |key: LayerKey, by, scheme: &Scheme, is_authenticated| {
-        let key = key.with_length(payload.descriptor.length());
+    let opened = |scheme: &Scheme, found: Found| {
+        let key = found.key.with_length(payload.descriptor.length());
         let is_compressed = media_type::is_compressed(plain);
         let key = if is_compressed { key.with_digest_of_any_blob() } else { key };
-        Opened { key, scheme: scheme.clone(), by, is_authenticated }
+        let Found { by, algorithms, is_authenticated, .. } = found;
+        Opened { key, scheme: scheme.clone(), by, is_authenticated, algorithms }
     };
+    let mut failures = Vec::new();
+    let mut local = Searches::new(&schemes, &public, ring);
+    if let Some((scheme, found)) = local.open(bounds, rng) {
+        return Ok(opened(scheme, found));
+    }
     for keys in &schemes {
         let result = match &keys.scheme {
-            Scheme::Jwe => jwe::unwrap(keys, &public, ring, rng),
-            Scheme::Pkcs7 => {
-                let mut messages = pkcs7::Messages::parse(keys, ring);
-                match messages.open(&public, rng) {
-                    Some(found) => Ok(found),
-                    None => {
-                        unauthenticated = Some((failures.len(), messages));
-                        continue;
-                    }
-                }
-            }
-            Scheme::Pgp => pgp::unwrap(keys, &public, ring, rng),
-            Scheme::Pkcs11 => pkcs11::unwrap(keys, &public, &payload.parameters, broker),
+            Scheme::Pkcs11 => pkcs11::unwrap(keys, &public, &payload.parameters, bounds, broker),
             Scheme::Provider(name) => {
                 provider::unwrap(keys, &public, name, &payload.parameters, broker)
             }
+            _ => continue,
         };
         match result {
-            Ok((key, by)) => return Ok(opened(key, by, &keys.scheme, true)),
+            Ok(found) => return Ok(opened(&keys.scheme, found)),
             Err(failure) => failures.push(failure),
         }
     }
-    if let Some((place, mut messages)) = unauthenticated {
-        if let Some((key, by)) = messages.open_unauthenticated(&public, rng) {
-            return Ok(opened(key, by, &Scheme::Pkcs7, false));
-        }
-        failures.insert(place, messages.failure());
+    if let Some((scheme, found)) = local.open_unauthenticated(bounds, rng) {
+        return Ok(opened(scheme, found));
     }
-    Err(UnwrapError::NoKeyOpened { failures })
+    let mut all = local.failures();
+    all.append(&mut failures);
+    Err(UnwrapError::NoKeyOpened { failures: all })
 }
 
 impl UnwrapError {

@@ -325,7 +325,7 @@ fn reasons() {
          unless it is damaged",
         "`rc2.pem`: an encrypted key in a way that is not supported (RC2-CBC): `openssl pkcs8 \
          -topk8 -v2 aes256` writes one that is",
-        "`bomb.der`: an encrypted key that asks for too much work (scrypt with N = 1048576, \
+        "`bomb.der`: a key that asks for too much work (scrypt with N = 1048576, \
          r = 8, p = 1)",
     ];
     assert_eq!(skipped(&ring), wanted);

@@ -235,7 +235,7 @@ fn work_is_bounded() {
     let (recipient, info) = parts(&message("Go's form, AES-256-GCM"));
     // Above the modulus: counted as work, but none, so that this test is quick.
     let mut recipient = recipient;
-    let hostile = (0..9000).map(|seed| {
+    let hostile = (0..13_000).map(|seed| {
         recipient = garbage(&recipient, seed);
         let start = recipient.len() - 256;
         recipient[start] = 0xff;

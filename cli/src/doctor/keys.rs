@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use keycell_host::args;
 use keycell_host::exposure::{self, Exposure};
+use ocicrypt::algorithms::MinAlgorithms;
 use ocicrypt::keyring::PASSWORD_SUFFIXES;
 
 use crate::keys::{Keys, described};
@@ -39,7 +41,10 @@ pub fn examine(decoder: &Decoder, report: &mut Report) -> Option<Keys> {
         return None;
     }
     let keys = match Keys::read(&[path.to_owned()]) {
-        Ok(keys) => keys,
+        Ok(keys) => keys.accepting(match decoder.job.algorithms {
+            args::MinAlgorithms::Legacy => MinAlgorithms::Legacy,
+            args::MinAlgorithms::Modern => MinAlgorithms::Modern,
+        }),
         Err(error) => {
             report.unknown(format!("{error:#}"), "run `keycell doctor` as root");
             return None;

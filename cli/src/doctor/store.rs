@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use ocicrypt::annotation;
+use ocicrypt::budget::{self, Budget};
 use serde_json::Value;
 
 use crate::annotations;
@@ -24,6 +25,9 @@ const MAX_MANIFEST: u64 = 4 * 1024 * 1024;
 
 /// Layers that keys are tried on: one costs a private-key operation for each key.
 const MAX_LAYERS: usize = 128;
+
+/// What that may cost for all layers together: four times what one layer may, some 20 seconds.
+const WORK: u64 = 4 * budget::LAYER;
 
 /// Tries every key on the encrypted layers that manifests of the store name.
 pub fn examine(config: &Config, keys: &mut Keys, report: &mut Report) {
@@ -56,13 +60,15 @@ pub fn examine(config: &Config, keys: &mut Keys, report: &mut Report) {
     }
     let mut useful = BTreeSet::new();
     let (mut closed, mut uncertain) = (0, 0);
+    let (mut budget, mut gave_up) = (Budget::new(WORK), false);
     for layer in layers.values() {
-        let openers = keys.that_open(layer).unwrap_or_default();
+        let openers = keys.that_open(layer, &mut budget).unwrap_or_default();
         match (openers.certain.is_empty(), openers.possible.is_empty()) {
             (true, true) => closed += 1,
             (true, false) => uncertain += 1,
             (false, _) => {}
         }
+        gave_up |= openers.gave_up;
         useful.extend(openers.certain);
         useful.extend(openers.possible);
     }
@@ -80,6 +86,12 @@ pub fn examine(config: &Config, keys: &mut Keys, report: &mut Report) {
             "{uncertain} perhaps: their wrapped keys are not authenticated (CMS with CBC), and only \
              the layers tell"
         ));
+    }
+    if gave_up {
+        return report.unknown(
+            "too much work: not every key was tried on every layer",
+            "`keycell doctor --image IMAGE` tries the keys on one image",
+        );
     }
     for name in keys.names() {
         if !useful.contains(&name) {

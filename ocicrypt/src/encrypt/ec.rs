@@ -4,11 +4,12 @@ use p256::elliptic_curve::sec1::{FromSec1Point, ModulusSize, ToSec1Point};
 use p256::elliptic_curve::{
     AffinePoint, CurveArithmetic, FieldBytesSize, Generate, PublicKey, SecretKey,
 };
+use pkcs8::EncodePublicKey;
 use rsa::rand_core::TryCryptoRng;
 use zeroize::Zeroizing;
 
 use super::{NoRandomness, RecipientError};
-use crate::key::KeyKind;
+use crate::key::{Fingerprint, KeyKind};
 
 /// A point of a curve that the format has, other than the one at infinity.
 #[derive(Clone)]
@@ -44,6 +45,16 @@ impl EcPublicKey {
             Self::P384(_) => KeyKind::P384,
             Self::P521(_) => KeyKind::P521,
         }
+    }
+
+    /// The fingerprint of the key.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        let info = match self {
+            Self::P256(key) => key.to_public_key_der(),
+            Self::P384(key) => key.to_public_key_der(),
+            Self::P521(key) => key.to_public_key_der(),
+        };
+        Fingerprint::of(&info.map(|der| der.as_bytes().to_vec()).unwrap_or_default())
     }
 
     /// ECDH (SP 800-56A, section 5.7.1.2) with a new key on the same curve.

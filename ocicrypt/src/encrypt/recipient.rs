@@ -7,7 +7,7 @@ use super::PublicKey;
 use super::pkcs11::{Pkcs11Hash, Pkcs11Recipient};
 use crate::annotation::Scheme;
 use crate::jwe::JweRecipient;
-use crate::key::MAX_BITS;
+use crate::key::{MAX_BITS, OaepHash};
 use crate::pgp::{PgpFingerprint, PgpRecipient, PgpSelector, Unusable};
 use crate::pkcs7::{Pkcs7Form, Pkcs7Recipient};
 
@@ -31,7 +31,8 @@ impl Recipient {
     /// 2048 to 8192 bits, P-256, P-384 and P-521.
     ///
     /// The algorithm is the `alg` of a JSON Web Key, else `RSA-OAEP` or `ECDH-ES+A256KW`, the
-    /// content encryption `A256GCM`, as in Go.
+    /// content encryption `A256GCM`, as in Go. `kid` is that of a JSON Web Key, else the key's
+    /// fingerprint: a decoder with many keys finds the right one by it. Go writes none.
     ///
     /// Go takes shorter RSA keys too, and the first of several keys; Keycell refuses both.
     ///
@@ -40,6 +41,17 @@ impl Recipient {
     pub fn jwe(public_key: &[u8]) -> Result<Self, RecipientError> {
         let named = PublicKey::parse(public_key)?;
         JweRecipient::new(named).map(|recipient| Self(Kind::Jwe(recipient)))
+    }
+
+    /// The same with SHA-256 in place of SHA-1 in RSAES-OAEP: `RSA-OAEP-256`. Go ocicrypt reads both,
+    /// and writes the older. Recipients by other schemes, and with keys of other kinds or that name
+    /// their algorithm, stay as they are.
+    #[must_use]
+    pub fn with_jwe_oaep_sha256(self) -> Self {
+        match self.0 {
+            Kind::Jwe(recipient) => Self(Kind::Jwe(recipient.with_oaep(OaepHash::Sha256))),
+            other => Self(other),
+        }
     }
 
     /// A recipient by PKCS#7 (skopeo's `pkcs7:FILE`): the content of a file with an X.509

@@ -7,7 +7,7 @@ use sha1::Sha1;
 use sha2::{Sha224, Sha256, Sha384, Sha512};
 
 use super::{EncryptError, NoRandomness, RecipientError};
-use crate::key::{MAX_BITS, OaepHash};
+use crate::key::{Fingerprint, MAX_BITS, OaepHash, public_key_info};
 
 /// The shortest modulus that is accepted, in bits (SP 800-131A, section 6).
 pub(crate) const MIN_BITS: u32 = 2048;
@@ -45,6 +45,12 @@ impl RsaPublicKey {
     /// The length of the modulus in bits.
     pub(crate) fn bits(&self) -> u32 {
         self.0.n().bit_width_vartime()
+    }
+
+    /// The fingerprint of the key.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        let numbers = (self.0.n().to_be_bytes(), self.0.e().to_be_bytes());
+        Fingerprint::of(&public_key_info(&numbers.0, &numbers.1))
     }
 
     /// RSAES-OAEP encryption (RFC 8017, section 7.1.1) with an empty label. The mask generation

@@ -83,6 +83,11 @@ impl Agreement {
         })
     }
 
+    /// The name of the algorithm.
+    pub(super) fn name(&self) -> &'static str {
+        self.alg.name()
+    }
+
     /// The curve of the ephemeral key, and so of every key that can fit.
     pub(super) fn curve(&self) -> KeyKind {
         self.curve

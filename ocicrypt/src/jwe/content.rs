@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::JweError;
 use super::message::Message;
+use crate::budget::{Budget, Exhausted, cost};
 use crate::text::printable;
 
 /// A content encryption algorithm.
@@ -37,6 +38,28 @@ impl Encryption {
             "A256CBC-HS512" => Ok(Self::A256CbcHs512),
             other => Err(JweError::UnsupportedEncryption(printable(other))),
         }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::A128Gcm => "A128GCM",
+            Self::A192Gcm => "A192GCM",
+            Self::A256Gcm => "A256GCM",
+            Self::A128CbcHs256 => "A128CBC-HS256",
+            Self::A192CbcHs384 => "A192CBC-HS384",
+            Self::A256CbcHs512 => "A256CBC-HS512",
+        }
+    }
+
+    /// Pays for decrypting the content.
+    pub(super) fn pay(self, message: &Message, budget: &mut Budget) -> Result<(), Exhausted> {
+        let each = match self {
+            Self::A128Gcm | Self::A192Gcm | Self::A256Gcm => cost::AES_GCM,
+            Self::A128CbcHs256 | Self::A192CbcHs384 | Self::A256CbcHs512 => {
+                cost::AES_CBC + cost::HASHED
+            }
+        };
+        budget.spend_on_bytes(message.ciphertext.len() + message.aad.len(), each)
     }
 
     /// The length of the content key in bytes: for CBC-HS, that of the MAC key and the AES key.

@@ -12,7 +12,7 @@ use crate::encrypt::{
     EcPublicKey, EncryptError, NamedPublicKey, PublicKey, RecipientError, RsaPublicKey, random,
     wrap_aes_key,
 };
-use crate::key::{KeyKind, OaepHash};
+use crate::key::{Fingerprint, KeyKind, OaepHash};
 use crate::text::printable;
 
 /// The content encryption of everything that is written.
@@ -22,13 +22,25 @@ const ENC: &str = "A256GCM";
 #[derive(Clone)]
 pub(crate) struct JweRecipient {
     way: Way,
-    kid: Option<String>,
+    /// The name of the key: its own, or its fingerprint, by which a decoder finds it among many.
+    kid: String,
+    /// Whether the key names its algorithm.
+    is_named: bool,
 }
 
 #[derive(Clone)]
 enum Way {
     Oaep(RsaPublicKey, OaepHash),
     Agreement(EcPublicKey, WrapAlgorithm),
+}
+
+impl Way {
+    fn fingerprint(&self) -> Fingerprint {
+        match self {
+            Self::Oaep(key, _) => key.fingerprint(),
+            Self::Agreement(key, _) => key.fingerprint(),
+        }
+    }
 }
 
 impl JweRecipient {
@@ -42,9 +54,21 @@ impl JweRecipient {
                 WrapAlgorithm::named(name).map(|alg| Way::Agreement(key, alg))
             }
         };
+        let is_named = named.alg.is_some();
         let alg = named.alg.unwrap_or_default();
         let way = way.ok_or_else(|| RecipientError::Algorithm(printable(&alg)))?;
-        Ok(Self { way, kid: named.kid })
+        let kid = named.kid.unwrap_or_else(|| way.fingerprint().to_string());
+        Ok(Self { way, kid, is_named })
+    }
+
+    /// The same with this hash for RSAES-OAEP; keys of other kinds, and those that name their
+    /// algorithm, stay as they are.
+    pub(crate) fn with_oaep(self, hash: OaepHash) -> Self {
+        let way = match self.way {
+            Way::Oaep(key, _) if !self.is_named => Way::Oaep(key, hash),
+            way => way,
+        };
+        Self { way, ..self }
     }
 
     pub(crate) fn kind(&self) -> KeyKind {
@@ -61,9 +85,7 @@ impl JweRecipient {
         rng: &mut R,
     ) -> Result<(Vec<u8>, Map<String, Value>), EncryptError> {
         let mut header = Map::new();
-        if let Some(kid) = &self.kid {
-            header.insert("kid".to_owned(), json!(kid));
-        }
+        header.insert("kid".to_owned(), json!(self.kid));
         let (alg, wrapped) = match &self.way {
             Way::Oaep(key, hash) => {
                 let alg = match hash {

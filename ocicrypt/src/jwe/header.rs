@@ -16,6 +16,7 @@ const MAX_MEMBER: usize = 4096;
 pub(super) struct Header {
     alg: Option<Arc<str>>,
     enc: Option<Arc<str>>,
+    kid: Option<Arc<str>>,
     apu: Option<Arc<str>>,
     apv: Option<Arc<str>>,
     epk: Option<Arc<PublicPoint>>,
@@ -53,6 +54,10 @@ impl Header {
                 *place = short(part, name)?.map(Arc::from);
             }
         }
+        // Only a hint: what is none does no harm.
+        let kid = part.member("kid").and_then(Json::as_str);
+        let kid = kid.filter(|kid| (1..=MAX_MEMBER).contains(&kid.len()));
+        self.kid = self.kid.take().or_else(|| kid.map(Arc::from));
         if self.epk.is_none()
             && let Some(epk) = part.member("epk").filter(|epk| !epk.is_null())
         {
@@ -68,6 +73,11 @@ impl Header {
 
     pub(super) fn enc(&self) -> Result<&str, JweError> {
         self.enc.as_deref().ok_or(JweError::Malformed("no `enc`"))
+    }
+
+    /// The name of the recipient's key, if the message gives it one.
+    pub(super) fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
     }
 
     /// The producer's part of the key derivation, still in base64url.

@@ -88,6 +88,15 @@ impl Message {
         Ok((message, recipients))
     }
 
+    pub(super) fn is_compressed(&self) -> bool {
+        self.compressed
+    }
+
+    /// What a content of this length may become by [`Message::decompress`], in bytes.
+    pub(super) fn most_decompressed(&self, length: usize) -> usize {
+        MAX_INFLATED.max(length.saturating_mul(MAX_RATIO))
+    }
+
     /// Undoes `zip` (RFC 7516, section 4.1.3), if there is any.
     pub(super) fn decompress(
         &self,
@@ -96,7 +105,7 @@ impl Message {
         if !self.compressed {
             return Ok(plaintext);
         }
-        let limit = MAX_INFLATED.max(plaintext.len().saturating_mul(MAX_RATIO));
+        let limit = self.most_decompressed(plaintext.len());
         let inflated = miniz_oxide::inflate::decompress_to_vec_with_limit(&plaintext, limit);
         match inflated {
             Ok(inflated) => Ok(Zeroizing::new(inflated)),

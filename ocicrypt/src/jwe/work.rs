@@ -1,64 +1,47 @@
-//! A bound on the work that hostile annotations can cause.
+//! What has been tried, so that nothing is computed twice.
 
 use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
-use super::JweError;
-use crate::key::KeyKind;
+use crate::keyring::NamedKey;
 
-/// Private-key operations that one layer may cost, each counted as many times as it takes longer
-/// than one of RSA-2048: about half a minute at 3 ms. A layer that was encrypted for thousands of
-/// others still opens.
-pub const BUDGET: u64 = 8192;
-
-/// One RSA-2048 operation.
-const UNIT: u64 = 64;
-
-/// Bytes of content that take as long as one [`UNIT`], at 100 MB/s.
-const CONTENT: u64 = 300_000;
-
-/// What has been spent, and what need not be tried again.
-pub struct Work {
-    left: u64,
-    hopeless: BTreeSet<[u8; 32]>,
+/// What has been tried on all JWEs of a layer: a thousand copies of one wrapped key cost one
+/// private-key operation.
+#[derive(Default)]
+pub struct Search<'k> {
+    /// Wrapped keys, and the keys that do not fit them.
+    in_vain: BTreeSet<([u8; 32], usize)>,
+    tried: Vec<&'k NamedKey>,
+    places: BTreeSet<usize>,
 }
 
-impl Default for Work {
-    fn default() -> Self {
-        Self { left: BUDGET * UNIT, hopeless: BTreeSet::new() }
+impl<'k> Search<'k> {
+    /// The keys that were tried so far, in the order in which that was done first.
+    pub fn tried(&self) -> &[&'k NamedKey] {
+        &self.tried
+    }
+
+    pub(super) fn tries(&mut self, key: &'k NamedKey) {
+        if self.places.insert(place(key)) {
+            self.tried.push(key);
+        }
+    }
+
+    /// Whether `key` was tried on this wrapped key before, and does not fit.
+    pub(super) fn was_in_vain(&self, id: [u8; 32], key: &NamedKey) -> bool {
+        self.in_vain.contains(&(id, place(key)))
+    }
+
+    /// That `key` does not fit.
+    pub(super) fn was_tried(&mut self, id: [u8; 32], key: &NamedKey) {
+        self.in_vain.insert((id, place(key)));
     }
 }
 
-impl Work {
-    /// Pays for one private-key operation.
-    pub(crate) fn spend(&mut self, kind: KeyKind) -> Result<(), JweError> {
-        let cost = match kind {
-            // The time grows with the third power of the length.
-            KeyKind::Rsa { bits } => (u64::from(bits).pow(3) >> 33) * UNIT + UNIT / 8,
-            KeyKind::P256 => UNIT / 4,
-            KeyKind::P384 => UNIT,
-            KeyKind::P521 => UNIT * 2,
-        };
-        self.left = self.left.checked_sub(cost).ok_or(JweError::TooMuchWork)?;
-        Ok(())
-    }
-
-    /// Pays for the decryption of `length` bytes of content.
-    pub(super) fn spend_on_content(&mut self, length: usize) -> Result<(), JweError> {
-        let cost = length as u64 * UNIT / CONTENT;
-        self.left = self.left.checked_sub(cost).ok_or(JweError::TooMuchWork)?;
-        Ok(())
-    }
-
-    /// Whether every key was tried on this wrapped key before, in vain.
-    pub(super) fn is_hopeless(&self, id: &[u8; 32]) -> bool {
-        self.hopeless.contains(id)
-    }
-
-    pub(super) fn give_up_on(&mut self, id: [u8; 32]) {
-        self.hopeless.insert(id);
-    }
+/// What tells a key of a ring from every other one: where it is.
+pub(super) fn place(key: &NamedKey) -> usize {
+    std::ptr::from_ref(key).addr()
 }
 
 /// The identity of a wrapped key: the hash of the parts that `feed` is called with, each with its
@@ -74,32 +57,6 @@ pub(crate) fn id(feed: impl FnOnce(&mut dyn FnMut(&[u8]))) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn operations(kind: KeyKind) -> u64 {
-        let mut work = Work::default();
-        let mut count = 0;
-        while work.spend(kind).is_ok() {
-            count += 1;
-        }
-        count
-    }
-
-    #[test]
-    fn the_budget_is_counted_in_time() {
-        assert!((7000..=BUDGET).contains(&operations(KeyKind::Rsa { bits: 2048 })));
-        assert!((100..=BUDGET / 64).contains(&operations(KeyKind::Rsa { bits: 8192 })));
-        assert!(operations(KeyKind::Rsa { bits: 1024 }) > 4 * BUDGET);
-        assert_eq!(operations(KeyKind::P256), 4 * BUDGET);
-    }
-
-    #[test]
-    fn content_is_counted_too() {
-        let mut work = Work::default();
-        let megabytes = (0..).take_while(|_| work.spend_on_content(1 << 20).is_ok()).count();
-        assert!((2000..3000).contains(&megabytes), "{megabytes}");
-    }
-
     #[test]
     fn parts_do_not_run_into_each_other() {
         let id = |parts: &[&[u8]]| super::id(|hash| parts.iter().for_each(|part| hash(part)));

@@ -9,7 +9,15 @@ use sec1::EcPrivateKey;
 
 #[cfg(feature = "encrypt")]
 use super::KeyKind;
+use super::closed::ClosedKey;
 use super::{EcKey, NotAKey, Opener, PrivateKey, RsaKey};
+use crate::budget::Budget;
+
+/// A key that was read.
+pub(super) enum Found {
+    Open(PrivateKey),
+    Closed(ClosedKey),
+}
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const RSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
@@ -43,7 +51,7 @@ pub(super) fn parse(
     bytes: &[u8],
     curve: Option<ObjectIdentifier>,
     opener: &mut Opener<'_>,
-) -> Result<PrivateKey, NotAKey> {
+) -> Result<Found, NotAKey> {
     let outer = element(bytes).filter(|outer| outer.tag == SEQUENCE);
     let outer = outer.ok_or(NotAKey::Malformed("DER"))?;
     let mut shape = [Element::NONE; 3];
@@ -55,12 +63,12 @@ pub(super) fn parse(
     }
     let whole = &bytes[..bytes.len() - outer.rest.len()];
     match shape.map(|element| element.tag) {
-        [INTEGER, SEQUENCE, OCTET_STRING] => parse_pkcs8(whole),
-        [INTEGER, INTEGER, INTEGER] => parse_pkcs1(whole),
-        [INTEGER, OCTET_STRING, _] => parse_sec1(whole, curve),
+        [INTEGER, SEQUENCE, OCTET_STRING] => parse_pkcs8(whole, opener.budget).map(Found::Open),
+        [INTEGER, INTEGER, INTEGER] => parse_pkcs1(whole, opener.budget).map(Found::Open),
+        [INTEGER, OCTET_STRING, _] => parse_sec1(whole, curve).map(Found::Open),
         [INTEGER, INTEGER, _] => Err(NotAKey::PublicKey),
         [INTEGER, SEQUENCE, _] if shape[0].content == [3] => Err(NotAKey::Pkcs12),
-        [SEQUENCE, OCTET_STRING, _] => opener.open_pkcs8(whole, curve),
+        [SEQUENCE, OCTET_STRING, _] => opener.close_pkcs8(whole, curve),
         [SEQUENCE, BIT_STRING, _] => Err(NotAKey::PublicKey),
         [SEQUENCE, SEQUENCE, BIT_STRING] => Err(NotAKey::Certificate),
         _ => Err(NotAKey::Unknown),
@@ -73,12 +81,12 @@ pub(super) fn parse_curve(bytes: &[u8]) -> Option<ObjectIdentifier> {
 }
 
 /// PKCS#8 (RFC 5958, section 2).
-fn parse_pkcs8(der: &[u8]) -> Result<PrivateKey, NotAKey> {
+fn parse_pkcs8(der: &[u8], budget: &mut Budget) -> Result<PrivateKey, NotAKey> {
     let malformed = NotAKey::Malformed("PKCS#8");
     let info = PrivateKeyInfoRef::from_der(der).map_err(|_| malformed)?;
     let key = info.private_key.as_bytes();
     match info.algorithm.oid {
-        RSA => parse_pkcs1(key),
+        RSA => parse_pkcs1(key, budget),
         RSA_PSS => Err(NotAKey::OtherKind("RSASSA-PSS".to_owned())),
         RSA_OAEP => Err(NotAKey::OtherKind("RSAES-OAEP".to_owned())),
         EC => {
@@ -108,7 +116,7 @@ pub(crate) fn kind_of_curve(curve: &ObjectIdentifier) -> Option<KeyKind> {
 }
 
 /// PKCS#1 (RFC 8017, appendix A.1.2).
-fn parse_pkcs1(der: &[u8]) -> Result<PrivateKey, NotAKey> {
+fn parse_pkcs1(der: &[u8], budget: &mut Budget) -> Result<PrivateKey, NotAKey> {
     let key =
         RsaPrivateKey::<UintRef<'_>>::from_der(der).map_err(|_| NotAKey::Malformed("PKCS#1"))?;
     let mut primes = vec![key.prime1.as_bytes(), key.prime2.as_bytes()];
@@ -116,7 +124,7 @@ fn parse_pkcs1(der: &[u8]) -> Result<PrivateKey, NotAKey> {
     primes.extend(others.map(|info| info.prime.as_bytes()));
     let [n, e, d] = [key.modulus, key.public_exponent, key.private_exponent];
     let coefficient = Some(key.coefficient.as_bytes());
-    let key = RsaKey::new(n.as_bytes(), e.as_bytes(), d.as_bytes(), &primes, coefficient);
+    let key = RsaKey::new(n.as_bytes(), e.as_bytes(), d.as_bytes(), &primes, coefficient, budget);
     key.map(PrivateKey::Rsa)
 }
 

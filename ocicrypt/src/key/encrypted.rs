@@ -4,69 +4,120 @@
 //! Neither form is authenticated. A wrong password shows as padding or DER that makes no sense,
 //! and so does damage: there is one answer to all of it, [`NotAKey::WrongPassword`].
 
-mod budget;
 mod cipher;
 mod dek_info;
 mod pbes2;
+mod rounds;
+
+use std::sync::Arc;
 
 use pkcs8::spki::ObjectIdentifier;
 use zeroize::Zeroizing;
 
-pub(crate) use self::budget::Budget;
 use self::dek_info::DekInfo;
 use self::pbes2::Pbes2;
+use super::closed::{ClosedKey, Form};
+use super::der::Found;
 use super::{NotAKey, PrivateKey, der};
+use crate::budget::Budget;
 
 const PKCS8: &str = "PKCS#8";
 const PEM: &str = "PEM with DEK-Info";
 
-/// What it takes to open encrypted keys: the password, if there is one, and what may be spent.
+/// The password of encrypted keys, if there is one, and the budget for checking the others.
 pub(super) struct Opener<'a> {
-    pub(super) password: Option<&'a [u8]>,
+    pub(super) password: Option<Arc<Zeroizing<Vec<u8>>>>,
     pub(super) budget: &'a mut Budget,
 }
 
 impl Opener<'_> {
     /// `EncryptedPrivateKeyInfo` (RFC 5958, section 3). `curve` is as in [`der::parse`].
-    pub(super) fn open_pkcs8(
-        &mut self,
+    pub(super) fn close_pkcs8(
+        &self,
         der: &[u8],
         curve: Option<ObjectIdentifier>,
-    ) -> Result<PrivateKey, NotAKey> {
-        let sealed = Pbes2::parse(der)?;
-        let password = self.password.ok_or(NotAKey::PasswordNeeded(PKCS8))?;
-        let key = sealed.derive_key(password, self.budget)?;
-        self.read(sealed.decrypt(&key), curve, PKCS8)
+    ) -> Result<Found, NotAKey> {
+        Pbes2::parse(der)?;
+        let password = self.password.clone().ok_or(NotAKey::PasswordNeeded(PKCS8))?;
+        let key = EncryptedKey { form: Encrypted::Pkcs8(der.to_vec()), curve, password };
+        Ok(Found::Closed(ClosedKey(Form::Encrypted(key))))
     }
 
     /// A PEM block with a `DEK-Info` header (RFC 1421, section 4.6.1.3), such as
     /// `DES-EDE3-CBC,8A3E…`; `content` is the ciphertext.
-    pub(super) fn open_pem(
-        &mut self,
+    pub(super) fn close_pem(
+        &self,
         dek_info: &str,
         content: &[u8],
         curve: Option<ObjectIdentifier>,
-    ) -> Result<PrivateKey, NotAKey> {
+    ) -> Result<Found, NotAKey> {
         let dek_info = DekInfo::parse(dek_info)?;
-        let password = self.password.ok_or(NotAKey::PasswordNeeded(PEM))?;
-        let key = dek_info.derive_key(password, self.budget)?;
-        self.read(dek_info.decrypt(&key, content), curve, PEM)
+        let password = self.password.clone().ok_or(NotAKey::PasswordNeeded(PEM))?;
+        let form = Encrypted::Pem(dek_info, content.to_vec());
+        let key = EncryptedKey { form, curve, password };
+        Ok(Found::Closed(ClosedKey(Form::Encrypted(key))))
+    }
+}
+
+/// An encrypted key and its password.
+pub(super) struct EncryptedKey {
+    form: Encrypted,
+    curve: Option<ObjectIdentifier>,
+    password: Arc<Zeroizing<Vec<u8>>>,
+}
+
+enum Encrypted {
+    Pkcs8(Vec<u8>),
+    Pem(DekInfo, Vec<u8>),
+}
+
+impl EncryptedKey {
+    /// What it costs to decrypt it.
+    pub(super) fn cost(&self) -> u64 {
+        match &self.form {
+            Encrypted::Pkcs8(der) => {
+                Pbes2::parse(der).map_or(0, |sealed| sealed.cost(&self.password))
+            }
+            Encrypted::Pem(dek_info, content) => dek_info.cost(&self.password, content.len()),
+        }
+    }
+
+    /// The key. `budget` is for checking its numbers.
+    pub(super) fn open(&self, budget: &mut Budget) -> Result<PrivateKey, NotAKey> {
+        match &self.form {
+            Encrypted::Pkcs8(der) => {
+                let sealed = Pbes2::parse(der)?;
+                let key = sealed.derive_key(&self.password)?;
+                self.read(sealed.decrypt(&key), budget, PKCS8)
+            }
+            Encrypted::Pem(dek_info, content) => {
+                let key = dek_info.derive_key(&self.password);
+                self.read(dek_info.decrypt(&key, content), budget, PEM)
+            }
+        }
     }
 
     /// The key in what was decrypted, if anything was.
     fn read(
-        &mut self,
+        &self,
         plain: Option<Zeroizing<Vec<u8>>>,
-        curve: Option<ObjectIdentifier>,
+        budget: &mut Budget,
         form: &'static str,
     ) -> Result<PrivateKey, NotAKey> {
         let plain = plain.ok_or(NotAKey::WrongPassword(form))?;
         // Encryption is not nested: without a password the second layer stays closed.
-        let mut inner = Opener { password: None, budget: self.budget };
-        der::parse(&plain, curve, &mut inner).map_err(|reason| match reason {
+        let mut inner = Opener { password: None, budget };
+        match der::parse(&plain, self.curve, &mut inner) {
+            Ok(Found::Open(key)) => Ok(key),
+            Ok(Found::Closed(_)) => Err(NotAKey::WrongPassword(form)),
             // It takes whole DER to get here, which no wrong password leaves behind.
-            NotAKey::OtherKind(_) | NotAKey::OtherCurve | NotAKey::RsaSize(_) => reason,
-            _ => NotAKey::WrongPassword(form),
-        })
+            Err(
+                reason @ (NotAKey::OtherKind(_)
+                | NotAKey::OtherCurve
+                | NotAKey::RsaSize(_)
+                | NotAKey::TooMuchWork(_)),
+            ) => Err(reason),
+            Err(_) => Err(NotAKey::WrongPassword(form)),
+        }
     }
 }

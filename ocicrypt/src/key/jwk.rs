@@ -2,13 +2,16 @@
 
 use zeroize::Zeroizing;
 
-use super::{EcKey, NotAKey, Parsed, PrivateKey, RsaKey};
+use super::closed::{ClosedKey, Form};
+use super::der::Found;
+use super::{Contents, EcKey, NotAKey, PrivateKey, RsaKey};
 use crate::base64;
+use crate::budget::Budget;
 use crate::json::Json;
 use crate::text::printable;
 
 /// Reads a key, or a set of keys.
-pub(super) fn parse(bytes: &[u8], parsed: &mut Parsed) {
+pub(super) fn parse(bytes: &[u8], budget: &mut Budget, parsed: &mut Contents) {
     let Ok(json) = Json::parse(bytes) else {
         return parsed.add(Err(NotAKey::Malformed("JWK")));
     };
@@ -19,25 +22,31 @@ pub(super) fn parse(bytes: &[u8], parsed: &mut Parsed) {
                 if parsed.is_full() {
                     return;
                 }
-                parsed.add(parse_key(key));
+                parsed.add(parse_key(key, budget));
             }
         }
-        None => parsed.add(parse_key(&json)),
+        None => parsed.add(parse_key(&json, budget)),
     }
 }
 
-fn parse_key(key: &Json<'_>) -> Result<PrivateKey, NotAKey> {
+fn parse_key(key: &Json<'_>, budget: &mut Budget) -> Result<Found, NotAKey> {
     let text = |name: &str| key.member(name).and_then(Json::as_str);
     if key.duplicate().is_some() {
         return Err(NotAKey::Malformed("JWK"));
     }
     match text("kty") {
         Some("RSA" | "EC") if key.member("d").is_none() => Err(NotAKey::PublicKey),
-        Some("RSA") => parse_rsa(key),
+        Some("RSA") => parse_rsa(key, budget),
         Some("EC") => match text("crv") {
-            Some("P-256") => EcKey::new(&number(key, "d")?, None).map(PrivateKey::P256),
-            Some("P-384") => EcKey::new(&number(key, "d")?, None).map(PrivateKey::P384),
-            Some("P-521") => EcKey::new(&number(key, "d")?, None).map(PrivateKey::P521),
+            Some("P-256") => {
+                EcKey::new(&number(key, "d")?, None).map(PrivateKey::P256).map(Found::Open)
+            }
+            Some("P-384") => {
+                EcKey::new(&number(key, "d")?, None).map(PrivateKey::P384).map(Found::Open)
+            }
+            Some("P-521") => {
+                EcKey::new(&number(key, "d")?, None).map(PrivateKey::P521).map(Found::Open)
+            }
             _ => Err(NotAKey::OtherCurve),
         },
         Some("OKP") => Err(NotAKey::OtherKind(printable(text("crv").unwrap_or("OKP")))),
@@ -49,17 +58,19 @@ fn parse_key(key: &Json<'_>) -> Result<PrivateKey, NotAKey> {
 
 /// RFC 7518, section 6.3.2. `dp` and `dq` are not needed: they are computed, as `qi` is if it is not there. A key with
 /// more than two primes (`oth`) is refused.
-fn parse_rsa(key: &Json<'_>) -> Result<PrivateKey, NotAKey> {
+fn parse_rsa(key: &Json<'_>, budget: &mut Budget) -> Result<Found, NotAKey> {
     let [n, e, d] = [number(key, "n")?, number(key, "e")?, number(key, "d")?];
-    let key = if key.member("oth").is_some() {
+    if key.member("oth").is_some() {
         return Err(NotAKey::OtherKind("multi-prime RSA JWK".to_owned()));
-    } else if key.member("p").is_none() && key.member("q").is_none() {
-        RsaKey::new(&n, &e, &d, &[], None)
-    } else {
-        let (p, q, coefficient) = (number(key, "p")?, number(key, "q")?, number(key, "qi").ok());
-        RsaKey::new(&n, &e, &d, &[&p, &q], coefficient.as_ref().map(|number| number.as_slice()))
-    };
-    key.map(PrivateKey::Rsa)
+    }
+    if key.member("p").is_none() && key.member("q").is_none() {
+        RsaKey::check_size(&n)?;
+        return Ok(Found::Closed(ClosedKey(Form::WithoutPrimes { n, e, d })));
+    }
+    let (p, q, coefficient) = (number(key, "p")?, number(key, "q")?, number(key, "qi").ok());
+    let coefficient = coefficient.as_ref().map(|number| number.as_slice());
+    let key = RsaKey::new(&n, &e, &d, &[&p, &q], coefficient, budget)?;
+    Ok(Found::Open(PrivateKey::Rsa(key)))
 }
 
 fn number(key: &Json<'_>, name: &str) -> Result<Zeroizing<Vec<u8>>, NotAKey> {

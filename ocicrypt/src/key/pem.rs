@@ -3,7 +3,7 @@
 
 use zeroize::Zeroizing;
 
-use super::{NotAKey, Opener, Parsed, der};
+use super::{Contents, NotAKey, Opener, der};
 use crate::base64;
 use crate::text::printable;
 
@@ -17,7 +17,7 @@ pub(crate) fn is_pem(bytes: &[u8]) -> bool {
 }
 
 /// Reads all blocks.
-pub(super) fn parse(bytes: &[u8], opener: &mut Opener<'_>, parsed: &mut Parsed) {
+pub(super) fn parse(bytes: &[u8], opener: &mut Opener<'_>, parsed: &mut Contents) {
     let mut curve = None;
     let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     while let Some(line) = lines.next() {
@@ -37,7 +37,7 @@ pub(super) fn parse(bytes: &[u8], opener: &mut Opener<'_>, parsed: &mut Parsed) 
             "EC PARAMETERS" => curve = der::parse_curve(content),
             _ if block.dek_info.is_some() => {
                 let dek_info = block.dek_info.as_deref().unwrap_or_default();
-                parsed.add(opener.open_pem(dek_info, content, curve));
+                parsed.add(opener.close_pem(dek_info, content, curve));
             }
             "CERTIFICATE" | "TRUSTED CERTIFICATE" | "X509 CERTIFICATE" => {
                 parsed.add_certificate(content);

@@ -1,5 +1,7 @@
 //! RSA private keys (RFC 8017, section 3.2) and the one operation that they are for.
 
+mod detour;
+
 use crypto_bigint::{ConcatenatingMul, NonZero, Odd};
 use pkcs1::ALGORITHM_ID;
 use pkcs8::SubjectPublicKeyInfoRef;
@@ -11,8 +13,10 @@ use rsa::rand_core::TryCryptoRng;
 use rsa::traits::PrivateKeyParts;
 use zeroize::Zeroizing;
 
+use self::detour::Detour;
 use super::oaep::{self, OaepHash};
 use super::{NotAKey, crt, pkcs1v15};
+use crate::budget::{Budget, cost};
 
 /// The shortest modulus that is accepted, in bits. Short keys are weak, but who can factor one
 /// has no need of us: refusing to decrypt protects nobody.
@@ -38,6 +42,18 @@ pub struct RsaKey {
     pub(super) primes: Vec<Prime>,
     /// The inverse of the second prime modulo the first.
     pub(super) coefficient: Zeroizing<BoxedUint>,
+    /// Whether the library had to decrypt, and whether that has been paid for.
+    detour: Detour,
+}
+
+/// The numbers of a key that fit each other. The coefficient is missing if the file states none, or
+/// a wrong one.
+struct Checked {
+    n: Odd<BoxedUint>,
+    e: u64,
+    d: Zeroizing<BoxedUint>,
+    primes: Vec<Prime>,
+    coefficient: Option<Zeroizing<BoxedUint>>,
 }
 
 /// A prime of a key, and what the private exponent is modulo the prime less one.
@@ -68,18 +84,36 @@ impl RsaKey {
         d: &[u8],
         primes: &[&[u8]],
         coefficient: Option<&[u8]>,
+        budget: &mut Budget,
     ) -> Result<Self, NotAKey> {
-        let bits = bit_length(n);
-        if !(MIN_BITS..=MAX_BITS).contains(&bits) {
-            return Err(NotAKey::RsaSize(bits));
-        }
+        let bits = Self::check_size(n)?;
         // Before any computing: what is not read here may be of any length.
         let sane = (2..=MAX_EXPONENT_BITS).contains(&bit_length(e))
             && (2..=bits).contains(&bit_length(d))
             && primes.len() <= MAX_PRIMES
             && primes.iter().all(|prime| (2..=bits).contains(&bit_length(prime)));
-        let key = if sane { Self::checked(n, e, d, primes, coefficient) } else { None };
-        key.ok_or(NotAKey::Inconsistent)
+        if !sane {
+            return Err(NotAKey::Inconsistent);
+        }
+        let too_much = |_| NotAKey::too_much_together();
+        budget.spend(cost::rsa_check(bits)).map_err(too_much)?;
+        let key = Self::checked(n, e, d, primes, coefficient).ok_or(NotAKey::Inconsistent)?;
+        let Checked { n, e, d, primes, coefficient } = key;
+        let coefficient = match coefficient {
+            Some(coefficient) => coefficient,
+            None => {
+                budget.spend(cost::rsa_inverse(primes[0].bits())).map_err(too_much)?;
+                inverse(&primes[1].number, &primes[0].number).ok_or(NotAKey::Inconsistent)?
+            }
+        };
+        Ok(Self { n, e, d, primes, coefficient, detour: Detour::default() })
+    }
+
+    /// The length of a modulus in bits, if it is accepted.
+    pub(crate) fn check_size(n: &[u8]) -> Result<u32, NotAKey> {
+        let bits = bit_length(n);
+        let is_accepted = (MIN_BITS..=MAX_BITS).contains(&bits);
+        if is_accepted { Ok(bits) } else { Err(NotAKey::RsaSize(bits)) }
     }
 
     /// Checks all that the library does. None if a number does not fit the others.
@@ -89,7 +123,7 @@ impl RsaKey {
         d: &[u8],
         primes: &[&[u8]],
         coefficient: Option<&[u8]>,
-    ) -> Option<Self> {
+    ) -> Option<Checked> {
         let n = number(n, bit_length(n))?;
         let (e, d) = (number(e, 64)?, number(d, n.bits_precision())?);
         let n = Odd::new((*n).clone()).into_option().filter(|n| *d < **n)?;
@@ -120,12 +154,8 @@ impl RsaKey {
         let primes = primes.collect::<Option<Vec<_>>>()?;
         let (p, q) = (&primes.first()?.number, &primes.get(1)?.number);
         let stated = coefficient.and_then(|stated| number(stated, p.bits_precision()));
-        let stated = stated.filter(|stated| is_one(stated, q, p.as_nz_ref()));
-        let coefficient = stated.or_else(|| {
-            let rest = Zeroizing::new(q.rem(p.as_nz_ref()));
-            rest.invert_odd_mod(p).into_option().map(Zeroizing::new)
-        })?;
-        Some(Self { n, e: e.as_words()[0], d, primes, coefficient })
+        let coefficient = stated.filter(|stated| is_one(stated, q, p.as_nz_ref()));
+        Some(Checked { n, e: e.as_words()[0], d, primes, coefficient })
     }
 
     /// The length of the modulus in bits.
@@ -234,6 +264,7 @@ impl RsaKey {
         let decrypted = match crt::decrypt(self, &number, rng).map_err(refused)? {
             Some(message) => message,
             None => {
+                self.detour.takes_it();
                 let key = self.of_library().map_err(refused)?;
                 let message = rsa_decrypt_and_check(&key, Some(rng), &number);
                 Zeroizing::new(message.map_err(refused)?)
@@ -273,14 +304,7 @@ impl RsaKey {
 
     /// DER `SubjectPublicKeyInfo`.
     pub(super) fn public_key_info(&self) -> Vec<u8> {
-        let (n, e) = (self.n.to_be_bytes(), self.e.to_be_bytes());
-        let encoded = UintRef::new(&n).and_then(|modulus| {
-            let key =
-                pkcs1::RsaPublicKey { modulus, public_exponent: UintRef::new(&e)? }.to_der()?;
-            let subject_public_key = BitStringRef::from_bytes(&key)?;
-            SubjectPublicKeyInfoRef { algorithm: ALGORITHM_ID, subject_public_key }.to_der()
-        });
-        encoded.unwrap_or_default()
+        public_key_info(&self.n.to_be_bytes(), &self.e.to_be_bytes())
     }
 
     pub(super) fn is_same(&self, other: &Self) -> bool {
@@ -289,6 +313,11 @@ impl RsaKey {
 }
 
 impl Prime {
+    /// The length that it is computed with, in bits: that of the longer prime.
+    fn bits(&self) -> u32 {
+        self.number.bits_precision()
+    }
+
     /// None if the number is even, or the exponents are not each other's inverses modulo it less one.
     fn new(number: &BoxedUint, e: &BoxedUint, d: &BoxedUint) -> Option<Self> {
         let number = Zeroizing::new(Odd::new(number.clone()).into_option()?);
@@ -297,6 +326,22 @@ impl Prime {
         let exponent = Zeroizing::new(d.rem(&order));
         is_one(&exponent, e, &order).then_some(Self { number, exponent })
     }
+}
+
+/// DER `SubjectPublicKeyInfo` of big-endian numbers.
+pub(crate) fn public_key_info(n: &[u8], e: &[u8]) -> Vec<u8> {
+    let encoded = UintRef::new(n).and_then(|modulus| {
+        let key = pkcs1::RsaPublicKey { modulus, public_exponent: UintRef::new(e)? }.to_der()?;
+        let subject_public_key = BitStringRef::from_bytes(&key)?;
+        SubjectPublicKeyInfoRef { algorithm: ALGORITHM_ID, subject_public_key }.to_der()
+    });
+    encoded.unwrap_or_default()
+}
+
+/// The inverse of `number` modulo `modulus`.
+fn inverse(number: &BoxedUint, modulus: &Odd<BoxedUint>) -> Option<Zeroizing<BoxedUint>> {
+    let rest = Zeroizing::new(number.rem(modulus.as_nz_ref()));
+    rest.invert_odd_mod(modulus).into_option().map(Zeroizing::new)
 }
 
 /// Whether `x` · `y` is 1 modulo `modulus`.

@@ -39,6 +39,13 @@ impl Mode {
         }
     }
 
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Ocb => "OCB",
+            Self::Gcm => "GCM",
+        }
+    }
+
     /// The length of a nonce in bytes.
     pub(super) fn nonce_length(self) -> usize {
         match self {

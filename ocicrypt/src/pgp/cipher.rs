@@ -7,6 +7,7 @@ use cfb_mode::BufDecryptor;
 use des::TdesEde3;
 
 use super::PgpError;
+use crate::algorithms::Algorithm;
 
 /// A cipher of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,17 @@ impl Cipher {
         }
     }
 
+    /// Its name, and whether it is of yesterday.
+    pub(super) fn algorithm(self) -> Algorithm {
+        match self {
+            Self::TripleDes => Algorithm::legacy("3DES"),
+            Self::Cast5 => Algorithm::legacy("CAST5"),
+            Self::Aes128 => Algorithm::modern("AES-128"),
+            Self::Aes192 => Algorithm::modern("AES-192"),
+            Self::Aes256 => Algorithm::modern("AES-256"),
+        }
+    }
+
     pub(super) fn id(self) -> u8 {
         match self {
             Self::TripleDes => 2,
@@ -74,15 +86,6 @@ impl Cipher {
         match self {
             Self::TripleDes | Self::Cast5 => 8,
             Self::Aes128 | Self::Aes192 | Self::Aes256 => 16,
-        }
-    }
-
-    /// How many times longer than with AES it takes to decrypt.
-    pub(super) fn slowness(self) -> usize {
-        match self {
-            Self::TripleDes => 8,
-            Self::Cast5 => 2,
-            Self::Aes128 | Self::Aes192 | Self::Aes256 => 1,
         }
     }
 

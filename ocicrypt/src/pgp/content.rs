@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 use super::PgpError;
 use super::packet::{Packets, tag};
 use super::reader::Reader;
+use crate::budget::{Budget, cost};
 
 /// Compressed data in compressed data. One level is what programs write.
 const MAX_DEPTH: usize = 2;
@@ -18,11 +19,16 @@ const RATIO: usize = 10;
 
 /// Takes the data of the literal packet out of decrypted packets. Signatures are passed over: who
 /// wraps keys for others has no need to be known.
-pub(super) fn literal(packets: &[u8]) -> Result<Zeroizing<Vec<u8>>, PgpError> {
-    read(packets, ALWAYS.max(packets.len().saturating_mul(RATIO)), 0)
+pub(super) fn literal(packets: &[u8], budget: &mut Budget) -> Result<Zeroizing<Vec<u8>>, PgpError> {
+    read(packets, ALWAYS.max(packets.len().saturating_mul(RATIO)), 0, budget)
 }
 
-fn read(packets: &[u8], limit: usize, depth: usize) -> Result<Zeroizing<Vec<u8>>, PgpError> {
+fn read(
+    packets: &[u8],
+    limit: usize,
+    depth: usize,
+    budget: &mut Budget,
+) -> Result<Zeroizing<Vec<u8>>, PgpError> {
     let mut content = None;
     for packet in Packets::new(packets) {
         let packet = packet.map_err(|_| PgpError::Content("a packet is damaged or cut off"))?;
@@ -31,7 +37,10 @@ fn read(packets: &[u8], limit: usize, depth: usize) -> Result<Zeroizing<Vec<u8>>
             tag::COMPRESSED if depth == MAX_DEPTH => {
                 return Err(PgpError::Content("it is compressed too often"));
             }
-            tag::COMPRESSED => read(&decompress(&packet.body, limit)?, limit, depth + 1)?,
+            tag::COMPRESSED => {
+                let packets = decompress(&packet.body, limit, budget)?;
+                read(&packets, limit, depth + 1, budget)?
+            }
             tag::SIGNATURE | tag::ONE_PASS_SIGNATURE | tag::MARKER | tag::PADDING => continue,
             tag::FIRST_NOT_CRITICAL.. => continue,
             _ => return Err(PgpError::Content("a packet is out of place")),
@@ -53,8 +62,12 @@ fn data(body: &[u8]) -> Result<Zeroizing<Vec<u8>>, PgpError> {
     }
 }
 
-/// Section 5.6.
-fn decompress(body: &[u8], limit: usize) -> Result<Zeroizing<Vec<u8>>, PgpError> {
+/// Section 5.6. What it costs is known afterwards: `limit` bounds it.
+fn decompress(
+    body: &[u8],
+    limit: usize,
+    budget: &mut Budget,
+) -> Result<Zeroizing<Vec<u8>>, PgpError> {
     let (algorithm, data) = body.split_first().ok_or(PgpError::Compression)?;
     let result = match algorithm {
         0 => return Ok(Zeroizing::new(data.to_vec())),
@@ -63,6 +76,8 @@ fn decompress(body: &[u8], limit: usize) -> Result<Zeroizing<Vec<u8>>, PgpError>
         3 => return Err(PgpError::unsupported("compression", "bzip2")),
         other => return Err(PgpError::unsupported_number("compression", *other)),
     };
+    let length = result.as_ref().map_or(limit, Vec::len);
+    budget.spend_on_bytes(length, cost::INFLATED)?;
     match result {
         Ok(plain) => Ok(Zeroizing::new(plain)),
         Err(mut error) => {

@@ -7,7 +7,8 @@ use super::cipher::Cipher;
 use super::reader::Reader;
 use super::s2k::Hash;
 use super::secret_key::{PgpKind, Unlocked};
-use crate::key::{EcKey, RsaKey};
+use crate::budget::{Budget, cost};
+use crate::key::{EcKey, MAX_BITS, RsaKey};
 
 /// The public half.
 pub(super) enum PublicKey {
@@ -120,15 +121,27 @@ impl PublicKey {
         }
     }
 
+    /// What it costs at most to check the secret numbers.
+    pub(super) fn cost_of_checking(&self) -> u64 {
+        match self.kind() {
+            PgpKind::Rsa { bits } if bits <= MAX_BITS => {
+                cost::rsa_check(bits) + cost::rsa_inverse(bits)
+            }
+            _ => 0,
+        }
+    }
+
     /// Reads the secret numbers (section 5.5.5) and puts the key together; none if they are
-    /// damaged, do not fit, or something follows them.
+    /// damaged, do not fit, or something follows them. The caller has paid
+    /// [`PublicKey::cost_of_checking`].
     pub(super) fn with_secret(&self, reader: &mut Reader<'_>) -> Option<Unlocked> {
         let unlocked = match self {
             Self::Rsa { n, e } => {
                 let (d, p, q) = (reader.mpi()?, reader.mpi()?, reader.mpi()?);
                 // That of p modulo q: elsewhere it is the other way round.
                 let inverse = reader.mpi()?;
-                Unlocked::Rsa(RsaKey::new(n, e, d, &[q, p], Some(inverse)).ok()?)
+                let budget = &mut Budget::new(u64::MAX);
+                Unlocked::Rsa(RsaKey::new(n, e, d, &[q, p], Some(inverse), budget).ok()?)
             }
             Self::Ecdh { curve, .. } => {
                 let scalar = reader.mpi()?;

@@ -13,7 +13,8 @@ use super::cipher::Cipher;
 use super::public::{self, Kdf, PublicKey};
 use super::reader::Reader;
 use super::s2k::Hash;
-use super::secret_key::{PgpKey, Unlocked};
+use super::secret_key::{PgpKey, PgpKind, Unlocked};
+use crate::algorithms::Algorithm;
 use crate::jwe::unwrap_aes_key;
 use crate::key::{OaepRefusal, RsaKey};
 
@@ -114,6 +115,20 @@ impl Recipient {
                 (Wrapped::X25519 { .. }, PublicKey::X25519) => true,
                 _ => false,
             }
+    }
+
+    /// How the session key is wrapped for `key`, as far as the message and the key tell.
+    pub(super) fn algorithms(&self, key: &PgpKey) -> Vec<Algorithm> {
+        match (&key.public, key.kind()) {
+            (PublicKey::Rsa { .. }, PgpKind::Rsa { bits }) => {
+                vec![Algorithm::rsa(bits), Algorithm::PKCS1_V1_5]
+            }
+            (PublicKey::Ecdh { kdf, .. }, _) if matches!(kdf.hash, Hash::Sha1) => {
+                vec![Algorithm::legacy("ECDH with SHA-1")]
+            }
+            (PublicKey::Ecdh { .. }, _) => vec![Algorithm::modern("ECDH")],
+            _ => vec![Algorithm::modern("X25519")],
+        }
     }
 
     /// Unwraps the session key: one, or with RSA one for each of the ciphers that the data may be

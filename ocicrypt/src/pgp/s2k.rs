@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use super::PgpError;
 use super::reader::Reader;
+use crate::budget::cost;
 
 /// Bytes that are hashed at a time, at least.
 const PIECE: usize = 8192;
@@ -78,8 +79,8 @@ impl S2k {
         Ok(Specifier::Key(Self { hash, salt: salt.to_vec(), count }))
     }
 
-    /// How many bytes it takes to hash for a key of `length` bytes.
-    pub(super) fn work(&self, password: &[u8], length: usize) -> usize {
+    /// What it costs to make a key of `length` bytes.
+    pub(super) fn cost(&self, password: &[u8], length: usize) -> u64 {
         let size = match self.hash {
             Hash::Sha1 => 20,
             Hash::Sha224 => 28,
@@ -87,7 +88,8 @@ impl S2k {
             Hash::Sha384 => 48,
             Hash::Sha512 => 64,
         };
-        self.count.max(self.salt.len() + password.len()) * length.div_ceil(size)
+        let hashed = self.count.max(self.salt.len() + password.len()) * length.div_ceil(size);
+        (hashed as u64).saturating_mul(cost::HASHED)
     }
 
     /// The key of `length` bytes that `password` makes.

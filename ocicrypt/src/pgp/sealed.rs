@@ -10,6 +10,8 @@ use super::cipher::Cipher;
 use super::packet::{Packet, tag};
 use super::reader::Reader;
 use super::recipient::{SessionKey, Version};
+use crate::algorithms::Algorithm;
+use crate::budget::{Budget, Exhausted, cost};
 
 /// An encrypted packet whose form is known.
 pub(super) struct Sealed {
@@ -70,8 +72,18 @@ impl Sealed {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.data.len()
+    /// Pays for decrypting with a session key for `cipher`, and for reading what comes out.
+    pub(super) fn pay(&self, cipher: Option<Cipher>, budget: &mut Budget) -> Result<(), Exhausted> {
+        let each = match (&self.form, cipher) {
+            (Form::Mdc, Some(Cipher::TripleDes)) => cost::TRIPLE_DES + cost::HASHED,
+            (Form::Mdc, Some(Cipher::Cast5)) => cost::CAST5 + cost::HASHED,
+            (Form::Mdc, _) => cost::AES_CFB + cost::HASHED,
+            // Each chunk sets its cipher up anew.
+            (Form::Aead { chunk, .. } | Form::GnuPg { chunk, .. }, _) => {
+                cost::AES_GCM + (cost::CHUNK >> chunk.saturating_add(6).min(63))
+            }
+        };
+        budget.spend_on_bytes(self.data.len(), each + cost::READ)
     }
 
     /// The ciphers that this may be encrypted with: all, where only the session key tells.
@@ -82,12 +94,29 @@ impl Sealed {
         }
     }
 
+    /// The cipher and its mode. That of a version 1 is the session key's.
+    pub(super) fn algorithms(&self, of_session: Option<Cipher>) -> [Algorithm; 2] {
+        match &self.form {
+            Form::Mdc => {
+                let cipher = of_session.map_or(Algorithm::modern("AES"), Cipher::algorithm);
+                [cipher, Algorithm::modern("SEIPDv1")]
+            }
+            Form::Aead { cipher, mode, .. } | Form::GnuPg { cipher, mode, .. } => {
+                [cipher.algorithm(), Algorithm::modern(mode.name())]
+            }
+        }
+    }
+
     /// Decrypts with each of `sessions` and verifies; whatever goes wrong is one error,
-    /// [`PgpError::NotOpened`]. All are tried, also after one that has opened it.
-    pub(super) fn open(&self, sessions: &[SessionKey]) -> Result<Zeroizing<Vec<u8>>, PgpError> {
+    /// [`PgpError::NotOpened`]. All are tried, also after one that has opened it, whose cipher is
+    /// returned beside the text.
+    pub(super) fn open(
+        &self,
+        sessions: &[SessionKey],
+    ) -> Result<(Zeroizing<Vec<u8>>, Option<Cipher>), PgpError> {
         let opened = sessions.iter().fold(None, |found: Option<_>, session| {
             let opened = self.try_open(session).filter(|_| session.is_sound.into());
-            found.or(opened)
+            found.or(opened.map(|text| (text, session.cipher)))
         });
         opened.ok_or(PgpError::NotOpened)
     }

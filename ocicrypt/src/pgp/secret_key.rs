@@ -13,6 +13,7 @@ use super::cipher::Cipher;
 use super::public::{Curve, PublicKey};
 use super::reader::Reader;
 use super::s2k::{S2k, Specifier};
+use crate::budget::cost;
 use crate::key::{EcKey, RsaKey};
 
 /// An OpenPGP secret key or subkey of a kind that can decrypt, locked with a password or not.
@@ -55,6 +56,16 @@ pub(super) enum Unlocked {
     P384(EcKey<p384::NistP384>),
     P521(EcKey<p521::NistP521>),
     X25519(x25519_dalek::StaticSecret),
+}
+
+impl Unlocked {
+    /// What the operation before cost beyond what was paid for it.
+    pub(super) fn cost_of_detour(&self) -> u64 {
+        match self {
+            Self::Rsa(key) => key.cost_of_detour(),
+            _ => 0,
+        }
+    }
 }
 
 /// The fingerprint of an OpenPGP key (section 5.5.4): 20 bytes of SHA-1 for version 4, 32 bytes of
@@ -164,18 +175,29 @@ impl PgpKey {
             && (open || same_password && bool::from(self.secret.ct_eq(&other.secret)))
     }
 
-    /// How many bytes it takes to hash to unlock the key.
-    pub(super) fn work(&self) -> usize {
-        let password = self.password.as_deref().map_or(&[][..], Vec::as_slice);
-        match &self.lock {
-            Lock::Open => 0,
-            Lock::Cfb { cipher, s2k, .. } | Lock::Aead { cipher, s2k, .. } => {
-                s2k.work(password, cipher.key_length())
-            }
-        }
+    /// What [`PgpKey::unlock`] costs: to derive the key from the password, to decrypt with it, and to
+    /// check the numbers that come out.
+    pub(super) fn cost_of_unlocking(&self) -> u64 {
+        self.cost_of_decrypting().saturating_add(self.public.cost_of_checking())
     }
 
-    /// Takes the secret numbers out, with the password if there must be one.
+    fn cost_of_decrypting(&self) -> u64 {
+        let password = self.password.as_deref().map_or(&[][..], Vec::as_slice);
+        let (cipher, s2k, each) = match &self.lock {
+            Lock::Open => return 0,
+            Lock::Cfb { cipher: Cipher::TripleDes, s2k, .. } => {
+                (Cipher::TripleDes, s2k, cost::TRIPLE_DES)
+            }
+            Lock::Cfb { cipher: Cipher::Cast5, s2k, .. } => (Cipher::Cast5, s2k, cost::CAST5),
+            Lock::Cfb { cipher, s2k, .. } => (*cipher, s2k, cost::AES_CFB),
+            Lock::Aead { cipher, s2k, .. } => (*cipher, s2k, cost::AES_GCM),
+        };
+        let decrypted = (self.secret.len() as u64).saturating_mul(each + cost::HASHED);
+        s2k.cost(password, cipher.key_length()).saturating_add(decrypted)
+    }
+
+    /// Takes the secret numbers out, with the password if there must be one. The caller has paid
+    /// [`PgpKey::cost_of_unlocking`].
     pub(super) fn unlock(&self) -> Result<Unlocked, PgpError> {
         let id = || self.fingerprint.to_string();
         let damaged = || PgpError::DamagedKey(id());

@@ -1,31 +1,27 @@
-//! The keys of a ring at work, and a bound on what hostile annotations can make them do.
+//! The keys of a ring at work: each is unlocked once, and pays for what it does.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::PgpError;
-use super::secret_key::{PgpKind, Unlocked};
+use super::secret_key::Unlocked;
+use crate::budget::{Budget, cost};
 use crate::keyring::NamedPgpKey;
 
-/// What one layer may cost in units of an RSA-2048 private-key operation, about 3 ms each.
-pub const BUDGET: u64 = 8192;
-
-/// One RSA-2048 operation.
-const UNIT: u64 = 64;
-
-/// Bytes that are hashed for a password in the time of a 64th of it: about 47 µs.
-const HASHED: u64 = 8192;
-
-/// Bytes that are decrypted with AES and hashed in that time.
-const DECRYPTED: u64 = 2048;
-
-/// The keys, what has been unlocked of them, and the work that is left. One serves all wrapped
-/// keys of a layer.
+/// The keys, and what has been unlocked of them. One serves all wrapped keys of a layer.
 pub struct Work<'k> {
     keys: Vec<Entry<'k>>,
     last: Option<usize>,
-    left: u64,
-    hopeless: BTreeSet<[u8; 32]>,
+    which: Locked,
+    hopeless: BTreeSet<([u8; 32], Locked)>,
+}
+
+/// Which keys are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Locked {
+    Either,
+    No,
+    Yes,
 }
 
 struct Entry<'k> {
@@ -39,7 +35,21 @@ impl<'k> Work<'k> {
     pub fn new(keys: impl IntoIterator<Item = &'k NamedPgpKey>) -> Self {
         let entry = |key| Entry { key, unlocked: None, tried: false };
         let keys = keys.into_iter().map(entry).collect();
-        Self { keys, last: None, left: BUDGET * UNIT, hopeless: BTreeSet::new() }
+        Self { keys, last: None, which: Locked::Either, hopeless: BTreeSet::new() }
+    }
+
+    /// From now on only keys that are locked, or only those that are not, are tried.
+    pub(crate) fn only(&mut self, which: Locked) {
+        self.which = which;
+    }
+
+    /// Whether the key is one of those.
+    pub(super) fn is_wanted(&self, index: usize) -> bool {
+        match self.which {
+            Locked::Either => true,
+            Locked::No => !self.key(index).key().is_locked(),
+            Locked::Yes => self.key(index).key().is_locked(),
+        }
     }
 
     /// The keys that were tried.
@@ -62,43 +72,36 @@ impl<'k> Work<'k> {
     }
 
     /// The secret numbers of a key, unlocked once; and pays for one operation with them.
-    pub(super) fn unlock(&mut self, index: usize) -> Result<Rc<Unlocked>, PgpError> {
+    pub(super) fn unlock(
+        &mut self,
+        index: usize,
+        budget: &mut Budget,
+    ) -> Result<Rc<Unlocked>, PgpError> {
         let key = self.keys[index].key.key();
         if self.keys[index].unlocked.is_none() {
-            self.spend(key.work() as u64 / HASHED)?;
+            budget.spend(key.cost_of_unlocking())?;
             self.keys[index].unlocked = Some(key.unlock().map(Rc::new));
         }
         self.keys[index].tried = true;
         self.last = Some(index);
         let unlocked = self.keys[index].unlocked.clone();
         let unlocked = unlocked.unwrap_or(Err(PgpError::NotOpened))?;
-        self.spend(match key.kind() {
-            // The time grows with the third power of the length.
-            PgpKind::Rsa { bits } => (u64::from(bits).pow(3) >> 33) * UNIT + UNIT / 8,
-            PgpKind::Curve25519 | PgpKind::X25519 => UNIT / 8,
-            PgpKind::P256 => UNIT / 4,
-            PgpKind::P384 => UNIT,
-            PgpKind::P521 => UNIT * 2,
+        budget.spend(match &*unlocked {
+            Unlocked::Rsa(key) => key.cost(),
+            Unlocked::P256(_) => cost::P256,
+            Unlocked::P384(_) => cost::P384,
+            Unlocked::P521(_) => cost::P521,
+            Unlocked::X25519(_) => cost::X25519,
         })?;
         Ok(unlocked)
     }
 
-    /// Pays for decrypting so many bytes.
-    pub(super) fn spend_on_bytes(&mut self, bytes: usize) -> Result<(), PgpError> {
-        self.spend(bytes as u64 / DECRYPTED + 1)
-    }
-
-    fn spend(&mut self, cost: u64) -> Result<(), PgpError> {
-        self.left = self.left.checked_sub(cost).ok_or(PgpError::TooMuchWork)?;
-        Ok(())
-    }
-
     /// Whether every key was tried on this recipient of this message before, in vain.
     pub(super) fn is_hopeless(&self, id: &[u8; 32]) -> bool {
-        self.hopeless.contains(id)
+        self.hopeless.contains(&(*id, self.which))
     }
 
     pub(super) fn give_up_on(&mut self, id: [u8; 32]) {
-        self.hopeless.insert(id);
+        self.hopeless.insert((id, self.which));
     }
 }

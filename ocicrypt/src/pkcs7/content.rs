@@ -13,8 +13,10 @@ use super::Pkcs7Error;
 use super::ber::{
     CONSTRUCTED, Element, INTEGER, OCTET_STRING, Reader, SEQUENCE, SET, context, trim_integer,
 };
-use super::oid::{self, Algorithm};
+use super::oid::{self, Algorithm as Identifier};
 use super::unauthenticated::UnauthenticatedText;
+use crate::algorithms::Algorithm;
+use crate::budget::{Budget, Exhausted, cost};
 use crate::jwe::work;
 
 /// The longest content that is decrypted: 64 KiB. Private options take a few hundred bytes, and
@@ -100,7 +102,7 @@ impl Content {
         let malformed = Pkcs7Error::Malformed;
         let mut info = reader.inside(SEQUENCE).ok_or(malformed("no content"))?;
         let _content_type = oid::read(&mut info).ok_or(malformed("no type of content"))?;
-        let algorithm = Algorithm::read(&mut info).ok_or(malformed("no content cipher"))?;
+        let algorithm = Identifier::read(&mut info).ok_or(malformed("no content cipher"))?;
         let cipher = Cipher::of(&algorithm)?;
         let iv = if cipher.is_gcm() { gcm_nonce(&algorithm) } else { cbc_iv(&algorithm) };
         let iv = iv.filter(|iv| iv.len() == cipher.iv_length());
@@ -131,6 +133,32 @@ impl Content {
                 hash(part);
             }
         })
+    }
+
+    /// The name of the cipher, and whether it is of yesterday, as all are that do not authenticate.
+    pub(super) fn algorithm(&self) -> Algorithm {
+        match self.cipher {
+            Cipher::DesCbc => Algorithm::legacy("DES-CBC"),
+            Cipher::TripleDesCbc => Algorithm::legacy("3DES-CBC"),
+            Cipher::Aes128Cbc => Algorithm::legacy("AES-128-CBC"),
+            Cipher::Aes192Cbc => Algorithm::legacy("AES-192-CBC"),
+            Cipher::Aes256Cbc => Algorithm::legacy("AES-256-CBC"),
+            Cipher::Aes128Gcm => Algorithm::modern("AES-128-GCM"),
+            Cipher::Aes192Gcm => Algorithm::modern("AES-192-GCM"),
+            Cipher::Aes256Gcm => Algorithm::modern("AES-256-GCM"),
+        }
+    }
+
+    /// Pays for decrypting the content once, and for reading it.
+    pub(super) fn pay(&self, budget: &mut Budget) -> Result<(), Exhausted> {
+        let each = match self.cipher {
+            Cipher::DesCbc => cost::DES,
+            Cipher::TripleDesCbc => cost::TRIPLE_DES,
+            Cipher::Aes128Cbc | Cipher::Aes192Cbc | Cipher::Aes256Cbc => cost::AES_CBC,
+            Cipher::Aes128Gcm | Cipher::Aes192Gcm | Cipher::Aes256Gcm => cost::AES_GCM,
+        };
+        let length = self.ciphertext.len() + self.attributes.len();
+        budget.spend_on_bytes(length, each + cost::READ)
     }
 
     /// Whether a content that was altered is noticed.
@@ -185,7 +213,7 @@ impl Content {
 }
 
 impl Cipher {
-    fn of(algorithm: &Algorithm<'_>) -> Result<Self, Pkcs7Error> {
+    fn of(algorithm: &Identifier<'_>) -> Result<Self, Pkcs7Error> {
         Ok(match algorithm.oid {
             oid::DES_CBC => Self::DesCbc,
             oid::DES_EDE3_CBC => Self::TripleDesCbc,
@@ -213,7 +241,7 @@ impl Cipher {
 }
 
 /// The parameters of CBC are the initialization vector alone.
-fn cbc_iv<'a>(algorithm: &Algorithm<'a>) -> Option<&'a [u8]> {
+fn cbc_iv<'a>(algorithm: &Identifier<'a>) -> Option<&'a [u8]> {
     let found: Element<'a> = algorithm.parameters?;
     (found.tag == OCTET_STRING).then_some(found.content)
 }
@@ -222,7 +250,7 @@ fn cbc_iv<'a>(algorithm: &Algorithm<'a>) -> Option<&'a [u8]> {
 ///
 /// Go writes and reads them malformed: in a SEQUENCE whose tag says that it has no elements
 /// (`10`), with another SEQUENCE inside, and the nonce under `[4]`. Keycell reads both.
-fn gcm_nonce<'a>(algorithm: &Algorithm<'a>) -> Option<&'a [u8]> {
+fn gcm_nonce<'a>(algorithm: &Identifier<'a>) -> Option<&'a [u8]> {
     let found = algorithm.parameters.filter(|found| found.tag | CONSTRUCTED == SEQUENCE)?;
     let mut parameters = Reader::new(found.content);
     let mut inner = parameters.inside(SEQUENCE).unwrap_or(Reader::new(found.content));

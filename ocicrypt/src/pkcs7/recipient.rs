@@ -7,7 +7,8 @@ use super::ber::{
     CONSTRUCTED, Element, INTEGER, OCTET_STRING, Reader, SEQUENCE, context, trim_integer,
 };
 use super::certificate::Certificate;
-use super::oid::{self, Algorithm};
+use super::oid::{self, Algorithm as Identifier};
+use crate::algorithms::Algorithm;
 use crate::jwe::work;
 use crate::key::OaepHash;
 
@@ -65,7 +66,7 @@ impl Recipient {
         let mut info = Reader::new(info.content);
         info.element(INTEGER).ok_or(malformed.clone())?;
         let name = info.any().and_then(|found| Name::read(&found)).ok_or(malformed.clone())?;
-        let algorithm = Algorithm::read(&mut info).ok_or(malformed.clone())?;
+        let algorithm = Identifier::read(&mut info).ok_or(malformed.clone())?;
         let transport = Transport::of(&algorithm)?;
         let key = info.any().filter(|key| key.tag & !CONSTRUCTED == OCTET_STRING);
         let encrypted_key = key.and_then(|key| key.octets()).ok_or(malformed)?;
@@ -109,7 +110,17 @@ impl Name {
 }
 
 impl Transport {
-    fn of(algorithm: &Algorithm<'_>) -> Result<Self, Pkcs7Error> {
+    /// Its name, and whether it is of yesterday.
+    pub(super) fn algorithm(self) -> Algorithm {
+        match self {
+            Self::Pkcs1v15 => Algorithm::PKCS1_V1_5,
+            // The weaker of two.
+            Self::Oaep { mask: OaepHash::Sha1, .. } => Algorithm::oaep(OaepHash::Sha1),
+            Self::Oaep { hash, .. } => Algorithm::oaep(hash),
+        }
+    }
+
+    fn of(algorithm: &Identifier<'_>) -> Result<Self, Pkcs7Error> {
         match algorithm.oid {
             oid::RSA_ENCRYPTION => Ok(Self::Pkcs1v15),
             oid::RSAES_OAEP => oaep(algorithm),
@@ -119,7 +130,7 @@ impl Transport {
 }
 
 /// `RSAES-OAEP-params` (RFC 4055, section 4.1). What is left out is SHA-1, and no label.
-fn oaep(algorithm: &Algorithm<'_>) -> Result<Transport, Pkcs7Error> {
+fn oaep(algorithm: &Identifier<'_>) -> Result<Transport, Pkcs7Error> {
     let malformed = Pkcs7Error::Malformed("the parameters of OAEP");
     let (mut hash, mut mask) = (OaepHash::Sha1, OaepHash::Sha1);
     let Some(parameters) = algorithm.parameters else {
@@ -130,18 +141,18 @@ fn oaep(algorithm: &Algorithm<'_>) -> Result<Transport, Pkcs7Error> {
     }
     let mut parameters = Reader::new(parameters.content);
     if let Some(mut found) = parameters.optional(context(0) | CONSTRUCTED).map(inside) {
-        hash = hash_of(&Algorithm::read(&mut found).ok_or(malformed.clone())?)?;
+        hash = hash_of(&Identifier::read(&mut found).ok_or(malformed.clone())?)?;
     }
     if let Some(mut found) = parameters.optional(context(1) | CONSTRUCTED).map(inside) {
-        let function = Algorithm::read(&mut found).ok_or(malformed.clone())?;
+        let function = Identifier::read(&mut found).ok_or(malformed.clone())?;
         if function.oid != oid::MGF1 {
             return Err(Pkcs7Error::UnsupportedHash(function.shown()));
         }
         let mut of = Reader::new(function.parameters.ok_or(malformed.clone())?.whole);
-        mask = hash_of(&Algorithm::read(&mut of).ok_or(malformed.clone())?)?;
+        mask = hash_of(&Identifier::read(&mut of).ok_or(malformed.clone())?)?;
     }
     if let Some(mut found) = parameters.optional(context(2) | CONSTRUCTED).map(inside) {
-        let source = Algorithm::read(&mut found).ok_or(malformed.clone())?;
+        let source = Identifier::read(&mut found).ok_or(malformed.clone())?;
         let label = source.parameters.filter(|label| label.tag == OCTET_STRING);
         let label = label.ok_or(malformed.clone())?;
         if source.oid != oid::P_SPECIFIED || !label.content.is_empty() {
@@ -158,7 +169,7 @@ fn inside<'a>(element: Element<'a>) -> Reader<'a> {
     Reader::new(element.content)
 }
 
-fn hash_of(algorithm: &Algorithm<'_>) -> Result<OaepHash, Pkcs7Error> {
+fn hash_of(algorithm: &Identifier<'_>) -> Result<OaepHash, Pkcs7Error> {
     match algorithm.oid {
         oid::SHA1 => Ok(OaepHash::Sha1),
         oid::SHA224 => Ok(OaepHash::Sha224),

@@ -1,5 +1,4 @@
-//! The keys that may open a message, by the names of their certificates, and a bound on the work
-//! that hostile messages can cause.
+//! The keys that may open a message, by the names of their certificates.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,27 +7,21 @@ use zeroize::Zeroizing;
 
 use super::Pkcs7Error;
 use super::recipient::{Name, Recipient, Transport};
-use crate::jwe::Work;
-use crate::key::{OaepRefusal, PrivateKey, RsaKey};
-use crate::keyring::{KeyRing, NamedKey};
+use crate::bounds::Bounds;
+use crate::key::{Fingerprint, OaepRefusal, PrivateKey, RsaKey};
+use crate::keyring::{KeyRing, NamedKey, Which};
 
-/// Which keys to try for a recipient.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
-    /// Those whose certificate the recipient names.
-    Named,
-    /// Every RSA key with a modulus as long as the wrapped key.
-    AnyKey,
-}
-
-/// The RSA keys of a ring, what came out of them, and how much more may be tried.
+/// The RSA keys of a ring that are open, and what came out of them.
 ///
 /// Nothing is computed twice: a thousand copies of one recipient cost one private-key operation.
 pub struct Search<'k> {
     keys: Vec<(&'k NamedKey, &'k RsaKey)>,
+    /// The names of certificates by their public keys.
+    certified: BTreeMap<Fingerprint, Vec<Name>>,
     named: BTreeMap<Name, Vec<usize>>,
     certificates: usize,
-    work: Work,
+    /// Keys before this one were tried on all messages.
+    first: usize,
     tried: BTreeSet<usize>,
     content_keys: BTreeMap<[u8; 32], Option<Zeroizing<Vec<u8>>>>,
     /// The contents without authentication that each encrypted key comes with.
@@ -36,41 +29,58 @@ pub struct Search<'k> {
 }
 
 impl<'k> Search<'k> {
-    /// Finds the key of each certificate of `ring`: a certificate belongs to the private key that
-    /// has the same public half.
+    /// A search with the keys of `ring` that are open, each with its certificates: a certificate
+    /// belongs to the private key that has the same public half.
     pub fn new(ring: &'k KeyRing) -> Self {
-        let keys: Vec<_> = ring
-            .keys()
-            .filter_map(|named| match named.key() {
-                PrivateKey::Rsa(key) => Some((named, key)),
-                _ => None,
-            })
-            .collect();
-        // Without certificates, fingerprints are not needed.
-        let mut by_fingerprint = BTreeMap::new();
-        if !ring.certificates().is_empty() {
-            let prints = keys.iter().map(|(named, _)| named.key().fingerprint());
-            by_fingerprint = prints.enumerate().map(|(index, print)| (print, index)).collect();
-        }
-        let mut named: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let mut certified: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for certificate in ring.certificates() {
-            let Some(key) = by_fingerprint.get(&certificate.public_key()) else { continue };
+            let names: &mut Vec<_> = certified.entry(certificate.public_key()).or_default();
             for name in Name::all_of(certificate) {
-                let keys = named.entry(name).or_default();
-                if !keys.contains(key) {
-                    keys.push(*key);
+                if !names.contains(&name) {
+                    names.push(name);
                 }
             }
         }
-        Self {
-            keys,
-            named,
+        let mut search = Self {
+            keys: Vec::new(),
+            certified,
+            named: BTreeMap::new(),
             certificates: ring.certificates().len(),
-            work: Work::default(),
+            first: 0,
             tried: BTreeSet::new(),
             content_keys: BTreeMap::new(),
             contents: BTreeMap::new(),
+        };
+        ring.ready().for_each(|named| search.add(named));
+        search
+    }
+
+    /// Goes on with this key alone, which has been opened meanwhile.
+    pub fn goes_on_with(&mut self, named: &'k NamedKey) {
+        self.first = self.keys.len();
+        self.add(named);
+    }
+
+    /// Goes on with all keys, from the first on.
+    pub(super) fn starts_over(&mut self) {
+        self.first = 0;
+    }
+
+    fn add(&mut self, named: &'k NamedKey) {
+        let PrivateKey::Rsa(key) = named.key() else { return };
+        // Without certificates, fingerprints are not needed.
+        if !self.certified.is_empty() {
+            let names = self.certified.remove(&named.fingerprint()).unwrap_or_default();
+            for name in names {
+                self.named.entry(name).or_default().push(self.keys.len());
+            }
         }
+        self.keys.push((named, key));
+    }
+
+    /// How many keys are to be tried.
+    pub(super) fn keys(&self) -> usize {
+        self.keys.len() - self.first
     }
 
     /// The keys that were tried so far, in the order of the ring.
@@ -101,6 +111,11 @@ impl<'k> Search<'k> {
         self.contents.get(&recipient.encrypted_key).is_some_and(|contents| contents.len() > 1)
     }
 
+    /// Whether the certificate of an open key is the one that `recipient` names.
+    pub(super) fn is_named(&self, recipient: &Recipient) -> bool {
+        self.named.contains_key(&recipient.name)
+    }
+
     /// How many certificates there are, whether a key belongs to them or not.
     pub fn certificates(&self) -> usize {
         self.certificates
@@ -113,9 +128,9 @@ impl<'k> Search<'k> {
         match which {
             Which::Named => {
                 let named = self.named.get(&recipient.name).into_iter().flatten();
-                named.copied().filter(fits).collect()
+                named.copied().filter(|key| *key >= self.first).filter(fits).collect()
             }
-            Which::AnyKey => (0..self.keys.len()).filter(fits).collect(),
+            Which::AnyKey => (self.first..self.keys.len()).filter(fits).collect(),
         }
     }
 
@@ -129,13 +144,14 @@ impl<'k> Search<'k> {
         recipient: &Recipient,
         id: [u8; 32],
         length: usize,
+        bounds: &mut Bounds,
         rng: &mut R,
     ) -> Result<Option<Zeroizing<Vec<u8>>>, Pkcs7Error> {
         if let Some(known) = self.content_keys.get(&id) {
             return Ok(known.clone());
         }
-        let (named, rsa) = self.keys[key];
-        self.work.spend(named.key().kind()).map_err(|_| Pkcs7Error::TooMuchWork)?;
+        let (_, rsa) = self.keys[key];
+        bounds.budget.spend(rsa.cost())?;
         self.tried.insert(key);
         let encrypted_key = &recipient.encrypted_key;
         let opened = match recipient.transport {
@@ -148,6 +164,7 @@ impl<'k> Search<'k> {
                 })
             }
         };
+        bounds.budget.spend(rsa.cost_of_detour())?;
         let opened = match opened {
             Ok(content_key) => Some(content_key),
             Err(OaepRefusal::WrongKey) => None,

@@ -14,6 +14,7 @@
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeGreater};
 use zeroize::Zeroizing;
 
+use crate::algorithms::Algorithm;
 use crate::key::RsaKey;
 use crate::layer::{LayerError, LayerKey};
 use crate::options::{PublicOptions, layer_key_of_unauthenticated, made_up_layer_key};
@@ -65,6 +66,7 @@ pub fn has_padding(text: Vec<u8>) -> Option<Choice> {
 pub(crate) struct Outcome {
     opened: Option<LayerKey>,
     made_up: Option<Result<LayerKey, LayerError>>,
+    algorithms: Vec<Algorithm>,
 }
 
 impl Outcome {
@@ -82,6 +84,21 @@ impl Outcome {
         }
         let found = text.and_then(|text| text.layer_key(public));
         self.opened = self.opened.take().or(found);
+    }
+
+    /// Notes what protects a content that was tried. All that were are told, since which of them
+    /// opened must not be.
+    pub(super) fn tells(&mut self, algorithms: &[Algorithm]) {
+        for algorithm in algorithms {
+            if !self.algorithms.contains(algorithm) {
+                self.algorithms.push(algorithm.clone());
+            }
+        }
+    }
+
+    /// What was noted.
+    pub(crate) fn algorithms(&self) -> &[Algorithm] {
+        &self.algorithms
     }
 
     /// The first layer key that a content held, or the one that is made up. None if no key was

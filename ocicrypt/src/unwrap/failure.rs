@@ -62,6 +62,10 @@ pub enum Remedy {
     Module,
     /// The password of a key.
     Password,
+    /// An image whose algorithms are accepted, or to accept these.
+    Algorithms,
+    /// Fewer keys or fewer recipients: not all could be tried.
+    Fewer,
 }
 
 impl SchemeFailure {
@@ -181,6 +185,8 @@ impl Reasons {
     /// A reason, and what would help.
     pub(super) fn mended_by(&mut self, remedy: Remedy, item: usize, reason: String) {
         self.remedy = self.remedy.max(remedy);
+        // The keys that are there may be the right ones.
+        self.undecided |= matches!(remedy, Remedy::Algorithms | Remedy::Fewer);
         let next = self.reasons.len();
         let place = *self.places.entry(reason).or_insert_with_key(|reason| {
             self.reasons.push((reason.clone(), Vec::new()));

@@ -1,14 +1,15 @@
 //! Keys that are wrapped for a PKCS#11 token.
 
 use super::failure::none_tried;
-use super::{OpenedBy, Outcome, Reasons, Remedy, SchemeFailure};
+use super::{Found, OpenedBy, Outcome, Reasons, Remedy, SchemeFailure};
+use crate::algorithms::Algorithm;
 use crate::annotation::WrappedKeys;
+use crate::bounds::Bounds;
 use crate::broker::{Broker, Refusal, TokenKey};
 use crate::keyring::describe_any;
-use crate::layer::LayerKey;
 use crate::options::PublicOptions;
 use crate::payload::Parameters;
-use crate::pkcs11;
+use crate::pkcs11::{self, Blob};
 
 /// Operations that a token is asked for at most: it may take a second for each.
 const MAX_OPERATIONS: usize = 64;
@@ -18,8 +19,9 @@ pub(super) fn unwrap(
     keys: &WrappedKeys,
     public: &PublicOptions,
     parameters: &Parameters,
+    bounds: &Bounds,
     broker: &mut dyn Broker,
-) -> Result<(LayerKey, OpenedBy), SchemeFailure> {
+) -> Result<Found, SchemeFailure> {
     let names = broker.token_keys();
     let mut tokens: Vec<_> = names
         .iter()
@@ -47,9 +49,14 @@ pub(super) fn unwrap(
         for (blob, (token, name)) in
             blobs.iter().flat_map(|blob| tokens.iter().map(move |token| (blob, token)))
         {
+            let algorithms = algorithms(blob);
+            if let Err(refused) = bounds.algorithms.check(&algorithms) {
+                reasons.mended_by(Remedy::Algorithms, *item, refused.to_string());
+                continue;
+            }
             if operations == MAX_OPERATIONS {
-                reasons.leave_undecided();
-                reasons.add(*item, format!("gave up after {MAX_OPERATIONS} operations"));
+                let reason = format!("gave up after {MAX_OPERATIONS} operations");
+                reasons.mended_by(Remedy::Fewer, *item, reason);
                 break;
             }
             operations += 1;
@@ -57,7 +64,8 @@ pub(super) fn unwrap(
                 Ok(opened) => {
                     if let Some(key) = reasons.accept(*item, &opened, public) {
                         let name = name.trim_matches('`').to_owned();
-                        return Ok((key, OpenedBy { name, fingerprint: None }));
+                        let by = OpenedBy { name, fingerprint: None };
+                        return Ok(Found { key, by, algorithms, is_authenticated: true });
                     }
                 }
                 Err(Refusal::Failed(why)) => {
@@ -78,4 +86,10 @@ pub(super) fn unwrap(
     };
     let tried = if operations == 0 { 0 } else { count };
     Err(SchemeFailure::new(keys, reasons.tried(tried, count, described)))
+}
+
+/// What a blob tells of how it was encrypted: its length is that of the modulus.
+fn algorithms(blob: &Blob) -> Vec<Algorithm> {
+    let bits = u32::try_from(blob.bytes.len() * 8).unwrap_or(u32::MAX);
+    vec![Algorithm::rsa(bits), Algorithm::oaep(blob.hash.into())]
 }

@@ -3,26 +3,27 @@
 use rsa::rand_core::TryCryptoRng;
 
 use super::failure::none_tried;
-use super::{OpenedBy, Outcome, Reasons, Remedy, SchemeFailure};
+use super::{Found, OpenedBy, Outcome, Reasons, Remedy, SchemeFailure};
 use crate::annotation::WrappedKeys;
-use crate::keyring::{KeyRing, NamedKey, describe};
-use crate::layer::LayerKey;
+use crate::bounds::Bounds;
+use crate::keyring::{KeyRing, NamedKey, Which, describe};
 use crate::options::{PublicOptions, layer_key_of};
-use crate::pkcs7::{Envelope, Pkcs7Error, Search, UnauthenticatedOutcome, Which};
+use crate::pkcs7::{self, Envelope, Pkcs7Error, UnauthenticatedOutcome};
 
-/// The messages of a layer. Those whose content is authenticated are tried first, in the order of
-/// the schemes; the others only when nothing else has opened, since they always come to a layer
-/// key, be it a wrong one.
-pub(super) struct Messages<'a> {
+/// All messages of a layer, and what came of them so far. Those whose content is authenticated are
+/// tried first; the others only when nothing else has opened, since they always come to a layer key,
+/// be it a wrong one.
+pub(super) struct Search<'a> {
     keys: &'a WrappedKeys,
-    ring: &'a KeyRing,
+    public: &'a PublicOptions,
     envelopes: Vec<(usize, Envelope)>,
-    search: Search<'a>,
+    search: pkcs7::Search<'a>,
     reasons: Reasons,
+    is_over: bool,
 }
 
-impl<'a> Messages<'a> {
-    pub(super) fn parse(keys: &'a WrappedKeys, ring: &'a KeyRing) -> Self {
+impl<'a> Search<'a> {
+    pub(super) fn new(keys: &'a WrappedKeys, public: &'a PublicOptions, ring: &'a KeyRing) -> Self {
         let mut reasons = Reasons::of(keys);
         let mut envelopes = Vec::new();
         for (item, bytes) in &keys.items {
@@ -31,26 +32,46 @@ impl<'a> Messages<'a> {
                 Err(error) => reasons.mended_by(remedy(&error), *item, error.to_string()),
             }
         }
-        Self { keys, ring, envelopes, search: Search::new(ring), reasons }
+        let search = pkcs7::Search::new(ring);
+        Self { keys, public, envelopes, search, reasons, is_over: false }
     }
 
-    /// Opens a message whose content is authenticated. First tries the keys whose certificates are
-    /// named, on all wrapped keys, because they are likely right; only then the others.
-    pub(super) fn open<R: TryCryptoRng + ?Sized>(
+    /// First tries the keys whose certificates are named, on all wrapped keys, because they are
+    /// likely right; only then the others.
+    pub(super) fn with_all<R: TryCryptoRng + ?Sized>(
         &mut self,
-        public: &PublicOptions,
+        bounds: &mut Bounds,
         rng: &mut R,
-    ) -> Option<(LayerKey, OpenedBy)> {
+    ) -> Option<Found> {
+        let public = self.public;
         let accept =
             |content: &[u8]| layer_key_of(content, public).map_err(|error| error.to_string());
         for which in [Which::Named, Which::AnyKey] {
             for (_, envelope) in &mut self.envelopes {
-                if let Some((key, by)) = envelope.open(which, &mut self.search, rng, accept) {
-                    return Some((key, by.into()));
+                if self.is_over {
+                    return None;
                 }
+                let opened = envelope.open(which, &mut self.search, bounds, rng, accept);
+                if let Some(opened) = opened {
+                    let (key, algorithms) = (opened.accepted, opened.algorithms);
+                    let by = opened.key.into();
+                    return Some(Found { key, by, algorithms, is_authenticated: true });
+                }
+                self.is_over |= envelope.gave_up();
             }
         }
         None
+    }
+
+    /// Tries a key that has been opened meanwhile.
+    pub(super) fn with_next<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        key: &'a NamedKey,
+        bounds: &mut Bounds,
+        rng: &mut R,
+    ) -> Option<Found> {
+        self.search.goes_on_with(key);
+        self.with_all(bounds, rng)
     }
 
     /// The layer key of the messages whose content is not authenticated. All of them are tried with
@@ -58,27 +79,33 @@ impl<'a> Messages<'a> {
     /// the layer. None where there is nothing to try.
     pub(super) fn open_unauthenticated<R: TryCryptoRng + ?Sized>(
         &mut self,
-        public: &PublicOptions,
+        bounds: &mut Bounds,
         rng: &mut R,
-    ) -> Option<(LayerKey, OpenedBy)> {
+    ) -> Option<Found> {
+        if self.is_over {
+            return None;
+        }
         self.envelopes.iter().for_each(|(_, envelope)| envelope.announce(&mut self.search));
         let mut outcome = UnauthenticatedOutcome::default();
         for (item, envelope) in &mut self.envelopes {
-            let tried = envelope.open_unauthenticated(&mut self.search, rng, public, &mut outcome);
+            let (search, public) = (&mut self.search, self.public);
+            let tried = envelope.open_unauthenticated(search, bounds, rng, public, &mut outcome);
             if let Err(error) = tried {
-                if error == Pkcs7Error::TooMuchWork {
-                    self.reasons.leave_undecided();
-                }
                 self.reasons.mended_by(remedy(&error), *item, error.to_string());
+                self.is_over = true;
                 return None;
             }
         }
+        let algorithms = outcome.algorithms().to_vec();
         match outcome.layer_key()? {
-            Ok(key) => Some((key, self.one_of_the_tried())),
+            Ok(key) => {
+                let by = self.one_of_the_tried();
+                Some(Found { key, by, algorithms, is_authenticated: false })
+            }
             Err(error) => {
                 // Of the public options, with whatever key: all messages have failed for it.
-                let items: Vec<_> = self.envelopes.iter().map(|(item, _)| *item).collect();
-                items.into_iter().for_each(|item| self.reasons.add(item, error.to_string()));
+                let items = self.envelopes.iter().map(|(item, _)| *item);
+                items.for_each(|item| self.reasons.add(item, error.to_string()));
                 None
             }
         }
@@ -96,39 +123,51 @@ impl<'a> Messages<'a> {
         OpenedBy { name: format!("{}{more}", names.join(" or ")), fingerprint: None }
     }
 
-    /// Why no message was opened.
-    pub(super) fn failure(mut self) -> SchemeFailure {
-        if self.ring.is_empty() {
+    /// Whether another key could help.
+    pub(super) fn goes_on(&self) -> bool {
+        !self.is_over
+            && self.envelopes.iter().any(|(_, envelope)| envelope.takes_keys(&self.search))
+    }
+
+    /// There are keys left that will not be tried.
+    pub(super) fn gives_up(&mut self) {
+        if self.goes_on()
+            && let Some((item, _)) = self.envelopes.first()
+        {
+            let error = Pkcs7Error::TooMuchWork;
+            self.reasons.mended_by(remedy(&error), *item, error.to_string());
+            self.is_over = true;
+        }
+    }
+
+    pub(super) fn failure(mut self, ring: &KeyRing) -> SchemeFailure {
+        let of = ring.candidates();
+        if of == 0 && !self.is_over {
             return SchemeFailure::new(self.keys, Outcome::NoKeys);
         }
         for (item, envelope) in &self.envelopes {
             for failure in envelope.failures() {
-                if *failure == Pkcs7Error::TooMuchWork {
-                    self.reasons.leave_undecided();
-                }
-                self.reasons.mended_by(remedy(failure), *item, failure.to_string());
+                self.reasons.mended_by(remedy(&failure), *item, failure.to_string());
             }
         }
-        SchemeFailure::new(self.keys, tried(&self.search, self.ring, self.reasons))
+        let tried = self.search.tried().len();
+        let keys = match tried {
+            0 if of == 0 => "no key could be opened".to_owned(),
+            0 => none_tried(of, "key"),
+            _ => describe(self.search.tried()),
+        };
+        let certificates = match self.search.certificates() {
+            0 => "without a certificate".to_owned(),
+            1 => "with 1 certificate".to_owned(),
+            count => format!("with {count} certificates"),
+        };
+        let described = format!("{keys}, {certificates}");
+        SchemeFailure::new(self.keys, self.reasons.tried(tried, of, described))
     }
 }
 
 /// Keys that are named where several were tried.
 const LISTED: usize = 3;
-
-fn tried(search: &Search<'_>, ring: &KeyRing, reasons: Reasons) -> Outcome {
-    let (tried, of) = (search.tried().len(), ring.len());
-    let keys = match tried {
-        0 => none_tried(of, "key"),
-        _ => describe(search.tried()),
-    };
-    let certificates = match search.certificates() {
-        0 => "without a certificate".to_owned(),
-        1 => "with 1 certificate".to_owned(),
-        count => format!("with {count} certificates"),
-    };
-    reasons.tried(tried, of, format!("{keys}, {certificates}"))
-}
 
 fn remedy(error: &Pkcs7Error) -> Remedy {
     match error {
@@ -140,6 +179,8 @@ fn remedy(error: &Pkcs7Error) -> Remedy {
         | Pkcs7Error::UnsupportedHash(_)
         | Pkcs7Error::Label
         | Pkcs7Error::UnsupportedRecipient(_) => Remedy::Encryption,
+        Pkcs7Error::BelowMinimum(_) => Remedy::Algorithms,
+        Pkcs7Error::TooMuchWork => Remedy::Fewer,
         _ => Remedy::Image,
     }
 }

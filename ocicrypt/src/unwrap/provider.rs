@@ -1,9 +1,8 @@
 //! Keys that a key provider wrapped.
 
-use super::{OpenedBy, Outcome, Reasons, Remedy, SchemeFailure};
+use super::{Found, OpenedBy, Outcome, Reasons, Remedy, SchemeFailure};
 use crate::annotation::WrappedKeys;
 use crate::broker::{Broker, Refusal};
-use crate::layer::LayerKey;
 use crate::options::PublicOptions;
 use crate::payload::Parameters;
 use crate::text::printable;
@@ -19,14 +18,15 @@ pub(super) fn unwrap(
     name: &str,
     parameters: &Parameters,
     broker: &mut dyn Broker,
-) -> Result<(LayerKey, OpenedBy), SchemeFailure> {
+) -> Result<Found, SchemeFailure> {
     let mut reasons = Reasons::of(keys);
     for (item, bytes) in keys.items.iter().take(MAX_OPERATIONS) {
         match broker.provider_unwrap(name, bytes, parameters.provider(name)) {
             Ok(opened) => {
                 if let Some(key) = reasons.accept(*item, &opened, public) {
                     let by = OpenedBy { name: printable(name), fingerprint: None };
-                    return Ok((key, by));
+                    let algorithms = Vec::new();
+                    return Ok(Found { key, by, algorithms, is_authenticated: true });
                 }
             }
             Err(Refusal::Failed(why)) => {
@@ -39,8 +39,8 @@ pub(super) fn unwrap(
         }
     }
     for (item, _) in keys.items.iter().skip(MAX_OPERATIONS) {
-        reasons.leave_undecided();
-        reasons.add(*item, format!("not tried, after {MAX_OPERATIONS} others"));
+        let reason = format!("not tried, after {MAX_OPERATIONS} others");
+        reasons.mended_by(Remedy::Fewer, *item, reason);
     }
     Err(SchemeFailure::new(keys, reasons.tried(1, 1, "the key provider was asked".to_owned())))
 }

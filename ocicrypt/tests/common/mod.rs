@@ -9,8 +9,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use getrandom::SysRng;
-use ocicrypt::jwe::{Jwe, JweError, Work};
-use ocicrypt::keyring::KeyRing;
+use ocicrypt::bounds::Bounds;
+use ocicrypt::jwe::{Jwe, JweError, Search};
+use ocicrypt::keyring::{KeyRing, Which};
 use ocicrypt::payload::{Payload, TYPE_URL};
 use serde_json::{Value, json};
 
@@ -90,7 +91,9 @@ pub fn from_base64url(text: &str) -> Vec<u8> {
 
 /// Parses and decrypts; the error is that of parsing or of the recipients.
 pub fn open(jwe: &[u8], ring: &KeyRing) -> Result<Vec<u8>, Vec<JweError>> {
-    let jwe = Jwe::parse(jwe).map_err(|error| vec![error])?;
-    let mut work = Work::default();
-    jwe.decrypt(ring.keys(), &mut SysRng, &mut work, |_| {}).map(|plain| plain.to_vec())
+    let mut jwe = Jwe::parse(jwe).map_err(|error| vec![error])?;
+    let keys: Vec<_> = ring.keys().collect();
+    let (mut search, mut bounds) = (Search::default(), Bounds::default());
+    let opened = jwe.open(Which::AnyKey, &keys, &mut search, &mut bounds, &mut SysRng);
+    opened.map(|opened| opened.content.to_vec()).ok_or_else(|| jwe.failures())
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64ct::Encoding;
 use getrandom::SysRng;
+use ocicrypt::bounds::Bounds;
 use ocicrypt::keyring::KeyRing;
 use ocicrypt::payload::Payload;
 use ocicrypt::pgp::{PgpError, PgpMessage, Work};
@@ -63,7 +64,8 @@ pub fn ring_of(file: &[u8], password: Option<&[u8]>) -> KeyRing {
 pub fn open_with(message: &[u8], ring: &KeyRing) -> Result<Vec<u8>, Vec<PgpError>> {
     let message = PgpMessage::parse(message).map_err(|error| vec![error])?;
     let mut work = Work::new(ring.pgp_keys());
-    message.decrypt(&mut work, &mut SysRng).map(|plain| plain.to_vec())
+    let opened = message.decrypt(&mut work, &mut Bounds::default(), &mut SysRng);
+    opened.map(|opened| opened.content.to_vec())
 }
 
 pub fn open(

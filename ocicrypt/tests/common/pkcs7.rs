@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use getrandom::SysRng;
+use ocicrypt::bounds::Bounds;
 use ocicrypt::keyring::KeyRing;
 use ocicrypt::layer::LayerKey;
 use ocicrypt::pkcs7::{Envelope, Pkcs7Error, Search, Which};
@@ -74,14 +75,15 @@ pub fn open_any(cms: &[u8], ring: &KeyRing) -> Result<Vec<u8>, Vec<Pkcs7Error>> 
 
 fn open(cms: &[u8], ring: &KeyRing, which: &[Which]) -> Result<Vec<u8>, Vec<Pkcs7Error>> {
     let mut envelope = Envelope::parse(cms).map_err(|error| vec![error])?;
-    let mut search = Search::new(ring);
+    let (mut search, mut bounds) = (Search::new(ring), Bounds::default());
     for which in which {
-        let opened = envelope.open(*which, &mut search, &mut SysRng, |text| Ok(text.to_vec()));
-        if let Some((text, _)) = opened {
-            return Ok(text);
+        let accept = |text: &[u8]| Ok(text.to_vec());
+        let opened = envelope.open(*which, &mut search, &mut bounds, &mut SysRng, accept);
+        if let Some(opened) = opened {
+            return Ok(opened.accepted);
         }
     }
-    Err(envelope.failures().to_vec())
+    Err(envelope.failures())
 }
 
 /// A descriptor with these wrapped keys.

@@ -15,6 +15,7 @@ mod oracle;
 mod payload;
 mod pgp;
 mod pkcs7;
+mod work;
 mod wrapped;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     pkcs7::add(&mut cases);
     pgp::add(&mut cases);
     oracle::add(&mut cases);
+    work::add(&mut cases);
     descriptors::add(&mut cases);
     limits::add(&mut cases);
     cases.0.run()

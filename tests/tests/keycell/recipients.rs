@@ -22,9 +22,12 @@ pub(crate) fn cases(suite: &mut Suite) {
     let mut case = |name: &str, tools: &[Tool], run: fn() -> Result<()>| {
         suite.case(format!("keycell/{name}"), tools, run);
     };
-    case("jwe/rsa-to-skopeo", &images(""), || to_skopeo("jwe", KeyKind::Rsa(2048)));
-    case("jwe/p-256-to-skopeo", &images(""), || to_skopeo("jwe", KeyKind::P256));
-    case("pkcs7/to-skopeo", &images(""), || to_skopeo("pkcs7", KeyKind::Rsa(2048)));
+    case("jwe/rsa-to-skopeo", &images(""), || to_skopeo("jwe", KeyKind::Rsa(2048), &[]));
+    case("jwe/rsa-with-sha-256-to-skopeo", &images(""), || {
+        to_skopeo("jwe", KeyKind::Rsa(2048), &["--jwe-oaep-hash", "sha256"])
+    });
+    case("jwe/p-256-to-skopeo", &images(""), || to_skopeo("jwe", KeyKind::P256, &[]));
+    case("pkcs7/to-skopeo", &images(""), || to_skopeo("pkcs7", KeyKind::Rsa(2048), &[]));
     case("pgp/to-skopeo", &images("pgp"), pgp_to_skopeo);
     case("jwe/from-skopeo", &images(""), from_skopeo);
     case("all-platforms", &[Tool::Openssl], all_platforms);
@@ -95,7 +98,7 @@ impl Made {
     }
 }
 
-fn to_skopeo(scheme: &str, kind: KeyKind) -> Result<()> {
+fn to_skopeo(scheme: &str, kind: KeyKind, more: &[&str]) -> Result<()> {
     let dir = TempDir::new()?;
     let image = Image::busybox(dir.path())?;
     let key = KeyPair::generate(dir.path(), "key", kind)?;
@@ -114,7 +117,7 @@ fn to_skopeo(scheme: &str, kind: KeyKind) -> Result<()> {
         format!("oci:{}:image", dir.path().join("copy").display()),
         format!("oci:{}:image", encrypted.display()),
     );
-    succeeds(&mut keycell(&["encrypt", &from, &to, "-r", &recipient])?)?;
+    succeeds(keycell(&["encrypt", &from, &to, "-r", &recipient])?.args(more))?;
     decrypted_by_skopeo(&image, &encrypted, &[&private, &certificate], &home)
 }
 

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use base64ct::{Base64, Encoding};
 use keycell_tests::events;
 use keycell_tests::image::hex;
+use keycell_tests::jwe::Recipient;
 use keycell_tests::node::{KEY, Node};
 use keycell_tests::sealed::Sealed;
 use keycell_tests::suite::Suite;
@@ -31,6 +32,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     case("rotated", &[Tool::Logrotate], rotated);
     case("configured", &[], configured);
     case("a-symbolic-link", &journal::TOOLS, a_symbolic_link);
+    case("quiet-errors", &[], quiet_errors);
     case("journal-and-syslog", &[Tool::Root, Tool::Unshare, Tool::Journald], journal_and_syslog);
 }
 
@@ -89,6 +91,31 @@ fn a_failure_names_the_layer() -> Result<()> {
     ensure!(event["verdict"] == "failed" && event["bytes"] == 0, "{event}");
     ensure!(event["layer"] == digest(&sealed.encrypted), "{event}");
     ensure!(event["hints"].as_array().is_some_and(|hints| !hints.is_empty()), "{event}");
+    Ok(())
+}
+
+/// What names keys is in the log alone; standard error says where that is.
+fn quiet_errors() -> Result<()> {
+    let (node, sealed) = (Node::without_key()?, Sealed::of_length(1000));
+    node.add("tenant-a.pem", Recipient::generate().private_pem())?;
+    let log = node.outside().join("log");
+    let config = node.outside().join("config.toml");
+    fs::write(&config, "quiet-errors = true\n")?;
+    let decoder = node.decoder(&sealed)?.arg("--log").arg(&log).arg("--config").arg(&config);
+    let outcome = decoder.run()?;
+    let said = outcome.error_without_output()?;
+    ensure!(said.contains(&format!("in `{}`", log.display())), "{said}");
+    ensure!(outcome.stderr.lines().count() == 2, "{said}");
+    for disclosed in ["tenant-a", "SHA256:", "P-256", "wrong key"] {
+        ensure!(!outcome.stderr.contains(disclosed), "{disclosed}: {said}");
+    }
+    let event = events::of_layer(&log)?;
+    let error = event["error"].as_str().unwrap_or_default();
+    ensure!(error.contains("P-256 `tenant-a.pem` (SHA256:"), "{event}");
+    ensure!(event["hints"].as_array().is_some_and(|hints| !hints.is_empty()), "{event}");
+    let outcome = node.decoder(&sealed)?.arg("--quiet-errors").arg("--log=off").run()?;
+    let said = outcome.error_without_output()?;
+    ensure!(said.contains("there is no log") && !said.contains("SHA256:"), "{said}");
     Ok(())
 }
 

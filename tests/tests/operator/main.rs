@@ -1,6 +1,7 @@
 //! What an operator has to do with: the log, `keycell doctor`, `keycell config`, packages,
 //! deployment, and a keys directory that changes.
 
+mod algorithms;
 mod configure;
 mod deploy;
 mod doctor;
@@ -17,6 +18,7 @@ use keycell_tests::suite::Suite;
 
 fn main() -> ExitCode {
     let mut suite = Suite::from_args();
+    algorithms::cases(&mut suite);
     log::cases(&mut suite);
     ending::cases(&mut suite);
     doctor::cases(&mut suite);

@@ -6,6 +6,8 @@ use cbc::cipher::{BlockCipherDecrypt, BlockModeDecrypt, InnerIvInit, KeyInit, Ke
 use des::{Des, TdesEde3};
 use zeroize::Zeroizing;
 
+use crate::budget::cost;
+
 /// A block cipher in CBC mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cipher {
@@ -33,6 +35,16 @@ impl Cipher {
             Self::Des | Self::TripleDes => 8,
             Self::Aes128 | Self::Aes192 | Self::Aes256 => 16,
         }
+    }
+
+    /// What it costs to decrypt so many bytes.
+    pub(super) fn cost(self, length: usize) -> u64 {
+        let each = match self {
+            Self::Des => cost::DES,
+            Self::TripleDes => cost::TRIPLE_DES,
+            Self::Aes128 | Self::Aes192 | Self::Aes256 => cost::AES_CBC,
+        };
+        each.saturating_mul(length as u64)
     }
 
     /// Decrypts and takes the padding off (RFC 5652, section 6.3). None whatever is wrong: the

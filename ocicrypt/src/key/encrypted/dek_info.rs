@@ -4,9 +4,8 @@
 use md5::{Digest, Md5};
 use zeroize::Zeroizing;
 
-use super::budget::Budget;
 use super::cipher::Cipher;
-use super::{NotAKey, PEM};
+use super::{NotAKey, PEM, rounds};
 use crate::text::printable;
 
 /// What a `DEK-Info` header says.
@@ -35,17 +34,17 @@ impl DekInfo {
         Ok(Self { cipher, iv: iv.ok_or(malformed)? })
     }
 
+    /// What it costs to derive the key and to decrypt so many bytes.
+    pub(super) fn cost(&self, password: &[u8], length: usize) -> u64 {
+        rounds::cost(2 * rounds::of_password(password)).saturating_add(self.cipher.cost(length))
+    }
+
     /// `EVP_BytesToKey` of OpenSSL with MD5 and one round: each hash takes in the one before it,
     /// the password and the salt.
-    pub(super) fn derive_key(
-        &self,
-        password: &[u8],
-        budget: &mut Budget,
-    ) -> Result<Zeroizing<[u8; 32]>, NotAKey> {
+    pub(super) fn derive_key(&self, password: &[u8]) -> Zeroizing<[u8; 32]> {
         // Vectors are at least as long: both are checked above.
         let salt = &self.iv[..SALT];
         let mut key = Zeroizing::new([0; 32]);
-        budget.spend(2 * Budget::of_password(password))?;
         let mut first = Md5::new();
         first.update(password);
         first.update(salt);
@@ -56,7 +55,7 @@ impl DekInfo {
         next.update(password);
         next.update(salt);
         next.finalize_into(second.try_into().expect("as long as a hash"));
-        Ok(key)
+        key
     }
 
     /// Decrypts with as much of `key` as the cipher takes.

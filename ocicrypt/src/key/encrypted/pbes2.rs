@@ -13,9 +13,8 @@ use sha1::Sha1;
 use sha2::{Sha224, Sha256, Sha384, Sha512};
 use zeroize::Zeroizing;
 
-use super::budget::Budget;
 use super::cipher::Cipher;
-use super::{NotAKey, PKCS8};
+use super::{NotAKey, PKCS8, rounds};
 
 const PBES2: &str = "1.2.840.113549.1.5.13";
 const PBKDF2: &str = "1.2.840.113549.1.5.12";
@@ -58,7 +57,7 @@ const UNSUPPORTED: [(&str, &str); 13] = [
 /// has 256 MiB for everything.
 const MAX_SCRYPT_MEMORY: u64 = 64 * 1024 * 1024;
 
-/// What one of the `N × r × p` steps of scrypt costs, in rounds of [`Budget`], as measured.
+/// What one of the `N × r × p` steps of scrypt costs, in rounds, as measured.
 const SCRYPT_ROUNDS: u64 = 2;
 
 /// An `EncryptedPrivateKeyInfo` (RFC 5958, section 3) with PBES2.
@@ -113,15 +112,16 @@ impl<'a> Pbes2<'a> {
         Ok(Self { kdf, cipher, iv, ciphertext })
     }
 
+    /// What it costs to derive the key and to decrypt.
+    pub(super) fn cost(&self, password: &[u8]) -> u64 {
+        let rounds = self.kdf.rounds(self.cipher.key_length());
+        let rounds = rounds.saturating_add(rounds::of_password(password));
+        rounds::cost(rounds).saturating_add(self.cipher.cost(self.ciphertext.len()))
+    }
+
     /// Derives the key, which is as long as the cipher takes it.
-    pub(super) fn derive_key(
-        &self,
-        password: &[u8],
-        budget: &mut Budget,
-    ) -> Result<Zeroizing<Vec<u8>>, NotAKey> {
+    pub(super) fn derive_key(&self, password: &[u8]) -> Result<Zeroizing<Vec<u8>>, NotAKey> {
         let mut key = Zeroizing::new(vec![0; self.cipher.key_length()]);
-        budget.spend(self.kdf.rounds(key.len()))?;
-        budget.spend(Budget::of_password(password))?;
         self.kdf.derive(password, &mut key)?;
         Ok(key)
     }
@@ -163,7 +163,7 @@ impl<'a> Kdf<'a> {
         match *self {
             Self::Pbkdf2 { rounds: 0, .. } => Err(NotAKey::Malformed(PKCS8)),
             Self::Pbkdf2 { rounds, .. } => {
-                Budget::check(self.rounds(key_length), || format!("{rounds} rounds of PBKDF2"))
+                rounds::check(self.rounds(key_length), || format!("{rounds} rounds of PBKDF2"))
             }
             Self::Scrypt { n, r, p, .. } if n < 2 || !n.is_power_of_two() || r == 0 || p == 0 => {
                 Err(NotAKey::Malformed(PKCS8))
@@ -173,7 +173,7 @@ impl<'a> Kdf<'a> {
                 if r.saturating_mul(128).saturating_mul(n.max(p)) > MAX_SCRYPT_MEMORY {
                     return Err(NotAKey::TooMuchWork(what()));
                 }
-                Budget::check(self.rounds(key_length), what)
+                rounds::check(self.rounds(key_length), what)
             }
         }
     }

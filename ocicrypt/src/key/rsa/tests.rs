@@ -24,7 +24,14 @@ fn new(
     let bytes = |number: &BoxedUint| number.to_be_bytes();
     let primes: Vec<_> = primes.iter().map(|prime| bytes(prime)).collect();
     let primes: Vec<_> = primes.iter().map(|prime| &**prime).collect();
-    RsaKey::new(&bytes(n), &bytes(e), &bytes(d), &primes, coefficient.map(bytes).as_deref())
+    RsaKey::new(
+        &bytes(n),
+        &bytes(e),
+        &bytes(d),
+        &primes,
+        coefficient.map(bytes).as_deref(),
+        &mut Budget::new(u64::MAX),
+    )
 }
 
 #[test]

@@ -1,0 +1,13 @@
+//! What a search for the key of a layer may use, and what it may cost.
+
+use crate::algorithms::MinAlgorithms;
+use crate::budget::Budget;
+
+/// What a search for the key of a layer may use, and what it may cost.
+#[derive(Debug, Clone, Default)]
+pub struct Bounds {
+    /// Which algorithms are accepted.
+    pub algorithms: MinAlgorithms,
+    /// What is left to spend.
+    pub budget: Budget,
+}

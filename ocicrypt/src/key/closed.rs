@@ -1,0 +1,42 @@
+//! Private keys that it costs something to open: they are opened when they are needed.
+
+use zeroize::Zeroizing;
+
+use super::encrypted::EncryptedKey;
+use super::{NotAKey, PrivateKey, RsaKey};
+use crate::budget::{Budget, cost};
+
+/// A key that is not open yet. Wipes what is secret of it when dropped.
+pub(crate) struct ClosedKey(pub(super) Form);
+
+pub(super) enum Form {
+    /// It is encrypted, and there is a password.
+    Encrypted(EncryptedKey),
+    /// An RSA key whose file leaves the primes out: to find them takes longer than to use the key.
+    WithoutPrimes { n: Zeroizing<Vec<u8>>, e: Zeroizing<Vec<u8>>, d: Zeroizing<Vec<u8>> },
+}
+
+impl ClosedKey {
+    /// What it costs to open it.
+    pub(crate) fn cost(&self) -> u64 {
+        match &self.0 {
+            Form::Encrypted(key) => key.cost(),
+            Form::WithoutPrimes { n, .. } => {
+                cost::rsa_factors(u32::try_from(n.len() * 8).unwrap_or(u32::MAX))
+            }
+        }
+    }
+
+    /// The key. The caller has paid [`ClosedKey::cost`]; `budget` is for checking its numbers.
+    ///
+    /// # Errors
+    /// [`NotAKey`].
+    pub(crate) fn open(&self, budget: &mut Budget) -> Result<PrivateKey, NotAKey> {
+        match &self.0 {
+            Form::Encrypted(key) => key.open(budget),
+            Form::WithoutPrimes { n, e, d } => {
+                RsaKey::new(n, e, d, &[], None, budget).map(PrivateKey::Rsa)
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Keys, and where they came from.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use crate::key::{Fingerprint, PrivateKey};
+use crate::pgp::PgpKey;
+
+/// A private key and where it came from.
+pub struct NamedKey {
+    name: String,
+    key: PrivateKey,
+    fingerprint: OnceLock<Fingerprint>,
+}
+
+impl NamedKey {
+    pub(super) fn new(name: String, key: PrivateKey) -> Self {
+        Self { name, key, fingerprint: OnceLock::new() }
+    }
+
+    /// The fingerprint of the key, computed once.
+    pub fn fingerprint(&self) -> Fingerprint {
+        *self.fingerprint.get_or_init(|| self.key.fingerprint())
+    }
+
+    /// Whether a `kid` names this key: it is its fingerprint.
+    pub(crate) fn is_named(&self, kid: &str) -> bool {
+        self.fingerprint().is_text(kid)
+    }
+
+    /// What [`NamedKey::is_named`] costs now.
+    pub(crate) fn cost_of_name(&self) -> u64 {
+        match self.fingerprint.get() {
+            Some(_) => 0,
+            None => self.key.cost_of_fingerprint(),
+        }
+    }
+
+    /// The name of the file, or `privkeys[0]` and so on for keys of the payload; fit to be shown.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The key.
+    pub fn key(&self) -> &PrivateKey {
+        &self.key
+    }
+}
+
+/// Kind, name and fingerprint, for example ``RSA-2048 `pod.pem` (SHA256:…)``.
+impl fmt::Display for NamedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}` ({})", self.key.kind(), self.name, self.fingerprint())
+    }
+}
+
+/// An OpenPGP secret key and where it came from.
+pub struct NamedPgpKey {
+    name: String,
+    key: PgpKey,
+}
+
+impl NamedPgpKey {
+    pub(super) fn new(name: String, key: PgpKey) -> Self {
+        Self { name, key }
+    }
+
+    /// The name of the file, or `gpg-privatekeys[0]` and so on for keys of the payload; fit to be
+    /// shown.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The key.
+    pub fn key(&self) -> &PgpKey {
+        &self.key
+    }
+}
+
+/// Kind, name and fingerprint, for example ``RSA-3072 `pod.gpg` (OpenPGP 0123…)``.
+impl fmt::Display for NamedPgpKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}` (OpenPGP {})", self.key.kind(), self.name, self.key.fingerprint())
+    }
+}

@@ -1,0 +1,279 @@
+//! What came of the files and of the payload: keys, those that are still closed, and the rest.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use zeroize::Zeroizing;
+
+use super::files::{Beside, Found, KeyFile, OfPayload, PASSWORD_SUFFIXES, owner};
+use super::{KeyRing, MAX_CERTIFICATES, MAX_KEYS, NamedKey, NamedPgpKey, Skipped};
+use crate::budget::{self, Budget, Exhausted};
+use crate::key::{ClosedKey, Contents, Item, NotAKey, PrivateKey};
+use crate::pgp;
+use crate::pkcs7::Certificate;
+use crate::text::printable;
+
+/// What a block of PEM begins with.
+const PEM: &[u8] = b"-----BEGIN ";
+
+/// Everything that was found, in its order.
+pub(super) struct ParsedRing {
+    entries: Vec<Entry>,
+    /// Of the entries: keys, open or closed.
+    keys: usize,
+    pub(super) pgp_from_files: Vec<NamedPgpKey>,
+    pub(super) pgp_from_payload: Vec<NamedPgpKey>,
+    pub(super) certificates: Vec<Certificate>,
+    /// For checking the numbers of keys.
+    checking: Mutex<Budget>,
+    /// For opening those that are closed.
+    opening: Mutex<Budget>,
+}
+
+enum Entry {
+    Key(NamedKey),
+    Closed(Closed),
+    Skipped(Skipped),
+}
+
+/// A key that it costs something to open, and what came of it.
+struct Closed {
+    source: Source,
+    /// Its file, as it was given.
+    file: String,
+    key: ClosedKey,
+    opened: OnceLock<Result<NamedKey, Skipped>>,
+}
+
+/// Where a closed key is among the entries.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place(usize);
+
+impl ParsedRing {
+    pub(super) fn of(ring: &KeyRing) -> Self {
+        let mut parsed = Self {
+            entries: Vec::new(),
+            keys: 0,
+            pgp_from_files: Vec::new(),
+            pgp_from_payload: Vec::new(),
+            certificates: Vec::new(),
+            checking: Mutex::new(Budget::new(budget::KEYS)),
+            opening: Mutex::new(Budget::new(budget::PASSWORDS)),
+        };
+        let beside = Beside::of(&ring.files);
+        for found in &ring.files {
+            if let Found::Skipped(skipped) = found {
+                parsed.entries.push(Entry::Skipped(skipped.clone()));
+            } else if let Some(file) = beside.key_file(found) {
+                parsed.add(Source::File, file);
+            }
+        }
+        for OfPayload { name, bytes, password } in &ring.from_payload {
+            let password = password.as_ref().map(|password| password.as_slice());
+            parsed.add(Source::Payload, KeyFile { name, bytes, password });
+        }
+        parsed
+    }
+
+    /// The keys that are open.
+    pub(super) fn ready(&self) -> impl Iterator<Item = &NamedKey> + Clone {
+        self.entries.iter().filter_map(Entry::key)
+    }
+
+    /// The keys that are still closed.
+    pub(super) fn closed(&self) -> impl Iterator<Item = Place> {
+        let is_closed = |entry: &Entry| matches!(entry, Entry::Closed(Closed { opened, .. }) if opened.get().is_none());
+        let entries = self.entries.iter().enumerate();
+        entries.filter(move |(_, entry)| is_closed(entry)).map(|(place, _)| Place(place))
+    }
+
+    /// How many keys there are, as far as that is known before all are opened.
+    pub(super) fn candidates(&self) -> usize {
+        self.ready().count() + self.closed().count()
+    }
+
+    pub(super) fn skipped(&self) -> impl Iterator<Item = &Skipped> {
+        self.entries.iter().filter_map(Entry::skipped)
+    }
+
+    /// Opens all keys that are still closed, as far as they may be opened at all.
+    pub(super) fn open_all(&self) {
+        for place in self.closed() {
+            let _ = self.open(place, &mut Budget::new(u64::MAX)); // never exhausted
+        }
+    }
+
+    /// Opens the key at `place`, unless that was done. `None` if it is none that may be tried.
+    ///
+    /// # Errors
+    /// There is not enough left of `budget`, and the key stays closed; or of what all keys together
+    /// may cost, and it is passed over.
+    pub(super) fn open(
+        &self,
+        place: Place,
+        budget: &mut Budget,
+    ) -> Result<Option<&NamedKey>, Exhausted> {
+        let Some(Entry::Closed(closed)) = self.entries.get(place.0) else { return Ok(None) };
+        if let Some(opened) = closed.opened.get() {
+            return Ok(opened.as_ref().ok());
+        }
+        let name = printable(&closed.file);
+        let skipped = |reason: String| Skipped { name: name.clone(), reason };
+        let cost = closed.key.cost();
+        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if !opening.has(cost) {
+            let reason = NotAKey::too_much_together().to_string();
+            closed.opened.get_or_init(|| Err(skipped(reason)));
+            return Err(Exhausted);
+        }
+        budget.spend(cost)?;
+        let _ = opening.spend(cost); // there is as much
+        drop(opening);
+        let mut checking = self.checking.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = closed.key.open(&mut checking);
+        drop(checking);
+        let opened = match key {
+            Err(reason) => Err(skipped(closed.source.explain(&reason, &closed.file))),
+            Ok(key) => match self.same(&key) {
+                Some(same) => Err(skipped(format!("the same key as `{same}`"))),
+                None => Ok(NamedKey::new(name, closed.source.own(key))),
+            },
+        };
+        Ok(closed.opened.get_or_init(|| opened).as_ref().ok())
+    }
+
+    /// The name of an open key that is the same.
+    fn same(&self, key: &PrivateKey) -> Option<&str> {
+        self.ready().find(|known| known.key().is_same(key)).map(NamedKey::name)
+    }
+
+    fn add(&mut self, source: Source, file: KeyFile<'_>) {
+        let Some(found) = pgp::KeyFile::parse(file.bytes, file.password) else {
+            return self.add_other(source, file);
+        };
+        let rest = self.add_pgp(source, &printable(file.name), found);
+        // Words around armored blocks are common, and no mistake; another key may stand there too.
+        if rest.windows(PEM.len()).any(|window| window == PEM) {
+            self.add_other(source, KeyFile { bytes: &rest, ..file });
+        }
+    }
+
+    /// Adds what a file with OpenPGP keys holds, and returns what else it holds.
+    fn add_pgp(&mut self, source: Source, name: &str, file: pgp::KeyFile) -> Zeroizing<Vec<u8>> {
+        for reason in file.refused {
+            self.skip(name, reason);
+        }
+        for key in file.keys {
+            let mut known = self.pgp_from_files.iter().chain(&self.pgp_from_payload);
+            let same = known.find(|known| known.key().is_same(&key));
+            let same = same.map(|known| known.name().to_owned());
+            if let Some(same) = same {
+                self.skip(name, format!("the same key as `{same}`"));
+            } else if self.pgp_from_files.len() + self.pgp_from_payload.len() == MAX_KEYS {
+                self.skip(name, format!("one key more than the {MAX_KEYS} that are tried"));
+            } else {
+                let key = NamedPgpKey::new(name.to_owned(), key);
+                match source {
+                    Source::File => self.pgp_from_files.push(key),
+                    Source::Payload => self.pgp_from_payload.push(key),
+                }
+            }
+        }
+        file.rest
+    }
+
+    fn add_other(&mut self, source: Source, file: KeyFile<'_>) {
+        let name = printable(file.name);
+        let checking = self.checking.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for item in Contents::of(file.bytes, file.password, checking).items {
+            match item {
+                Item::Refused(reason) => self.skip(&name, source.explain(&reason, file.name)),
+                Item::Certificate(certificate) => self.add_certificate(&name, certificate),
+                Item::Open(key) => {
+                    if let Some(same) = self.same(&key) {
+                        let reason = format!("the same key as `{same}`");
+                        self.skip(&name, reason);
+                    } else {
+                        let key = Entry::Key(NamedKey::new(name.clone(), source.own(key)));
+                        self.add_key(&name, key);
+                    }
+                }
+                Item::Closed(key) => {
+                    let (file, opened) = (file.name.to_owned(), OnceLock::new());
+                    self.add_key(&name, Entry::Closed(Closed { source, file, key, opened }));
+                }
+            }
+        }
+    }
+
+    fn add_key(&mut self, name: &str, entry: Entry) {
+        if self.keys == MAX_KEYS {
+            return self.skip(name, format!("one key more than the {MAX_KEYS} that are tried"));
+        }
+        self.keys += 1;
+        self.entries.push(entry);
+    }
+
+    fn add_certificate(&mut self, name: &str, certificate: Certificate) {
+        match self.certificates.len() {
+            MAX_CERTIFICATES.. => {
+                let reason = format!("more certificates than the {MAX_CERTIFICATES} that are kept");
+                self.skip(name, reason);
+            }
+            _ => self.certificates.push(certificate),
+        }
+    }
+
+    fn skip(&mut self, name: &str, reason: String) {
+        self.entries.push(Entry::Skipped(Skipped { name: name.to_owned(), reason }));
+    }
+}
+
+impl Entry {
+    fn key(&self) -> Option<&NamedKey> {
+        match self {
+            Self::Key(key) => Some(key),
+            Self::Closed(closed) => closed.opened.get()?.as_ref().ok(),
+            Self::Skipped(_) => None,
+        }
+    }
+
+    fn skipped(&self) -> Option<&Skipped> {
+        match self {
+            Self::Skipped(skipped) => Some(skipped),
+            Self::Closed(closed) => closed.opened.get()?.as_ref().err(),
+            Self::Key(_) => None,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Source {
+    File,
+    Payload,
+}
+
+impl Source {
+    /// The key, named by what it is where its file is a stranger's.
+    fn own(self, key: PrivateKey) -> PrivateKey {
+        match self {
+            Self::File => key,
+            Self::Payload => key.of_a_stranger(),
+        }
+    }
+
+    /// Why the file `name` is no key, and what would mend it.
+    fn explain(self, reason: &NotAKey, name: &str) -> String {
+        match (self, reason, owner(name)) {
+            (Self::File, NotAKey::PasswordNeeded(_), _) => {
+                format!("{reason}: put it into `{}{}`", printable(name), PASSWORD_SUFFIXES[0])
+            }
+            (Self::Payload, NotAKey::PasswordNeeded(_), _) => {
+                format!("{reason}: put it into the same place of `privkeys-passwords`")
+            }
+            (Self::File, NotAKey::Unknown | NotAKey::Empty, Some(owner)) => {
+                format!("a password without its key `{}`", printable(owner))
+            }
+            _ => reason.to_string(),
+        }
+    }
+}
