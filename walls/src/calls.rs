@@ -135,6 +135,8 @@ const FCNTL: &[u32] = &[
     libc::F_DUPFD_CLOEXEC as u32,
 ];
 
+const BEFORE_FACCESSAT2: &str = "a kernel before Linux 5.8";
+
 /// Before the layer flows: keys are read, the broker is asked, and the second filter is put up.
 /// The last ones can only take rights away.
 pub const UNWRAPPING: &[Call] = &[
@@ -149,6 +151,13 @@ pub const UNWRAPPING: &[Call] = &[
         .rare("aarch64, which has no `stat`; a kernel without `statx`"),
     call!(SYS_readlinkat, "links among the key files"),
     call!(SYS_getdents64, "the list of key files"),
+    // The WASI library asks for it where it resolves a path by itself, because there is no `openat2`.
+    call!(SYS_faccessat2, "whether a directory among the key files may be searched"),
+    call!(SYS_faccessat, "as `faccessat2`").rare(BEFORE_FACCESSAT2),
+    call!(SYS_getuid, "as `faccessat2`").rare(BEFORE_FACCESSAT2),
+    call!(SYS_geteuid, "as `faccessat2`").rare(BEFORE_FACCESSAT2),
+    call!(SYS_getgid, "as `faccessat2`").rare(BEFORE_FACCESSAT2),
+    call!(SYS_getegid, "as `faccessat2`").rare(BEFORE_FACCESSAT2),
     call!(SYS_getrandom, "random numbers; keys of hash maps"),
     call!(SYS_fcntl, "key files")
         .only(&[FCNTL_COMMAND.is_one_of(FCNTL, "`F_GETFL` `F_GETFD` `F_SETFD` `F_DUPFD_CLOEXEC`")]),
