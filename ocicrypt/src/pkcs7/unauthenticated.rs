@@ -17,10 +17,7 @@ use zeroize::Zeroizing;
 use crate::algorithms::Algorithm;
 use crate::key::RsaKey;
 use crate::layer::{LayerError, LayerKey};
-use crate::options::{PublicOptions, layer_key_of_unauthenticated, made_up_layer_key};
-
-/// Private options that are read where the padding is wrong, so that the work is the same.
-const FILLER: &[u8] = br#"{"symkey":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000","cipheroptions":{"nonce":"AAAAAAAAAAAAAAAAAAAAAA=="}}"#;
+use crate::options::{FILLER, PublicOptions, layer_key_of_unauthenticated, made_up_layer_key};
 
 /// Decrypted text. Its padding is replaced by spaces, so that its length is public.
 pub(super) struct UnauthenticatedText {
