@@ -77,6 +77,10 @@ pub fn needed(wasm: &[u8]) -> Vec<Proposal> {
         }
     }
     needed.reverse();
+    // References to garbage-collected objects are a part of `gc`.
+    if needed.contains(&Proposal(WasmFeatures::GC)) {
+        needed.retain(|proposal| *proposal != Proposal(WasmFeatures::GC_TYPES));
+    }
     needed
 }
 

@@ -182,8 +182,12 @@ pub const UNWRAPPING: &[Call] = &[
 /// with `ENOSYS`, and the WASI library takes `openat`.
 pub const WITH_LANDLOCK: &[Call] = &[call!(SYS_openat2, "key files")];
 
-/// Answered with `EPERM` in both phases: whoever tries to start a thread is told that there is none.
-pub const REFUSED: &[Call] = &[call!(SYS_clone, "threads, namespaces")];
+/// Answered with `EPERM` in both phases: whoever tries to start a thread, or a guest that tries to write to a
+/// key file, gets an error.
+pub const REFUSED: &[Call] = &[
+    call!(SYS_clone, "threads, namespaces"),
+    call!(SYS_pwrite64, "a guest may try to write to a file that it may only read"),
+];
 
 /// Answered with `ENOSYS` while keys are read, as by a kernel that does not have them: the C
 /// library falls back, and a guest that asks for them gets an error.
