@@ -49,7 +49,10 @@ pub(crate) fn cases(suite: &mut Suite) {
     };
     case("terminated-while-the-layer-flows", || {
         POLITE.into_iter().try_for_each(|signal| {
-            let event = ends(signal, Moment::Flows, "abandoned", |decoder| decoder)?;
+            let event = ends(signal, Moment::Flows, "abandoned", |decoder| {
+                // These tests may run under `nohup`, which the decoder heeds.
+                decoder.inside(words(&["env", "--default-signal"]))
+            })?;
             ensure!(event["layer"].is_string() && event["key"].is_string(), "{event}");
             Ok(())
         })

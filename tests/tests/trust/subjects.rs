@@ -46,7 +46,8 @@ pub const SUBJECTS: &[(&str, Make, &[&str])] = &[
     ("guest-store", guest_store, &["who could run code in the decoder"]),
 ];
 
-const POLICY: &[&str] = &["the PKCS#11 key files", "is not trusted"];
+const POLICY: &[&str] =
+    &["cannot tell which files in the keys directory may hold a PIN", "is not trusted"];
 const PROVIDER: &[&str] = &["provider.vault", "vault"];
 
 fn decrypts(sealed: &Sealed) -> Box<dyn Fn(&Outcome) -> bool> {
