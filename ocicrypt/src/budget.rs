@@ -93,10 +93,10 @@ pub(crate) mod cost {
     pub(crate) const ROUND: u64 = 360;
 
     /// A private-key operation on an elliptic curve.
-    pub(crate) const P256: u64 = 200_000;
-    pub(crate) const P384: u64 = 1_000_000;
-    pub(crate) const P521: u64 = 1_500_000;
-    pub(crate) const X25519: u64 = 200_000;
+    pub(crate) const P256: u64 = 250_000;
+    pub(crate) const P384: u64 = 2_000_000;
+    pub(crate) const P521: u64 = 2_000_000;
+    pub(crate) const X25519: u64 = 250_000;
 
     /// A byte of content: AES, with what authenticates it.
     pub(crate) const AES_GCM: u64 = 10;

@@ -238,9 +238,17 @@ impl Jwe {
         recipient.open(&self.message, &fitting, search, bounds, rng).map(Some)
     }
 
-    /// Why it could not be opened, as far as it was tried: different reasons once each.
+    /// What went wrong so far: different reasons once each.
+    pub(crate) fn failures_so_far(&self) -> &[JweError] {
+        &self.failures
+    }
+
+    /// Why it could not be opened, when every key has been tried: different reasons once each.
     pub fn failures(&self) -> Vec<JweError> {
         let mut failures = self.failures.clone();
+        if self.gave_up {
+            return failures;
+        }
         for (position, recipient) in self.recipients.iter().enumerate() {
             if self.fitted.contains(&position) {
                 continue;

@@ -317,9 +317,17 @@ impl Envelope {
         Ok(None)
     }
 
-    /// Why it could not be opened, as far as it was tried: different reasons once each.
+    /// What went wrong so far: different reasons once each.
+    pub(crate) fn failures_so_far(&self) -> &[Pkcs7Error] {
+        &self.failures
+    }
+
+    /// Why it could not be opened, when every key has been tried: different reasons once each.
     pub fn failures(&self) -> Vec<Pkcs7Error> {
         let mut failures = self.failures.clone();
+        if self.gave_up {
+            return failures;
+        }
         for (position, recipient) in self.recipients.iter().enumerate() {
             if !self.fitted.contains(&position) {
                 let bits = recipient.encrypted_key.len() * 8;

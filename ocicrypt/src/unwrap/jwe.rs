@@ -85,7 +85,10 @@ impl<'a> Search<'a> {
             return SchemeFailure::new(self.keys, Outcome::NoKeys);
         }
         for (item, jwe) in &self.jwes {
-            for error in jwe.as_ref().map(Jwe::failures).unwrap_or_default() {
+            let Some(jwe) = jwe else { continue };
+            // Of what was not tried nothing is known.
+            let errors = if self.is_over { jwe.failures_so_far().to_vec() } else { jwe.failures() };
+            for error in errors {
                 self.reasons.mended_by(remedy(&error), *item, error.to_string());
             }
         }

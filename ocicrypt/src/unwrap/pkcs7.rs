@@ -146,7 +146,12 @@ impl<'a> Search<'a> {
             return SchemeFailure::new(self.keys, Outcome::NoKeys);
         }
         for (item, envelope) in &self.envelopes {
-            for failure in envelope.failures() {
+            // Of what was not tried nothing is known.
+            let failures = match self.is_over {
+                true => envelope.failures_so_far().to_vec(),
+                false => envelope.failures(),
+            };
+            for failure in failures {
                 self.reasons.mended_by(remedy(&failure), *item, failure.to_string());
             }
         }
