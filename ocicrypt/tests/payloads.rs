@@ -182,7 +182,7 @@ fn messages_tell_what_was_tried() {
     assert_eq!(message(&layer, &[]), none);
     let wrong = message(&layer, &["p-256.pkcs8.pem"]);
     let wanted = "jwe: 3 wrapped keys, the only key was not tried; \
-        items 1, 3: no key of this kind (RSA-2048); item 2: malformed: not JSON; pgp";
+        item 2: malformed: not JSON; items 1, 3: no key of this kind (RSA-2048); pgp";
     assert!(wrong.contains(wanted), "{wrong}");
     let wrong = message(&layer, &["rsa-e3.pkcs8.pem"]);
     assert!(wrong.contains("1 key was tried: RSA-2048 `rsa-e3.pkcs8.pem` (SHA256:"), "{wrong}");
