@@ -280,14 +280,12 @@ impl RsaKey {
         Ok(encoded)
     }
 
-    /// The words of all secret numbers, but the highest of a prime: it tells how long the prime is, which is
-    /// no secret, and the library's division decides by that.
+    /// The words of all secret numbers.
     #[cfg(feature = "timing")]
     pub(super) fn secrets(&self) -> Vec<&[crypto_bigint::Word]> {
         let mut secrets = vec![self.d.as_words(), self.coefficient.as_words()];
         for Prime { number, exponent } in &self.primes {
-            let [lower @ .., _] = number.as_words() else { continue };
-            secrets.extend([lower, exponent.as_words()]);
+            secrets.extend([number.as_words(), exponent.as_words()]);
         }
         secrets
     }
