@@ -78,7 +78,7 @@ fn jwe() {
             _ => None,
         };
         assert_eq!(why.as_deref(), wanted, "{name}: {algorithms}");
-        let enc = name.split(' ').nth(1).unwrap();
+        let enc = name.split(' ').nth(1).unwrap_or_default();
         assert!(algorithms.ends_with(enc) || !enc.starts_with('A'), "{name}: {algorithms}");
         refused += usize::from(why.is_some());
     }
