@@ -4,21 +4,20 @@
 //! It prints where each function of the module lies, since valgrind knows no names of code that was made
 //! at run time: the address and the length, both hexadecimal, and the name.
 
-use std::error::Error;
-
-use wasmtime::{Caller, Engine, Extern, Linker, Module, OptLevel, Store};
+use wasmtime::{Caller, Engine, Error, Extern, Linker, Module, OptLevel, Result, Store};
 
 /// The operations in the order of the module.
 const OPERATIONS: [&str; 8] =
     ["rsa-2048", "rsa-3072", "p-256", "p-384", "p-521", "pkcs1v15", "cbc-padding", "leak"];
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let (Some(module), Some(operation)) = (arguments.next(), arguments.next()) else {
-        return Err("`timing_host MODULE OPERATION`".into());
+        return Err(Error::msg("`timing_host MODULE OPERATION`"));
     };
-    let place = OPERATIONS.iter().position(|known| *known == operation);
-    let place = u32::try_from(place.ok_or("there is no such operation")?)?;
+    let mut places = (0_u32..).zip(OPERATIONS);
+    let place = places.find(|(_, known)| *known == operation);
+    let (place, _) = place.ok_or_else(|| Error::msg("there is no such operation"))?;
 
     let mut config = keycell_engine::config(None)?;
     config.cranelift_opt_level(OptLevel::Speed);
@@ -35,23 +34,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut linker: Linker<()> = Linker::new(&engine);
     linker.func_wrap("timing", "operation", move || place)?;
     linker.func_wrap("timing", "undefined", mark)?;
-    // Of WASI nothing is needed but that it is there.
-    linker.define_unknown_imports_as_default_values(&module)?;
     let mut store = Store::new(&engine, ());
     store.set_epoch_deadline(1);
+    // Of WASI nothing is needed but that it is there.
+    linker.define_unknown_imports_as_default_values(&mut store, &module)?;
     let instance = linker.instantiate(&mut store, &module)?;
     instance.get_typed_func::<(), ()>(&mut store, "_start")?.call(&mut store, ())?;
     Ok(())
 }
 
 /// Marks a part of the module's memory as undefined.
-fn mark(mut caller: Caller<'_, ()>, address: u32, length: u32) -> wasmtime::Result<()> {
+fn mark(mut caller: Caller<'_, ()>, address: u32, length: u32) -> Result<()> {
     let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
-        return Err(wasmtime::Error::msg("the module has no memory"));
+        return Err(Error::msg("the module has no memory"));
     };
     let memory = memory.data(&caller).get(address as usize..).unwrap_or_default();
     let memory = memory.get(..length as usize);
-    request(memory.ok_or_else(|| wasmtime::Error::msg("no such memory"))?);
+    request(memory.ok_or_else(|| Error::msg("no such memory"))?);
     Ok(())
 }
 
