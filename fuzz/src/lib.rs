@@ -15,6 +15,7 @@ use ocicrypt::bounds::Bounds;
 use ocicrypt::jwe::{Jwe, JweError, Search};
 use ocicrypt::keyring::{KeyRing, Which};
 use rand_core::{TryCryptoRng, TryRng};
+use zeroize::Zeroizing;
 
 // Where the host's files look for them.
 pub use host::{args, contract, limits, streams, words};
