@@ -135,7 +135,7 @@ pub(crate) mod cost {
 
     /// To compute the coefficient of a key, where its file states none, modulo a prime of so many bits.
     pub(crate) fn rsa_inverse(bits: u32) -> u64 {
-        3_000_000 * (u64::from(bits).pow(2) >> 10) >> 10
+        (3_000_000 * (u64::from(bits).pow(2) >> 10)) >> 10
     }
 
     /// To find the primes of a modulus of so many bits.
