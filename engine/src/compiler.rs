@@ -84,14 +84,14 @@ fn compile(wasm: &[u8], target: Option<&str>, precompile: Precompile) -> Result<
         places => return Err(Error::Miscompiled(places)),
     }
     let config = compiling(target).map_err(Error::Compiler)?;
-    caught(wasm, &config, precompile).or_else(|error| {
+    caught(wasm, &config, precompile).map_err(|error| {
         // Between components that are composed, wasmtime puts modules of its own, which have the
         // memories of both. Without the proposal it panics.
         let mut config = config;
         config.wasm_multi_memory(true);
         match (&error, caught(wasm, &config, precompile)) {
-            (Error::Broken(_), Ok(_)) => Err(Error::Proposals(vec![Proposal::MULTI_MEMORY])),
-            _ => Err(error),
+            (Error::Broken(_), Ok(_)) => Error::Proposals(vec![Proposal::MULTI_MEMORY]),
+            _ => error,
         }
     })
 }

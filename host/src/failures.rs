@@ -22,7 +22,7 @@ pub enum Ending {
     /// For a reason that somebody should read.
     Failed(Failure),
     /// The same, and these manifests are the cause: those of one layer key stand together.
-    OfManifests(Failure, Vec<Vec<Digest>>),
+    OfManifests(Box<Failure>, Vec<Vec<Digest>>),
     /// Nobody reads standard output any more, so nobody is there to be told. Go ctd-decoder dies
     /// of `SIGPIPE`, as silently.
     ReaderGone,
@@ -80,7 +80,7 @@ pub fn of_manifests(mut failure: Failure, manifests: &Manifests) -> Ending {
         none if none.is_empty() => Ending::Failed(failure),
         digests => {
             failure.hints.extend(way_out());
-            Ending::OfManifests(failure, vec![digests])
+            Ending::OfManifests(Box::new(failure), vec![digests])
         }
     }
 }

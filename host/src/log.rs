@@ -111,10 +111,11 @@ impl Log {
 
     /// Something that was passed over. `text` is fit to be shown.
     pub fn note(&self, text: &str) {
-        if !self.is_broken.load(Ordering::Relaxed) && !text.trim().is_empty() {
-            if let Some((format, _)) = &self.sink {
-                self.write(&format.entry(&Event::note(text)));
-            }
+        if self.is_broken.load(Ordering::Relaxed) || text.trim().is_empty() {
+            return;
+        }
+        if let Some((format, _)) = &self.sink {
+            self.write(&format.entry(&Event::note(text)));
         }
     }
 

@@ -143,7 +143,7 @@ fn rest() {
     let deflated = miniz_oxide::deflate::compress_to_vec(&megabyte, 9);
     let inflate = || drop(black_box(miniz_oxide::inflate::decompress_to_vec(&deflated).unwrap()));
     tell("inflate zeros", "1000 bytes", each(time(inflate)));
-    let text: Vec<u8> = (0..MEGABYTE as u64).map(|n| (n * n >> 7) as u8 & 0x3f).collect();
+    let text: Vec<u8> = (0..MEGABYTE as u64).map(|n| ((n * n) >> 7) as u8 & 0x3f).collect();
     let deflated = miniz_oxide::deflate::compress_to_vec(&text, 9);
     let inflate = || drop(black_box(miniz_oxide::inflate::decompress_to_vec(&deflated).unwrap()));
     tell("inflate", "1000 bytes", each(time(inflate)));

@@ -65,9 +65,9 @@ impl Keys {
 fn inverse_of_65537(order: &BoxedUint, e: &BoxedUint) -> BoxedUint {
     let small = 65537_u64;
     let rest = order.rem(&e.to_nz().unwrap()).as_words()[0];
-    let k = (1..small).find(|k| (k * rest + 1) % small == 0).unwrap();
+    let k = (1..small).find(|k| (k * rest + 1).is_multiple_of(small)).unwrap();
     let multiple = order.concatenating_mul(BoxedUint::from(k));
-    let (d, rest) = multiple.wrapping_add(&BoxedUint::one()).div_rem(&e.to_nz().unwrap());
+    let (d, rest) = multiple.wrapping_add(BoxedUint::one()).div_rem(&e.to_nz().unwrap());
     assert!(bool::from(rest.is_zero()));
     d
 }

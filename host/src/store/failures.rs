@@ -112,7 +112,7 @@ fn unfinished(shown: &str, bound: Bound, has_layer: bool, manifests: Vec<Digest>
         return Ending::Failed(failure(message, hints));
     }
     let hints = [hint.to_owned()].into_iter().chain(way_out()).collect();
-    Ending::OfManifests(failure(message, hints), vec![manifests])
+    Ending::OfManifests(Box::new(failure(message, hints)), vec![manifests])
 }
 
 /// Different keys decrypt the layer, each to something else, and each with the right HMAC.
@@ -124,7 +124,7 @@ pub fn several_keys_fit(conflict: Conflict) -> Ending {
         manifests.len()
     );
     let failure = failure(message, way_out().into());
-    Ending::OfManifests(Failure { layer_digest: layer, ..failure }, manifests)
+    Ending::OfManifests(Box::new(Failure { layer_digest: layer, ..failure }), manifests)
 }
 
 /// Several keys open wrapped keys of layers that begin alike.
@@ -138,7 +138,7 @@ pub fn untried_keys(conflict: Conflict) -> Ending {
     let hint = "`--verify-first` tries them all, since it reads the whole layer before it writes";
     let hints = [hint.to_owned()].into_iter().chain(way_out()).collect();
     let failure = failure(message, hints);
-    Ending::OfManifests(Failure { layer_digest: layer, ..failure }, manifests)
+    Ending::OfManifests(Box::new(Failure { layer_digest: layer, ..failure }), manifests)
 }
 
 /// Which manifests a failure is about, to be added to its message: those of each key together.
