@@ -55,7 +55,10 @@ impl Moment {
         let handles = caught & (1 << (Signal::ALARM.as_raw() - 1)) != 0;
         match self {
             Self::Begun => handles,
-            Self::Flows => handles && field("Seccomp_filters") == "2",
+            // Between the second filter and the first wait for the layer, the event is not complete.
+            Self::Flows => {
+                handles && field("Seccomp_filters") == "2" && field("State").starts_with('S')
+            }
         }
     }
 }

@@ -63,7 +63,7 @@ const ATTEMPTS: [(&str, Outcome, Outcome); 49] = [
     ("replace-the-alarm", Stopped, Stopped),
     ("duplicate-a-descriptor", Done, Stopped),
     ("truncate-the-log", Stopped, Stopped),
-    ("overwrite-the-log", Stopped, Stopped),
+    ("overwrite-the-log", Refused, Refused),
     ("map-the-log", Stopped, Stopped),
     ("no-more-append", Stopped, Stopped),
     ("punch-a-hole", Stopped, Stopped),

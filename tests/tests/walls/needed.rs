@@ -86,7 +86,9 @@ impl Made {
         let mut phases = BTreeMap::new();
         let mut last = 0;
         for (process, line) in lines().filter(|(process, _)| split.contains(process)) {
-            let call = line.trim_start().split('(').next().unwrap_or_default();
+            // A call during which another process makes one is written in two lines.
+            let call = line.trim_start().trim_start_matches("<... ");
+            let call = call.split(['(', ' ']).next().unwrap_or_default();
             if is_start(line) {
                 phases.clear(); // what came before has started it
                 last = 0;
