@@ -1,0 +1,51 @@
+//! The causes of failures, and for each the line that mends it.
+
+use std::fmt;
+
+mod decoder;
+mod tool;
+mod unwrap;
+
+pub use decoder::DecoderHint;
+pub use tool::ToolHint;
+pub use unwrap::UnwrapHint;
+
+/// A cause that a person can mend. Its text, a line in lower case without a full stop, is made by
+/// `Display`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hint {
+    /// The image or the keys: what the guest finds.
+    Unwrap(UnwrapHint),
+    /// The node, its configuration and the caller's limits: what the host finds.
+    Decoder(DecoderHint),
+    /// What the operator asked `keycell` for.
+    Tool(ToolHint),
+}
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unwrap(hint) => hint.fmt(f),
+            Self::Decoder(hint) => hint.fmt(f),
+            Self::Tool(hint) => hint.fmt(f),
+        }
+    }
+}
+
+impl From<UnwrapHint> for Hint {
+    fn from(hint: UnwrapHint) -> Self {
+        Self::Unwrap(hint)
+    }
+}
+
+impl From<DecoderHint> for Hint {
+    fn from(hint: DecoderHint) -> Self {
+        Self::Decoder(hint)
+    }
+}
+
+impl From<ToolHint> for Hint {
+    fn from(hint: ToolHint) -> Self {
+        Self::Tool(hint)
+    }
+}

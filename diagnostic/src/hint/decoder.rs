@@ -1,0 +1,19 @@
+//! What mends a decoder that cannot work on its node.
+
+use std::fmt;
+
+/// A cause that a person can mend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DecoderHint {
+    /// The image is damaged: no key helps.
+    Damaged,
+}
+
+impl fmt::Display for DecoderHint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Damaged => f.write_str("pull the image again"),
+        }
+    }
+}

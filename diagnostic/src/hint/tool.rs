@@ -1,0 +1,19 @@
+//! What mends a command of `keycell` that fails.
+
+use std::fmt;
+
+/// A cause that a person can mend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ToolHint {
+    /// The image is damaged: no key helps.
+    Damaged,
+}
+
+impl fmt::Display for ToolHint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Damaged => f.write_str("pull the image again"),
+        }
+    }
+}
