@@ -1,7 +1,5 @@
 //! How failures are put into words.
 
-use std::io;
-
 use crate::contract::Failure;
 
 /// A failure and a way out of it: there is always one, if only where to look next.
@@ -15,12 +13,4 @@ pub fn with_hint(message: impl Into<String>, hint: impl Into<String>) -> Failure
     }
 }
 
-/// The system's words without its number, in the middle of a sentence.
-pub fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    let mut words = text.split(" (os error").next().unwrap_or(&text).to_owned();
-    if let Some(first) = words.get_mut(..1) {
-        first.make_ascii_lowercase();
-    }
-    words
-}
+pub use keycell_diagnostic::os_error as plain;
