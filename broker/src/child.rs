@@ -1,8 +1,7 @@
 //! The processes that this program starts of itself: one that a PKCS #11 module is loaded into, and
 //! one that becomes a provider's command, within walls.
 
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use crate::providers::confined;
 use crate::tokens::child;
@@ -28,14 +27,6 @@ use crate::tokens::child;
 /// ```
 pub fn is_asked() -> bool {
     child::is_asked() || confined::is_asked()
-}
-
-/// Starts this program once more, for what `argument` says.
-pub(crate) fn again(argument: &str) -> Command {
-    // This very file, even when the one at its path has been replaced in the meantime.
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("keycell-broker").arg(argument);
-    command
 }
 
 /// Does what it was started for.

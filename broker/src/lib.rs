@@ -8,10 +8,12 @@
 #![forbid(unsafe_code)]
 
 pub mod child;
-pub mod files;
+pub mod key_files;
 pub mod providers;
 pub mod serve;
 pub mod tokens;
+
+mod self_exec;
 
 use std::fmt;
 

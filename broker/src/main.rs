@@ -9,7 +9,8 @@ use rustix::process::Signal;
 
 /// PINs and keys are wiped when they are freed.
 #[global_allocator]
-static MEMORY: keycell_walls::wiping::Wiping = keycell_walls::wiping::Wiping;
+static MEMORY: keycell_walls::zeroizing_alloc::ZeroizingAlloc =
+    keycell_walls::zeroizing_alloc::ZeroizingAlloc;
 
 const HELP: &str = "\
 keycell-broker asks key providers and PKCS#11 tokens for `ctd-decoder`, which starts it where

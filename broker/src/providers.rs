@@ -17,6 +17,7 @@ mod config;
 pub(crate) mod confined;
 mod grpc;
 mod message;
+mod program;
 mod text;
 mod tls;
 mod ttrpc;
@@ -132,7 +133,7 @@ impl Providers {
     pub fn check(&self, name: &str) -> Result<String, Refusal> {
         let way = self.way(name)?;
         let fault = match way {
-            Way::Command(command) => command::found(&command.path).err(),
+            Way::Command(command) => program::found(&command.path).err(),
             Way::Grpc(_, Some(tls)) => {
                 let files = tls.root_ca_file().into_iter();
                 let files = files.chain(tls.client().into_iter().flat_map(|(a, b)| [a, b]));

@@ -12,7 +12,7 @@ use keycell_broker_protocol::{
 use zeroize::Zeroizing;
 
 use crate::Refusal;
-use crate::files::Sorted;
+use crate::key_files::Sorted;
 use crate::providers::Providers;
 use crate::tokens::{Policy, TokenKey};
 

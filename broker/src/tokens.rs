@@ -10,6 +10,7 @@
 pub(crate) mod child;
 
 mod lock;
+mod mentions;
 mod module;
 mod pin;
 mod policy;
@@ -28,7 +29,8 @@ pub use policy::Policy;
 pub use wire::OaepHash;
 
 use crate::Refusal;
-use crate::files::Identity;
+pub(crate) use mentions::mentions_pin;
+pub(crate) use pin::FileIdentity;
 use pin::{Pin, PinSource};
 use policy::NoModule;
 use uri::Uri;
@@ -282,13 +284,13 @@ impl TokenKey {
 pub(crate) struct KnownPin {
     /// The key, as it may be shown.
     pub(crate) shown: String,
-    file: Option<Identity>,
+    file: Option<FileIdentity>,
     pin: Option<Pin>,
 }
 
 impl KnownPin {
     /// Whether a file is the one that `pin-source` names, or holds the PIN and nothing else.
-    pub(crate) fn is(&self, content: &[u8], identity: Identity) -> bool {
+    pub(crate) fn is(&self, content: &[u8], identity: FileIdentity) -> bool {
         let same = |pin: &Pin| pin.expose().trim_ascii() == content.trim_ascii();
         self.file == Some(identity) || self.pin.as_ref().is_some_and(same)
     }

@@ -4,7 +4,7 @@ use std::panic::{self, AssertUnwindSafe};
 
 use wasmtime::{Config, Engine, OptLevel};
 
-use crate::misread;
+use crate::miscompiled;
 use crate::proposals::{self, Proposal};
 
 /// Why a guest is not compiled.
@@ -13,7 +13,7 @@ pub enum Error {
     /// It uses what is switched off.
     #[error("it uses {}, which no guest may", listed(.0))]
     Proposals(Vec<Proposal>),
-    /// LLVM has miscompiled it ([`misread`]).
+    /// LLVM has miscompiled it ([`miscompiled`]).
     #[error(
         "it was miscompiled: it reads a product before it is computed, {0} times, which LLVM before \
          version 23 does with `wide-arithmetic` (llvm/llvm-project#199910)"
@@ -79,7 +79,7 @@ fn compile(wasm: &[u8], target: Option<&str>, precompile: Precompile) -> Result<
         return Err(Error::Proposals(needed));
     }
     // What is not valid is for the compiler to say.
-    match misread::count(wasm).unwrap_or(0) {
+    match miscompiled::count(wasm).unwrap_or(0) {
         0 => {}
         places => return Err(Error::Miscompiled(places)),
     }

@@ -10,7 +10,7 @@ use wasmtime::{Config, ModuleVersionStrategy, Result, WasmFeatures};
 #[cfg(feature = "compiler")]
 pub mod compiler;
 #[cfg(feature = "compiler")]
-pub mod misread;
+pub mod miscompiled;
 #[cfg(feature = "compiler")]
 pub mod proposals;
 

@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use keycell_broker::files::Sorted;
+use keycell_broker::key_files::Sorted;
 use keycell_broker_protocol::Found;
 use keycell_fuzz::{Fields, tell};
 use libfuzzer_sys::fuzz_target;

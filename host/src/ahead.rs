@@ -3,7 +3,7 @@
 
 use std::ptr;
 
-use keycell_walls::wiping;
+use keycell_walls::zeroizing_alloc;
 use rustix::mm::{Advice, madvise};
 
 /// How much of the heap is mapped at once, in bytes: as much as was seen to be used.
@@ -18,7 +18,7 @@ pub fn map() {
     let below = ptr::from_ref(&here).wrapping_sub(OF_STACK);
     populate(below.cast_mut(), OF_STACK);
     // The allocator keeps what it has once had of the system, up to some MiB.
-    wiping::unused(OF_HEAP, |heap| populate(heap, OF_HEAP));
+    zeroizing_alloc::unused(OF_HEAP, |heap| populate(heap, OF_HEAP));
 }
 
 /// The pages of these bytes, whole or in part. Linux before 5.14 cannot.

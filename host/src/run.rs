@@ -26,12 +26,12 @@ pub fn main_within(guest: &Artefact, limits: Limits) -> ExitCode {
     // From here on nothing ends the process without a message, and, once there is a log, an event.
     signals::take_over();
     message::speak_on_panic();
-    keycell_walls::wiping::when_exhausted(crash::out_of_memory);
+    keycell_walls::zeroizing_alloc::when_exhausted(crash::out_of_memory);
     // Until the guest's step has its own: files may lie on a drive that does not answer.
     let timer = deadline::start();
-    let wipes_stack = keycell_walls::wiping::stack_can_be_wiped();
+    let wipes_stack = keycell_walls::zeroizing_alloc::stack_can_be_wiped();
     deadline::arm(limits.unwrap_seconds);
-    keycell_walls::relocated::protect();
+    keycell_walls::relro::protect();
     ahead::map();
     let _ = keycell_walls::memory::no_dump(); // the payload may hold keys; told of later
     let job = match args::parse(std::env::args_os()) {
@@ -52,7 +52,7 @@ pub fn main_within(guest: &Artefact, limits: Limits) -> ExitCode {
         Err(error) => Err(failures::broken_host(error.into()).into()),
     };
     if wipes_stack {
-        keycell_walls::wiping::wipe_stack();
+        keycell_walls::zeroizing_alloc::wipe_stack();
     }
     match ended {
         Ok(()) => {

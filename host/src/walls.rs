@@ -1,7 +1,7 @@
 //! The operating system's walls, as the host asks for them and speaks of them.
 
 use keycell_walls::Wall;
-use keycell_walls::alarm::{self, Entry};
+use keycell_walls::sigsys::{self, Entry};
 use keycell_walls::decoder::{Needs, Walls};
 use keycell_walls::rights::User;
 use rustix::fs::{FileType, fstat};
@@ -39,7 +39,7 @@ pub fn before_guest(
         keys,
         broker: broker.group(),
         user: user.as_ref(),
-        alarm: entry(log),
+        stopped_call: entry(log),
         farewell: Some(linger::hold_stdout),
         writes_files: log.is_file() || job.verify_first.is_some() || a_stream_is_a_file(),
     };
@@ -90,7 +90,7 @@ fn checked(walls: Walls, job: &Job, step: &str) -> Result<Walls, Failure> {
 
 /// What the log is told when a system call was stopped: an event too.
 fn entry(log: &Log) -> Option<Entry<'_>> {
-    let text = log.foreseen(&Verdict::said(&alarm::words()))?;
+    let text = log.foreseen(&Verdict::said(&sigsys::words()))?;
     log.descriptor().map(|log| Entry { log, text })
 }
 

@@ -7,7 +7,7 @@ use rustix::thread::CapabilitySet;
 use crate::files::{Confined, Reach, confine};
 use crate::rights::{User, become_user, keep, no_new_privileges};
 use crate::seccomp::Filter;
-use crate::{Wall, alarm, memory};
+use crate::{Wall, memory, sigsys};
 
 /// What the walls are called.
 pub const NO_NEW_PRIVILEGES: &str = "no new privileges";
@@ -34,7 +34,7 @@ pub struct Needs<'a> {
     /// The user to become.
     pub user: Option<&'a User>,
     /// What the log is told when a system call was stopped.
-    pub alarm: Option<alarm::Entry<'a>>,
+    pub stopped_call: Option<sigsys::Entry<'a>>,
     /// What is done last when a system call was stopped; async-signal-safe.
     pub farewell: Option<fn()>,
     /// Standard output, standard error, the log or something else that is written to is a file.
@@ -95,7 +95,7 @@ impl Walls {
         walls.push(Wall::required(FILES, files.map(Confined::words)));
         let calls = Filter::unwrapping(needs.broker, nothing_is_written).and_then(|filter| {
             let farewell = needs.farewell.unwrap_or(|| ());
-            alarm::install(needs.alarm.take(), farewell).map_err(crate::plain)?;
+            sigsys::install(needs.stopped_call.take(), farewell).map_err(crate::plain)?;
             filter.raise().map(|()| "those that unwrapping a key makes".to_owned())
         });
         // Compiled before it is needed: afterwards its memory is there.

@@ -9,24 +9,24 @@
 //! | [`files`] | which files can be reached (Landlock) |
 //! | [`rights`] | capabilities, another user, no new privileges |
 //! | [`memory`] | no dumps, no swap, limits |
-//! | [`relocated`] | what the program's start has relocated is not written to |
-//! | [`wiping`] | freed memory is wiped |
+//! | [`relro`] | what the program's start has relocated is not written to |
+//! | [`zeroizing_alloc`] | freed memory is wiped |
 //! | [`probe()`] | which of them this kernel gives |
 //!
 //! Everything here takes something away from the calling process, for good. All of it is for
 //! Linux, on x86-64 and aarch64, and for the calling thread: threads that were started before
 //! keep their rights, so walls come first and threads after.
 
-pub mod alarm;
 pub mod calls;
 pub mod decoder;
 pub mod files;
 pub mod memory;
 pub mod module;
-pub mod relocated;
+pub mod relro;
 pub mod rights;
 pub mod seccomp;
-pub mod wiping;
+pub mod sigsys;
+pub mod zeroizing_alloc;
 
 mod bpf;
 mod probe;

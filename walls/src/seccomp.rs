@@ -3,7 +3,7 @@
 //! What becomes of a call that is not in the lists of [`super::calls`] was chosen like this:
 //!
 //! - **It is not made, and the process ends**, through a signal (`SECCOMP_RET_TRAP`) whose handler
-//!   writes what happened to standard error and the log and exits with 1 ([`super::alarm`]).
+//!   writes what happened to standard error and the log and exits with 1 ([`super::sigsys`]).
 //!   Killing outright would be no safer, because the call is not made either way, and would leave
 //!   containerd with an empty error. Code that was taken over cannot replace the handler, since
 //!   `rt_sigaction` is not in the lists; where the signal is blocked, the kernel kills.

@@ -2,16 +2,13 @@
 
 use std::cell::RefCell;
 use std::env;
-use std::ffi::OsString;
 use std::future::pending;
 use std::io;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use keycell_trusted_path::Trust;
-use rustix::fs::{Access, access};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
@@ -19,14 +16,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use super::program::{lookup, search_path, trusted};
 use super::text::{self, Said};
 use super::{MAX_ANSWER, config, confined};
 
 /// How long a process that was killed may take to end. One that hangs in the kernel is left.
 const LAST_BREATH: Duration = Duration::from_secs(1);
-
-/// Where programs are searched when the broker has no `PATH`: what execvp(3) does then.
-const USUAL_PATH: &str = "/bin:/usr/bin";
 
 /// Runs `command` once.
 ///
@@ -72,44 +67,6 @@ pub(super) async fn run(
         Some(said) => format!("{ended}: {said}"),
         None => format!("{ended}; it said nothing on standard error"),
     })
-}
-
-/// Where the program `path` is; or why it could not be started, as far as that shows.
-pub(super) fn found(path: &str) -> Result<PathBuf, String> {
-    let name = text::name(path);
-    let correct = "correct `path` in its `cmd`";
-    let file = lookup(path).ok_or_else(|| format!("there is no `{name}`; {correct}"))?;
-    if !is_program(&file) {
-        return Err(format!("`{name}` is not a program that may be executed; {correct}"));
-    }
-    trusted(&file).map_err(|why| format!("`{name}` is not executed: {why}"))?;
-    Ok(file)
-}
-
-/// What lies at `path`. Without a slash it is searched in `PATH`, as execvp(3) does: a file that may
-/// not be executed is passed over where there is another one.
-fn lookup(path: &str) -> Option<PathBuf> {
-    if path.contains('/') {
-        return Some(PathBuf::from(path)).filter(|file| file.exists());
-    }
-    let places = search_path();
-    let files = || env::split_paths(&places).map(|place| place.join(path));
-    files().find(|file| is_program(file)).or_else(|| files().find(|file| file.is_file()))
-}
-
-fn is_program(file: &Path) -> bool {
-    file.is_file() && access(file, Access::EXEC_OK).is_ok()
-}
-
-fn search_path() -> OsString {
-    env::var_os("PATH").unwrap_or_else(|| OsString::from(USUAL_PATH))
-}
-
-/// Whether only root and the broker's user can change which program lies there. Then it is safe to
-/// execute it by its path.
-fn trusted(program: &Path) -> Result<(), String> {
-    let checked = Trust::of_this_process().check(program);
-    checked.map(drop).map_err(|error| format!("{error}; {}", error.mend()))
 }
 
 /// `program` is what [`lookup`] has found; without one, the error says what the system says.

@@ -11,9 +11,9 @@ use std::process::{Command, ExitCode};
 
 use keycell_walls::module::around_command;
 
-use super::command::found;
+use super::program::found;
 use super::text;
-use crate::child::again;
+use crate::self_exec;
 
 /// The argument before how many files there are, the files, the command and its own arguments.
 const ARGUMENT: &str = "provider-command";
@@ -23,7 +23,7 @@ const NOT_EXECUTED: u8 = 126;
 
 /// The program that becomes `path` with `args`, and can reach `files` and the system's libraries.
 pub(super) fn command(path: &str, args: &[String], files: &[PathBuf]) -> Command {
-    let mut command = again(ARGUMENT);
+    let mut command = self_exec::command(ARGUMENT);
     command.arg(files.len().to_string()).args(files).arg(path).args(args);
     command
 }

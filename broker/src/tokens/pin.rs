@@ -10,7 +10,9 @@ use zeroize::Zeroizing;
 
 use super::printable;
 use super::uri::decode;
-use crate::files::Identity;
+
+/// Which file it is, whatever its name: its device and its inode.
+pub(crate) type FileIdentity = (u64, u64);
 
 /// Bytes of a PIN at most. Tokens allow far less.
 const SIZE: usize = 1024;
@@ -69,7 +71,7 @@ impl PinSource {
     }
 
     /// Which file the PIN stands in, whatever its name.
-    pub(super) fn file_identity(&self) -> Option<Identity> {
+    pub(super) fn file_identity(&self) -> Option<FileIdentity> {
         match self {
             Self::Value(_) => None,
             Self::File(path) => metadata(path).ok().map(|file| (file.dev(), file.ino())),

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::child::ARGUMENT;
 use super::wire::{Answer, Question};
-use crate::child::again;
+use crate::self_exec;
 
 /// How long a module may take to end its sessions when it has answered.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -77,7 +77,7 @@ fn ask_once(
     variables: &[(String, Zeroizing<String>)],
     deadline: Instant,
 ) -> Result<Answer, Gone> {
-    let mut command = again(ARGUMENT);
+    let mut command = self_exec::command(ARGUMENT);
     command
         .envs(variables.iter().map(|(name, value)| (name, value.as_str())))
         .stdin(Stdio::piped())

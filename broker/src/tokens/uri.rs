@@ -2,8 +2,8 @@
 
 use zeroize::Zeroizing;
 
+use super::mentions::mentions_pin;
 use super::printable;
-use crate::files::mentions_pin;
 
 /// Bytes of a URI at most.
 const SIZE: usize = 8192;

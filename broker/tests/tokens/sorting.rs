@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use keycell_broker::files::Sorted;
+use keycell_broker::key_files::Sorted;
 use keycell_broker_protocol::Found;
 
 use crate::setup::{PIN, Suite};

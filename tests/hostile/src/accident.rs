@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 
-use keycell_walls::wiping::Wiping;
+use keycell_walls::zeroizing_alloc::ZeroizingAlloc;
 
 /// The variable that says what happens, and at which allocation: `panic:1234`.
 pub const ACCIDENT: &str = "KEYCELL_HOSTILE_ACCIDENT";
@@ -28,7 +28,7 @@ pub fn prepare() {
     LEFT.store(number, Ordering::Relaxed);
 }
 
-// SAFETY: all memory is that of `Wiping`, which keeps the contract.
+// SAFETY: all memory is that of `ZeroizingAlloc`, which keeps the contract.
 #[expect(unsafe_code, reason = "an allocator")]
 unsafe impl GlobalAlloc for Accident {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -36,12 +36,12 @@ unsafe impl GlobalAlloc for Accident {
             happen(KINDS[usize::from(KIND.load(Ordering::Relaxed))]);
         }
         // SAFETY: the caller keeps the contract of `GlobalAlloc`.
-        unsafe { Wiping.alloc(layout) }
+        unsafe { ZeroizingAlloc.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         // SAFETY: as above.
-        unsafe { Wiping.dealloc(memory, layout) }
+        unsafe { ZeroizingAlloc.dealloc(memory, layout) }
     }
 }
 

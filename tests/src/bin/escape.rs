@@ -17,7 +17,7 @@ use std::process::exit;
 use std::ptr::{null, null_mut};
 use std::{env, fs, thread};
 
-use keycell_walls::alarm::{Entry, NUMBER};
+use keycell_walls::sigsys::{Entry, NUMBER};
 use keycell_walls::decoder::{Needs, Walls};
 
 fn main() {
@@ -31,8 +31,8 @@ fn main() {
     let keys = dir.join("keys");
     let log = fs::File::options().write(true).open(dir.join("log")).expect("a pipe");
     let walls = || {
-        let alarm = Some(Entry { log: log.as_fd(), text: NUMBER.into() });
-        let needs = Needs { keys: Some(&keys), alarm, ..Needs::default() };
+        let stopped_call = Some(Entry { log: log.as_fd(), text: NUMBER.into() });
+        let needs = Needs { keys: Some(&keys), stopped_call, ..Needs::default() };
         Walls::before_guest(needs).expect("nobody else to become")
     };
     match phase.as_str() {
@@ -227,7 +227,7 @@ impl Prepared {
                 }
                 "become-root-again" => libc::setresuid(0, 0, 0).into(),
                 "new-namespace" => libc::unshare(0).into(),
-                "replace-the-alarm" => {
+                "replace-the-handler" => {
                     let action: libc::sigaction = std::mem::zeroed();
                     libc::sigaction(libc::SIGSYS, &action, null_mut()).into()
                 }

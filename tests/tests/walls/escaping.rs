@@ -60,7 +60,7 @@ const ATTEMPTS: [(&str, Outcome, Outcome); 49] = [
     ("code-from-data", Stopped, Stopped),
     ("become-root-again", Stopped, Stopped),
     ("new-namespace", Stopped, Stopped),
-    ("replace-the-alarm", Stopped, Stopped),
+    ("replace-the-handler", Stopped, Stopped),
     ("duplicate-a-descriptor", Done, Stopped),
     ("truncate-the-log", Stopped, Stopped),
     ("overwrite-the-log", Refused, Refused),
@@ -145,7 +145,7 @@ fn outcome(before: &[&str], phase: &str, attempt: &str) -> Result<(Outcome, Stri
     let outcome = match output.status.code() {
         Some(0) if stdout == "done" => Done,
         Some(0) if stdout.starts_with("refused: ") => Refused,
-        Some(1) if is_alarm(&stderr) && stdout.is_empty() => {
+        Some(1) if is_stop_message(&stderr) && stdout.is_empty() => {
             let mut logged = [0; 64];
             log.write_all(b"|")?; // or else an empty log would be waited for
             let length = log.read(&mut logged)?;
@@ -165,7 +165,7 @@ fn outcome(before: &[&str], phase: &str, attempt: &str) -> Result<(Outcome, Stri
 /// What a log holds of earlier layers.
 const EVENTS: &str = "{\"event\":\"layer\"}\n";
 
-fn is_alarm(stderr: &str) -> bool {
+fn is_stop_message(stderr: &str) -> bool {
     number(stderr).is_some() && stderr.contains("\nhint: ")
 }
 

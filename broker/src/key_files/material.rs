@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::marks::mentions_pin;
+use crate::tokens::mentions_pin;
 
 /// The members of a JSON Web Key that its parameters are (RFC 7518, section 6).
 const PARAMETERS: [&str; 13] =

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 /// The system's allocator, with memory overwritten before it is given back. For
 /// `#[global_allocator]`.
-pub struct Wiping;
+pub struct ZeroizingAlloc;
 
 /// What is done where the system has no more memory.
 static EXHAUSTED: OnceLock<fn()> = OnceLock::new();
@@ -65,7 +65,7 @@ pub fn unused(size: usize, look: impl FnOnce(*mut u8)) {
 // SAFETY: all memory comes from `source` and goes back to it with the same layout. `realloc` is the
 // trait's own: new memory, a copy, and the old memory freed, so that a buffer that grows leaves
 // nothing behind.
-unsafe impl GlobalAlloc for Wiping {
+unsafe impl GlobalAlloc for ZeroizingAlloc {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller keeps the contract of `GlobalAlloc`.
         checked(unsafe { source(layout).alloc(layout) })

@@ -1,0 +1,156 @@
+//! The configured keys, sorted: PKCS#11 key files stay here, other keys are for the guest.
+//!
+//! A file may hold a PIN without being a key file that can be read: it has a byte that is not UTF-8, a
+//! brace too few, or is an editor's copy. So only what is known to be something else is handed over:
+//! keys and certificates in PEM, DER, JWK or OpenPGP form, of those only the key itself, and the
+//! passwords that lie beside them. Everything else is passed over, with its reason.
+
+mod material;
+mod walk;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+
+use keycell_broker_protocol as protocol;
+use zeroize::Zeroizing;
+
+use crate::Refusal;
+use crate::tokens::{KnownPin, TokenKey, mentions_pin, printable};
+use material::key_material;
+use walk::{File, MAX_ENTRIES, MAX_FILES, Seen};
+
+/// Passwords lie beside their key under its name and one of these.
+const PASSWORD_SUFFIXES: [&str; 2] = [".pass", ".password"];
+
+/// What lies in a keys directory.
+#[derive(Default)]
+pub struct Sorted {
+    /// The keys in tokens, in the order of their names.
+    pub tokens: Vec<TokenKey>,
+    /// Everything, in that order.
+    pub found: Vec<protocol::Found>,
+}
+
+impl Sorted {
+    /// Reads `path`, a directory or one file. As in the guest, links that leave the directory, and
+    /// what cannot be read, are passed over.
+    ///
+    /// # Errors
+    /// Where `path` itself cannot be read.
+    ///
+    /// # Ambient Authority
+    /// Opens `path` with the rights of this process.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        Ok(Self::of(walk::read(path)?))
+    }
+
+    /// A PIN's file may come before the key file that names it, so all of them are known by now.
+    fn of(seen: Vec<Seen>) -> Self {
+        let mut sorted = Self::default();
+        let mut read = Vec::with_capacity(seen.len());
+        for seen in seen {
+            let found = seen.found.and_then(|file| match TokenKey::parse(&file.content) {
+                Some(Ok(token)) => {
+                    let shown = token.shown();
+                    sorted.tokens.push(token);
+                    Ok(Sorting::Token(shown))
+                }
+                Some(Err(refusal)) => Err(PassedOver::Damaged(refusal)),
+                None => Ok(Sorting::File(file)),
+            });
+            read.push((seen.name, found));
+        }
+        let pins: Vec<_> = sorted.tokens.iter().filter_map(TokenKey::known_pin).collect();
+        let mut keys = BTreeSet::new();
+        for (name, found) in read {
+            let found = match found {
+                Ok(Sorting::Token(shown)) => protocol::Found::Token(shown),
+                Ok(Sorting::File(file)) => match for_the_guest(&name, file, &pins, &mut keys) {
+                    Ok(content) => protocol::Found::File { name, content },
+                    Err(why) => protocol::Found::Skipped { name, reason: why.to_string() },
+                },
+                Err(why) => protocol::Found::Skipped { name, reason: why.to_string() },
+            };
+            sorted.found.push(found);
+        }
+        sorted
+    }
+}
+
+enum Sorting {
+    Token(String),
+    File(File),
+}
+
+/// What the guest gets of a file that is no PKCS#11 key file. `keys` are the names of the keys so far:
+/// the name of a password begins with that of its key, so it comes later.
+fn for_the_guest(
+    name: &str,
+    file: File,
+    pins: &[KnownPin],
+    keys: &mut BTreeSet<String>,
+) -> Result<Zeroizing<Vec<u8>>, PassedOver> {
+    if let Some(pin) = pins.iter().find(|pin| pin.is(&file.content, file.identity)) {
+        return Err(PassedOver::Pin(pin.shown.clone()));
+    }
+    let material = key_material(&file.content);
+    if mentions_pin(&file.content) {
+        return Err(match material {
+            Some(_) => PassedOver::BesideKey,
+            None => PassedOver::AlmostToken(TokenKey::fault(&file.content)),
+        });
+    }
+    if let Some(material) = material {
+        keys.insert(name.to_owned());
+        return Ok(material);
+    }
+    let owner = PASSWORD_SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix));
+    match owner {
+        Some(owner) if keys.contains(owner) => Ok(file.content),
+        Some(owner) => Err(PassedOver::PasswordAlone(owner.to_owned())),
+        None => Err(PassedOver::NoKey),
+    }
+}
+
+/// Why something is not handed over, for the operator: the guest does not learn it.
+#[derive(Debug, thiserror::Error)]
+enum PassedOver {
+    #[error("{0}")]
+    Damaged(Refusal),
+    #[error(
+        "it mentions a PKCS#11 key or a PIN but is no key file, because {0}: correct it, or remove \
+         it from the keys directory"
+    )]
+    AlmostToken(String),
+    #[error(
+        "it holds a key but also mentions a PKCS#11 key or a PIN: remove everything but the key \
+         from it"
+    )]
+    BesideKey,
+    #[error("it holds the PIN of `{0}`")]
+    Pin(String),
+    #[error("the password of `{}`, and no such key is handed over", printable(.0))]
+    PasswordAlone(String),
+    #[error(
+        "not a key in PEM, DER, JWK or OpenPGP form: where PKCS#11 modules are allowed, nothing else \
+         is handed over, because it may hold a PIN"
+    )]
+    NoKey,
+    #[error("beyond the {MAX_ENTRIES} files that are looked at")]
+    TooMany,
+    #[error("the files are larger than {} MiB together", MAX_FILES >> 20)]
+    TooMuch,
+    #[error("larger than 1 MiB")]
+    Large,
+    #[error("directories are nested too deeply")]
+    Deep,
+    #[error("not a regular file")]
+    Special,
+    #[error("the link leaves the keys directory or is absolute")]
+    LeavingLink,
+    #[error("the link leads nowhere, or in a circle")]
+    DeadLink,
+    #[error("{}", .0.kind())]
+    Unreadable(io::Error),
+}

@@ -1,0 +1,51 @@
+//! Where the program of a provider's command is, and whether it may be executed.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use keycell_trusted_path::Trust;
+use rustix::fs::{Access, access};
+
+use super::text;
+
+/// Where programs are searched when the broker has no `PATH`: what execvp(3) does then.
+const USUAL_PATH: &str = "/bin:/usr/bin";
+
+/// Where the program `path` is; or why it could not be started, as far as that shows.
+pub(super) fn found(path: &str) -> Result<PathBuf, String> {
+    let name = text::name(path);
+    let correct = "correct `path` in its `cmd`";
+    let file = lookup(path).ok_or_else(|| format!("there is no `{name}`; {correct}"))?;
+    if !is_program(&file) {
+        return Err(format!("`{name}` is not a program that may be executed; {correct}"));
+    }
+    trusted(&file).map_err(|why| format!("`{name}` is not executed: {why}"))?;
+    Ok(file)
+}
+
+/// What lies at `path`. Without a slash it is searched in `PATH`, as execvp(3) does: a file that may
+/// not be executed is passed over where there is another one.
+pub(super) fn lookup(path: &str) -> Option<PathBuf> {
+    if path.contains('/') {
+        return Some(PathBuf::from(path)).filter(|file| file.exists());
+    }
+    let places = search_path();
+    let files = || env::split_paths(&places).map(|place| place.join(path));
+    files().find(|file| is_program(file)).or_else(|| files().find(|file| file.is_file()))
+}
+
+pub(super) fn is_program(file: &Path) -> bool {
+    file.is_file() && access(file, Access::EXEC_OK).is_ok()
+}
+
+pub(super) fn search_path() -> OsString {
+    env::var_os("PATH").unwrap_or_else(|| OsString::from(USUAL_PATH))
+}
+
+/// Whether only root and the broker's user can change which program lies there. Then it is safe to
+/// execute it by its path.
+pub(super) fn trusted(program: &Path) -> Result<(), String> {
+    let checked = Trust::of_this_process().check(program);
+    checked.map(drop).map_err(|error| format!("{error}; {}", error.mend()))
+}
