@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
-"""Prints which files import which, and fails where imports run in a circle: imports.py [--edges]
+"""Prints which files import which, and fails where imports run in a circle: imports.py [--edges|--folders]
 
 A module may use its own submodules, and they may use it: a file and the files in its folder (`key.rs` and
-`key/`) count as one family, so a circle of a parent with its children is none. Any other circle between
-files, folders or crates is a fault. Imports inside `#[cfg(test)] mod` are not looked at.
+`key/`) count as one module, so a circle of a parent with its children is none. Any other circle between
+crates, between folders, between modules or between files is a fault. Imports inside `#[cfg(test)] mod` are
+not looked at.
+
+Modules are compared level by level: an import of `a/c/y.rs` by `a/b/x.rs` is an import of the module `a/c` by
+the module `a/b`. Folders likewise, without the files beside them.
 """
 
 import re
@@ -126,11 +130,35 @@ def circles(graph):
     return found
 
 
-def family(path):
-    """A file's family below its crate: the top module that it belongs to."""
+def module_of(path):
+    """The crate of a file and the path of its module, as one tuple: `("broker/protocol", "fields")`."""
     parts = path.relative_to(ROOT).parts
     at = parts.index("src")
-    return "/".join(parts[:at]) + ":" + parts[at + 1].removesuffix(".rs")
+    names = parts[at + 1 :]
+    name = names[-1].removesuffix(".rs")
+    return ("/".join(parts[:at]), *names[:-1], *([] if name in ("lib", "main", "mod") else [name]))
+
+
+def folder_of(path):
+    """The folder that a file belongs to: `key.rs` belongs to `key/` where there is one."""
+    own = module_of(path)
+    return own if path.with_suffix("").is_dir() or path.name in ("lib.rs", "main.rs", "mod.rs") else own[:-1]
+
+
+def between(edges, of):
+    """The imports between modules or folders: each pair below the last one that contains both."""
+    graph = {}
+    for path, targets in edges.items():
+        for target in targets:
+            one, other = of(path), of(target)
+            level = next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), None)
+            if level:  # neither contains the other, and they are of one crate
+                graph.setdefault(one[: level + 1], set()).add(other[: level + 1])
+    return graph
+
+
+def named(module):
+    return f"{module[0]}:{'/'.join(module[1:])}"
 
 
 def is_parent_with_child(component):
@@ -156,16 +184,20 @@ def main():
         for path in sorted(edges):
             for target in sorted(edges[path]):
                 print(f"{short(path)} -> {short(target)}")
-    families, crates = {}, {}
+    modules, folders = between(edges, module_of), between(edges, folder_of)
+    crates = {}
     for path, targets in edges.items():
         for target in targets:
-            if family(path) != family(target):
-                families.setdefault(family(path), set()).add(family(target))
-            of = lambda it: family(it).split(":")[0]  # noqa: E731
-            if of(path) != of(target):
-                crates.setdefault(of(path), set()).add(of(target))
+            if module_of(path)[0] != module_of(target)[0]:
+                crates.setdefault(module_of(path)[0], set()).add(module_of(target)[0])
+    if "--folders" in sys.argv:
+        for one in sorted(crates):
+            print(f"{one} -> {', '.join(sorted(crates[one]))}")
+        for one in sorted(folders):
+            print(f"{named(one)} -> {', '.join(named(other) for other in sorted(folders[one]))}")
     faults = [f"crates import each other: {', '.join(found)}" for found in circles(crates)]
-    faults += [f"modules import each other: {', '.join(found)}" for found in circles(families)]
+    for what, graph in (("folders", folders), ("modules", modules)):
+        faults += [f"{what} import each other: {', '.join(map(named, found))}" for found in circles(graph)]
     for found in circles(edges):
         if not is_parent_with_child(found):
             faults.append(f"files import each other: {', '.join(map(short, found))}")
