@@ -12,7 +12,8 @@ use keycell_host::{Limits, artefact};
 
 /// As in `ctd-decoder`: wiping is counted too.
 #[global_allocator]
-static MEMORY: keycell_walls::zeroizing_alloc::ZeroizingAlloc = keycell_walls::zeroizing_alloc::ZeroizingAlloc;
+static MEMORY: keycell_walls::zeroizing_alloc::ZeroizingAlloc =
+    keycell_walls::zeroizing_alloc::ZeroizingAlloc;
 
 fn main() -> ExitCode {
     let limits = Limits { walls: false, ..Limits::default() };

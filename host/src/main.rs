@@ -12,7 +12,8 @@ compile_error!(
 
 /// Whatever held a key is wiped when it is freed.
 #[global_allocator]
-static MEMORY: keycell_walls::zeroizing_alloc::ZeroizingAlloc = keycell_walls::zeroizing_alloc::ZeroizingAlloc;
+static MEMORY: keycell_walls::zeroizing_alloc::ZeroizingAlloc =
+    keycell_walls::zeroizing_alloc::ZeroizingAlloc;
 
 fn main() -> ExitCode {
     keycell_host::main(&keycell_host::artefact::embedded())

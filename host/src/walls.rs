@@ -1,9 +1,9 @@
 //! The operating system's walls, as the host asks for them and speaks of them.
 
 use keycell_walls::Wall;
-use keycell_walls::sigsys::{self, Entry};
 use keycell_walls::decoder::{Needs, Walls};
 use keycell_walls::rights::User;
+use keycell_walls::sigsys::{self, Entry};
 use rustix::fs::{FileType, fstat};
 
 use crate::args::Job;

@@ -6,7 +6,7 @@ use std::io::{self, PipeWriter, Read, Write};
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -387,22 +387,7 @@ impl Decoder {
                 Ok(bytes)
             });
 
-            let mut signal = self.signal;
-            let status = loop {
-                if let Some(status) = child.try_wait()? {
-                    break Some(status);
-                }
-                if let Some((number, moment)) = signal
-                    && moment.has_come(group)
-                {
-                    kill_process(group, number)?;
-                    signal = None;
-                }
-                if started.elapsed() > self.deadline {
-                    break None;
-                }
-                thread::sleep(Duration::from_millis(1));
-            };
+            let status = self.wait(&mut child, group, started)?;
             let elapsed = started.elapsed();
             // Also ends anything that the decoder left behind with our pipes in its hands.
             let _ = kill_process_group(group, Signal::KILL);
@@ -422,6 +407,26 @@ impl Decoder {
             };
             Ok(Outcome { status, stdout, stderr, elapsed, peak: 0 })
         })
+    }
+
+    /// Waits until the decoder ends or its deadline has passed, and sends the signal that is due in between.
+    fn wait(&self, child: &mut Child, group: Pid, started: Instant) -> Result<Option<ExitStatus>> {
+        let mut signal = self.signal;
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Ok(Some(status));
+            }
+            if let Some((number, moment)) = signal
+                && moment.has_come(group)
+            {
+                kill_process(group, number)?;
+                signal = None;
+            }
+            if started.elapsed() > self.deadline {
+                return Ok(None);
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 

@@ -21,8 +21,26 @@ use sha2::{Digest, Sha256};
 
 fn main() -> ExitCode {
     let mut suite = Suite::from_args();
-    let mut case = |name: &str, run: fn() -> Result<()>| suite.case(name, &[], run);
+    arguments(&mut suite);
+    layers(&mut suite);
+    logs(&mut suite);
+    suite.case("user/nobody", &[Tool::Setpriv], || {
+        let (node, sealed) = (Node::new()?, Sealed::of_length(1000));
+        let copy = node.outside().join("ctd-decoder");
+        fs::copy(keycell_tests::dist("ctd-decoder")?, &copy)?;
+        for path in [node.outside(), &copy] {
+            fs::set_permissions(path, Permissions::from_mode(0o755))?;
+        }
+        let payload = sealed.payload_for(&node.recipient).bytes();
+        let decoder = Decoder::at(&copy).keys(&node.keys()).payload(payload).as_user(65_534);
+        decoder.layer(sealed.encrypted).run()?.is_silent_success(&sealed.plain)
+    });
+    suite.case("writer/skopeo-reads-it", &[Tool::Skopeo], skopeo_reads_it);
+    suite.run()
+}
 
+fn arguments(suite: &mut Suite) {
+    let mut case = |name: &str, run: fn() -> Result<()>| suite.case(name, &[], run);
     case("arguments/directory", || called(|decoder, node| decoder.keys(&node.keys())));
     case("arguments/file", || called(|decoder, node| decoder.keys(&node.keys().join(KEY))));
     case("arguments/equals-sign", || {
@@ -68,7 +86,10 @@ fn main() -> ExitCode {
         decoder.stdin_stays_open().run()?.error_without_output()?;
         Ok(())
     });
+}
 
+fn layers(suite: &mut Suite) {
+    let mut case = |name: &str, run: fn() -> Result<()>| suite.case(name, &[], run);
     case("descriptors/leaking", || {
         called(|decoder, node| decoder.keys(&node.keys()).leaking())?;
         // Without a payload the first of them is not taken for one.
@@ -95,7 +116,10 @@ fn main() -> ExitCode {
         ensure!(outcome.peak > 1024, "{} KiB of memory", outcome.peak);
         Ok(())
     });
+}
 
+fn logs(suite: &mut Suite) {
+    let mut case = |name: &str, run: fn() -> Result<()>| suite.case(name, &[], run);
     case("log/names-what-was-passed-over", || {
         let (node, sealed) = (Node::new()?, Sealed::of_length(1000));
         node.add("README", "The keys of this node.\n")?;
@@ -131,20 +155,6 @@ fn main() -> ExitCode {
         }
         Ok(())
     });
-
-    suite.case("user/nobody", &[Tool::Setpriv], || {
-        let (node, sealed) = (Node::new()?, Sealed::of_length(1000));
-        let copy = node.outside().join("ctd-decoder");
-        fs::copy(keycell_tests::dist("ctd-decoder")?, &copy)?;
-        for path in [node.outside(), &copy] {
-            fs::set_permissions(path, Permissions::from_mode(0o755))?;
-        }
-        let payload = sealed.payload_for(&node.recipient).bytes();
-        let decoder = Decoder::at(&copy).keys(&node.keys()).payload(payload).as_user(65_534);
-        decoder.layer(sealed.encrypted).run()?.is_silent_success(&sealed.plain)
-    });
-    suite.case("writer/skopeo-reads-it", &[Tool::Skopeo], skopeo_reads_it);
-    suite.run()
 }
 
 /// The layer comes out of a call that gives the keys in some way.

@@ -29,7 +29,18 @@ fn main() -> ExitCode {
             run(made.as_ref().map_err(|error| anyhow!("{error}"))?)
         });
     };
+    payloads(&mut case);
+    altered_layers(&mut case);
+    descriptors(&mut case);
+    arguments(&mut case);
+    case("messages/hold-no-secrets", messages_hold_no_secrets);
 
+    let outcome = suite.run();
+    drop(layer);
+    outcome
+}
+
+fn payloads(case: &mut impl FnMut(&str, fn(&Layer) -> Result<()>)) {
     // Each of these fails, says why and does not wait for the layer.
     case("payload/closed", |layer| {
         let decoder = layer.without_payload()?.arg("--content-store=off").stdin_stays_open();
@@ -63,7 +74,9 @@ fn main() -> ExitCode {
     case("payload/members-in-any-case", members_in_any_case);
     case("payload/unknown-members", unknown_members);
     case("payload/unknown-fields", unknown_fields);
+}
 
+fn altered_layers(case: &mut impl FnMut(&str, fn(&Layer) -> Result<()>)) {
     // Tampering: whoever can change the layer must not choose what is unpacked.
     case("layer/first-byte-changed", |layer| tampered(layer, |bytes| bytes[0] ^= 1));
     case("layer/middle-byte-changed", |layer| {
@@ -102,7 +115,9 @@ fn main() -> ExitCode {
         outcome.error()?;
         incomplete(layer, &outcome)
     });
+}
 
+fn descriptors(case: &mut impl FnMut(&str, fn(&Layer) -> Result<()>)) {
     // Descriptors.
     case("stdin/closed", |layer| fails_without_layer(&layer.complete()?.close(0).run()?));
     case("stdout/closed", |layer| {
@@ -118,7 +133,9 @@ fn main() -> ExitCode {
     });
     case("stdout/reader-closes-at-once", |layer| early_close(layer, 0));
     case("stdout/reader-closes-early", |layer| early_close(layer, 100_000));
+}
 
+fn arguments(case: &mut impl FnMut(&str, fn(&Layer) -> Result<()>)) {
     // Arguments and environment, as the original reads them.
     case("arguments/single-dash", |layer| {
         let decoder = layer.decoder()?.arg("-decryption-keys-path").arg(layer.keys());
@@ -139,12 +156,6 @@ fn main() -> ExitCode {
         let decoder = Decoder::new()?.keys(&layer.keys()).layer(layer.encrypted.clone());
         layer.comes_out_of(&decoder.payload(layer.payload().bytes()))
     });
-
-    case("messages/hold-no-secrets", messages_hold_no_secrets);
-
-    let outcome = suite.run();
-    drop(layer);
-    outcome
 }
 
 fn bad_payload(layer: &Layer, bytes: Vec<u8>) -> Result<()> {

@@ -8,7 +8,7 @@
 //! | [`accident`] | a bug of the host, at any moment |
 //! | [`attack`] | one run of it, and what must hold after any attack |
 //! | [`layer`], [`keys`] | an encrypted layer with a known key; a keys directory that invites to leave it |
-//! | `tests/hostile.rs` | a test for each guest; one without a test does not compile |
+//! | `tests/hostile/` | a test for each guest; one without a test does not compile |
 //! | `src/bin/probe.rs` | all that is forbidden, tried in both instances and told as a table |
 
 pub mod accident;

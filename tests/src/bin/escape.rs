@@ -17,8 +17,8 @@ use std::process::exit;
 use std::ptr::{null, null_mut};
 use std::{env, fs, thread};
 
-use keycell_walls::sigsys::{Entry, NUMBER};
 use keycell_walls::decoder::{Needs, Walls};
+use keycell_walls::sigsys::{Entry, NUMBER};
 
 fn main() {
     let args: Vec<_> = env::args().skip(1).collect();
@@ -105,7 +105,9 @@ impl Prepared {
             "send-to-an-address-with-no-lower-half" => self.send_past_32_bits(),
             "start-a-thread" => thread::Builder::new().spawn(|| ()).map(drop),
             _ => {
-                let result = self.on_a_descriptor(attempt).or_else(|| self.by_a_call(attempt));
+                let result = self.on_a_descriptor(attempt);
+                let result = result.or_else(|| self.on_a_path(attempt));
+                let result = result.or_else(|| self.by_a_call(attempt));
                 let Some(result) = result else { exit(2) };
                 if result < 0 { Err(Error::last_os_error()) } else { Ok(()) }
             }
@@ -168,11 +170,10 @@ impl Prepared {
         if sent < 0 { Err(Error::last_os_error()) } else { Ok(()) }
     }
 
-    fn by_a_call(&self, attempt: &str) -> Option<i64> {
+    /// What can be done with a path.
+    fn on_a_path(&self, attempt: &str) -> Option<i64> {
         let (key, other) = (self.key.as_ptr(), self.other.as_ptr());
-        let own = std::process::id() as libc::c_int;
-        // SAFETY: each call gets strings and memory that live longer than it; what it does to this
-        // process is meant, and the process ends next.
+        // SAFETY: each call gets strings that live longer than it, and changes files of the test alone.
         let result: i64 = unsafe {
             match attempt {
                 "read-a-key" => libc::open(key, libc::O_RDONLY).into(),
@@ -189,6 +190,22 @@ impl Prepared {
                 "open-a-key-to-all" => libc::chmod(key, 0o777).into(),
                 "list-the-root" => libc::open(c"/".as_ptr(), libc::O_DIRECTORY).into(),
                 "change-the-root" => libc::chroot(c"/".as_ptr()).into(),
+                "truncate-a-key-by-openat2" => self.openat2(key, libc::O_RDONLY | libc::O_TRUNC),
+                "write-to-own-memory-by-openat2" => {
+                    self.openat2(c"/proc/self/mem".as_ptr(), libc::O_RDWR)
+                }
+                _ => return None,
+            }
+        };
+        Some(result)
+    }
+
+    fn by_a_call(&self, attempt: &str) -> Option<i64> {
+        let own = std::process::id() as libc::c_int;
+        // SAFETY: each call gets memory that lives longer than it; what it does to this process is
+        // meant, and the process ends next.
+        let result: i64 = unsafe {
+            match attempt {
                 "internet-socket" => libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0).into(),
                 "unix-socket" => libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0).into(),
                 "run-a-program" => {
@@ -249,10 +266,6 @@ impl Prepared {
                     let mut its = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
                     libc::prlimit(parent, core, null(), &raw mut its).into()
                 }
-                "write-to-own-memory-by-openat2" => {
-                    self.openat2(c"/proc/self/mem".as_ptr(), libc::O_RDWR)
-                }
-                "truncate-a-key-by-openat2" => self.openat2(key, libc::O_RDONLY | libc::O_TRUNC),
                 "dump-memory" => libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0).into(),
                 "call-of-another-kind" => libc::syscall(libc::SYS_sysinfo, self.page),
                 _ => return None,

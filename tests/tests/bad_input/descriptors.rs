@@ -10,6 +10,12 @@ use keycell_tests::sealed::Sealed;
 use crate::Cases;
 
 pub(crate) fn add(cases: &mut Cases) {
+    closed(cases);
+    broken_output(cases);
+    slow_or_nonblocking(cases);
+}
+
+fn closed(cases: &mut Cases) {
     cases.case("stdin/closed", || {
         let (node, sealed) = node()?;
         says(
@@ -42,6 +48,9 @@ pub(crate) fn add(cases: &mut Cases) {
             Ok(())
         });
     }
+}
+
+fn broken_output(cases: &mut Cases) {
     cases.case("stderr/full", || {
         // A message that cannot be written is no reason for another exit code.
         let (node, sealed) = node()?;
@@ -76,6 +85,9 @@ pub(crate) fn add(cases: &mut Cases) {
             Ok(())
         });
     }
+}
+
+fn slow_or_nonblocking(cases: &mut Cases) {
     cases.case("nonblocking/whole-layer", || {
         for side in ["host", "guest"] {
             let (node, sealed) = node()?;

@@ -18,6 +18,15 @@ use crate::Cases;
 const LONG: Duration = Duration::from_secs(25);
 
 pub(crate) fn add(cases: &mut Cases) {
+    forms(cases);
+    malformed_items(cases);
+    altered_items(cases);
+    algorithms(cases);
+    points_and_compression(cases);
+    many_or_large_items(cases);
+}
+
+fn forms(cases: &mut Cases) {
     for (name, write) in [
         ("compact", (|jwe| jwe.compact()) as fn(Jwe) -> String),
         ("flattened", |jwe| jwe.flattened().to_string()),
@@ -36,16 +45,10 @@ pub(crate) fn add(cases: &mut Cases) {
             node.opens_with(&sealed, &sealed.payload(&[item]))
         });
     }
+}
 
-    let mut bad = |name: &str, write: fn(&Node, &Sealed) -> String, words: &'static [&str]| {
-        cases.case(&format!("jwe/{name}"), move || {
-            let (node, sealed) = node()?;
-            let item = write(&node, &sealed);
-            node.refuses(&sealed, &sealed.payload(&[&item]), words)?;
-            let good = sealed.wrapped_for(&node.recipient).flattened().to_string();
-            node.opens_with(&sealed, &sealed.payload(&[item, good])).context("before a good one")
-        });
-    };
+fn malformed_items(cases: &mut Cases) {
+    let mut bad = |name, write: Item, words| bad_item(cases, name, write, words);
     bad("not-a-jwe", |_, _| "hello".into(), &["item 1", "malformed"]);
     bad("not-text", |_, _| "\u{0}\u{1}".into(), &["malformed"]);
     bad("not-json", |_, _| "{\"protected\":".into(), &["not JSON"]);
@@ -78,6 +81,10 @@ pub(crate) fn add(cases: &mut Cases) {
         |node, sealed| sealing(node, sealed, json!({ "crit": [] })),
         &["crit"],
     );
+}
+
+fn altered_items(cases: &mut Cases) {
+    let mut bad = |name, write: Item, words| bad_item(cases, name, write, words);
     bad("empty-wrapped-key", |node, sealed| without_key(node, sealed, "".into()), &["wrapped key"]);
     bad("no-wrapped-key", |node, sealed| without_key(node, sealed, Value::Null), &["wrapped key"]);
     bad(
@@ -119,6 +126,9 @@ pub(crate) fn add(cases: &mut Cases) {
         |node, sealed| changed(node, sealed, |jwe| jwe.encrypted_key[3] ^= 1),
         &["wrong key"],
     );
+}
+
+fn algorithms(cases: &mut Cases) {
     for algorithm in ["dir", "none", "RSA1_5", "ECDH-ES", "A256KW", "PBES2-HS256+A128KW"] {
         cases.case(&format!("jwe/algorithm-{algorithm}"), move || {
             let (node, sealed) = node()?;
@@ -126,7 +136,10 @@ pub(crate) fn add(cases: &mut Cases) {
             node.refuses(&sealed, &sealed.payload(&[item]), &[algorithm])
         });
     }
-    let mut bad = |name: &str, write: fn(&Node, &Sealed) -> String, words: &'static [&str]| {
+}
+
+fn points_and_compression(cases: &mut Cases) {
+    let mut bad = |name: &str, write: Item, words: &'static [&str]| {
         cases.case(&format!("jwe/{name}"), move || {
             let (node, sealed) = node()?;
             let payload = sealed.payload(&[write(&node, &sealed)]);
@@ -172,7 +185,9 @@ pub(crate) fn add(cases: &mut Cases) {
         let item = Jwe::deflated(&node.recipient, &content).compact();
         node.opens_with(&sealed, &sealed.payload(&[item]))
     });
+}
 
+fn many_or_large_items(cases: &mut Cases) {
     cases.case("jwe/2000-bad-items-and-a-good-one", || {
         let (node, sealed) = node()?;
         let mut items = hostile_items(&node, &sealed, 2000);
@@ -233,6 +248,20 @@ pub(crate) fn add(cases: &mut Cases) {
         says(&outcome, &["more than 256 MiB of memory"])?;
         ensure!(outcome.peak < (256 + 64 + 24) << 10, "{} KiB of memory", outcome.peak);
         Ok(())
+    });
+}
+
+/// Writes a wrapped key.
+type Item = fn(&Node, &Sealed) -> String;
+
+/// A wrapped key is refused alone, and does not stop a good one behind it.
+fn bad_item(cases: &mut Cases, name: &str, write: Item, words: &'static [&'static str]) {
+    cases.case(&format!("jwe/{name}"), move || {
+        let (node, sealed) = node()?;
+        let item = write(&node, &sealed);
+        node.refuses(&sealed, &sealed.payload(&[&item]), words)?;
+        let good = sealed.wrapped_for(&node.recipient).flattened().to_string();
+        node.opens_with(&sealed, &sealed.payload(&[item, good])).context("before a good one")
     });
 }
 

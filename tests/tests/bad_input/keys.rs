@@ -23,6 +23,14 @@ use crate::Cases;
 const NOBODY: u32 = 65_534;
 
 pub(crate) fn add(cases: &mut Cases) {
+    directories(cases);
+    other_files(cases);
+    special_files(cases);
+    paths_that_are_no_directory(cases);
+    many_files(cases);
+}
+
+fn directories(cases: &mut Cases) {
     cases.case("keys/no-path", || {
         let (node, sealed) = node()?;
         let payload = sealed.payload_for(&node.recipient).bytes();
@@ -42,7 +50,9 @@ pub(crate) fn add(cases: &mut Cases) {
         decoder.layer(sealed.encrypted).run()?.is_silent_success(&sealed.plain)
     });
     cases.case("keys/empty-directory", || alone(|_| Ok(()), &["no private key, and no file"]));
+}
 
+fn other_files(cases: &mut Cases) {
     let mut beside = |name: &str, add: fn(&Node) -> Result<()>, words: &'static [&str]| {
         cases.case(&format!("keys/{name}"), move || {
             alone(add, words)?;
@@ -115,7 +125,9 @@ pub(crate) fn add(cases: &mut Cases) {
         &["keys`: it holds a file whose name is not UTF-8"],
     );
     beside("deep-directories", |node| put(node, "a/b/c/d/e/f/g/h/i/j/k", "x"), &["too deeply"]);
+}
 
+fn special_files(cases: &mut Cases) {
     cases.case_with(Tool::Root, "keys/device", || {
         let add = |node: &Node| {
             let (path, mode) = (node.keys().join("null"), Mode::from_raw_mode(0o666));
@@ -136,7 +148,9 @@ pub(crate) fn add(cases: &mut Cases) {
     cases.case_with(Tool::Setpriv, "keys/unreadable-directory", || {
         says(&unreadable(&Node::without_key()?, "")?, &["/keys`: permission denied"])
     });
+}
 
+fn paths_that_are_no_directory(cases: &mut Cases) {
     for (name, kind) in [("fifo", FileType::Fifo), ("socket", FileType::Socket)] {
         cases.case(&format!("keys/path-is-a-{name}"), move || {
             let (node, sealed) = node()?;
@@ -170,7 +184,9 @@ pub(crate) fn add(cases: &mut Cases) {
         let empty = node.add("empty", "")?;
         says(&only_with(&node, &sealed, &empty)?, &["`empty`: empty"])
     });
+}
 
+fn many_files(cases: &mut Cases) {
     cases.case("keys/5000-files", || {
         let node = Node::new()?;
         many(&node)?;

@@ -19,6 +19,12 @@ const LENGTH: usize = 300_000;
 const SMALL: u64 = 64 * 1024;
 
 pub(crate) fn add(cases: &mut Cases) {
+    stderr_in_a_file(cases);
+    limits_on_file_size(cases);
+    other_limits(cases);
+}
+
+fn stderr_in_a_file(cases: &mut Cases) {
     // Without a limit a file is as good as a pipe: the walls have one of their own.
     cases.case("file-size/stderr-is-a-file", || {
         let (node, sealed) = node()?;
@@ -39,6 +45,9 @@ pub(crate) fn add(cases: &mut Cases) {
         }
         Ok(())
     });
+}
+
+fn limits_on_file_size(cases: &mut Cases) {
     for (name, limit) in [("0", 0), ("small", SMALL)] {
         cases.case(&format!("file-size/{name}/pipes"), move || {
             let (node, sealed) = node()?;
@@ -100,6 +109,9 @@ pub(crate) fn add(cases: &mut Cases) {
             });
         }
     }
+}
+
+fn other_limits(cases: &mut Cases) {
     // Others than the size of files: a message and an event, or the layer.
     for limit in [
         "--nofile=3",

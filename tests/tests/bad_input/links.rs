@@ -13,6 +13,12 @@ use keycell_tests::sealed::Sealed;
 use crate::Cases;
 
 pub(crate) fn add(cases: &mut Cases) {
+    links_inside(cases);
+    links_out(cases);
+    broken_links(cases);
+}
+
+fn links_inside(cases: &mut Cases) {
     cases.case("links/kubernetes-secret", || {
         let node = Node::without_key()?;
         let version = "..2026_01_31_12_00_00.123456789";
@@ -57,7 +63,9 @@ pub(crate) fn add(cases: &mut Cases) {
         let decoder = keycell_tests::decoder::Decoder::new()?.keys(&link).payload(payload);
         decoder.layer(sealed.encrypted).run()?.is_silent_success(&sealed.plain)
     });
+}
 
+fn links_out(cases: &mut Cases) {
     cases.case("links/out-absolute", || {
         leaves(|node, key| Ok(symlink(key, node.keys().join("out.pem"))?))
     });
@@ -103,7 +111,9 @@ pub(crate) fn add(cases: &mut Cases) {
         }
         Ok(())
     });
+}
 
+fn broken_links(cases: &mut Cases) {
     cases.case("links/to-nowhere", || {
         let node = Node::without_key()?;
         symlink("absent", node.keys().join("a.pem"))?;

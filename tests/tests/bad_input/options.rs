@@ -10,6 +10,12 @@ use serde_json::{Value, json};
 use crate::Cases;
 
 pub(crate) fn add(cases: &mut Cases) {
+    nonces(cases);
+    digests(cases);
+    sealed_and_public(cases);
+}
+
+fn nonces(cases: &mut Cases) {
     cases.case("nonce/missing", || {
         for none in [json!({}), json!({ "nonce": null }), Value::Null] {
             refused(|sealed| sealed.private["cipheroptions"] = none.clone(), &["nonce"])?;
@@ -49,7 +55,9 @@ pub(crate) fn add(cases: &mut Cases) {
     cases.case("nonce/public-and-sealed-differ", || {
         refused(|sealed| sealed.public["cipheroptions"] = nonce(16), &["nonce", "sealed"])
     });
+}
 
+fn digests(cases: &mut Cases) {
     cases.case("digest/of-another-layer", || {
         for length in [10, 65_536, 65_537, 131_072, 1 << 20] {
             let node = Node::new()?;
@@ -74,7 +82,9 @@ pub(crate) fn add(cases: &mut Cases) {
         opens(|sealed| sealed.private["digest"] = "".into())?;
         opens(|sealed| drop(remove(&mut sealed.private, "digest")))
     });
+}
 
+fn sealed_and_public(cases: &mut Cases) {
     cases.case("key/of-another-length", || {
         for length in [0, 1, 16, 31, 33, 64] {
             let key = Base64::encode_string(&vec![1; length]);

@@ -13,6 +13,12 @@ use crate::Cases;
 const MOST_KIB: u64 = (24 + 2 * 32) * 1024;
 
 pub(crate) fn add(cases: &mut Cases) {
+    bytes(cases);
+    json(cases);
+    descriptors(cases);
+}
+
+fn bytes(cases: &mut Cases) {
     cases.case("payload/closed", || {
         let (node, sealed) = node()?;
         // The machine may have a content store.
@@ -48,6 +54,9 @@ pub(crate) fn add(cases: &mut Cases) {
         too_long(&node, &sealed, bytes)?;
         too_long(&node, &sealed, vec![0; 64 << 20])
     });
+}
+
+fn json(cases: &mut Cases) {
     cases.case("payload/32-mib-of-json", || {
         // Two bytes of JSON can cost sixteen times as much in memory.
         let list = [b"[0".to_vec(), b",0".repeat((32 << 19) - 64), b"]".to_vec()].concat();
@@ -90,6 +99,9 @@ pub(crate) fn add(cases: &mut Cases) {
         }
         Ok(())
     });
+}
+
+fn descriptors(cases: &mut Cases) {
     cases.case("payload/of-another-media-type", || {
         for media_type in
             ["application/json", "application/vnd.oci.image.layer.v1.tar", "+encrypted"]

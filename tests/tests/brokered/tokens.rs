@@ -27,6 +27,13 @@ const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const PIN: &str = "Pin-27182-secret";
 
 pub(crate) fn cases(suite: &mut Suite) {
+    key_files(suite);
+    beside_other_keys_and_files(suite);
+    encrypted_by_keycell(suite);
+    refused(suite);
+}
+
+fn key_files(suite: &mut Suite) {
     let mut case = |name: &str, run: fn() -> Result<()>| suite.case(name, &TOOLS, run);
     case("token/key-file-in-the-directory", || {
         let (node, token, sealed) = made()?;
@@ -62,6 +69,10 @@ pub(crate) fn cases(suite: &mut Suite) {
         let decoder = allowed(&token, decoder).env("SOFTHSM2_CONF", token.path("conf"));
         decoder.run()?.is_silent_success(&sealed.plain)
     });
+}
+
+fn beside_other_keys_and_files(suite: &mut Suite) {
+    let mut case = |name: &str, run: fn() -> Result<()>| suite.case(name, &TOOLS, run);
     case("token/a-client-learns-nothing-of-the-node", a_client_learns_nothing);
     case("token/a-file-that-may-hold-a-pin", || {
         let (node, token, sealed) = made()?;
@@ -96,6 +107,10 @@ pub(crate) fn cases(suite: &mut Suite) {
     });
     case("token/beside-other-keys", beside_other_keys);
     case("token/keys-of-every-form-are-handed-over-whole", keys_of_every_form);
+}
+
+fn encrypted_by_keycell(suite: &mut Suite) {
+    let mut case = |name: &str, run: fn() -> Result<()>| suite.case(name, &TOOLS, run);
     case("token/what-keycell-encrypts-for-its-public-key", || {
         let (node, token, _) = made()?;
         node.add("token.yaml", token.key_file(PIN))?;
@@ -113,6 +128,10 @@ pub(crate) fn cases(suite: &mut Suite) {
         let encrypted = Encrypted::new(&format!("pkcs11:{}", file.display()), &[], &env)?;
         encrypted.opens_with_decoder(&node.keys())
     });
+}
+
+fn refused(suite: &mut Suite) {
+    let mut case = |name: &str, run: fn() -> Result<()>| suite.case(name, &TOOLS, run);
     case("token/wrong-pin", || {
         let (node, token, sealed) = made()?;
         let wrong = "Pin-wrong-secret";

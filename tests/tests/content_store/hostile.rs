@@ -22,6 +22,16 @@ use crate::{Case, Cases, LONG};
 const PROGRAM_KIB: u64 = 24 * 1024;
 
 pub(crate) fn add(cases: &mut Cases) {
+    other_manifests(cases);
+    many_manifests(cases);
+    layers_that_begin_alike(cases);
+    garbage_and_size(cases);
+    many_entries(cases);
+    bounds(cases);
+    special_files(cases);
+}
+
+fn other_manifests(cases: &mut Cases) {
     // Other manifests that name the layer. Each is newer than the right one, and older in a second
     // run.
     cases.case("names-the-layer/with-another-key", || {
@@ -70,6 +80,9 @@ pub(crate) fn add(cases: &mut Cases) {
     cases.case("names-the-layer/for-a-stranger", || {
         named_by(|case| Ok(case.descriptor(&Recipient::generate())))
     });
+}
+
+fn many_manifests(cases: &mut Cases) {
     cases.case("names-the-layer/three-hundred-times", || {
         let case = Case::new(LONG)?;
         for _ in 0..300 {
@@ -88,7 +101,9 @@ pub(crate) fn add(cases: &mut Cases) {
         }
         case.refuses(&["no payload", "17 different keys"])
     });
+}
 
+fn layers_that_begin_alike(cases: &mut Cases) {
     // Another layer that begins in the same way: a stranger can copy what a registry shows.
     cases.case("begins-like-the-layer/for-the-same-node", || {
         let case = Case::new(LONG)?;
@@ -112,7 +127,9 @@ pub(crate) fn add(cases: &mut Cases) {
         layer[LONG / 2] ^= 1;
         withheld(&case.decoder()?.layer(layer).run()?, &case.sealed.plain)
     });
+}
 
+fn garbage_and_size(cases: &mut Cases) {
     // What manifests are not.
     cases.case("garbage/blobs", garbage);
     cases.case("garbage/manifests", garbage_of_json);
@@ -151,6 +168,9 @@ pub(crate) fn add(cases: &mut Cases) {
         }
         case.refuses(&["no payload", "more than 16 MiB of manifests", "remove the image"])
     });
+}
+
+fn many_entries(cases: &mut Cases) {
     cases.case("large/manifest-of-many-layers", || {
         let case = Case::new(LONG)?;
         let mut layer = case.descriptor(&Recipient::generate());
@@ -177,7 +197,9 @@ pub(crate) fn add(cases: &mut Cases) {
         case.store.blob(text.as_bytes())?;
         case.opens()
     });
+}
 
+fn bounds(cases: &mut Cases) {
     // Bounds of the search. The genuine manifest is the oldest: it would be what is left out.
     cases.case("bounds/compared-layers", || {
         let case = Case::new(LONG)?;
@@ -203,7 +225,9 @@ pub(crate) fn add(cases: &mut Cases) {
         }
         case.refuses(&["no payload", "more than 256 different sets of wrapped keys"])
     });
+}
 
+fn special_files(cases: &mut Cases) {
     // What files are not.
     cases.case("links/are-not-followed", || {
         let case = Case::bare(LONG)?;

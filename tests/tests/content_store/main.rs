@@ -1,7 +1,7 @@
 //! A decoder that gets no payload, and what containerd's content store has for it.
 //!
 //! The stores are made by hand here, because whoever makes an image decides what lies in them; a
-//! real containerd's are in `tests/containerd.rs`. Whatever it is: the layer comes out, or nothing
+//! real containerd's are in `tests/containerd/`. Whatever it is: the layer comes out, or nothing
 //! does, with one message.
 
 mod hostile;

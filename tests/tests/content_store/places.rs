@@ -16,6 +16,12 @@ use tempfile::TempDir;
 use crate::{Case, Cases, LONG, media_type};
 
 pub(crate) fn add(cases: &mut Cases) {
+    found(cases);
+    layer_gone(cases);
+    not_found(cases);
+}
+
+fn found(cases: &mut Cases) {
     for length in [0, 1, 16, 63, 64, 4095, 4096, 4097, LONG] {
         cases.case(&format!("found/layer-of-{length}"), move || Case::new(length)?.opens());
     }
@@ -81,7 +87,9 @@ pub(crate) fn add(cases: &mut Cases) {
         case.opens()
     });
     cases.case_with(&Tool::IMAGES, "found/image-of-skopeo", image_of_skopeo);
+}
 
+fn layer_gone(cases: &mut Cases) {
     for kind in LayerKind::ALL {
         cases.case(&format!("gone/{kind}"), move || layer_is_gone(kind));
     }
@@ -99,7 +107,9 @@ pub(crate) fn add(cases: &mut Cases) {
         let decoder = decoder.arg("--content-store").arg(case.store.root());
         says(&decoder.run()?, &["no payload", &media_type(LayerKind::Gzip)])
     });
+}
 
+fn not_found(cases: &mut Cases) {
     cases.case("not-found/keys-are-wrong", || {
         let case = Case::bare(LONG)?;
         case.store.image(&case.sealed, &Recipient::generate())?;

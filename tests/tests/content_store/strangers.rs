@@ -41,6 +41,11 @@ const OF_MANY_KEYS: [(usize, &str); 4] = [
 ];
 
 pub(crate) fn add(cases: &mut Cases) {
+    beside_the_genuine_manifest(cases);
+    beside_one_that_cannot_be_tried(cases);
+}
+
+fn beside_the_genuine_manifest(cases: &mut Cases) {
     for kind in LayerKind::ALL {
         for newer in [true, false] {
             let age = if newer { "newer" } else { "older" };
@@ -84,6 +89,9 @@ pub(crate) fn add(cases: &mut Cases) {
     for kind in [LayerKind::Gzip, LayerKind::Zstd] {
         cases.case(&format!("stranger/{kind}/layer-is-gone"), move || layer_is_gone(kind));
     }
+}
+
+fn beside_one_that_cannot_be_tried(cases: &mut Cases) {
     // The genuine manifest cannot be tried. The stranger's alone must not count.
     cases.case("stranger/beside-one-with-a-member-twice", || {
         let victim = Victim::new(LayerKind::Gzip)?;

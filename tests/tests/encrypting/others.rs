@@ -20,6 +20,12 @@ use tempfile::TempDir;
 use crate::{certificate, encrypt, jwe, pkcs7, private, wrapped};
 
 pub fn add(suite: &mut Suite) {
+    by_jwcrypto(suite);
+    by_openssl(suite);
+    by_gpg(suite);
+}
+
+fn by_jwcrypto(suite: &mut Suite) {
     let jwcrypto = [Tool::Openssl, Tool::Jwcrypto];
     for kind in KeyKind::ALL {
         suite.case(format!("jwcrypto/{kind}"), &jwcrypto, move || {
@@ -56,7 +62,9 @@ pub fn add(suite: &mut Suite) {
             keys.read(&recipients, which, "jwe", jwcrypto_opens)
         });
     }
+}
 
+fn by_openssl(suite: &mut Suite) {
     for bits in [2048, 3072, 4096] {
         suite.case(format!("openssl-cms/rsa{bits}"), &[Tool::Openssl], move || {
             let keys = Keys::new(&[KeyKind::Rsa(bits)])?;
@@ -89,7 +97,9 @@ pub fn add(suite: &mut Suite) {
             Ok(())
         });
     }
+}
 
+fn by_gpg(suite: &mut Suite) {
     for (primary, subkey) in [
         ("rsa2048", "rsa2048"),
         ("rsa4096", "rsa4096"),

@@ -23,6 +23,13 @@ const KILL: u64 = 1 << 5;
 const NOBODY: &str = "65534";
 
 pub(crate) fn cases(suite: &mut Suite) {
+    steps(suite);
+    users(suite);
+    locked_pages(suite);
+    broker_and_provider(suite);
+}
+
+fn steps(suite: &mut Suite) {
     let mut case = |name: &str, run: fn() -> Result<()>| suite.case(name, &[Tool::Root], run);
     case("status/while-keys-are-unwrapped", || {
         let running = start(&[])?;
@@ -52,6 +59,10 @@ pub(crate) fn cases(suite: &mut Suite) {
         }
         running.finish()
     });
+}
+
+fn users(suite: &mut Suite) {
+    let mut case = |name: &str, run: fn() -> Result<()>| suite.case(name, &[Tool::Root], run);
     case("status/another-user", || {
         let mut running = start(&["--user", NOBODY])?;
         let pid = running.pid();
@@ -81,6 +92,10 @@ pub(crate) fn cases(suite: &mut Suite) {
         let running = start(&["--user", "nobody"])?;
         is_nobody(running.pid())
     });
+}
+
+fn locked_pages(suite: &mut Suite) {
+    let mut case = |name: &str, run: fn() -> Result<()>| suite.case(name, &[Tool::Root], run);
     case("status/pages-are-locked-where-there-is-swap", || {
         let mut running = start_beside(&Swaps::new(true)?)?;
         let pid = running.pid();
@@ -105,6 +120,10 @@ pub(crate) fn cases(suite: &mut Suite) {
         running.go_on()?;
         running.finish()
     });
+}
+
+fn broker_and_provider(suite: &mut Suite) {
+    let mut case = |name: &str, run: fn() -> Result<()>| suite.case(name, &[Tool::Root], run);
     case("status/broker-and-provider", || {
         let running = start(&[])?;
         let broker = Running::child_of(running.pid(), "keycell-broker")?;

@@ -3,7 +3,7 @@
 //!
 //! Each file in `examples/` is one guest that goes against one promise of `wit/decoder.wit`. It
 //! overrides the step that it attacks and behaves in the other. It decides nothing: an attempt
-//! that was refused is reported in words, and one that succeeded as `HARM`. `tests/hostile.rs`
+//! that was refused is reported in words, and one that succeeded as `HARM`. `tests/hostile/`
 //! has a test of the same name for each.
 
 use std::fmt::Debug;

@@ -26,17 +26,24 @@ use keycell_tests::tools::{Tool, output};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
+mod ctr;
+
+use self::ctr::{
+    content_store_off, ctr_import, ctr_pull, ctr_pull_with_the_wrong_key,
+    ctr_pulls_at_the_same_time, unpacked_later, without_content_store, zstd_processor,
+};
+
 /// The configuration in containerd's document on decryption, as it stands there.
-const DOCUMENTED: &str = include_str!("../data/documented.toml");
+const DOCUMENTED: &str = include_str!("../../data/documented.toml");
 
 /// The one that later versions of the document and containerd's defaults have.
-const DOCUMENTED_LATER: &str = include_str!("../data/documented-later.toml");
+const DOCUMENTED_LATER: &str = include_str!("../../data/documented-later.toml");
 
 /// What a node of today has: both processors, and zstd layers through the gzip one.
-const NODE: &str = include_str!("../data/node.toml");
+const NODE: &str = include_str!("../../data/node.toml");
 
 /// The same for containerd 2.x, with its defaults.
-const NODE_OF_2: &str = include_str!("../data/node-v3.toml");
+const NODE_OF_2: &str = include_str!("../../data/node-v3.toml");
 
 fn main() -> ExitCode {
     // One node at a time: each is a containerd with its shims and containers.
@@ -252,102 +259,6 @@ fn no_key_then_the_key(shared: &Shared) -> Result<()> {
     node.write(KEY, &shared.private()?)?;
     node.cri().pull(image)?;
     prints(&node.ctr_run(image)?, shared)
-}
-
-/// Plain `ctr` knows nothing of encryption, and containerd gives the decoder no payload: it finds
-/// the layers in containerd's content store.
-fn ctr_pull(shared: &Shared, kind: LayerKind) -> Result<()> {
-    let node = shared.node(|setup| Ok(setup.file(KEY, shared.private()?)))?;
-    let image = shared.name(kind);
-    node.ctr("default", &["image", "pull", "--plain-http", image])?;
-    prints(&node.ctr_run_in("default", image)?, shared)
-}
-
-/// A processor for zstd of its own, which containerd never gives a payload: the CRI's pull neither.
-fn zstd_processor(shared: &Shared) -> Result<()> {
-    let (gzip, zstd) = ("layer.v1.tar+gzip+encrypted\", \"application/vnd.oci.image.", "tar+zstd");
-    let config = shared
-        .config()?
-        .replace(&format!("{gzip}layer.v1.{zstd}+encrypted"), "layer.v1.tar+gzip+encrypted");
-    ensure!(!config.contains(zstd), "the gzip processor still takes zstd: {config}");
-    let config = config + &PROCESSOR.replace("@KIND@", "tar.zstd").replace("@TYPE@", zstd);
-    let setup = Setup::new(config).decoder()?.file(KEY, shared.private()?);
-    let node = Node::start(&setup)?;
-    let image = shared.name(LayerKind::Zstd);
-    node.cri().pull(image)?;
-    prints(&node.run_pod(image)?, shared)?;
-    node.ctr("default", &["image", "pull", "--plain-http", image])?;
-    prints(&node.ctr_run_in("default", image)?, shared)
-}
-
-const PROCESSOR: &str = r#"
-[stream_processors."io.containerd.ocicrypt.decoder.v1.@KIND@"]
-  accepts = ["application/vnd.oci.image.layer.v1.@TYPE@+encrypted"]
-  returns = "application/vnd.oci.image.layer.v1.@TYPE@"
-  path = "ctd-decoder"
-  args = ["--decryption-keys-path", "/etc/containerd/ocicrypt/keys"]
-"#;
-
-/// From a file.
-fn ctr_import(shared: &Shared) -> Result<()> {
-    let node = shared.node(|setup| Ok(setup.file(KEY, shared.private()?)))?;
-    let archive = node.dir().join("image.tar");
-    let image = "keycell.test/image:1";
-    shared.encrypted.copy(&[], &format!("oci-archive:{}:{image}", archive.display()))?;
-    node.ctr("default", &["image", "import", &archive.display().to_string()])?;
-    prints(&node.ctr_run_in("default", image)?, shared)
-}
-
-/// Fetched without being unpacked, and unpacked by its first container.
-fn unpacked_later(shared: &Shared, kind: LayerKind) -> Result<()> {
-    let node = shared.node(|setup| Ok(setup.file(KEY, shared.private()?)))?;
-    let image = shared.name(kind);
-    node.ctr("default", &["content", "fetch", "--plain-http", image])?;
-    ensure!(snapshots(&node)?.is_empty(), "it was unpacked at once");
-    prints(&node.ctr_run_in("default", image)?, shared)
-}
-
-/// No payload, and the images of all kinds at once.
-fn ctr_pulls_at_the_same_time(shared: &Shared) -> Result<()> {
-    let node = shared.node(|setup| Ok(setup.file(KEY, shared.private()?)))?;
-    thread::scope(|scope| {
-        let pulls = LayerKind::ALL.map(|kind| {
-            let pull = ["image", "pull", "--plain-http", shared.name(kind)];
-            let node = &node;
-            scope.spawn(move || node.ctr("default", &pull))
-        });
-        for pull in pulls {
-            pull.join().map_err(|_| anyhow!("a pull panicked"))??;
-        }
-        Ok::<_, anyhow::Error>(())
-    })?;
-    for kind in LayerKind::ALL {
-        prints(&node.ctr_run_in("default", shared.name(kind))?, shared)?;
-    }
-    Ok(())
-}
-
-/// The message of a pull without a payload says what was found, and why it does not help.
-fn ctr_pull_with_the_wrong_key(shared: &Shared) -> Result<()> {
-    let stranger = shared.stranger.private(KeyForm::Pkcs8Pem)?;
-    let node = shared.node(|setup| Ok(setup.file(KEY, stranger)))?;
-    let pull = ["image", "pull", "--plain-http", shared.name(LayerKind::Gzip)];
-    fails_with("in its content store, no wrapped key could be opened", || {
-        node.ctr("default", &pull)
-    })
-}
-
-/// The operator does not want layers to be looked up.
-fn content_store_off(shared: &Shared) -> Result<()> {
-    let config = without_content_store(&shared.config()?);
-    let node = Node::start(&Setup::new(config).decoder()?.file(KEY, shared.private()?))?;
-    let pull = ["image", "pull", "--plain-http", shared.name(LayerKind::Gzip)];
-    fails_with("passed no payload", || node.ctr("default", &pull))
-}
-
-fn without_content_store(config: &str) -> String {
-    let keys = "\"/etc/containerd/ocicrypt/keys\"";
-    config.replace(keys, &format!("{keys}, \"--content-store=off\""))
 }
 
 /// The client is killed while its layer is decrypted. The decoder ends, nothing is left of the
