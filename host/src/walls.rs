@@ -28,8 +28,10 @@ pub fn before_guest(
     broker: &Broker,
     log: &Log,
 ) -> Result<Walls, Failure> {
-    let user =
-        job.user.as_deref().map(|name| User::parse(name).map_err(|why| cannot_become(name, &why)));
+    let user = job
+        .user
+        .as_deref()
+        .map(|name| User::parse(name).map_err(|why| cannot_become(name, &why.to_string())));
     let user = user.transpose()?;
     let keys = match keys {
         Keys::Directory(path) => Some(path.as_path()),
@@ -44,11 +46,10 @@ pub fn before_guest(
         writes_files: log.is_file() || job.verify_first.is_some() || a_stream_is_a_file(),
     };
     let walls = Walls::before_guest(needs);
-    let walls =
-        walls.map_err(|why| cannot_become(job.user.as_deref().unwrap_or_default(), &why))?;
+    let walls = walls
+        .map_err(|why| cannot_become(job.user.as_deref().unwrap_or_default(), &why.to_string()))?;
     for wall in walls.missing().filter(|wall| wall.required) {
-        let why = wall.missing().unwrap_or_default();
-        log.note(&format!("the sandbox has no wall `{}`: {}", wall.name, cleaned(why)));
+        log.note(&format!("the sandbox has no wall `{}`: {}", wall.name, why_missing(wall)));
     }
     checked(walls, job, step)
 }
@@ -63,7 +64,7 @@ pub fn before_layer(walls: Walls, job: &Job, log: &Log) -> Result<(), Failure> {
     let walls = walls.before_layer();
     let is_new = |wall: &&Wall| wall.required && !missing_before.contains(&wall.name);
     for wall in walls.missing().filter(is_new) {
-        let (name, why) = (wall.name, cleaned(wall.missing().unwrap_or_default()));
+        let (name, why) = (wall.name, why_missing(wall));
         log.note(&format!("the sandbox has no wall `{name}` while the layer flows: {why}"));
     }
     checked(walls, job, "decrypt").map(drop)
@@ -79,13 +80,18 @@ fn checked(walls: Walls, job: &Job, step: &str) -> Result<Walls, Failure> {
             format!(
                 "the sandbox has no wall `{}`, and `--require-sandbox` is set: {}",
                 wall.name,
-                wall.missing().unwrap_or_default()
+                wall.missing().map(ToString::to_string).unwrap_or_default()
             ),
             "`keycell doctor` shows which walls this kernel gives; without `--require-sandbox` \
              the layer is decrypted behind the others",
         ));
     }
     Ok(walls)
+}
+
+/// Why a wall is missing, fit for the log.
+fn why_missing(wall: &Wall) -> String {
+    cleaned(&wall.missing().map(ToString::to_string).unwrap_or_default())
 }
 
 /// What the log is told when a system call was stopped: an event too.

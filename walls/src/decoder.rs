@@ -4,10 +4,12 @@ use std::path::Path;
 
 use rustix::thread::CapabilitySet;
 
+use crate::error::{Error, failed};
 use crate::files::{Confined, Reach, confine};
 use crate::rights::{User, become_user, keep, no_new_privileges};
 use crate::seccomp::Filter;
-use crate::{Wall, memory, sigsys};
+use crate::wall::{Extent, Wall};
+use crate::{memory, sigsys};
 
 /// What the walls are called.
 pub const NO_NEW_PRIVILEGES: &str = "no new privileges";
@@ -33,9 +35,9 @@ pub struct Needs<'a> {
     pub broker: Option<i32>,
     /// The user to become.
     pub user: Option<&'a User>,
-    /// What the log is told when a system call was stopped.
+    /// What is written to the log when a system call is stopped.
     pub stopped_call: Option<sigsys::Entry<'a>>,
-    /// What is done last when a system call was stopped; async-signal-safe.
+    /// Called last when a system call is stopped; async-signal-safe.
     pub farewell: Option<fn()>,
     /// Standard output, standard error, the log or something else that is written to is a file.
     pub writes_files: bool,
@@ -46,7 +48,7 @@ pub struct Walls {
     walls: Vec<Wall>,
     /// Pages are locked, all that are written to.
     locked: bool,
-    layer: Result<Filter, String>,
+    layer: Result<Filter, Error>,
     writes_files: bool,
 }
 
@@ -60,12 +62,12 @@ impl Walls {
     ///
     /// # Errors
     /// Where the process cannot become [`Needs::user`]: why not.
-    pub fn before_guest(mut needs: Needs<'_>) -> Result<Self, String> {
+    pub fn before_guest(mut needs: Needs<'_>) -> Result<Self, Error> {
         let mut walls = vec![Wall::required(NO_NEW_PRIVILEGES, no_new_privileges())];
         let limits = memory::limits();
         // To lock pages takes a twentieth of a decoder's start.
         let (no_swap, locked) = if memory::nothing_to_swap_to() {
-            (Ok("this machine has nothing to swap to".to_owned()), false)
+            (Ok(Extent::NothingToSwapTo), false)
         } else {
             let no_swap = memory::no_swap();
             let locked = no_swap.is_ok();
@@ -83,7 +85,7 @@ impl Walls {
 
         walls.push(Wall::required(NO_DUMP, memory::no_dump()));
         walls.push(Wall::required(LIMITS, limits));
-        walls.push(Wall::wanted(NO_SWAP, no_swap));
+        walls.push(Wall::optional(NO_SWAP, no_swap));
         walls.push(Wall::required(CAPABILITIES, capabilities));
         let reach = Reach {
             readable: needs.keys.into_iter().collect(),
@@ -92,11 +94,11 @@ impl Walls {
         };
         let files = confine(&reach);
         let nothing_is_written = files.as_ref().is_ok_and(Confined::covers_truncation);
-        walls.push(Wall::required(FILES, files.map(Confined::words)));
+        walls.push(Wall::required(FILES, files.map(Extent::Landlock)));
         let calls = Filter::unwrapping(needs.broker, nothing_is_written).and_then(|filter| {
             let farewell = needs.farewell.unwrap_or(|| ());
-            sigsys::install(needs.stopped_call.take(), farewell).map_err(crate::plain)?;
-            filter.raise().map(|()| "those that unwrapping a key makes".to_owned())
+            sigsys::install(needs.stopped_call.take(), farewell).map_err(failed("sigaction"))?;
+            filter.raise().map(|()| Extent::CallsOfUnwrapping)
         });
         // Compiled before it is needed: afterwards its memory is there.
         let layer = Filter::decrypting();
@@ -108,9 +110,9 @@ impl Walls {
     /// further descriptor. What was missing is so still.
     pub fn before_layer(mut self) -> Self {
         if self.locked && !memory::no_swap_without_capability() {
-            self.now(NO_SWAP, memory::swap_again());
+            self.now(NO_SWAP, memory::allow_swap().and(Err(Error::Unlocked)));
         }
-        self.now(FILES, confine(&Reach::default()).map(Confined::words)); // takes a descriptor for a moment
+        self.now(FILES, confine(&Reach::default()).map(Extent::Landlock)); // takes a descriptor for a moment
         self.now(LIMITS, memory::tighter_limits(self.writes_files));
         self.now(CAPABILITIES, keep(CapabilitySet::empty()));
         // It is nothing without the first.
@@ -119,7 +121,7 @@ impl Walls {
                 Ok(filter) => filter.raise(),
                 Err(why) => Err(why.clone()),
             };
-            self.now(CALLS, calls.map(|()| "those that a stream makes".to_owned()));
+            self.now(CALLS, calls.map(|()| Extent::CallsOfDecrypting));
         }
         self
     }
@@ -134,7 +136,7 @@ impl Walls {
         self.walls.iter().filter(|wall| wall.missing().is_some())
     }
 
-    fn now(&mut self, name: &str, state: Result<String, String>) {
+    fn now(&mut self, name: &str, state: Result<Extent, Error>) {
         if let Some(wall) = self.walls.iter_mut().find(|wall| wall.name == name) {
             wall.state = state.into();
         }

@@ -1,11 +1,15 @@
 //! Which files, and what else outside of the process, can be reached (landlock(7)).
 
+use std::fmt;
 use std::path::Path;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, RestrictSelf,
-    Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, PathFdError,
+    RestrictSelf, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
 };
+use rustix::io::Errno;
+
+use crate::error::Error;
 
 /// The newest version that this was tested with, of Linux 6.15. Kernels with less give less.
 const TESTED: ABI = ABI::V7;
@@ -28,17 +32,41 @@ pub struct Reach<'a> {
 }
 
 /// How far a kernel confines a process.
-pub struct Confined(LandlockStatus);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Confined {
+    /// What is in force.
+    abi: ABI,
+    /// The version that the kernel has.
+    version: i32,
+}
 
 impl Confined {
     /// Whether a file that may only be read cannot be truncated either (Linux 6.2).
     pub fn covers_truncation(&self) -> bool {
-        matches!(self.0, LandlockStatus::Available { effective_abi, .. } if effective_abi >= ABI::V3)
+        self.abi >= ABI::V3
     }
 
-    /// The same in words.
-    pub fn words(self) -> String {
-        words(self.0)
+    fn of(status: LandlockStatus) -> Result<Self, Error> {
+        match status {
+            LandlockStatus::Available { effective_abi: abi, kernel_abi } => {
+                Ok(Self { abi, version: kernel_abi.unwrap_or(abi as i32) })
+            }
+            LandlockStatus::NotEnabled => Err(Error::LandlockNotEnabled),
+            LandlockStatus::NotImplemented => Err(Error::LandlockNotImplemented),
+        }
+    }
+}
+
+impl fmt::Display for Confined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reaches = match self.abi {
+            abi if abi >= ABI::V6 => "files, TCP, signals and abstract sockets",
+            abi if abi >= ABI::V4 => {
+                "files and TCP; signals and abstract sockets from Linux 6.12 on"
+            }
+            _ => "files; TCP from Linux 6.7 on, signals and abstract sockets from 6.12 on",
+        };
+        write!(f, "{reaches} (version {})", self.version)
     }
 }
 
@@ -47,38 +75,40 @@ impl Confined {
 ///
 /// # Errors
 /// Where the kernel has no Landlock, or a path in `reach` cannot be opened.
-pub fn confine(reach: &Reach<'_>) -> Result<Confined, String> {
-    let said = |error: &dyn std::error::Error| {
-        let text = error.to_string();
-        text.split(" (os error").next().unwrap_or(&text).to_owned()
-    };
+pub fn confine(reach: &Reach<'_>) -> Result<Confined, Error> {
     let reading = AccessFs::ReadFile | AccessFs::ReadDir;
     let reading = if reach.programs { reading | AccessFs::Execute } else { reading };
     let everything = AccessFs::from_all(TESTED);
 
-    let mut rules = Ruleset::default().handle_access(everything).map_err(|e| said(&e))?;
+    let mut rules =
+        Ruleset::default().handle_access(everything).map_err(|error| refused(&error))?;
     if !reach.network {
-        rules = rules.handle_access(AccessNet::from_all(TESTED)).map_err(|e| said(&e))?;
+        rules =
+            rules.handle_access(AccessNet::from_all(TESTED)).map_err(|error| refused(&error))?;
     }
     let mut scopes = BitFlags::<Scope>::empty();
     scopes.set(Scope::Signal, !reach.signals);
     scopes.set(Scope::AbstractUnixSocket, !reach.abstract_sockets);
     if !scopes.is_empty() {
-        rules = rules.scope(scopes).map_err(|e| said(&e))?;
+        rules = rules.scope(scopes).map_err(|error| refused(&error))?;
     }
-    let mut rules = rules.create().map_err(|e| said(&e))?;
+    let mut rules = rules.create().map_err(|error| refused(&error))?;
     for (paths, access) in [(&reach.readable, reading), (&reach.writable, everything)] {
         for path in paths {
-            let opened = PathFd::new(path).map_err(|e| said(&e))?;
+            let opened = PathFd::new(path).map_err(|error| not_opened(path, &error))?;
             // A file takes only some of the rights; the crate leaves out the others.
-            rules = rules.add_rule(PathBeneath::new(opened, access)).map_err(|e| said(&e))?;
+            rules = rules
+                .add_rule(PathBeneath::new(opened, access))
+                .map_err(|error| refused(&error))?;
         }
     }
-    let status = rules.restrict_self().map_err(|e| said(&e))?;
+    let status = rules.restrict_self().map_err(|error| refused(&error))?;
     match status.ruleset {
-        RulesetStatus::NotEnforced => Err(why_not(status.landlock)),
+        RulesetStatus::NotEnforced => {
+            Err(Confined::of(status.landlock).err().unwrap_or(Error::LandlockNotEnforced))
+        }
         RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => {
-            Ok(Confined(status.landlock))
+            Confined::of(status.landlock)
         }
     }
 }
@@ -87,39 +117,27 @@ pub fn confine(reach: &Reach<'_>) -> Result<Confined, String> {
 ///
 /// # Errors
 /// Why it does not.
-pub fn available() -> Result<String, String> {
+pub fn available() -> Result<Confined, Error> {
     let status = RestrictSelf::default().no_new_privs(false).apply();
-    let status = status.map_err(|error| error.to_string())?.landlock;
-    match status {
-        LandlockStatus::Available { .. } => Ok(words(status)),
-        _ => Err(why_not(status)),
+    Confined::of(status.map_err(|error| refused(&error))?.landlock)
+}
+
+fn not_opened(path: &Path, error: &PathFdError) -> Error {
+    match cause(error) {
+        Some(error) => Error::Open { path: path.to_owned(), error },
+        None => refused(error),
     }
 }
 
-fn words(status: LandlockStatus) -> String {
-    let LandlockStatus::Available { effective_abi: abi, kernel_abi } = status else {
-        return why_not(status);
-    };
-    let version = kernel_abi.unwrap_or(abi as i32);
-    let reaches = match abi {
-        _ if abi >= ABI::V6 => "files, TCP, signals and abstract sockets",
-        _ if abi >= ABI::V4 => "files and TCP; signals and abstract sockets from Linux 6.12 on",
-        _ => "files; TCP from Linux 6.7 on, signals and abstract sockets from 6.12 on",
-    };
-    format!("{reaches} (version {version})")
+fn refused(error: &(dyn std::error::Error + 'static)) -> Error {
+    match cause(error) {
+        Some(error) => Error::SystemCall { name: "landlock", error },
+        None => Error::LandlockRule(error.to_string()),
+    }
 }
 
-fn why_not(status: LandlockStatus) -> String {
-    match status {
-        LandlockStatus::NotEnabled => {
-            "the kernel has Landlock, but it was not enabled at boot: add `landlock` to the \
-             parameter `lsm=`"
-        }
-        LandlockStatus::NotImplemented => {
-            "this kernel has no Landlock, or a container's filter hides it: it came with Linux \
-             5.13, `CONFIG_SECURITY_LANDLOCK`"
-        }
-        LandlockStatus::Available { .. } => "the kernel does not enforce it",
-    }
-    .to_owned()
+/// The system's error at the bottom of one of the crate's.
+fn cause(error: &(dyn std::error::Error + 'static)) -> Option<Errno> {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.find_map(|error| error.downcast_ref().and_then(Errno::from_io_error))
 }

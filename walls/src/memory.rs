@@ -8,7 +8,8 @@ use rustix::mm::{MlockAllFlags, MlockFlags};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use rustix::thread::CapabilitySet;
 
-use crate::plain;
+use crate::error::{Error, failed};
+use crate::wall::Extent;
 
 /// Memory that the process may write to, in bytes: a guest has 256 MiB at most, and what it is
 /// handed is held a few times over by the host. What a guest only reserves does not count.
@@ -25,20 +26,21 @@ const NO_MORE_DESCRIPTORS: u64 = 3;
 ///
 /// # Errors
 /// Where the kernel refuses it.
-pub fn no_dump() -> Result<String, String> {
+pub fn no_dump() -> Result<Extent, Error> {
     limit(Resource::Core, 0)?;
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(plain)?;
-    Ok("nobody but root reads it, and a crash leaves nothing".to_owned())
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(failed("prctl"))?;
+    Ok(Extent::NotDumpable)
 }
 
 /// The limits while keys are unwrapped.
 ///
 /// # Errors
 /// Where the kernel refuses them.
-pub fn limits() -> Result<String, String> {
+pub fn limits() -> Result<Extent, Error> {
     limit(Resource::Data, DATA)?;
     limit(Resource::Nofile, DESCRIPTORS)?;
-    Ok(format!("{} MiB of memory, {DESCRIPTORS} descriptors", DATA >> 20))
+    Ok(Extent::Limits { mebibytes: DATA >> 20, descriptors: DESCRIPTORS })
 }
 
 /// The limits while the layer flows: no descriptor can be added, and where `writes_files` is
@@ -46,13 +48,12 @@ pub fn limits() -> Result<String, String> {
 ///
 /// # Errors
 /// Where the kernel refuses them.
-pub fn tighter_limits(writes_files: bool) -> Result<String, String> {
+pub fn tighter_limits(writes_files: bool) -> Result<Extent, Error> {
     limit(Resource::Nofile, NO_MORE_DESCRIPTORS)?;
-    if writes_files {
-        return Ok("no further descriptor".to_owned());
+    if !writes_files {
+        limit(Resource::Fsize, 0)?;
     }
-    limit(Resource::Fsize, 0)?;
-    Ok("no further descriptor, no byte into a file".to_owned())
+    Ok(Extent::LayerLimits { writes_files })
 }
 
 /// Whether this machine has nothing to swap to, as most nodes of Kubernetes: no file, no partition, no
@@ -68,23 +69,19 @@ pub fn nothing_to_swap_to() -> bool {
 ///
 /// # Errors
 /// What is missing for it.
-pub fn no_swap() -> Result<String, String> {
+pub fn no_swap() -> Result<Extent, Error> {
     // As root of a node; where it is refused, the capability is enough.
     let _ = rustix::process::setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
-    let capabilities = rustix::thread::capabilities(None).map_err(plain)?;
+    let capabilities = rustix::thread::capabilities(None).map_err(failed("capget"))?;
     // The kernel would grant it within the limit, and refuse the guest its memory then.
     if !capabilities.effective.contains(CapabilitySet::IPC_LOCK) && !no_swap_without_capability() {
-        return Err(without_right("the limit on locked memory is too low"));
+        return Err(Error::LockLimit);
     }
     lock().map_err(|error| {
         let _ = rustix::mm::munlockall();
-        without_right(&plain(error))
+        Error::Lock(error)
     })?;
-    Ok("all pages that it writes to stay in memory".to_owned())
-}
-
-fn without_right(why: &str) -> String {
-    format!("{why}: run as root, or set `LimitMEMLOCK=infinity` for containerd's service")
+    Ok(Extent::PagesLocked)
 }
 
 /// What comes later, and of what is there what can be written to. The program's own pages come from its
@@ -127,22 +124,20 @@ pub fn no_swap_without_capability() -> bool {
 /// limit: its stack could not grow any more, and the next deep call would be its last.
 ///
 /// # Errors
-/// Always, with the reason, as the state of the wall.
-pub fn swap_again() -> Result<String, String> {
-    rustix::mm::munlockall().map_err(plain)?;
-    Err("locked until keys were unwrapped: set `LimitMEMLOCK=infinity` for containerd's service"
-        .to_owned())
+/// Where the kernel refuses it.
+pub fn allow_swap() -> Result<(), Error> {
+    rustix::mm::munlockall().map_err(failed("munlockall"))
 }
 
 /// Sets both limits, or leaves them where they are lower.
-fn limit(resource: Resource, most: u64) -> Result<(), String> {
+fn limit(resource: Resource, most: u64) -> Result<(), Error> {
     let now = rustix::process::getrlimit(resource);
     let lower = |now: Option<u64>| Some(now.map_or(most, |now| now.min(most)));
     let new = Rlimit { current: lower(now.current), maximum: lower(now.maximum) };
     if new == now {
         return Ok(());
     }
-    rustix::process::setrlimit(resource, new).map_err(plain)
+    rustix::process::setrlimit(resource, new).map_err(failed("setrlimit"))
 }
 
 #[cfg(test)]

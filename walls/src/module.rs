@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::thread::CapabilitySet;
 
+use crate::error::Error;
 use crate::files::{Reach, confine};
 use crate::memory;
 use crate::rights::{keep, no_new_privileges};
@@ -61,7 +62,7 @@ pub const READ_ONLY: [&str; 2] = ["/proc", "/sys"];
 ///
 /// # Errors
 /// Where one of `files` cannot be confined to: the operator asked for it.
-pub fn around_module(module: &Path, files: Option<&[PathBuf]>) -> Result<(), String> {
+pub fn around_module(module: &Path, files: Option<&[PathBuf]>) -> Result<(), Error> {
     around(module, files, false)
 }
 
@@ -70,11 +71,11 @@ pub fn around_module(module: &Path, files: Option<&[PathBuf]>) -> Result<(), Str
 ///
 /// # Errors
 /// As [`around_module`].
-pub fn around_command(program: &Path, files: &[PathBuf]) -> Result<(), String> {
+pub fn around_command(program: &Path, files: &[PathBuf]) -> Result<(), Error> {
     around(program, Some(files), true)
 }
 
-fn around(what: &Path, files: Option<&[PathBuf]>, programs: bool) -> Result<(), String> {
+fn around(what: &Path, files: Option<&[PathBuf]>, programs: bool) -> Result<(), Error> {
     let _ = no_new_privileges();
     // Not over a node's hardware, kernel, network or other processes; over files it stays root.
     let _ = keep(
@@ -99,7 +100,7 @@ fn around(what: &Path, files: Option<&[PathBuf]>, programs: bool) -> Result<(), 
 }
 
 /// To `files`, the system's libraries, and what lies beside `what`.
-fn confine_to(what: &Path, files: &[PathBuf], programs: bool) -> Result<(), String> {
+fn confine_to(what: &Path, files: &[PathBuf], programs: bool) -> Result<(), Error> {
     let there = |path: &&str| Path::new(path).exists();
     let readable = SYSTEM.iter().copied().filter(there).map(Path::new);
     let devices = DEVICES.iter().copied().filter(there).map(Path::new);

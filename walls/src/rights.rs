@@ -2,11 +2,15 @@
 
 use std::fmt;
 use std::fs;
+use std::io;
 
 use rustix::process::{Gid, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use crate::plain;
+use keycell_diagnostic::os_error;
+
+use crate::error::{Error, failed};
+use crate::wall::Extent;
 
 /// Where users are listed (passwd(5)). Name services are not asked: they load libraries.
 const USERS: &str = "/etc/passwd";
@@ -24,21 +28,19 @@ impl User {
     /// of a number without one, the same number.
     ///
     /// # Errors
-    /// What is wrong with it: the end of a sentence that begins with it.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let users = fs::read_to_string(USERS);
-        let users = users.map_err(|error| format!("`{USERS}` cannot be read: {}", plain(error)));
-        Self::among(text, users)
+    /// Text that names no user.
+    pub fn parse(text: &str) -> Result<Self, UserError> {
+        Self::among(text, fs::read_to_string(USERS).map_err(UserError::Unreadable))
     }
 
-    fn among(text: &str, users: Result<String, String>) -> Result<Self, String> {
+    fn among(text: &str, users: Result<String, UserError>) -> Result<Self, UserError> {
         let (user, group) = text.split_once(':').map_or((text, None), |(u, g)| (u, Some(g)));
         if let Ok(uid) = number(user) {
             let gid = group.map_or(Ok(uid), number)?;
             return Ok(Self { name: text.to_owned(), uid, gid });
         }
         if group.is_some() {
-            return Err("it is neither a name nor `UID:GID`".to_owned());
+            return Err(UserError::Form);
         }
         for line in users?.lines() {
             let fields: Vec<_> = line.split(':').collect();
@@ -49,8 +51,25 @@ impl User {
                 return Ok(Self { name: text.to_owned(), uid, gid });
             }
         }
-        Err(format!("there is no such user in `{USERS}`"))
+        Err(UserError::Unknown)
     }
+}
+
+/// Why a text names no user: the end of a sentence that begins with it.
+#[derive(Debug, thiserror::Error)]
+pub enum UserError {
+    /// The list of users cannot be read.
+    #[error("`{USERS}` cannot be read: {}", os_error(.0))]
+    Unreadable(io::Error),
+    /// The text has another form.
+    #[error("it is neither a name nor `UID:GID`")]
+    Form,
+    /// The list has no such name.
+    #[error("there is no such user in `{USERS}`")]
+    Unknown,
+    /// A part that should be a number is none.
+    #[error("`{0}` is no number of a user or group")]
+    Number(String),
 }
 
 impl fmt::Display for User {
@@ -60,9 +79,9 @@ impl fmt::Display for User {
 }
 
 /// `u32::MAX` means "leave it" to the kernel.
-fn number(text: &str) -> Result<u32, String> {
+fn number(text: &str) -> Result<u32, UserError> {
     let number = text.parse().ok().filter(|number| *number != u32::MAX);
-    number.ok_or_else(|| format!("`{text}` is no number of a user or group"))
+    number.ok_or_else(|| UserError::Number(text.to_owned()))
 }
 
 /// Neither this process nor what it starts gets more rights from a file that it runs (setuid, file
@@ -70,9 +89,9 @@ fn number(text: &str) -> Result<u32, String> {
 ///
 /// # Errors
 /// Where the kernel is older than Linux 3.5.
-pub fn no_new_privileges() -> Result<String, String> {
-    rustix::thread::set_no_new_privs(true).map_err(plain)?;
-    Ok("no program that is run gives more".to_owned())
+pub fn no_new_privileges() -> Result<Extent, Error> {
+    rustix::thread::set_no_new_privs(true).map_err(failed("prctl"))?;
+    Ok(Extent::NoNewPrivileges)
 }
 
 /// Becomes `user`, without other groups, and keeps what capabilities there are: the next step is
@@ -80,32 +99,31 @@ pub fn no_new_privileges() -> Result<String, String> {
 ///
 /// # Errors
 /// Why not. Nothing has changed then, or some of it: the process must not go on.
-pub fn become_user(user: &User) -> Result<(), String> {
+pub fn become_user(user: &User) -> Result<(), Error> {
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
-    rustix::thread::set_keep_capabilities(true).map_err(plain)?;
+    rustix::thread::set_keep_capabilities(true).map_err(failed("prctl"))?;
     // A process that already is this user may still be in other groups, which only root can change.
-    let groups = rustix::process::getgroups().map_err(plain)?;
+    let groups = rustix::process::getgroups().map_err(failed("getgroups"))?;
     if groups.iter().any(|group| *group != gid) {
-        rustix::thread::set_thread_groups(&[]).map_err(plain)?;
+        rustix::thread::set_thread_groups(&[]).map_err(failed("setgroups"))?;
     }
-    rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(plain)?;
-    rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(plain)
+    rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(failed("setresgid"))?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(failed("setresuid"))
 }
 
 /// Keeps those of `wanted` that the process has, and gives up all others. Returns what is left.
 ///
 /// # Errors
 /// Where the kernel refuses it.
-pub fn keep(wanted: CapabilitySet) -> Result<String, String> {
+pub fn keep(wanted: CapabilitySet) -> Result<Extent, Error> {
     let kept = match wanted {
         none if none.is_empty() => none,
-        some => rustix::thread::capabilities(None).map_err(plain)?.permitted & some,
+        some => rustix::thread::capabilities(None).map_err(failed("capget"))?.permitted & some,
     };
     let none = CapabilitySet::empty();
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: none };
-    rustix::thread::set_capabilities(None, sets).map_err(plain)?;
-    let names: Vec<_> = kept.iter_names().map(|(name, _)| format!("`CAP_{name}`")).collect();
-    Ok(if names.is_empty() { "none".to_owned() } else { names.join(", ") })
+    rustix::thread::set_capabilities(None, sets).map_err(failed("capset"))?;
+    Ok(Extent::Capabilities(kept))
 }
 
 #[cfg(test)]

@@ -12,12 +12,13 @@
 //!   a namespace is answered with `EPERM`, so that a library that wants a thread says so.
 //! - Calls of another architecture (32-bit code on x86-64) kill the process, those of x32 end it.
 
-use std::io;
-
 use libc::{c_long, sock_filter};
+use rustix::io::Errno;
 
 use crate::bpf::{Answer, Policy, program};
 use crate::calls::{self, Call};
+use crate::error::Error;
+use crate::sigsys::last_error;
 
 /// A filter that is ready to be put up.
 pub struct Filter(pub(crate) Vec<sock_filter>);
@@ -28,7 +29,7 @@ impl Filter {
     ///
     /// # Errors
     /// On an architecture that is not x86-64 or aarch64.
-    pub fn unwrapping(broker: Option<i32>, landlock: bool) -> Result<Self, String> {
+    pub fn unwrapping(broker: Option<i32>, landlock: bool) -> Result<Self, Error> {
         let openat2 = if landlock { Answer::Allow } else { Answer::Errno(libc::ENOSYS) };
         let lists = [
             (calls::UNWRAPPING_ANSWERED, Answer::Errno(libc::ENOSYS)),
@@ -46,7 +47,7 @@ impl Filter {
     ///
     /// # Errors
     /// As [`Filter::unwrapping`].
-    pub fn decrypting() -> Result<Self, String> {
+    pub fn decrypting() -> Result<Self, Error> {
         let all = |calls: &[Call]| -> Vec<Call> {
             calls.iter().copied().map(Call::unconditional).collect()
         };
@@ -64,7 +65,7 @@ impl Filter {
     ///
     /// # Errors
     /// As [`Filter::unwrapping`].
-    pub fn module() -> Result<Self, String> {
+    pub fn module() -> Result<Self, Error> {
         let lists = [
             (calls::MODULE_ENOSYS, Answer::Errno(libc::ENOSYS)),
             (calls::MODULE_ALLOWED, Answer::Allow),
@@ -79,8 +80,8 @@ impl Filter {
     /// # Errors
     /// Where the kernel has no filters.
     #[expect(unsafe_code, reason = "a system call that no crate of ours has")]
-    pub fn raise(&self) -> Result<(), String> {
-        let length = u16::try_from(self.0.len()).map_err(|error| error.to_string())?;
+    pub fn raise(&self) -> Result<(), Error> {
+        let length = u16::try_from(self.0.len()).map_err(|_| Error::Filter(Errno::TOOBIG))?;
         let filter = libc::sock_fprog { len: length, filter: self.0.as_ptr().cast_mut() };
         // SAFETY: the kernel copies `length` instructions from `self`, and writes nothing.
         let answer = unsafe {
@@ -91,11 +92,13 @@ impl Filter {
                 &raw const filter,
             )
         };
-        let why = match answer {
-            0 => return Ok(()),
-            -1 => crate::plain(io::Error::last_os_error()),
-            thread => format!("thread {thread} has another one"),
-        };
-        Err(format!("this kernel takes no filter of system calls: {why}"))
+        match answer {
+            0 => Ok(()),
+            -1 => Err(Error::Filter(last_error())),
+            thread => Err(Error::OtherFilter(thread)),
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

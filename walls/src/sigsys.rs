@@ -3,6 +3,8 @@
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::OnceLock;
 
+use rustix::io::Errno;
+
 /// Stands for the number of the system call in an [`Entry`].
 pub const NUMBER: &str = "####";
 
@@ -37,7 +39,7 @@ pub fn words() -> String {
 /// # Errors
 /// Where the system refuses a signal handler.
 #[expect(unsafe_code, reason = "a signal handler")]
-pub fn install(entry: Option<Entry<'_>>, farewell: fn()) -> std::io::Result<()> {
+pub fn install(entry: Option<Entry<'_>>, farewell: fn()) -> rustix::io::Result<()> {
     let _ = FAREWELL.set(farewell);
     if let Some(Entry { log, text }) = entry {
         let _ = ENTRY.set((log.as_raw_fd(), text));
@@ -59,7 +61,12 @@ pub fn install(entry: Option<Entry<'_>>, farewell: fn()) -> std::io::Result<()> 
         libc::sigaction(libc::SIGSYS, &action, std::ptr::null_mut()) != 0
             || libc::sigprocmask(libc::SIG_UNBLOCK, &signals, std::ptr::null_mut()) != 0
     };
-    if failed { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+    if failed { Err(last_error()) } else { Ok(()) }
+}
+
+/// The error of the last call of the C library.
+pub(crate) fn last_error() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)
 }
 
 /// The start of `siginfo_t` for `SIGSYS` on 64-bit Linux (sigaction(2)): not in the crate `libc`.

@@ -7,12 +7,17 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
+use libc::{
+    BPF_ABS, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W,
+    c_int,
+};
+
 use super::*;
+use crate::bpf::{ARCHITECTURE, AT_ARCHITECTURE, AT_ARGUMENTS, AT_NUMBER, X32, number};
 use crate::calls::{
     ALWAYS, DECRYPTING_ANSWERED, MODULE_ALLOWED, MODULE_ENOSYS, MODULE_FORBIDDEN, NEWEST, REFUSED,
-    UNWRAPPING, UNWRAPPING_ANSWERED, WITH_LANDLOCK,
+    Test, UNWRAPPING, UNWRAPPING_ANSWERED, WITH_LANDLOCK,
 };
-use crate::seccomp::Filter;
 
 const BROKER: i32 = 4242;
 
