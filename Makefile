@@ -1,20 +1,20 @@
 # make          builds everything into dist/
-# make demo     shows the main job, and what the sandbox refuses
+# make demo     decrypts a layer, and shows what the sandbox refuses
 # make test     runs every check; needs root (it starts containerd) and Debian's packages
 # make test-containerd  the tests with a containerd, with CONTAINERD=/path/of/another/containerd
 # make examples builds the guests in other languages under examples/ into dist/examples/
 # make deny     checks licences, sources and versions of all crates: deny.toml; with ADVISORY_DB=DIR, advisories
-# make sbom     writes what each program is made of to dist/*.cdx.json (CycloneDX)
-# make reproduce  builds the guest again in another folder: the same bytes
+# make sbom     writes the components of each program to dist/*.cdx.json (CycloneDX)
+# make reproduce  builds the guest again in another folder, and compares the bytes
 # make bench    measures the decoder and its peers; CTD_PEER names Go's, BENCH_QUICK=1 is shorter
-# make costs    measures in a sandbox what the budget of a layer counts with: ocicrypt/src/budget.rs
-# make bench-micro  measures the layer cipher and unwrapping from inside; BENCH=NAME only one
+# make costs    measures in a sandbox the costs that the budget of a layer uses: ocicrypt/src/budget.rs
+# make bench-micro  measures the layer cipher and unwrapping in the library; BENCH=NAME only one
 # make timing   looks for branches and addresses that depend on secrets, with valgrind
 # make guard    counts the decoder's instructions, against bench/instructions.json, and those of messages
-#               that must not be told apart
+#               that must be indistinguishable
 # make fuzz     runs every fuzz target for FUZZ_SECONDS (60); needs nightly Rust and cargo-fuzz
 # make install  copies programs, manual pages and completions to $(PREFIX); DESTDIR= for packagers
-# make uninstall  removes them again
+# make uninstall  removes them
 # make deb      makes a Debian package in dist/
 # make clean    removes what was built
 
@@ -26,13 +26,13 @@ DIST := dist
 REMAP := --remap-path-prefix=$(CURDIR)=/keycell \
          --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
 BUILD := $(CARGO) build --release --locked
-# Linked statically, with musl: a start waits for no dynamic linker, and for no C library that asks the processor
+# Linked statically, with musl: a start needs no dynamic linker, and no C library that asks the processor
 # dozens of questions; and the program runs on every node, whatever C library that has. Its addresses are random
-# all the same; the table of them is packed. Of wasmtime one file is C, which calls nothing: no musl compiler.
+# nevertheless; the table of relocations is packed. One file of wasmtime is C and calls nothing, so no musl compiler is needed.
 MUSL := $(shell uname -m)-unknown-linux-musl
 STATIC := -C link-arg=-Wl,-z,pack-relative-relocs
 DECODER := CC_$(subst -,_,$(MUSL))=$(CC) $(CARGO) rustc --release --locked --package ctd-decoder --target $(MUSL)
-# What runs it compiles it for its own processor, so that vectors pay: docs/performance.md. The embedded guest
+# Whatever runs it compiles it for its own processor, so vectors are faster: docs/performance.md. The embedded guest
 # is compiled for all of them: ocicrypt/src/layer/sliced/lanes.rs.
 PORTABLE := RUSTFLAGS="$(REMAP) -C target-feature=+simd128" $(CARGO) build --profile guest --locked --package keycell-guest \
             --bin decoder-portable --no-default-features --target-dir target/portable
@@ -56,7 +56,7 @@ all: targets
 	@ls -l $(DIST)
 	@cd $(DIST) && sha256sum decoder.wasm
 
-# The toolchain that rust-toolchain.toml names may be there without its targets.
+# The toolchain that rust-toolchain.toml names may be installed without its targets.
 targets:
 	@for target in wasm32-wasip1 wasm32-wasip2 $(MUSL); do \
 	    rustup target list --installed | grep -qx $$target || rustup target add $$target || exit 1; done
@@ -88,10 +88,10 @@ test:
 	    --exclude keycell-hostile-guests
 	$(CARGO) test --release --locked --package keycell
 
-# What is started by tests, and looked at, is in dist/ already: the tests themselves run for moments.
+# The programs that tests start and inspect are in dist/ already. The test code itself runs for moments only.
 QUICKLY := CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
 
-# Two at a time: the runtime of the portable guest has a target directory of its own.
+# Two at a time: the runtime of the portable guest has its own target directory.
 built: all wasmtime lint examples deny sbom guard
 
 # With the containerd that `CONTAINERD` names (its `ctr` and its shim beside it), or Debian's.
@@ -118,7 +118,7 @@ costs: targets wasmtime
 	target/tools/bin/wasmtime run --dir ocicrypt/tests/data::/data \
 	    target/portable/wasm32-wasip1/guest/examples/costs.wasm /data
 
-# A workspace of its own, with its own lock file.
+# A separate workspace, with its own lock file.
 bench-micro:
 	cd bench/micro && $(CARGO) bench --locked -- $(BENCH)
 
@@ -131,7 +131,7 @@ guard: tools without-walls
 guard-write: tools without-walls
 	@bench/instructions.py --write
 
-# Not a part of `test`: it takes minutes. What it found is in SECURITY.md.
+# Not a part of `test`: it takes minutes. SECURITY.md has its results.
 timing: tools timing-built
 	@bench/timing.py
 
@@ -153,7 +153,7 @@ without-walls: targets
 fuzz:
 	@fuzz/run.sh
 
-# The targets are compiled, not run: a change elsewhere may have forgotten them.
+# The targets are compiled, not run: a change elsewhere may have broken them.
 fuzz-check:
 	RUSTFLAGS="--cfg fuzzing" $(CARGO) check --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz
 

@@ -113,7 +113,7 @@ def together(report, work, decoders):
 
 
 def pulls(report, work, decoders):
-    """An image with many layers, pulled by a real containerd: the plain one says what that takes."""
+    """An image with many layers, pulled by a real containerd: the plain one shows the time without decryption."""
     if why := node.missing():
         print(f"bench: no image is pulled by containerd: {why}", file=sys.stderr)
         return

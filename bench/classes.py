@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""`make guard`: whether wrapped keys that must not be told apart take the same work.
+"""`make guard`: whether wrapped keys that must be indistinguishable take the same work.
 
 Counts the instructions of ocicrypt/examples/unwrap.rs, whose random numbers are fixed, so that two runs
 with the same input take the same number. The messages of one group differ only in what an attacker must

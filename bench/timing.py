@@ -20,7 +20,7 @@ NATIVE = ROOT / "target/release/examples/timing"
 GUEST = ROOT / "target/timing/wasm32-wasip1/guest/examples/timing.wasm"
 HOST = ROOT / "target/release/examples/timing_host"
 OPERATIONS = ("rsa-2048", "rsa-3072", "p-256", "p-384", "p-521", "pkcs1v15", "cbc-padding", "leak")
-# Functions that decide by something which depends on a secret, and why that tells nothing of it.
+# Functions that branch on something that depends on a secret, and why that reveals nothing about it.
 ALLOWED = {
     # Eight places a call, by their instructions: comparisons of the length, and assertions.
     r"BoxedUint>::(rem|div_rem|div_rem_assign)$":

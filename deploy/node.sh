@@ -126,15 +126,15 @@ uninstall() {
     rmdir "$HOST/etc/keycell" 2>/dev/null || true
 }
 
-# A pod does `$1` and then, every `$3` seconds, `$2`, until it is told to leave. Told while it does `$1`, it
+# A pod does `$1` and then, every `$3` seconds, `$2`, until it gets a signal to stop. If the signal comes during `$1`, it
 # ends that first, so that no node is left half way.
 stay() {
-    told=""
+    stopping=""
     pause=""
-    trap 'told=yes' TERM INT
+    trap 'stopping=yes' TERM INT
     "$1"
     trap '[ -z "$pause" ] || kill "$pause" 2>/dev/null || true; exit 0' TERM INT
-    while [ -z "$told" ]; do
+    while [ -z "$stopping" ]; do
         "$2"
         sleep "$3" &
         pause=$!

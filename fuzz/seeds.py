@@ -178,7 +178,7 @@ for name, frame in frames.items():
     seed("broker_frames", name, frame)
     seed("broker_frames", f"framed-{name}", field(frame))
 
-# The books: a side, what breaks, and then what the guest does.
+# The accounting: a side, what breaks, and then what the guest does.
 def u16(value):
     return struct.pack(">H", value)
 

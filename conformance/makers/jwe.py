@@ -22,7 +22,7 @@ ALGORITHMS = {**{a: "RFC 7518, section 4.3" for a in RSA}, **{a: "RFC 7518, sect
 
 
 def encrypt(protected, recipients, form="compact", unprotected=None, aad=None, content=None):
-    """By jwcrypto. A recipient is the name of a key, or that with a header of its own."""
+    """By jwcrypto. A recipient is the name of a key, or a name and a header."""
     token = jwe.JWE(content or LAYER.options(), json.dumps(protected),
                     json.dumps(unprotected) if unprotected else None, aad, algs=[*RSA, *ECDH, *ENC])
     for recipient in recipients:

@@ -61,7 +61,7 @@ class Family:
         return name
 
     def repeat(self, name, unit, times):
-        """A long content, told in few bytes."""
+        """A long content, described in few bytes."""
         self.files[name] = {"repeat": {"base64": b64(unit), "times": times}}
         return name
 
@@ -84,12 +84,12 @@ class Family:
 
 
 class Layer:
-    """An encrypted layer: OpenSSL's AES-256-CTR, and HMAC-SHA256 over what comes out."""
+    """An encrypted layer: OpenSSL's AES-256-CTR, and HMAC-SHA256 over the result."""
 
     def __init__(self, plain=None, encrypted=None, key=None, nonce=None, media_type=f"{TAR}+gzip"):
         self.key, self.nonce = key or bytes(range(1, 33)), nonce or bytes(range(64, 80))
         crypt = ("enc", "-aes-256-ctr", "-K", self.key.hex(), "-iv", self.nonce.hex())
-        # CTR decrypts as it encrypts: a long layer is chosen so that its ciphertext can be told
+        # CTR decrypts as it encrypts: a long layer is chosen so that its ciphertext can be described
         # in few bytes.
         self.plain = openssl(*crypt, stdin=encrypted) if plain is None else plain
         self.encrypted = openssl(*crypt, stdin=plain) if encrypted is None else encrypted

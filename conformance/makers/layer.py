@@ -1,4 +1,4 @@
-"""Standard input: layers of many lengths, whole and altered, and how much of a bad one comes out."""
+"""Standard input: layers of many lengths, whole and altered, and how much of a bad one is written."""
 
 from .jwe import Writer
 from .kit import JWE, TAR, Family, Layer, b64, key, payload
@@ -9,7 +9,7 @@ LENGTHS = (1, 15, 16, 17, 10_240, 65_535, 65_536, 65_537, 131_072, 200_000, 1 <<
 
 
 def ciphertext(length):
-    """A ciphertext that can be told in few bytes; what it decrypts to looks random."""
+    """A ciphertext that can be described in few bytes; what it decrypts to looks random."""
     unit = UNIT[:1024]
     return (unit * (length // 1024 + 1))[:length]
 

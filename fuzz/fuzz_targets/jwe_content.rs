@@ -14,7 +14,7 @@ use ocicrypt::keyring::KeyRing;
 use ocicrypt::options::PrivateOptions;
 
 /// Of the case `ECDH-ES+A256KW A256GCM compact p-256` in `ocicrypt/tests/data/jwe.json`: the
-/// header, the wrapped content key, and that key as `jwcrypto` tells it.
+/// header, the wrapped content key, and that key as `jwcrypto` prints it.
 const HEADER: &str = concat!(
     r#""alg":"ECDH-ES+A256KW","enc":"A256GCM","epk":{"crv":"P-256","kty":"EC","#,
     r#""x":"JF0Uh7XC5B8My1AA2_t9VrmmV_y7ZKb10HhLpIl1oFU","#,

@@ -71,7 +71,7 @@ fuzz_target!(|bytes: &[u8]| {
     fs::remove_dir_all(&place).expect("it is ours");
 });
 
-/// Makes what the input says, and tells whether a link leads outside.
+/// Makes what the input describes, and returns whether a link leads outside.
 fn plant(keys: &Path, place: &Path, mut fields: Fields<'_>) -> bool {
     let (mut here, mut depth, mut leaves) = (keys.to_owned(), 0, false);
     for number in 0..MOST {

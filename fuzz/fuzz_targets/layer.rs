@@ -71,7 +71,7 @@ fn decrypt(sealed: &mut [u8], key: &LayerKey, mut pieces: Pieces) {
     decryptor.finish().expect("a genuine layer");
 }
 
-/// A genuine layer comes out whole. One that is not never does, and what comes last of it is held
+/// A genuine layer is written completely. One that is not genuine never is, and its end is held
 /// back.
 fn read(source: Source<'_>, key: &LayerKey, plain: &[u8], harmed: bool) {
     let sealed_length = source.bytes.len();

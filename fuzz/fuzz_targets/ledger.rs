@@ -1,7 +1,7 @@
-//! The host's books under a guest that does whatever it likes with the layer: reads it in any
+//! The host's accounting under a guest that handles the layer arbitrarily: reads it in any
 //! pieces, writes it, other bytes, or none, in any order and number, and says that it is done.
 //!
-//! Nothing but the released bytes comes out, in their order; never the last 64 KiB before the
+//! Nothing but the released bytes is written, in their order; never the last 64 KiB before the
 //! verdict; and all of them only from a guest that has passed all of them on.
 
 #![no_main]

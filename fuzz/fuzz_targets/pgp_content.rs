@@ -16,7 +16,7 @@ use ocicrypt::pgp::{PgpMessage, Work};
 use sha1::{Digest, Sha1};
 
 /// Of the case `compression none file` in `ocicrypt/tests/data/pgp/gnupg.json`: the packet with the
-/// session key, and that key as `gpg --show-session-key` tells it.
+/// session key, and that key as `gpg --show-session-key` prints it.
 const SESSION_PACKET: usize = 96;
 const SESSION_KEY: [u8; 32] = [
     0xa4, 0xa3, 0x89, 0xe5, 0x1e, 0x7c, 0x42, 0x49, 0x79, 0xb5, 0x86, 0xed, 0xec, 0xa1, 0x93, 0xdd,

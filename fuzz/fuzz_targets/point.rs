@@ -18,7 +18,7 @@ fuzz_target!(|bytes: &[u8]| {
     let expected = point.to_projective() * *secret.to_nonzero_scalar();
     let expected = PublicKey::from_affine(expected.to_affine()).expect("not nowhere");
     let computed = *multiple(scalar, affine(&point).each_ref());
-    // 0 comes out as the prime, which the library then does not take.
+    // The result for 0 is the prime, which the library then rejects.
     let whole = [&[4][..], &computed[0], &computed[1]].concat();
     match PublicKey::from_sec1_bytes(&whole) {
         Ok(computed) => assert_eq!(computed, expected),

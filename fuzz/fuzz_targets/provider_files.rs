@@ -1,4 +1,4 @@
-//! The operator's file of key providers. A faulty entry is told when it is used, and spoils no other.
+//! The operator's file of key providers. A faulty entry is reported when it is used, and affects no other.
 
 #![no_main]
 

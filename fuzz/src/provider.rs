@@ -1,4 +1,4 @@
-//! The broker's own file on what a provider is told and answers, which the rest of it does not show.
+//! The broker's file with the messages to and from a provider, which the crate does not export.
 
 #![allow(dead_code)] // what only the rest of the broker uses of it
 

@@ -1,4 +1,4 @@
-//! A containerd of the test's own, in namespaces of its own.
+//! A containerd for one test, in its own namespaces.
 
 use std::ffi::OsString;
 use std::fs;

@@ -36,7 +36,7 @@ enum Reader {
     ClosesAfter(usize),
 }
 
-/// A moment in a decoder's life, as the kernel tells it.
+/// A moment in a decoder's life, as the kernel reports it.
 #[derive(Clone, Copy, Debug)]
 pub enum Moment {
     /// It has begun: it handles `SIGALRM`, the last of the signals that it cares for.
@@ -333,7 +333,7 @@ impl Decoder {
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
-        // A group of its own, so that whatever it starts ends with it.
+        // In its own process group, so that everything that it starts ends with it.
         command.process_group(0);
         Ok(command)
     }
@@ -351,7 +351,7 @@ impl Decoder {
         let stderr = child.stderr.take();
 
         thread::scope(|scope| {
-            // A decoder that ends early breaks these pipes; its exit status tells the story.
+            // A decoder that ends early breaks these pipes; its exit status is what counts.
             let payload = payload.map(|(mut writer, bytes)| {
                 scope.spawn(move || {
                     let written = writer.write_all(bytes);

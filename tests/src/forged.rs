@@ -77,7 +77,7 @@ impl Forged {
     ///
     /// # Errors
     ///
-    /// A plaintext that cannot be told.
+    /// A plaintext that cannot be predicted.
     pub fn image(&self, kind: LayerKind, recipient: &Recipient, number: usize) -> Result<Vec<u8>> {
         let genuine = packed(&self.genuine, kind);
         let sealed = Sealed::new(genuine);

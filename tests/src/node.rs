@@ -18,7 +18,7 @@ pub const KEY: &str = "node.pem";
 /// What a decoder holds back until the layer has verified.
 pub const WITHHELD: usize = 64 * 1024;
 
-/// A directory for keys, and the key that belongs into it.
+/// A directory for keys, and the key that belongs in it.
 pub struct Node {
     dir: TempDir,
     /// The key that layers are encrypted for.
@@ -79,12 +79,12 @@ impl Node {
         Ok(self.without_payload(sealed)?.payload(sealed.payload_for(&self.recipient).bytes()))
     }
 
-    /// The layer comes out, whatever else lies about.
+    /// The layer is decrypted, no matter what else is in the directory.
     pub fn opens(&self, sealed: &Sealed) -> Result<()> {
         self.decoder(sealed)?.run()?.is_silent_success(&sealed.plain)
     }
 
-    /// A layer comes out with this payload.
+    /// A layer is decrypted with this payload.
     pub fn opens_with(&self, sealed: &Sealed, payload: &Payload) -> Result<()> {
         let decoder = self.without_payload(sealed)?.payload(payload.bytes());
         decoder.run()?.is_silent_success(&sealed.plain)

@@ -44,7 +44,7 @@ impl Running {
     /// provider.
     ///
     /// # Errors
-    /// When it does not start, or does not come to the provider.
+    /// When it does not start, or does not reach the provider.
     pub fn start(
         program: &[&Path],
         args: &[&str],
@@ -112,7 +112,7 @@ impl Running {
     /// not there yet.
     ///
     /// # Errors
-    /// When nothing comes out.
+    /// When there is no output.
     pub fn go_on(&mut self) -> Result<()> {
         self.answer()?;
         let half = self.sealed.encrypted.len() / 2;
@@ -134,7 +134,7 @@ impl Running {
         Ok(fs::write(self.dir.path().join("go"), "")?)
     }
 
-    /// Gives it the rest of the layer, and waits until no more comes out.
+    /// Sends the rest of the layer, and waits until the output ends.
     ///
     /// # Errors
     /// When it is not the layer, or the decoder fails all the same.
@@ -153,12 +153,12 @@ impl Running {
     pub fn feed(&mut self) -> Result<()> {
         let mut stdin = self.stdin.take().context("stdin is open")?;
         let rest = self.sealed.encrypted[self.fed..].to_vec();
-        // One that ends early breaks the pipe; what came out tells the story.
+        // A decoder that ends early breaks the pipe; its output is what counts.
         std::thread::spawn(move || stdin.write_all(&rest).is_ok());
         Ok(())
     }
 
-    /// Waits until no more comes out.
+    /// Waits until the output ends.
     ///
     /// # Errors
     /// When it is not the layer.

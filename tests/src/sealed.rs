@@ -42,7 +42,7 @@ pub struct Sealed {
 }
 
 impl Sealed {
-    /// Encrypts `plain` under a key of its own.
+    /// Encrypts `plain` under a new key.
     pub fn new(plain: Vec<u8>) -> Self {
         Self::with_key(plain, &random(), &random())
     }

@@ -13,7 +13,7 @@ use crate::image::{Descriptor, hex};
 use crate::jwe::Recipient;
 use crate::sealed::Sealed;
 
-/// A content store of its own. What is added later is newer.
+/// A separate content store. What is added later is newer.
 pub struct ContentStore {
     dir: TempDir,
     blobs: PathBuf,

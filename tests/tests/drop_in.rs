@@ -143,7 +143,7 @@ fn logs(suite: &mut Suite) {
         ensure!(told == outcome.stderr, "{event}\n{}", outcome.stderr);
         Ok(())
     });
-    // A log is no reason to lose a layer.
+    // A logging failure never fails a layer.
     case("log/that-cannot-be-written", || {
         let (node, sealed) = (Node::new()?, Sealed::of_length(1000));
         node.add("README", "so that there is something to say")?;
@@ -157,7 +157,7 @@ fn logs(suite: &mut Suite) {
     });
 }
 
-/// The layer comes out of a call that gives the keys in some way.
+/// A call that passes the keys in some way decrypts the layer.
 fn called(call: impl FnOnce(Decoder, &Node) -> Decoder) -> Result<()> {
     let (node, sealed) = (Node::new()?, Sealed::of_length(100_000));
     let payload = sealed.payload_for(&node.recipient).bytes();

@@ -1,6 +1,6 @@
 //! Every message that an operator can meet, one file each in `tests/cmd`: the command that causes
 //! it, and the whole of what it says. `TRYCMD=overwrite` writes them anew; read them then as one
-//! who has to mend a node at night.
+//! who has to repair a node at night.
 
 use std::env;
 use std::fs;

@@ -129,7 +129,7 @@ impl Attack {
         self.garbled()
     }
 
-    /// What comes out need not be the layer's, as long as it is not all.
+    /// The output need not be the layer's, as long as it is not complete.
     pub fn garbled(mut self) -> Self {
         self.garbled = true;
         self
@@ -172,7 +172,7 @@ impl Attack {
         self
     }
 
-    /// Succeeds: the layer comes out, short or long.
+    /// Succeeds: the layer is decrypted, short or long.
     ///
     /// # Errors
     /// Where it does not.

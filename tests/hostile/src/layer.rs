@@ -28,7 +28,7 @@ impl Layer {
         Self::tagged(length, u8::MAX)
     }
 
-    /// The same with this as the plain layer's first byte: all that `decrypt` can be told.
+    /// The same with this as the plain layer's first byte: the only input that `decrypt` can get.
     pub fn tagged(length: usize, tag: u8) -> Self {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let mut next = || {

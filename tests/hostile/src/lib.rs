@@ -9,7 +9,7 @@
 //! | [`attack`] | one run of it, and what must hold after any attack |
 //! | [`layer`], [`keys`] | an encrypted layer with a known key; a keys directory that invites to leave it |
 //! | `tests/hostile/` | a test for each guest; one without a test does not compile |
-//! | `src/bin/probe.rs` | all that is forbidden, tried in both instances and told as a table |
+//! | `src/bin/probe.rs` | everything that is forbidden, tried in both instances and printed as a table |
 
 pub mod accident;
 pub mod attack;

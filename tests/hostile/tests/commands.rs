@@ -414,7 +414,7 @@ fn attack(name: &str) -> Result<Attack> {
     Ok(attack.measured(meter).installed_in(store()?).with_special_files().seconds(1))
 }
 
-/// The harness itself: what goes in comes out, and nothing is said.
+/// The harness itself: the output equals the input, and there is no message.
 #[test]
 fn a_command_that_behaves() -> Result<()> {
     for name in ["copies".to_owned(), format!("copies{COMPONENT}")] {

@@ -1,9 +1,9 @@
-//! `escape PHASE ATTEMPT DIR`: what code would do that has broken out of the sandbox.
+//! `escape PHASE ATTEMPT DIR`: what code that has escaped the sandbox would do.
 //!
 //! Puts up the walls of `ctd-decoder` (PHASE `unwrap` or `decrypt`, or `none` of them), makes one
 //! attempt natively, and says on standard output what came of it: `done`, or `refused: ERRNO`. DIR
 //! holds a keys directory `keys` with a file `key`, and nothing else that may be reached; its pipe
-//! `log` gets what is told when a system call is stopped. Its file `events` stands for a log with earlier
+//! `log` gets the report of a stopped system call. Its file `events` stands for a log with earlier
 //! events, which is open to append.
 #![allow(unsafe_code)]
 

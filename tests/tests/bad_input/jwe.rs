@@ -312,7 +312,7 @@ fn changing(jwe: &Jwe, change: impl FnOnce(&mut Jwe)) -> String {
     jwe.flattened().to_string()
 }
 
-/// The layer comes out, in time.
+/// The layer is decrypted in time.
 fn wins(node: &Node, sealed: &Sealed, payload: &Payload) -> Result<()> {
     let decoder = node.without_payload(sealed)?.payload(payload.bytes()).deadline(LONG);
     decoder.run()?.is_silent_success(&sealed.plain)

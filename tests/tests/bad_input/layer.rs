@@ -148,7 +148,7 @@ fn says_that_it_ended(error: &str) -> Result<()> {
     Ok(())
 }
 
-/// How much of the layer came is told in a unit in which it can be told.
+/// The message gives the length that was read in a suitable unit.
 fn ended_early() -> Result<()> {
     for (length, keep, words) in [
         (20_000_000, 17_750_000, "ended after 17.7 of 20.0 MB"),

@@ -1,6 +1,6 @@
 //! CMS content in CBC, altered by who does not know its key. Whether the padding was right, and how far the
 //! text was JSON, shows in nothing that comes of it: neither in the exit code, nor in the message, nor in
-//! how much comes out, nor in the event.
+//! the length of the output, nor in the event.
 
 use std::fs;
 
@@ -125,7 +125,7 @@ fn in_order(private: &Value) -> String {
     format!(r#"{{"symkey":{key},"digest":{digest},"cipheroptions":{options}}}"#)
 }
 
-/// What an attacker can see of a run: exit code, message, how much came out, and the event.
+/// What an attacker can see of a run: exit code, message, the length of the output, and the event.
 fn seen(
     target: &Target,
     item: &[u8],
@@ -156,7 +156,7 @@ fn one_outcome(length: usize, flags: &'static [&'static str]) -> Result<()> {
     for (what, item) in crafted {
         let seen = seen(&target, &item, flags).with_context(|| what.clone())?;
         let (of, first) = first.get_or_insert_with(|| (what.clone(), seen.clone()));
-        ensure!(seen == *first, "`{what}` is told from `{of}`:\n{seen:#?}\n{first:#?}");
+        ensure!(seen == *first, "`{what}` differs from `{of}`:\n{seen:#?}\n{first:#?}");
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::Cases;
 
-/// Less than the 30 seconds that the step has: whoever is told does not have to wait so long.
+/// Less than the 30 seconds that the step has: the error comes before the deadline.
 const SOON: Duration = Duration::from_secs(25);
 
 /// The two hints of too much work.

@@ -39,7 +39,7 @@ impl Wrapped {
         self.opens_after(items)
     }
 
-    /// The layer comes out of a good item after these.
+    /// A good item after these decrypts the layer.
     pub(crate) fn opens_after<I: AsRef<[u8]>>(&self, items: &[I]) -> Result<()> {
         let items: Vec<_> = items.iter().map(AsRef::as_ref).chain([&*self.good]).collect();
         let payload = self.sealed.payload_with(self.scheme, &items);
@@ -48,7 +48,7 @@ impl Wrapped {
         outcome.is_silent_success(&self.sealed.plain).context("before a good one")
     }
 
-    /// The layer comes out of this item.
+    /// This item decrypts the layer.
     pub(crate) fn opens(&self, item: &[u8]) -> Result<()> {
         let payload = self.sealed.payload_with(self.scheme, &[item]);
         let decoder = self.node.without_payload(&self.sealed)?.payload(payload.bytes());

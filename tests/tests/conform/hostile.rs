@@ -1,5 +1,5 @@
 //! Case files of strangers: `keycell conform` writes nothing outside of its own directory, and lets no
-//! case decide what a target executes unless it is told to.
+//! case decide what a target executes without `--trust-cases`.
 
 use std::fs;
 use std::path::Path;

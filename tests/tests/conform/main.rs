@@ -235,7 +235,7 @@ fn known() -> Result<()> {
     Ok(())
 }
 
-/// A failure below the level that is required is told, and does not count.
+/// A failure below the required level is reported, and does not count.
 fn levels() -> Result<()> {
     let place = TempDir::new()?;
     let refuses = script(&place, "refuses", "echo no >&2; exit 1")?;

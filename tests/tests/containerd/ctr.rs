@@ -18,7 +18,7 @@ pub(crate) fn ctr_pull(shared: &Shared, kind: LayerKind) -> Result<()> {
     prints(&node.ctr_run_in("default", image)?, shared)
 }
 
-/// A processor for zstd of its own, which containerd never gives a payload: the CRI's pull neither.
+/// A separate processor for zstd, to which containerd never passes a payload, not even in the CRI's pull.
 pub(crate) fn zstd_processor(shared: &Shared) -> Result<()> {
     let (gzip, zstd) = ("layer.v1.tar+gzip+encrypted\", \"application/vnd.oci.image.", "tar+zstd");
     let config = shared

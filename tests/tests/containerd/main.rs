@@ -1,5 +1,5 @@
 //! Encrypted images on a real node: containerd pulls them through its CRI, calls the decoder, and
-//! runs what comes out.
+//! runs the decrypted image.
 //!
 //! The image prints the SHA-256 of a file in its upper layer with a program from its lower one, so
 //! a container that prints the right line had both layers decrypted.
@@ -106,7 +106,7 @@ fn documented(shared: &Shared, config: &str) -> Result<()> {
     Ok(())
 }
 
-/// Finds the decoder in PATH, and is told of a key provider configuration that is not there.
+/// The decoder is found in PATH, and the configuration names a key provider file that does not exist.
 fn documented_later(shared: &Shared) -> Result<()> {
     let setup = Setup::new(DOCUMENTED_LATER)
         .decoder()?

@@ -1,5 +1,5 @@
 //! What a stranger's image, or a damaged disk, may put into a content store. The layer of the right
-//! image comes out all the same, wherever it can be told from the others.
+//! image is decrypted nevertheless, wherever it can be distinguished from the others.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -362,7 +362,7 @@ fn garbage_of_json() -> Result<()> {
     case.opens()
 }
 
-/// The layer comes out, with no more memory than that.
+/// The layer is decrypted, with no more memory than that.
 fn fits_in(case: &Case, kib: u64) -> Result<()> {
     let outcome = case.decoder()?.measured(env!("CARGO_BIN_EXE_meter")).run()?;
     outcome.is_silent_success(&case.sealed.plain)?;
@@ -391,7 +391,7 @@ fn vanishing() -> Result<()> {
         churn.join().map_err(|_| anyhow::anyhow!("the other side panicked"))??;
         runs
     })?;
-    // And with the layer and its manifest: it comes out, or there is a message.
+    // The same with the layer and its manifest: it is decrypted, or there is a message.
     let layer = case.descriptor(&case.node.recipient).digest;
     fs::remove_file(case.store.blobs().join(layer.trim_start_matches("sha256:")))?;
     says(&case.run()?, &["no payload"])

@@ -71,7 +71,7 @@ impl Case {
         Ok(case)
     }
 
-    /// The same node and image, in a store of its own.
+    /// The same node and image, in a separate store.
     fn with_own_store(&self) -> Result<Self> {
         let (node, sealed) = (Node::with(&self.node)?, self.sealed.clone());
         let store = ContentStore::of(&sealed, &node.recipient)?;

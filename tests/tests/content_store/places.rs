@@ -195,7 +195,7 @@ fn image_of_skopeo() -> Result<()> {
     Ok(())
 }
 
-/// The manifest is there and the layer is not: what it becomes tells it apart from others.
+/// The manifest is there and the layer is not: the decrypted bytes distinguish it from others.
 fn layer_is_gone(kind: LayerKind) -> Result<()> {
     let mut case = Case::bare(0)?;
     case.sealed = Sealed::new(archive::packed(&archive(), kind));

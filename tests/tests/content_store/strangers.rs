@@ -32,7 +32,7 @@ const OF_ONE_KEY: [(usize, &str); 5] = [
     (300, "more than 256 manifests"),
 ];
 
-/// The same with a key of its own in each.
+/// The same with a different key in each.
 const OF_MANY_KEYS: [(usize, &str); 4] = [
     (15, "16 different keys that fit"),
     (16, "17 different keys might be"),
@@ -166,7 +166,7 @@ impl Victim {
         Descriptor { media_type: media_type(self.kind), ..sealed.descriptor(&[wrapped]) }
     }
 
-    /// Adds a manifest to the store, and tells its digest.
+    /// Adds a manifest to the store, and returns its digest.
     fn add_to(&self, store: &ContentStore, sealed: &Sealed) -> Result<String> {
         Ok(digest(&store.manifest(&[self.descriptor(sealed)])?))
     }
@@ -191,7 +191,7 @@ impl Victim {
         Ok(decoder.arg("--content-store").arg(store.root()))
     }
 
-    /// Nothing comes out, with `--verify-first` or without it, and each of `words` is said.
+    /// Nothing is written, with `--verify-first` or without it, and the message has each of `words`.
     fn refuses(&self, store: &ContentStore, words: &[&str]) -> Result<()> {
         let decoder = self.decoder(store)?;
         says(&decoder.run()?, words)?;

@@ -27,7 +27,7 @@ pub(crate) fn add(cases: &mut Cases) {
             let decoder = node.decoder(&sealed)?;
             change(&mut sealed.encrypted);
             let decoder = decoder.layer(sealed.encrypted.clone());
-            // Without the flag something comes out before the end is seen: what it is for.
+            // Without the flag part of the layer is written before the end is read.
             let outcome = decoder.run()?;
             withheld(&outcome, &sealed.plain)?;
             ensure!(!outcome.stdout.is_empty(), "nothing to show");

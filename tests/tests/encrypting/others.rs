@@ -1,4 +1,4 @@
-//! Wrapped keys, each opened by a program that has nothing to do with containers: what comes out
+//! Wrapped keys, each opened by a program that has nothing to do with containers: its output
 //! must be the private options of the layer.
 
 use std::ffi::OsStr;

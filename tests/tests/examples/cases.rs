@@ -111,7 +111,7 @@ fn no_payload(subject: &Subject) -> Result<()> {
             }
             Ok(())
         }
-        // The decoder does not come to ask the guest.
+        // The decoder fails before it runs the guest.
         Host::Decoder => {
             let outcome = subject.run("keys", b"", b"")?;
             outcome.error_without_output().map(drop)

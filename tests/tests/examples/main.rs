@@ -327,7 +327,7 @@ impl Subject {
     }
 }
 
-/// `wasmtime run` with keys, and with more options of its own, up to the guest's arguments.
+/// `wasmtime run` with keys and more options, up to the guest's arguments.
 fn wasmtime(guest: &Guest, keys: &Path, options: &[&str]) -> Result<Command> {
     let mut command = Command::new(Tool::Wasmtime.find()?);
     command.args(["run", "--dir", &mapped(keys, "/keys")]).args(options).arg(guest.file()?);

@@ -343,7 +343,7 @@ fn verify_sound() -> Result<()> {
     Ok(())
 }
 
-/// Code and record agree, so the decoder would run it; the source tells.
+/// Code and record agree, so the decoder would run it; the source shows the difference.
 fn verify_forged_code() -> Result<()> {
     let shelf = Shelf::tiny()?;
     shelf.forge("tiny", |code| {

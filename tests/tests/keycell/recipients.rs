@@ -201,7 +201,7 @@ fn all_platforms() -> Result<()> {
         layout::read(&made.path("encrypted"), layer)?;
     }
     ensure!(found[3]["mediaType"] == "application/vnd.in-toto+json", "{}", found[3]);
-    // Nobody finds a plain layer in what is handed on.
+    // The image that is passed on contains no plain layer.
     for (path, bytes) in layout::state(&made.path("encrypted"))? {
         let leaks = ["one", "two", "three"].iter().any(|name| bytes == plain(name));
         ensure!(!leaks, "{} is a plain layer", path.display());

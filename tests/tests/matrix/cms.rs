@@ -30,7 +30,7 @@ const TRANSPORTS: [&str; 6] = ["pkcs1v15", "sha1", "sha224", "sha256", "sha384",
 
 const DER: [&str; 0] = [];
 
-/// BER: lengths that are not told before, and content in pieces.
+/// BER: indefinite lengths, and content in pieces.
 const BER: [&str; 2] = ["-stream", "-indef"];
 
 const RSA: KeyKind = KeyKind::Rsa(2048);

@@ -104,7 +104,7 @@ impl Fixture {
         })
     }
 
-    /// The layer comes out, when this scheme has these items as wrapped keys and the keys directory
+    /// The layer is decrypted, when this scheme has these items as wrapped keys and the keys directory
     /// has these files.
     pub(crate) fn opens<I: AsRef<[u8]>>(
         &self,
@@ -115,7 +115,7 @@ impl Fixture {
         self.opens_with(&self.sealed.payload_with(scheme, items), files)
     }
 
-    /// The layer comes out of this payload.
+    /// This payload decrypts the layer.
     pub(crate) fn opens_with(&self, payload: &Payload, files: &[(&str, Vec<u8>)]) -> Result<()> {
         let keys = directory(files)?;
         let media_type = format!("{}+encrypted", LayerKind::Tar.media_type());

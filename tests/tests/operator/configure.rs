@@ -161,7 +161,7 @@ fn written(former: &str, is_new: bool) -> Result<()> {
     says(&said, &["nothing of Keycell was there"])
 }
 
-/// A list over several lines is not edited: the operator is told what to add.
+/// A list over several lines is not edited: the message says what to add.
 fn refused() -> Result<()> {
     let dir = TempDir::with_prefix("keycell-config-")?;
     fs::write(dir.path().join("other.toml"), "")?;

@@ -46,7 +46,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     });
 }
 
-/// What a pod does: it installs, follows the Secret, and leaves at once when it is told to. The pod
+/// What a pod does: it installs, follows the Secret, and ends at once on a signal. The pod
 /// that takes everything away waits then.
 fn a_pod() -> Result<()> {
     let dir = TempDir::with_prefix("keycell-host-")?;
@@ -78,7 +78,7 @@ fn a_pod() -> Result<()> {
     stop(pod)
 }
 
-/// A pod that is told to leave while it installs does both. Its first program comes from a pipe, so
+/// A pod that gets the signal to stop while it installs does both. Its first program comes from a pipe, so
 /// that it installs until the pipe's other end has been closed.
 fn ends_early() -> Result<()> {
     let dir = TempDir::with_prefix("keycell-host-")?;

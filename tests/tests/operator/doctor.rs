@@ -220,7 +220,7 @@ fn three_syntaxes() -> Result<()> {
         ("version = 2\n", "\"io.containerd.grpc.v1.cri\"", "1.7"),
         ("version = 3\n", "\"io.containerd.cri.v1.images\"", "2.3"),
     ] {
-        // A program that is not there: the release is told from the configuration.
+        // The program is missing: the release is derived from the configuration.
         let file = made.path("syntax.toml");
         let text = fs::read_to_string(made.path("config.toml"))?;
         let local = if program == "2.3" {

@@ -26,7 +26,7 @@ impl Journal {
         Ok(Self { socket, path })
     }
 
-    /// A decoder in a namespace of its own, where this is the journal. The variable `PAYLOAD` names a
+    /// A decoder in its own namespace, where this is the journal. The variable `PAYLOAD` names a
     /// file with its payload.
     pub(crate) fn decoder(&self, args: &[impl AsRef<OsStr>]) -> Result<Command> {
         let script = "mount -t tmpfs keycell /run && mkdir -p /run/systemd/journal && \

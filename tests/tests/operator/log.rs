@@ -215,7 +215,7 @@ fn configured() -> Result<()> {
     Ok(())
 }
 
-/// What a link in the place of the file leads to is not written to. The journal is told, and gets the
+/// If the log file is a link, nothing is written to its target. The journal gets a note, and the
 /// event; a link on the way is the operator's.
 fn a_symbolic_link() -> Result<()> {
     let (node, sealed) = (Node::new()?, Sealed::of_length(1000));
@@ -253,7 +253,7 @@ fn a_symbolic_link() -> Result<()> {
     Ok(())
 }
 
-/// A journald in a namespace of its own, with the sockets where a system has them.
+/// A journald in its own namespace, with the sockets where a system has them.
 fn journal_and_syslog() -> Result<()> {
     let (node, sealed) = (Node::new()?, Sealed::of_length(1000));
     node.add("README", "so that there is a note")?;

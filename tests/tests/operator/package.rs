@@ -32,7 +32,7 @@ fn make(target: &str, root: &Path) -> Result<()> {
     let mut command = Command::new("make");
     command.arg("--no-print-directory").arg("-C").arg(keycell_tests::workspace()).arg(target);
     command.arg(format!("DIST={}", dist()?.display())).arg(format!("DESTDIR={}", root.display()));
-    // The `make` that runs the tests has flags of its own.
+    // The `make` that runs the tests has its own flags.
     output(command.arg("PREFIX=/usr/local").env_remove("MAKEFLAGS").env_remove("MAKELEVEL"))?;
     Ok(())
 }
@@ -67,7 +67,7 @@ fn make_install() -> Result<()> {
     Ok(())
 }
 
-/// Built, looked into, installed into a root of its own, used, removed, purged.
+/// The package is built, inspected, installed into a separate root, used, removed and purged.
 fn deb() -> Result<()> {
     let dir = TempDir::with_prefix("keycell-deb-")?;
     let built = dir.path().join("dist");
@@ -97,7 +97,7 @@ fn deb() -> Result<()> {
         ensure!(line.contains("root/root"), "not root's: {line}");
         ensure!(!line.contains("./etc/") && !line.contains("./lib/"), "of others: {line}");
     }
-    // A root with nothing but dpkg's books: the scripts do not run in it, as there is no shell.
+    // A root with nothing but dpkg's database: the scripts do not run in it, as there is no shell.
     let root = dir.path().join("root");
     for directory in ["var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/dpkg/triggers"] {
         fs::create_dir_all(root.join(directory))?;

@@ -36,7 +36,7 @@ fn exchange(directory: &Path, number: u32, key: &str) -> Result<()> {
     Ok(())
 }
 
-/// The old key or the new: both are recipients, and every layer comes out.
+/// The old key or the new: both are recipients, and every layer is decrypted.
 fn changes_while_decoding() -> Result<()> {
     let node = Node::without_key()?;
     let sealed = Sealed::of_length(1000);

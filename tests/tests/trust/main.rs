@@ -67,7 +67,7 @@ fn main() -> ExitCode {
     let mut suite = Suite::from_args();
     for (subject, make, refusal) in SUBJECTS {
         for (way, spoil) in WAYS {
-            // The kernel tells a program its own path without links, and the broker lies beside it.
+            // The kernel gives a program its own path without links, and the broker is in the same directory.
             if (*subject, *way) == ("broker", "directory-is-a-link-in-a-writable-one") {
                 continue;
             }

@@ -23,7 +23,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 pub struct Subject {
     /// Where it lies.
     pub thing: PathBuf,
-    /// A decoder that is told of it.
+    /// A decoder that is configured with it.
     pub decoder: Decoder,
     /// Whether a run has used it.
     pub is_used: Box<dyn Fn(&Outcome) -> bool>,

@@ -128,7 +128,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     }
 }
 
-/// One attempt, in a directory of its own.
+/// One attempt, in its own directory.
 fn outcome(before: &[&str], phase: &str, attempt: &str) -> Result<(Outcome, String)> {
     let dir = tempfile::tempdir()?;
     std::fs::create_dir(dir.path().join("keys"))?;

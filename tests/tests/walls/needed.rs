@@ -75,7 +75,7 @@ impl Made {
         let (decoder, _) = lines().next().context("an empty trace")?;
         let is_start = |line: &str| line.trim_start().starts_with("execve(");
         let programs: BTreeSet<_> = lines().filter(|(_, line)| is_start(line)).collect();
-        // What the decoder starts has walls of its own; what it splits off has the decoder's.
+        // A program that the decoder starts has its own walls; a child that it forks has the decoder's.
         let mut split = BTreeSet::from([decoder]);
         for (process, line) in lines().filter(|(_, line)| line.contains("clone")) {
             let child = line.rsplit(" = ").next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Writes something of its own before the layer.
+//! Writes extra bytes before the layer.
 
 use keycell_hostile_guests::{Failure, Fixture, InputStream, OutputStream, copy, fixture, open};
 

@@ -1,4 +1,4 @@
-//! Writes the layer and something of its own behind it.
+//! Writes the layer and extra bytes after it.
 
 use keycell_hostile_guests::{
     Failure, Fixture, InputStream, OutputStream, copy, failure, fixture, open,

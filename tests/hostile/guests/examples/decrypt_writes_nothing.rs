@@ -1,4 +1,4 @@
-//! Writes no bytes, again and again: each would be a note in the host's books.
+//! Writes no bytes, repeatedly: each write might be recorded in the host's accounting.
 
 use keycell_hostile_guests::{Failure, Fixture, InputStream, OutputStream, fixture};
 

@@ -1,4 +1,4 @@
-//! Writes a byte of its own behind the first plain ones, and after that goes on with what follows.
+//! Writes an extra byte after the first plain ones, and then continues with the following bytes.
 
 use keycell_hostile_guests::{Failure, Fixture, InputStream, OutputStream, fixture, open};
 

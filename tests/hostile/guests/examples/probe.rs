@@ -1,4 +1,4 @@
-//! Tries all that is forbidden, in both instances, and tells each outcome in a line on standard
+//! Tries everything that is forbidden, in both instances, and reports each outcome in a line on standard
 //! error: `unwrap: read /etc/passwd: refused (…)`. Then it does what it should.
 //!
 //! What ends the instance is tried only where the harness asks for it: with a number in the note

@@ -3,7 +3,7 @@
 //! After every attack [`Attack::is_refused`] looks at the same things: exit code 1; no layer on
 //! standard output, not even in part if it is short, and no byte that is not the layer's; one
 //! error, without control characters or key material; memory; the files; and that it ends at all.
-//! The words of a test are what the fixture or the host has to say about it.
+//! The words of a test must occur in the message of the fixture or the host.
 
 use std::fs;
 use std::path::Path;
@@ -152,7 +152,7 @@ fn unwrap_follows_trailing_slashes() -> Result<()> {
     Ok(())
 }
 
-/// To open it would wait in the kernel, where the guest's clock does not tick: it is refused at once.
+/// Opening it would wait in the kernel, where the guest's clock does not tick, so it is refused at once.
 #[test]
 fn unwrap_opens_pipe() -> Result<()> {
     attack("unwrap_opens_pipe").with_special_files().seconds(1).is_refused(&[
@@ -163,14 +163,14 @@ fn unwrap_opens_pipe() -> Result<()> {
     ])
 }
 
-/// Waiting in the kernel is ended too, from outside of the guest.
+/// A wait in the kernel ends too: the host interrupts it.
 #[test]
 fn unwrap_opens_leased_file() -> Result<()> {
     let attack = attack("unwrap_opens_leased_file").with_lease().seconds(1);
     attack.is_refused_with(SMALL, &["a step of the guest did not end in time"])
 }
 
-/// The host waits too, before there is a guest, where it reads a single key file itself.
+/// The host also waits, before there is a guest, where it reads a single key file itself.
 #[test]
 fn a_leased_file_as_the_only_key() -> Result<()> {
     let (keys, layer) = (Keys::new()?, Layer::of(SMALL));
@@ -297,7 +297,7 @@ fn unwrap_looks_for_paths() -> Result<()> {
             "a path: refused",
             "a difference: refused",
             "answers: refused (28)",
-            // What the operator is told all the same.
+            // What the operator sees nevertheless.
             "there is no module `/nowhere/module.so`",
             "the module `/usr/bin/ls` is not allowed",
             "`/nowhere/program`",
@@ -306,13 +306,13 @@ fn unwrap_looks_for_paths() -> Result<()> {
         ])
 }
 
-/// It may say what it likes of a layer that is genuine, as long as the log stays clean.
+/// Its names for a genuine layer are arbitrary, but must not make the log unreadable.
 #[test]
 fn unwrap_names_a_key() -> Result<()> {
     attack("unwrap_names_a_key").succeeds()
 }
 
-// Memory, time, handles, words.
+// Memory, time, handles, messages.
 
 /// 256 MiB for the guest and something for the host.
 const FULL: u64 = 256 + 32;
@@ -448,13 +448,13 @@ fn unwrap_fails_at_length() -> Result<()> {
     Ok(())
 }
 
-/// The host cannot know before it has seen all of the layer: what comes out is garbled.
+/// The host cannot know before it has read the whole layer: the output is garbled.
 #[test]
 fn unwrap_returns_other_key() -> Result<()> {
     attack("unwrap_returns_other_key").garbled().is_refused(&["HMAC"])
 }
 
-/// A failure without a word would be one that nobody is told about.
+/// Nobody would notice a failure without a message.
 #[test]
 fn unwrap_fails_silently() -> Result<()> {
     for note in ["", " ", "\n\t", "\u{200b}"] {
