@@ -95,6 +95,31 @@ def make():
         descriptor = LAYER.descriptor(JWE, [item.encode() if isinstance(item, str) else item for item in items])
         family.case(name, why, rule, level, LAYER.plainly(), layer, payload(descriptor), keys(*owners), origin)
 
+    ecdh = written_by_jwcrypto(opens)
+    bad, hand = written_by_hand(opens, ecdh)
+    good = not_opened(bad, family, layer, keys, hand)
+    several_items(good, family, layer, keys, hand)
+    with tempfile.TemporaryDirectory() as work:
+        names = ("rsa-2048", "rsa-4096", *CURVES)
+        for name in names:
+            with open(f"{work}/{name}.pem", "wb") as file:
+                file.write(public(name))
+        go = version("skopeo") + " (ocicrypt in Go)"
+        for chosen in [[name] for name in names] + [["rsa-2048", "p-521", "p-256"]]:
+            descriptor, blob, expect = skopeo(work, [f"jwe:{name}.pem" for name in chosen])
+            at = family.file("skopeo-" + "-".join(chosen), blob)
+            for owner in chosen:
+                suffix = owner if len(chosen) == 1 else f"{owner}-of-three"
+                family.case(f"skopeo/{suffix}", "a layer that the Go implementation encrypted is decrypted", "ocicrypt: the format itself",
+                            "must", expect, at, payload(descriptor), keys(owner), go)
+        for kind in ("tar", "zstd"):
+            descriptor, blob, expect = skopeo(work, ["jwe:p-256.pem"], kind)
+            family.case(f"skopeo/layer-{kind}", f"the bytes are the layer's, {kind} or not: a decoder does not look into them",
+                        "OCI image-spec, layer media types", "must", expect, family.file(f"skopeo-{kind}", blob), payload(descriptor), keys("p-256"), go)
+    return family
+
+
+def written_by_jwcrypto(opens):
     for a, alg in enumerate((*RSA, *ECDH)):
         for e, enc in enumerate(ENC):
             for f, form in enumerate(FORMS):
@@ -132,6 +157,10 @@ def make():
           [encrypt({"enc": "A128GCM"}, ["p-256"], "flattened", unprotected={"alg": ECDH[0]})], "p-256")
     opens("header/kid-of-another", "a key identifier that is unknown does not stop the key that fits", "RFC 7516, section 4.1.6",
           [encrypt({"alg": "RSA-OAEP", "enc": "A128GCM", "kid": "another"}, ["rsa-2048"])], "rsa-2048")
+    return ecdh
+
+
+def written_by_hand(opens, ecdh):
     hand = "makers/jwe.py with Python's cryptography"
     opens("writer", "the hand-made messages of this family are well-formed where nothing was spoilt", "RFC 7516, section 7.2.2",
           [Writer().flattened()], "p-256", origin=hand)
@@ -178,6 +207,10 @@ def make():
         "zip-bomb": ("5 MB of zeros in 5 KB", Writer(content=zlib.compress(bytes(5_000_000))[2:-4], zip="DEF").flattened()),
         "not-for-this-node": ("a message for another", encrypt(ecdh, ["p-521"])),
     }
+    return bad, hand
+
+
+def not_opened(bad, family, layer, keys, hand):
     for alg in ("dir", "none", "RSA1_5", "ECDH-ES", "A256KW", "PBES2-HS256+A128KW"):
         bad[f"algorithm-{alg}"] = (f"the algorithm {alg}, which ocicrypt does not use", Writer(alg=alg).flattened())
     for enc in ("A256CTR", "", "XC20P"):
@@ -190,6 +223,10 @@ def make():
         family.case(f"bad-then-good/{name}", f"{what}: anyone can add such an item, and it does not spoil the good one after it",
                     "ocicrypt: every item is tried", "must", LAYER.plainly(), layer,
                     payload(LAYER.descriptor(JWE, [item, good.encode()])), keys("p-256"), hand)
+    return good
+
+
+def several_items(good, family, layer, keys, hand):
     for name, items in (("not-base64-then-good", ["%%%", good.encode()]), ("good-then-not-base64", [good.encode(), "%%%"]),
                         ("empty-items", ["", good.encode(), ""])):
         family.case(f"item/{name}", "an item that is no base64, or empty, is passed over: it does not spoil the others",
@@ -197,22 +234,3 @@ def make():
     many = [Writer().changed("tag", flip).encode() for _ in range(30)]
     family.case("item/30-bad-then-good", "thirty items that do not open, then one that does", "ocicrypt: every item is tried", "must",
                 LAYER.plainly(), layer, payload(LAYER.descriptor(JWE, [*many, good.encode()])), keys("p-256"), hand)
-
-    with tempfile.TemporaryDirectory() as work:
-        names = ("rsa-2048", "rsa-4096", *CURVES)
-        for name in names:
-            with open(f"{work}/{name}.pem", "wb") as file:
-                file.write(public(name))
-        go = version("skopeo") + " (ocicrypt in Go)"
-        for chosen in [[name] for name in names] + [["rsa-2048", "p-521", "p-256"]]:
-            descriptor, blob, expect = skopeo(work, [f"jwe:{name}.pem" for name in chosen])
-            at = family.file("skopeo-" + "-".join(chosen), blob)
-            for owner in chosen:
-                suffix = owner if len(chosen) == 1 else f"{owner}-of-three"
-                family.case(f"skopeo/{suffix}", "a layer that the Go implementation encrypted is decrypted", "ocicrypt: the format itself",
-                            "must", expect, at, payload(descriptor), keys(owner), go)
-        for kind in ("tar", "zstd"):
-            descriptor, blob, expect = skopeo(work, ["jwe:p-256.pem"], kind)
-            family.case(f"skopeo/layer-{kind}", f"the bytes are the layer's, {kind} or not: a decoder does not look into them",
-                        "OCI image-spec, layer media types", "must", expect, family.file(f"skopeo-{kind}", blob), payload(descriptor), keys("p-256"), go)
-    return family

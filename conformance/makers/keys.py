@@ -32,6 +32,14 @@ def make():
     def parameters(content, password=None):
         return {"privkeys": [b64(content)], "privkeys-passwords": [password and b64(password)]}
 
+    encrypted_keys(items, case, file, parameters, family)
+    right = directories(file, case, parameters)
+    beside_keys(family, case, right)
+    several_keys(family, case, right)
+    return family
+
+
+def encrypted_keys(items, case, file, parameters, family):
     for owner in items:
         for form, level in (RSA_FORMS if owner == "rsa-2048" else EC_FORMS).items():
             kind = next(rule for part, rule in RULES.items() if part in form)
@@ -60,6 +68,8 @@ def make():
         case(f"encrypted/{name.replace('.', '-')}", "more work or memory than a key is worth, or nonsense: refused in bounded time", "RFC 8018; RFC 7914", "must", "p-256", None, NOTHING,
              parameters(data(f"encrypted-keys/{name}.der"), SECRET), origin="ocicrypt/tests/data/encrypted-keys/make.py")
 
+
+def directories(file, case, parameters):
     right = {"node.pem": file("keys/p-256.pkcs8.pem")}
     stranger = {"a.pem": file("keys/rsa-2048.pkcs8.pem")}
     case("directory/one-key", "one key, and it is the right one", "ocicrypt: `--decryption-keys-path`", "must", "p-256", right)
@@ -81,7 +91,10 @@ def make():
          parameters={"privkeys": [b64(key("rsa-2048")), b64(key("p-256"))], "privkeys-passwords": [None, None]})
     case("payload/both", "keys of the payload count beside those of the directory", "ocicrypt: combineDecryptionConfigs", "must", "p-256", stranger, parameters=parameters(key("p-256")))
     case("payload/no-passwords", "the list of passwords may be missing", "ocicrypt: parameter `privkeys-passwords`", "should", "p-256", {}, parameters={"privkeys": [b64(key("p-256"))]})
+    return right
 
+
+def beside_keys(family, case, right):
     beside = {
         "readme": ("a text", "README", b"The keys of this node.\n"),
         "gitkeep": ("an empty file", ".gitkeep", b""),
@@ -102,6 +115,8 @@ def make():
         case(f"beside/{name}", f"{what} beside the key does not spoil it", "Go aborts on most of these", "should", "p-256", {**right, **rest})
         case(f"alone/{name}", f"{what} alone opens nothing", "ocicrypt", "must", "p-256", rest, NOTHING)
 
+
+def several_keys(family, case, right):
     several = family.file("several.pem", data("keys/several.pem"))
     case("several/first-block", "the first key of a file with several", "RFC 7468, section 2", "must", "rsa-2048", {"all.pem": several})
     case("several/last-block", "the last key of a file with several", "RFC 7468, section 2; Go reads the first block", "should", "p-384", {"all.pem": several})
@@ -131,4 +146,3 @@ def make():
     for name, (why, level, entries, expect) in links.items():
         call = {"around": {"outside/node.pem": right["node.pem"]}} if "outside" in name else None
         case(f"links/{name}", why, "Keycell: key directory; Go refuses every link", level, "p-256", entries, expect, call=call)
-    return family

@@ -45,6 +45,12 @@ def make():
     def text(name, why, rule, value, level="must", keys=right):
         opens(name, why, rule, any_of(value.encode()), level, keys)
 
+    with_key = accepted(text, good, descriptor, document, opens, family, layer, item, right)
+    rejected(refused, descriptor, good, document, with_key, family, layer, right, item)
+    return family
+
+
+def accepted(text, good, descriptor, document, opens, family, layer, item, right):
     text("plain", "a payload as a CRI pull sends it: no parameters", "containerd: CRI, `\"Parameters\":null`", good)
     text("parameters/empty", "an empty object of parameters", "ctr-enc --skip-decrypt-auth", good.replace('"Parameters":null', '"Parameters":{}'))
     text("parameters/missing", "no parameters at all", "Go: encoding/json", good.replace('{"Parameters":null}', "{}"))
@@ -79,7 +85,10 @@ def make():
                              ("wasm", "application/vnd.wasm.content.layer.v1+wasm+encrypted")):
         family.case(f"media-type/{name}", "media types that other encryptors use", "Keycell: media types", "may", LAYER.plainly(), layer,
                     payload(LAYER.descriptor(JWE, [item], mediaType=media_type)), right, HAND)
+    return with_key
 
+
+def rejected(refused, descriptor, good, document, with_key, family, layer, right, item):
     refused("missing", "descriptor 3 is closed: containerd had no payload", None)
     refused("empty", "descriptor 3 ends at once", b"")
     refused("garbage/ff", "300 bytes of 0xff", b"\xff" * 300)
@@ -106,4 +115,3 @@ def make():
                     payload(LAYER.descriptor(JWE, [item], mediaType=media_type)), right, HAND)
     long = {"bytes": family.repeat("zeros-40-mib", bytes(1024), 40 << 10)}
     family.case("long/40-mib-of-zeros", "a payload of 40 MiB is not one", "Keycell: payloads are shorter than 32 MiB", "must", NOTHING, layer, long, right, HAND)
-    return family

@@ -57,6 +57,22 @@ def families(home, path):
         family.case(name, why, rule, level, expect or LAYER.plainly(), layer,
                     payload(LAYER.descriptor(PGP, items), parameters), keys, gnupg)
 
+    recipients_and_messages(case, ring, home)
+    good = items(home, case, ring, family)
+    damaged_messages(good, home, case, ring)
+    with tempfile.TemporaryDirectory() as work:
+        go = version("skopeo") + " (ocicrypt in Go)"
+        for chosen in (["rsa-2048"], ["rsa-3072"], ["rsa-3072", "rsa-2048"]):
+            recipients = [f"pgp:{name}@example.org" for name in chosen]
+            descriptor, blob, expect = skopeo(work, recipients, env={"GNUPGHOME": path})
+            at = family.file("skopeo-" + "-".join(chosen), blob)
+            for owner in chosen:
+                family.case(f"skopeo/{'-'.join(chosen)}/{owner}", "a layer that the Go implementation encrypted is decrypted",
+                            "ocicrypt: the format itself", "must", expect, at, payload(descriptor), ring(owner), go)
+    return family
+
+
+def recipients_and_messages(case, ring, home):
     plain_names = [name for name in NAMES if "locked" not in name]
     for name in plain_names:
         case(f"key/{name}", f"a secret key ring of the kind {name} opens a message for it", "RFC 9580, section 5.1", [home.encrypt(name)], ring(name))
@@ -80,6 +96,9 @@ def families(home, path):
     three = home.encrypt("rsa-3072", "p-256", "cv25519")
     for name in ("rsa-3072", "p-256", "cv25519"):
         case(f"recipients/{name}-of-three", "each recipient opens the one message", "RFC 9580, section 5.1", [three], ring(name))
+
+
+def items(home, case, ring, family):
     good = home.encrypt("rsa-2048")
     case("item/second-of-two", "the second of two items is for this node", "ocicrypt: every item is tried", [home.encrypt("p-256"), good], ring("rsa-2048"))
     case("item/not-openpgp-then-good", "an item that is no OpenPGP does not spoil the good one", "ocicrypt: every item is tried", [b"hello", good], ring("rsa-2048"))
@@ -101,7 +120,10 @@ def families(home, path):
     for specifier in ("iterated-sha1", "salted-sum", "simple-sha1", "simple-sum"):
         parameters = {"gpg-privatekeys": [b64(data(f"pgp/keys/old.locked.{specifier}.gpg"))], "gpg-privatekeys-passwords": [b64(PASSWORD)]}
         case(f"locked/old/{specifier}", "older ways to lock a key", "RFC 9580, sections 3.7.1 and 5.5.3", [home.encrypt("cv25519")], None, "should", parameters=parameters)
+    return good
 
+
+def damaged_messages(good, home, case, ring):
     data_at = 3 + int.from_bytes(good[1:3], "big")
     change = lambda place: good[:place] + bytes([good[place] ^ 1]) + good[place + 1:]
     stored = lambda algorithm: home.gpg("--compress-algo", algorithm, "--output", "-", "--store", stdin=LAYER.options())
@@ -124,14 +146,3 @@ def families(home, path):
     }
     for name, (what, item) in bad.items():
         case(f"bad/{name}", f"{what}: refused before the layer is read", "RFC 9580", [item], ring("rsa-2048"), expect=NOTHING)
-
-    with tempfile.TemporaryDirectory() as work:
-        go = version("skopeo") + " (ocicrypt in Go)"
-        for chosen in (["rsa-2048"], ["rsa-3072"], ["rsa-3072", "rsa-2048"]):
-            recipients = [f"pgp:{name}@example.org" for name in chosen]
-            descriptor, blob, expect = skopeo(work, recipients, env={"GNUPGHOME": path})
-            at = family.file("skopeo-" + "-".join(chosen), blob)
-            for owner in chosen:
-                family.case(f"skopeo/{'-'.join(chosen)}/{owner}", "a layer that the Go implementation encrypted is decrypted",
-                            "ocicrypt: the format itself", "must", expect, at, payload(descriptor), ring(owner), go)
-    return family

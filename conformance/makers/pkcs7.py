@@ -40,6 +40,21 @@ def make():
         family.case(name, why, rule, level, expect or LAYER.plainly(), layer,
                     payload(LAYER.descriptor(PKCS7, items), parameters), pair() if keys is None else keys, cms)
 
+    recipients(case, pair)
+    both, good = items_and_certificates(case, pair, family)
+    damaged_messages(case, good, family, both)
+    with tempfile.TemporaryDirectory() as work:
+        go = version("skopeo") + " (ocicrypt in Go)"
+        for chosen in (["rsa-2048"], ["rsa-4096"], ["rsa-3072", "rsa-2048"]):
+            descriptor, blob, expect = skopeo(work, [f"pkcs7:{certificate(name)}" for name in chosen])
+            at = family.file("skopeo-" + "-".join(chosen), blob)
+            for owner in chosen:
+                family.case(f"skopeo/{'-'.join(chosen)}/{owner}", "a layer that the Go implementation encrypted is decrypted: AES-128-GCM inside EnvelopedData, with parameters that no standard has",
+                            "ocicrypt: the format itself", "must", expect, at, payload(descriptor), pair(owner), go)
+    return family
+
+
+def recipients(case, pair):
     for cipher in CIPHERS:
         gcm = "gcm" in cipher
         content = "RFC 5083; RFC 5084" if gcm else "RFC 3370, section 5; RFC 3565"
@@ -61,6 +76,9 @@ def make():
     mixed = ("-secretkey", "00" * 32, "-secretkeyid", "01", "-pwri_password", "secret")
     case("recipients/of-every-kind", "recipients of other kinds (key agreement, a symmetric key, a password) stand beside ours",
          "RFC 5652, section 6.2", [encrypt("aes-256-cbc", *mixed, recipients=[("p-256", "pkcs1v15"), ("rsa-2048", "pkcs1v15")])], level="should")
+
+
+def items_and_certificates(case, pair, family):
     good = encrypt("aes-256-cbc")
     case("item/second-of-two", "the second of two items is for this node", "ocicrypt: every item is tried",
          [encrypt("aes-256-cbc", recipients=[("rsa-4096", "pkcs1v15")]), good])
@@ -82,6 +100,10 @@ def make():
     parameters = {"privkeys": [b64(key("rsa-2048"))], "privkeys-passwords": [None], "x509s": [b64(data("pkcs7/rsa-2048.cert.pem"))]}
     case("certificate/in-the-payload", "key and certificate may both come with the payload", "ocicrypt: parameters `privkeys` and `x509s`",
          [good], {}, parameters=parameters)
+    return both, good
+
+
+def damaged_messages(case, good, family, both):
     for form in ("pkcs8.der", "pkcs1.pem", "pkcs1.der"):
         case(f"key/{form.replace('.', '-')}", f"the key may lie in its file as {form}", "RFC 5958; RFC 8017, appendix A.1.2",
              [good], {"key": family.file(f"rsa-2048.{form}", data(f"keys/rsa-2048.{form}")), "node.crt": both["node.crt"]})
@@ -117,13 +139,3 @@ def make():
         case(f"bad/{name}", f"{what}: refused before the layer is read", "RFC 5652", [item], expect=NOTHING)
     case("bad/another-key", "the certificate fits, the key is another", "RFC 5652, section 6.3", [good],
          {**both, "key.pem": family.file("rsa-3072.pem", key("rsa-3072"))}, expect=NOTHING)
-
-    with tempfile.TemporaryDirectory() as work:
-        go = version("skopeo") + " (ocicrypt in Go)"
-        for chosen in (["rsa-2048"], ["rsa-4096"], ["rsa-3072", "rsa-2048"]):
-            descriptor, blob, expect = skopeo(work, [f"pkcs7:{certificate(name)}" for name in chosen])
-            at = family.file("skopeo-" + "-".join(chosen), blob)
-            for owner in chosen:
-                family.case(f"skopeo/{'-'.join(chosen)}/{owner}", "a layer that the Go implementation encrypted is decrypted: AES-128-GCM inside EnvelopedData, with parameters that no standard has",
-                            "ocicrypt: the format itself", "must", expect, at, payload(descriptor), pair(owner), go)
-    return family
