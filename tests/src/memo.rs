@@ -1,4 +1,4 @@
-//! Things that cases share and that take long to make: images, keys.
+//! Slow fixtures that cases share: images, keys.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -1,4 +1,4 @@
-//! What the kernel seems to swap to.
+//! The swap areas that the kernel reports.
 
 use std::ffi::OsString;
 use std::io::Write;

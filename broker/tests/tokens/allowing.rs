@@ -11,6 +11,11 @@ use keycell_broker::tokens::{OaepHash, Policy};
 use crate::setup::{PIN, SECRET, SOFTHSM, Suite, opens, parse, policy, reason, refused, wrap};
 
 pub(crate) fn cases(suite: &mut Suite) {
+    modules_by_path(suite);
+    modules_that_others_can_change(suite);
+}
+
+fn modules_by_path(suite: &mut Suite) {
     suite.softhsm("without_a_policy_nothing_is_loaded", |tokens| {
         let key = tokens.key("token=keycell;object=two")?;
         for policy in [Policy::default(), policy(&["/usr/lib/softhsm/"], &[])?] {
@@ -77,6 +82,9 @@ pub(crate) fn cases(suite: &mut Suite) {
         }
         Ok(())
     });
+}
+
+fn modules_that_others_can_change(suite: &mut Suite) {
     // A policy allows a place; whoever can change what lies there would be executed.
     suite.softhsm("a_module_that_others_can_change_is_not_loaded", |tokens| {
         type Spoil = fn(&Path) -> std::io::Result<()>;

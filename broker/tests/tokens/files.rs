@@ -10,6 +10,12 @@ use keycell_broker::tokens::TokenKey;
 use crate::setup::{Suite, parse};
 
 pub(crate) fn cases(suite: &mut Suite) {
+    files_that_are_no_key_files(suite);
+    damaged_files(suite);
+    altered_files(suite);
+}
+
+fn files_that_are_no_key_files(suite: &mut Suite) {
     suite.case("other_files_are_no_key_files", || {
         let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../ocicrypt/tests/data/keys");
         let mut seen = 0;
@@ -37,6 +43,9 @@ pub(crate) fn cases(suite: &mut Suite) {
         }
         Ok(())
     });
+}
+
+fn damaged_files(suite: &mut Suite) {
     suite.case("damaged_key_files_are_told", || {
         let bomb: String = std::iter::once("pkcs11:\n a0: &a0 [x]\n".to_owned())
             .chain((1..30).map(|i| format!(" a{i}: &a{i} [*a{0}, *a{0}, *a{0}]\n", i - 1)))
@@ -101,6 +110,9 @@ pub(crate) fn cases(suite: &mut Suite) {
         }
         Ok(())
     });
+}
+
+fn altered_files(suite: &mut Suite) {
     suite.case("no_cut_or_flip_of_a_key_file_panics", || {
         let file = b"# a comment\npkcs11:\n  uri: &a \"pkcs11:token=a%20b;id=%01;slot-id=5?\
             pin-value=1234&module-name=b\"\nmodule: {env: {A: 'b', C: |\n  d\n}}\n";

@@ -10,6 +10,11 @@ use serde_json::Value;
 use crate::setup::{PIN, SECRET, Suite, opens, parse, reason, refused, softhsm_policy, wrap};
 
 pub(crate) fn cases(suite: &mut Suite) {
+    key_files(suite);
+    many_processes(suite);
+}
+
+fn key_files(suite: &mut Suite) {
     for (name, file, path) in [
         ("rsa_2048_by_object", "two-0102.pem", "token=keycell;object=two"),
         ("rsa_2048_by_id", "two-0102.pem", "token=keycell;id=%01%02"),
@@ -58,6 +63,9 @@ pub(crate) fn cases(suite: &mut Suite) {
             Ok(())
         });
     }
+}
+
+fn many_processes(suite: &mut Suite) {
     suite.softhsm("the_environment_reaches_the_module_alone", |tokens| {
         let blob = wrap(&tokens.public_key("two-0102.pem")?, "sha1", SECRET)?;
         let uri = format!("token=keycell;object=two?module-name=softhsm2&pin-value={PIN}");

@@ -10,6 +10,11 @@ use crate::setup::{
 };
 
 pub(crate) fn cases(suite: &mut Suite) {
+    pins_of_the_node(suite);
+    the_last_try(suite);
+}
+
+fn pins_of_the_node(suite: &mut Suite) {
     suite.softhsm("a_wrong_pin_is_told_and_not_shown", |tokens| {
         let wrong = format!("{PIN}-");
         let uri = format!("token=keycell;object=two?module-name=softhsm2&pin-value={wrong}");
@@ -64,6 +69,9 @@ pub(crate) fn cases(suite: &mut Suite) {
         ensure!(plain[..] == *b"seven", "{plain:?}");
         Ok(())
     });
+}
+
+fn the_last_try(suite: &mut Suite) {
     suite.module("a_locked_token_is_not_tried", |module| {
         let (key, log) = module.key("locked", PIN)?;
         let why = reason(key.decrypt(&module.policy()?, OaepHash::Sha1, b"x"))?;

@@ -9,6 +9,11 @@ use keycell_broker::tokens::Policy;
 use crate::setup::{Suite, policy, refused};
 
 pub(crate) fn cases(suite: &mut Suite) {
+    damaged_policies(suite);
+    places(suite);
+}
+
+fn damaged_policies(suite: &mut Suite) {
     suite.case("policies_that_are_none_are_told", || {
         for (yaml, expected) in [
             (&b"\xff"[..], "not UTF-8"),
@@ -37,6 +42,9 @@ pub(crate) fn cases(suite: &mut Suite) {
         }
         Ok(())
     });
+}
+
+fn places(suite: &mut Suite) {
     suite.case("a_policy_is_found_as_go_finds_it", || {
         let dir = tempfile::tempdir()?;
         let here = dir.path().display().to_string();

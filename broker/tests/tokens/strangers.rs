@@ -15,6 +15,11 @@ const NOT_HIS: &str = "a client's key file may not name this module: it may name
     `client-modules` or, where that is not set, those that key files of the node name";
 
 pub(crate) fn cases(suite: &mut Suite) {
+    refused_parts_of_a_uri(suite);
+    answers(suite);
+}
+
+fn refused_parts_of_a_uri(suite: &mut Suite) {
     suite.softhsm("a_strangers_key_has_no_variables", |tokens| {
         let key = tokens.key("token=keycell;object=two")?;
         ensure!(key.public_key(&softhsm_policy()?).is_ok(), "the operator's");
@@ -48,6 +53,9 @@ pub(crate) fn cases(suite: &mut Suite) {
         ensure!(plain[..] == *b"seven", "{plain:?}");
         Ok(())
     });
+}
+
+fn answers(suite: &mut Suite) {
     suite.module("a_stranger_is_not_told_what_tokens_there_are", |module| {
         let file = "pkcs11: {uri: 'pkcs11:token=a;object=b?module-name=fake&pin-value=c'}";
         let why = reason(parse(file)?.public_key(&module.policy()?))?;

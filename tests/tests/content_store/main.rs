@@ -5,7 +5,7 @@
 //! does, with one message.
 
 mod hostile;
-mod places;
+mod search;
 mod strangers;
 mod verify_first;
 
@@ -23,7 +23,7 @@ use keycell_tests::tools::Tool;
 
 fn main() -> ExitCode {
     let mut cases = Cases(Suite::from_args());
-    places::add(&mut cases);
+    search::add(&mut cases);
     strangers::add(&mut cases);
     hostile::add(&mut cases);
     verify_first::add(&mut cases);

@@ -1,7 +1,7 @@
 //! What the `ocicrypt` crate encrypts, read by others: images by skopeo, which is the original;
 //! each scheme's wrapped keys by OpenSSL, GnuPG and Python's jwcrypto.
 
-mod others;
+mod other_programs;
 mod skopeo;
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 fn main() -> ExitCode {
     let mut suite = Suite::from_args();
-    others::add(&mut suite);
+    other_programs::add(&mut suite);
     let images = skopeo::add(&mut suite);
     let outcome = suite.run();
     drop(images);

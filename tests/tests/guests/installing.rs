@@ -11,7 +11,7 @@ use keycell_tests::suite::Suite;
 use keycell_tests::tools::output;
 use serde_json::Value;
 
-use crate::shelf::Shelf;
+use crate::test_store::TestStore;
 
 /// Guests that are refused, as text, and what is said of each.
 const FOREIGN: &[(&str, &str, &[&str])] = &[
@@ -138,24 +138,24 @@ const PROPOSALS: &[(&str, &str, &[&str])] = &[
 pub fn cases(suite: &mut Suite) {
     for (name, text, words) in FOREIGN {
         suite.case(format!("installs-not/{name}"), &[], move || {
-            let shelf = Shelf::empty()?;
-            let file = shelf.beside("guest.wasm", wat::parse_str(text)?)?;
-            shelf.fails("install", [file.as_os_str()], words)?;
-            ensure!(!shelf.path().exists(), "a store was made");
+            let store = TestStore::empty()?;
+            let file = store.beside("guest.wasm", wat::parse_str(text)?)?;
+            store.fails("install", [file.as_os_str()], words)?;
+            ensure!(!store.path().exists(), "a store was made");
             Ok(())
         });
     }
     for (number, (proposal, text, words)) in PROPOSALS.iter().enumerate() {
         suite.case(format!("installs-not/{proposal}/{number}"), &[], move || {
-            let shelf = Shelf::empty()?;
+            let store = TestStore::empty()?;
             let text = format!(
                 "(module (memory (export \"memory\") 1) (func (export \"_start\")) {text})"
             );
-            let file = shelf.beside("guest.wasm", wat::parse_str(text)?)?;
+            let file = store.beside("guest.wasm", wat::parse_str(text)?)?;
             let named = format!("`{proposal}`, which no guest may");
             let words = [&[named.as_str()], *words].concat();
-            shelf.fails("install", [file.as_os_str()], &words)?;
-            ensure!(!shelf.path().exists(), "a store was made");
+            store.fails("install", [file.as_os_str()], &words)?;
+            ensure!(!store.path().exists(), "a store was made");
             Ok(())
         });
     }
@@ -175,61 +175,61 @@ pub fn cases(suite: &mut Suite) {
 }
 
 fn other_files() -> Result<()> {
-    let shelf = Shelf::tiny()?;
+    let store = TestStore::tiny()?;
     let component = wat::parse_str("(component)")?;
     for (content, words) in [
         (b"#!/bin/sh\n".to_vec(), "is not WebAssembly"),
         (Vec::new(), "is not WebAssembly"),
         (COPIES.as_bytes().to_vec(), "is not WebAssembly"),
-        (fs::read(shelf.file("tiny", "guest.cwasm"))?, "is not WebAssembly"),
+        (fs::read(store.file("tiny", "guest.cwasm"))?, "is not WebAssembly"),
         ([&component[..], b"\xff\xff\xff"].concat(), "is malformed WebAssembly"),
         (wat::parse_str(COPIES)?[..100].to_vec(), "is malformed WebAssembly"),
     ] {
-        let file = shelf.beside("guest.wasm", content)?;
-        shelf.fails("install", [file.as_os_str()], &[words])?;
+        let file = store.beside("guest.wasm", content)?;
+        store.fails("install", [file.as_os_str()], &[words])?;
     }
     Ok(())
 }
 
 fn over_another() -> Result<()> {
-    let shelf = Shelf::tiny()?;
-    let before = fs::read(shelf.file("tiny", "record.json"))?;
+    let store = TestStore::tiny()?;
+    let before = fs::read(store.file("tiny", "record.json"))?;
     let other = COPIES.replace("4096", "2048");
-    let file = shelf.beside("tiny.wasm", wat::parse_str(other)?)?;
-    shelf.fails(
+    let file = store.beside("tiny.wasm", wat::parse_str(other)?)?;
+    store.fails(
         "install",
         [file.as_os_str()],
         &["there is a guest `tiny` already", "--replace"],
     )?;
-    ensure!(fs::read(shelf.file("tiny", "record.json"))? == before);
-    shelf.keycell("install", [file.as_os_str(), "--replace".as_ref()])?;
-    ensure!(fs::read(shelf.file("tiny", "record.json"))? != before);
-    let left = fs::read_dir(shelf.path())?.count();
+    ensure!(fs::read(store.file("tiny", "record.json"))? == before);
+    store.keycell("install", [file.as_os_str(), "--replace".as_ref()])?;
+    ensure!(fs::read(store.file("tiny", "record.json"))? != before);
+    let left = fs::read_dir(store.path())?.count();
     ensure!(left == 1, "{left} entries in the store");
     Ok(())
 }
 
 fn bad_names() -> Result<()> {
-    let shelf = Shelf::empty()?;
-    let file = shelf.beside("guest.wasm", wat::parse_str(COPIES)?)?;
+    let store = TestStore::empty()?;
+    let file = store.beside("guest.wasm", wat::parse_str(COPIES)?)?;
     for name in ["embedded", "default", "../guest", "a b", "-x", ".hidden", "é"] {
         let name = format!("--name={name}");
         let words = ["is no name of an installed guest"];
-        shelf.fails("install", [file.as_os_str(), name.as_ref()], &words)?;
+        store.fails("install", [file.as_os_str(), name.as_ref()], &words)?;
     }
     Ok(())
 }
 
 fn into_a_store_of_others() -> Result<()> {
-    let shelf = Shelf::tiny()?;
-    fs::set_permissions(shelf.path(), fs::Permissions::from_mode(0o777))?;
-    let file = shelf.beside("more.wasm", wat::parse_str(COPIES)?)?;
-    shelf.fails("install", [file.as_os_str()], &["can be written to by others"]).map(drop)
+    let store = TestStore::tiny()?;
+    fs::set_permissions(store.path(), fs::Permissions::from_mode(0o777))?;
+    let file = store.beside("more.wasm", wat::parse_str(COPIES)?)?;
+    store.fails("install", [file.as_os_str()], &["can be written to by others"]).map(drop)
 }
 
 /// What each of our own guests imports, as a person reads it.
 fn in_words() -> Result<()> {
-    let shelf = Shelf::full()?;
+    let store = TestStore::full()?;
     for (guest, words, others) in [
         (
             "ours",
@@ -265,7 +265,7 @@ fn in_words() -> Result<()> {
             "providers",
         ),
     ] {
-        let said = shelf.keycell("show", [guest])?;
+        let said = store.keycell("show", [guest])?;
         for word in words {
             ensure!(said.contains(word), "{guest}: nothing of `{word}`: {said}");
         }
@@ -276,23 +276,23 @@ fn in_words() -> Result<()> {
 
 fn modes() -> Result<()> {
     for umask in ["077", "000"] {
-        let shelf = Shelf::empty()?;
-        let file = shelf.beside("tiny.wasm", wat::parse_str(COPIES)?)?;
+        let store = TestStore::empty()?;
+        let file = store.beside("tiny.wasm", wat::parse_str(COPIES)?)?;
         let install = format!(
             "umask {umask}; exec {} guest install --store {} {}",
             dist("keycell")?.display(),
-            shelf.path().display(),
+            store.path().display(),
             file.display()
         );
         output(Command::new("sh").args(["-c", &install]))?;
-        shelf.keycell("default", ["tiny"])?;
+        store.keycell("default", ["tiny"])?;
         for (path, wanted) in [
-            (shelf.path(), 0o755),
-            (shelf.path().join("tiny"), 0o755),
-            (shelf.path().join("default"), 0o644),
-            (shelf.file("tiny", "guest.cwasm"), 0o644),
-            (shelf.file("tiny", "guest.wasm"), 0o644),
-            (shelf.file("tiny", "record.json"), 0o644),
+            (store.path(), 0o755),
+            (store.path().join("tiny"), 0o755),
+            (store.path().join("default"), 0o644),
+            (store.file("tiny", "guest.cwasm"), 0o644),
+            (store.file("tiny", "guest.wasm"), 0o644),
+            (store.file("tiny", "record.json"), 0o644),
         ] {
             let mode = fs::metadata(&path)?.mode() & 0o7777;
             ensure!(mode == wanted, "{} has mode {mode:o} under umask {umask}", path.display());
@@ -302,80 +302,80 @@ fn modes() -> Result<()> {
 }
 
 fn json() -> Result<()> {
-    let shelf = Shelf::tiny()?;
-    let shown: Value = serde_json::from_str(&shelf.keycell("show", ["tiny", "--json"])?)?;
-    let listed: Value = serde_json::from_str(&shelf.keycell("list", ["--json"])?)?;
+    let store = TestStore::tiny()?;
+    let shown: Value = serde_json::from_str(&store.keycell("show", ["tiny", "--json"])?)?;
+    let listed: Value = serde_json::from_str(&store.keycell("list", ["--json"])?)?;
     ensure!(listed["default"] == "embedded" && listed["guests"][0] == shown, "{listed}");
     ensure!(shown["kind"] == "command" && shown["cpu"] == "baseline", "{shown}");
     ensure!(shown["form"] == "core module", "{shown}");
-    let code = fs::metadata(shelf.file("tiny", "guest.cwasm"))?.len();
+    let code = fs::metadata(store.file("tiny", "guest.cwasm"))?.len();
     ensure!(shown["size"] == code, "{shown}");
     // The digest as another program computes it.
-    let digest = output(Command::new("sha256sum").arg(shelf.file("tiny", "guest.wasm")))?;
+    let digest = output(Command::new("sha256sum").arg(store.file("tiny", "guest.wasm")))?;
     let digest = String::from_utf8(digest)?;
     let digest = format!("sha256:{}", digest.split(' ').next().context("a digest")?);
     ensure!(shown["source"] == digest, "{shown}");
     let imports = shown["imports"].as_array().context("imports")?;
     ensure!(*imports == ["wasi_snapshot_preview1.fd_read", "wasi_snapshot_preview1.fd_write"]);
 
-    shelf.edit("tiny", |record| record["engine"] = "another".into())?;
-    let listed: Value = serde_json::from_str(&shelf.keycell("list", ["--json"])?)?;
+    store.edit("tiny", |record| record["engine"] = "another".into())?;
+    let listed: Value = serde_json::from_str(&store.keycell("list", ["--json"])?)?;
     let error = listed["guests"][0]["error"].as_str().unwrap_or_default();
     ensure!(error.contains("was compiled for `another`"), "{listed}");
-    ensure!(shelf.keycell("list", [""; 0])?.contains("unusable"), "not told");
+    ensure!(store.keycell("list", [""; 0])?.contains("unusable"), "not told");
     Ok(())
 }
 
 /// It runs here, on the CPU that it was compiled for.
 fn for_this_cpu() -> Result<()> {
-    let shelf = Shelf::empty()?;
-    shelf.install_text("tiny", COPIES, &["--cpu", "native"])?;
-    ensure!(shelf.keycell("show", ["tiny"])?.contains(" native\n"));
-    shelf.refuses("tiny", &["it wrote more bytes than it was given"])?;
-    let said = shelf.keycell("rebuild", ["--cpu", "baseline"])?;
+    let store = TestStore::empty()?;
+    store.install_text("tiny", COPIES, &["--cpu", "native"])?;
+    ensure!(store.keycell("show", ["tiny"])?.contains(" native\n"));
+    store.refuses("tiny", &["it wrote more bytes than it was given"])?;
+    let said = store.keycell("rebuild", ["--cpu", "baseline"])?;
     ensure!(said.ends_with(", baseline\n"), "{said}");
     Ok(())
 }
 
 fn verify_sound() -> Result<()> {
-    let said = Shelf::tiny()?.keycell("verify", [""; 0])?;
+    let said = TestStore::tiny()?.keycell("verify", [""; 0])?;
     ensure!(said == "`tiny`: the code is what the source compiles to\n", "{said}");
     Ok(())
 }
 
 /// Code and record agree, so the decoder would run it; the source shows the difference.
 fn verify_forged_code() -> Result<()> {
-    let shelf = Shelf::tiny()?;
-    shelf.forge("tiny", |code| {
+    let store = TestStore::tiny()?;
+    store.forge("tiny", |code| {
         let middle = code.len() / 2;
         code[middle] ^= 1;
         Ok(())
     })?;
-    shelf.fails("verify", ["tiny"], &["is not what its source compiles to"]).map(drop)
+    store.fails("verify", ["tiny"], &["is not what its source compiles to"]).map(drop)
 }
 
 fn verify_altered_source() -> Result<()> {
-    let shelf = Shelf::tiny()?;
-    fs::write(shelf.file("tiny", "guest.wasm"), wat::parse_str("(module)")?)?;
+    let store = TestStore::tiny()?;
+    fs::write(store.file("tiny", "guest.wasm"), wat::parse_str("(module)")?)?;
     let words = ["the source of the guest `tiny` is not what was installed"];
-    shelf.fails("verify", ["tiny"], &words)?;
-    shelf.fails("rebuild", ["tiny"], &words).map(drop)
+    store.fails("verify", ["tiny"], &words)?;
+    store.fails("rebuild", ["tiny"], &words).map(drop)
 }
 
 fn verify_every_guest() -> Result<()> {
-    let shelf = Shelf::tiny()?;
-    shelf.install_text("fine", COPIES, &[])?;
-    fs::write(shelf.file("tiny", "record.json"), "{}")?;
-    let said = shelf.fails("verify", [""; 0], &["record.json` is not readable"])?;
+    let store = TestStore::tiny()?;
+    store.install_text("fine", COPIES, &[])?;
+    fs::write(store.file("tiny", "record.json"), "{}")?;
+    let said = store.fails("verify", [""; 0], &["record.json` is not readable"])?;
     ensure!(!said.contains("fine"), "{said}");
-    shelf.fails("verify", ["other"], &["there is no guest `other`"]).map(drop)
+    store.fails("verify", ["other"], &["there is no guest `other`"]).map(drop)
 }
 
 fn remove_tampered() -> Result<()> {
-    let shelf = Shelf::tiny()?;
-    fs::write(shelf.file("tiny", "record.json"), "{}")?;
-    fs::set_permissions(shelf.file("tiny", "guest.cwasm"), fs::Permissions::from_mode(0o666))?;
-    shelf.keycell("remove", ["tiny"])?;
-    ensure!(fs::read_dir(shelf.path())?.count() == 0, "something is left");
-    shelf.fails("remove", ["tiny"], &["there is no guest `tiny`"]).map(drop)
+    let store = TestStore::tiny()?;
+    fs::write(store.file("tiny", "record.json"), "{}")?;
+    fs::set_permissions(store.file("tiny", "guest.cwasm"), fs::Permissions::from_mode(0o666))?;
+    store.keycell("remove", ["tiny"])?;
+    ensure!(fs::read_dir(store.path())?.count() == 0, "something is left");
+    store.fails("remove", ["tiny"], &["there is no guest `tiny`"]).map(drop)
 }

@@ -4,8 +4,8 @@ mod installing;
 mod programs;
 mod refusals;
 mod running;
-mod shelf;
 mod signatures;
+mod test_store;
 
 use std::process::ExitCode;
 

@@ -11,28 +11,28 @@ use keycell_tests::sealed::Sealed;
 use keycell_tests::suite::Suite;
 use keycell_tests::tools::{Tool, output};
 
-use crate::shelf::{Shelf, command_in};
+use crate::test_store::{TestStore, command_in};
 
 /// A user that owns nothing.
 const STRANGER: u32 = 61_234;
 
-type Spoil = fn(&Shelf) -> Result<()>;
+type Spoil = fn(&TestStore) -> Result<()>;
 
 /// What is done to the store or the guest `tiny` in it, and what the decoder says then.
 const SPOILT: &[(&str, Spoil, &[&str])] = &[
-    ("mode/code", |shelf| mode(&shelf.file("tiny", "guest.cwasm"), 0o666), OTHERS),
-    ("mode/code-by-group", |shelf| mode(&shelf.file("tiny", "guest.cwasm"), 0o664), OTHERS),
-    ("mode/record", |shelf| mode(&shelf.file("tiny", "record.json"), 0o646), OTHERS),
-    ("mode/directory", |shelf| mode(&shelf.path().join("tiny"), 0o777), OTHERS),
-    ("mode/store", |shelf| mode(&shelf.path(), 0o775), OTHERS),
-    ("mode/above", |shelf| mode(shelf.path().parent().context("one")?, 0o777), OTHERS),
-    ("digest/flipped", |shelf| flip(&shelf.file("tiny", "guest.cwasm")), ALTERED),
-    ("digest/record", |shelf| shelf.edit("tiny", |r| r["artefact"] = "sha256:00".into()), ALTERED),
-    ("digest/longer", |shelf| append(&shelf.file("tiny", "guest.cwasm")), ALTERED),
-    ("digest/empty", |shelf| Ok(fs::write(shelf.file("tiny", "guest.cwasm"), "")?), ALTERED),
+    ("mode/code", |store| mode(&store.file("tiny", "guest.cwasm"), 0o666), OTHERS),
+    ("mode/code-by-group", |store| mode(&store.file("tiny", "guest.cwasm"), 0o664), OTHERS),
+    ("mode/record", |store| mode(&store.file("tiny", "record.json"), 0o646), OTHERS),
+    ("mode/directory", |store| mode(&store.path().join("tiny"), 0o777), OTHERS),
+    ("mode/store", |store| mode(&store.path(), 0o775), OTHERS),
+    ("mode/above", |store| mode(store.path().parent().context("one")?, 0o777), OTHERS),
+    ("digest/flipped", |store| flip(&store.file("tiny", "guest.cwasm")), ALTERED),
+    ("digest/record", |store| store.edit("tiny", |r| r["artefact"] = "sha256:00".into()), ALTERED),
+    ("digest/longer", |store| append(&store.file("tiny", "guest.cwasm")), ALTERED),
+    ("digest/empty", |store| Ok(fs::write(store.file("tiny", "guest.cwasm"), "")?), ALTERED),
     (
         "engine/version-in-the-record",
-        |shelf| shelf.edit("tiny", |record| record["engine"] = "wasmtime 1.0.0".into()),
+        |store| store.edit("tiny", |record| record["engine"] = "wasmtime 1.0.0".into()),
         &[
             "was compiled for `wasmtime 1.0.0`, and this is `wasmtime 48",
             "keycell guest rebuild tiny",
@@ -40,7 +40,7 @@ const SPOILT: &[(&str, Spoil, &[&str])] = &[
     ),
     (
         "engine/version-in-the-code",
-        |shelf| shelf.forge("tiny", |code| replace(code, b"wasmtime 48.", b"wasmtime 47.")),
+        |store| store.forge("tiny", |code| replace(code, b"wasmtime 48.", b"wasmtime 47.")),
         &[
             "for an engine with other settings",
             "incompatible version 'wasmtime 47.",
@@ -50,8 +50,8 @@ const SPOILT: &[(&str, Spoil, &[&str])] = &[
     (
         "engine/settings",
         // A setting of the compiler, as the code carries it: a name, a kind, a value.
-        |shelf| {
-            shelf.forge("tiny", |code| {
+        |store| {
+            store.forge("tiny", |code| {
                 replace(
                     code,
                     b"preserve_frame_pointers\x02\x01",
@@ -63,86 +63,86 @@ const SPOILT: &[(&str, Spoil, &[&str])] = &[
     ),
     (
         "engine/not-native-code",
-        |shelf| shelf.forge("tiny", |code| replace(code, b"\x7fELF", b"\x7fBAD")),
+        |store| store.forge("tiny", |code| replace(code, b"\x7fELF", b"\x7fBAD")),
         &["for an engine with other settings"],
     ),
     (
         "cpu/target",
-        |shelf| shelf.edit("tiny", |record| record["target"] = "m68k-unknown-linux-gnu".into()),
+        |store| store.edit("tiny", |record| record["target"] = "m68k-unknown-linux-gnu".into()),
         &["was compiled for `m68k-unknown-linux-gnu`, not for this machine"],
     ),
     (
         "cpu/feature",
         // A feature that no CPU has, switched on.
-        |shelf| shelf.forge("tiny", |code| replace(code, b"has_fma\x02\x00", b"has_xyz\x02\x01")),
+        |store| store.forge("tiny", |code| replace(code, b"has_fma\x02\x00", b"has_xyz\x02\x01")),
         &["needs a CPU with `xyz`, which this one has not", "--cpu baseline"],
     ),
     (
         "link/code",
-        |shelf| link(&shelf.file("tiny", "guest.cwasm")),
+        |store| link(&store.file("tiny", "guest.cwasm")),
         &["guest.cwasm` is a link or something else than a file"],
     ),
     (
         "link/record",
-        |shelf| link(&shelf.file("tiny", "record.json")),
+        |store| link(&store.file("tiny", "record.json")),
         &["record.json` is a link or something else than a file"],
     ),
     (
         "link/directory",
-        |shelf| link(&shelf.path().join("tiny")),
+        |store| link(&store.path().join("tiny")),
         &["tiny` is a link or something else than a directory"],
     ),
     (
         "link/pipe",
-        |shelf| {
-            fs::remove_file(shelf.file("tiny", "guest.cwasm"))?;
-            output(Command::new("mkfifo").arg(shelf.file("tiny", "guest.cwasm"))).map(drop)
+        |store| {
+            fs::remove_file(store.file("tiny", "guest.cwasm"))?;
+            output(Command::new("mkfifo").arg(store.file("tiny", "guest.cwasm"))).map(drop)
         },
         &["guest.cwasm` is a link or something else than a file"],
     ),
     (
         "record/missing",
-        |shelf| Ok(fs::remove_file(shelf.file("tiny", "record.json"))?),
+        |store| Ok(fs::remove_file(store.file("tiny", "record.json"))?),
         &["has no `record.json`", "keycell guest install --replace FILE --name tiny"],
     ),
     (
         "record/code-missing",
-        |shelf| Ok(fs::remove_file(shelf.file("tiny", "guest.cwasm"))?),
+        |store| Ok(fs::remove_file(store.file("tiny", "guest.cwasm"))?),
         &["has no `guest.cwasm`"],
     ),
-    ("record/garbage", |shelf| garbage(shelf, "{\"name\": 7"), UNREADABLE),
-    ("record/empty", |shelf| garbage(shelf, ""), UNREADABLE),
-    ("record/binary", |shelf| garbage(shelf, "\u{1}\u{2}\u{3}"), UNREADABLE),
-    ("record/deep", |shelf| garbage(shelf, &"[".repeat(60_000)), UNREADABLE),
+    ("record/garbage", |store| garbage(store, "{\"name\": 7"), UNREADABLE),
+    ("record/empty", |store| garbage(store, ""), UNREADABLE),
+    ("record/binary", |store| garbage(store, "\u{1}\u{2}\u{3}"), UNREADABLE),
+    ("record/deep", |store| garbage(store, &"[".repeat(60_000)), UNREADABLE),
     (
         "record/long",
-        |shelf| garbage(shelf, &" ".repeat(70_000)),
+        |store| garbage(store, &" ".repeat(70_000)),
         &["record.json` is longer than 65536 bytes"],
     ),
     (
         "record/unknown-member",
-        |shelf| shelf.edit("tiny", |record| record["more"] = 1.into()),
+        |store| store.edit("tiny", |record| record["more"] = 1.into()),
         &["is not readable: `more` is not known"],
     ),
     (
         "record/of-another",
-        |shelf| shelf.edit("tiny", |record| record["name"] = "other".into()),
+        |store| store.edit("tiny", |record| record["name"] = "other".into()),
         &["it is that of `other`"],
     ),
     (
         "record/other-kind",
-        |shelf| shelf.edit("tiny", |record| record["kind"] = "decoder".into()),
+        |store| store.edit("tiny", |record| record["kind"] = "decoder".into()),
         &["is not readable: a decoder is no core module"],
     ),
     (
         "record/other-form",
-        |shelf| shelf.edit("tiny", |record| record["form"] = "component".into()),
+        |store| store.edit("tiny", |record| record["form"] = "component".into()),
         &["the guest `tiny` is not the component that its record says", "guest rebuild"],
     ),
     (
         "record/other-kind-and-form",
-        |shelf| {
-            shelf.edit("tiny", |record| {
+        |store| {
+            store.edit("tiny", |record| {
                 record["kind"] = "decoder".into();
                 record["form"] = "component".into();
             })
@@ -159,9 +159,9 @@ const UNREADABLE: &[&str] = &["record.json` is not readable", "keycell guest ins
 pub fn cases(suite: &mut Suite) {
     for (name, spoil, words) in SPOILT {
         suite.case(format!("refuses/{name}"), &[], move || {
-            let shelf = Shelf::tiny()?;
-            spoil(&shelf)?;
-            shelf.refuses("tiny", words).map(drop)
+            let store = TestStore::tiny()?;
+            spoil(&store)?;
+            store.refuses("tiny", words).map(drop)
         });
     }
     for (name, file) in [
@@ -172,24 +172,26 @@ pub fn cases(suite: &mut Suite) {
         ("above", ".."),
     ] {
         suite.case(format!("refuses/owner/{name}"), &[Tool::Root], move || {
-            let shelf = Shelf::tiny()?;
-            chown(shelf.path().join(file), Some(STRANGER), None)?;
-            shelf.refuses("tiny", &["belongs to the user 61234", "guests belong to root"]).map(drop)
+            let store = TestStore::tiny()?;
+            chown(store.path().join(file), Some(STRANGER), None)?;
+            store.refuses("tiny", &["belongs to the user 61234", "guests belong to root"]).map(drop)
         });
     }
     for name in ["../tiny", "/tiny", "a/b", "", ".", "..", "Tiny", "tiny\n", "default", "tíny"] {
         suite.case(format!("refuses/name/{name:?}"), &[], move || {
-            let shelf = Shelf::tiny()?;
-            shelf.refuses(name, &["is no name of an installed guest"]).map(drop)
+            let store = TestStore::tiny()?;
+            store.refuses(name, &["is no name of an installed guest"]).map(drop)
         });
     }
     suite.case("refuses/unknown", &[], || {
         let words =
             ["there is no guest `other`", "installed are `tiny`", "install FILE --name other"];
-        Shelf::tiny()?.refuses("other", &words).map(drop)
+        TestStore::tiny()?.refuses("other", &words).map(drop)
     });
     suite.case("refuses/no-store", &[], || {
-        Shelf::empty()?.refuses("tiny", &["there is no guest `tiny`", "no such store"]).map(drop)
+        TestStore::empty()?
+            .refuses("tiny", &["there is no guest `tiny`", "no such store"])
+            .map(drop)
     });
     suite.case("refuses/before-the-layer", &[], before_the_layer);
     suite.case("refuses/mended-by-its-hint", &[], mended_by_its_hint);
@@ -198,21 +200,21 @@ pub fn cases(suite: &mut Suite) {
 
 /// A guest that is refused has not made the decoder wait for anything.
 fn before_the_layer() -> Result<()> {
-    let (shelf, node) = (Shelf::tiny()?, Node::new()?);
-    flip(&shelf.file("tiny", "guest.cwasm"))?;
-    let decoder = shelf.decoder(&node, &Sealed::of_length(1000), "tiny")?.stdin_stays_open();
+    let (store, node) = (TestStore::tiny()?, Node::new()?);
+    flip(&store.file("tiny", "guest.cwasm"))?;
+    let decoder = store.decoder(&node, &Sealed::of_length(1000), "tiny")?.stdin_stays_open();
     keycell_tests::node::says(&decoder.run()?, ALTERED)
 }
 
 /// After an upgrade the hint is a command that mends it.
 fn mended_by_its_hint() -> Result<()> {
-    let (shelf, node) = (Shelf::tiny()?, Node::new()?);
+    let (store, node) = (TestStore::tiny()?, Node::new()?);
     for spoil in ["engine/version-in-the-record", "engine/version-in-the-code", "cpu/feature"] {
         let (_, spoil, words) = SPOILT.iter().find(|case| case.0 == spoil).context("a case")?;
-        spoil(&shelf)?;
-        command_in(&shelf.refuses("tiny", words)?)?;
+        spoil(&store)?;
+        command_in(&store.refuses("tiny", words)?)?;
         let sealed = Sealed::of_length(1000);
-        let outcome = shelf.decoder(&node, &sealed, "tiny")?.run()?;
+        let outcome = store.decoder(&node, &sealed, "tiny")?.run()?;
         ensure!(!outcome.stderr.contains("compiled for"), "{}", outcome.stderr);
     }
     Ok(())
@@ -220,15 +222,15 @@ fn mended_by_its_hint() -> Result<()> {
 
 /// A store that belongs to a user serves that user's decoder, and not root's.
 fn of_a_user() -> Result<()> {
-    let (shelf, node) = (Shelf::tiny()?, Node::new()?);
+    let (store, node) = (TestStore::tiny()?, Node::new()?);
     let sealed = Sealed::of_length(1000);
-    output(Command::new("chown").args(["-R", &STRANGER.to_string()]).arg(shelf.path()))?;
-    shelf.refuses("tiny", &["belongs to the user 61234"])?;
-    for path in [node.outside(), shelf.path().parent().context("one")?] {
+    output(Command::new("chown").args(["-R", &STRANGER.to_string()]).arg(store.path()))?;
+    store.refuses("tiny", &["belongs to the user 61234"])?;
+    for path in [node.outside(), store.path().parent().context("one")?] {
         mode(path, 0o755)?;
     }
     // `tiny` does not decrypt; that it is asked at all is what counts.
-    let outcome = shelf.decoder(&node, &sealed, "tiny")?.as_user(STRANGER).run()?;
+    let outcome = store.decoder(&node, &sealed, "tiny")?.as_user(STRANGER).run()?;
     ensure!(!outcome.stderr.contains("belongs to"), "{}", outcome.stderr);
     ensure!(outcome.stderr.contains("it wrote more bytes than"), "{}", outcome.stderr);
     Ok(())
@@ -256,8 +258,8 @@ fn link(path: &Path) -> Result<()> {
     Ok(symlink(&moved, path)?)
 }
 
-fn garbage(shelf: &Shelf, text: &str) -> Result<()> {
-    Ok(fs::write(shelf.file("tiny", "record.json"), text)?)
+fn garbage(store: &TestStore, text: &str) -> Result<()> {
+    Ok(fs::write(store.file("tiny", "record.json"), text)?)
 }
 
 fn replace(code: &mut [u8], from: &[u8], to: &[u8]) -> Result<()> {

@@ -13,7 +13,7 @@ use keycell_tests::suite::Suite;
 use keycell_tests::tools::Tool;
 use tempfile::TempDir;
 
-use crate::shelf::Shelf;
+use crate::test_store::TestStore;
 
 const COMMANDS: [&str; 2] = ["portable", "core"];
 
@@ -73,9 +73,9 @@ impl Skopeo {
     }
 
     fn opens(&self, guest: &str) -> Result<()> {
-        let shelf = Shelf::full()?;
+        let store = TestStore::full()?;
         let decoder = Decoder::new()?.keys(&self.dir.path().join("keys"));
-        let decoder = decoder.arg("--guest-store").arg(shelf.path()).arg("--guest").arg(guest);
+        let decoder = decoder.arg("--guest-store").arg(store.path()).arg("--guest").arg(guest);
         let decoder = decoder.payload(self.payload.clone()).layer(self.encrypted.clone());
         decoder.run()?.is_silent_success(&self.plain)
     }
@@ -83,21 +83,21 @@ impl Skopeo {
 
 /// Around the chunks of 64 KiB, of which the last is held back.
 fn lengths(guest: &str) -> Result<()> {
-    let (shelf, node) = (Shelf::full()?, Node::new()?);
+    let (store, node) = (TestStore::full()?, Node::new()?);
     for length in [0, 1, 65_535, 65_536, 65_537, 1_000_000] {
         let sealed = Sealed::of_length(length);
-        let outcome = shelf.decoder(&node, &sealed, guest)?.run()?;
+        let outcome = store.decoder(&node, &sealed, guest)?.run()?;
         outcome.is_silent_success(&sealed.plain).with_context(|| format!("{length} bytes"))?;
     }
     Ok(())
 }
 
 fn flipped_bit(guest: &str) -> Result<()> {
-    let (shelf, node) = (Shelf::full()?, Node::new()?);
+    let (store, node) = (TestStore::full()?, Node::new()?);
     for length in [1000, 300_000] {
         let mut sealed = Sealed::of_length(length);
         sealed.encrypted[0] ^= 1;
-        let outcome = shelf.decoder(&node, &sealed, guest)?.run()?;
+        let outcome = store.decoder(&node, &sealed, guest)?.run()?;
         withheld(&outcome, &sealed.plain)?;
         ensure!(outcome.stderr.contains("the layer does not match its HMAC"), "{}", outcome.stderr);
     }
@@ -106,11 +106,11 @@ fn flipped_bit(guest: &str) -> Result<()> {
 
 /// What the guest says stands in the error, with its hints, and in the operator's words.
 fn wrong_key(guest: &str) -> Result<()> {
-    let (shelf, node, stranger) = (Shelf::full()?, Node::new()?, Node::new()?);
+    let (store, node, stranger) = (TestStore::full()?, Node::new()?, Node::new()?);
     let sealed = Sealed::of_length(1000);
     let payload = sealed.payload_for(&stranger.recipient).bytes();
     let decoder = node.without_payload(&sealed)?.payload(payload);
-    let decoder = decoder.arg("--guest-store").arg(shelf.path()).arg("--guest").arg(guest);
+    let decoder = decoder.arg("--guest-store").arg(store.path()).arg("--guest").arg(guest);
     let outcome = decoder.run()?;
     says(&outcome, &["no wrapped key could be opened: jwe: 1 wrapped key", "`node.pem`"])?;
     says(&outcome, &["hint: the image was encrypted for other keys"])?;
@@ -121,9 +121,9 @@ fn wrong_key(guest: &str) -> Result<()> {
 }
 
 fn explained(guest: &str) -> Result<()> {
-    let (shelf, node) = (Shelf::full()?, Node::new()?);
+    let (store, node) = (TestStore::full()?, Node::new()?);
     let sealed = Sealed::of_length(1000);
-    let outcome = shelf.decoder(&node, &sealed, guest)?.arg("--explain").run()?;
+    let outcome = store.decoder(&node, &sealed, guest)?.arg("--explain").run()?;
     ensure!(outcome.status.success(), "{}", outcome.stderr);
     ensure!(outcome.stderr.starts_with("instance `command`\n"), "{}", outcome.stderr);
     ensure!(outcome.stderr.matches("instance `").count() == 1, "{}", outcome.stderr);
@@ -132,55 +132,55 @@ fn explained(guest: &str) -> Result<()> {
 }
 
 fn key_in_the_payload() -> Result<()> {
-    let (shelf, node) = (Shelf::full()?, Node::without_key()?);
+    let (store, node) = (TestStore::full()?, Node::without_key()?);
     let sealed = Sealed::of_length(1000);
     let payload = sealed.payload_for(&node.recipient).private_key(&node.recipient.private_key());
     let decoder = Decoder::new()?.payload(payload.bytes()).layer(sealed.encrypted.clone());
-    let decoder = decoder.arg("--guest-store").arg(shelf.path()).arg("--guest").arg("portable");
+    let decoder = decoder.arg("--guest-store").arg(store.path()).arg("--guest").arg("portable");
     decoder.run()?.is_silent_success(&sealed.plain)
 }
 
 fn no_keys_directory() -> Result<()> {
-    let (shelf, node) = (Shelf::full()?, Node::new()?);
+    let (store, node) = (TestStore::full()?, Node::new()?);
     let sealed = Sealed::of_length(1000);
     std::fs::remove_dir_all(node.keys())?;
-    let outcome = shelf.decoder(&node, &sealed, "core")?.run()?;
+    let outcome = store.decoder(&node, &sealed, "core")?.run()?;
     says(&outcome, &[&format!("`{}`", node.keys().display()), "does not exist"])
 }
 
 fn single_key_file() -> Result<()> {
-    let (shelf, node) = (Shelf::full()?, Node::new()?);
+    let (store, node) = (TestStore::full()?, Node::new()?);
     let sealed = Sealed::of_length(1000);
     let file = node.keys().join(keycell_tests::node::KEY);
-    let decoder = shelf.decoder(&node, &sealed, "portable")?.keys(&file);
+    let decoder = store.decoder(&node, &sealed, "portable")?.keys(&file);
     says(&decoder.run()?, &["is a command: it can be granted a directory of keys, not a file"])?;
-    let decoder = shelf.decoder(&node, &sealed, "ours")?.keys(&file);
+    let decoder = store.decoder(&node, &sealed, "ours")?.keys(&file);
     decoder.run()?.is_silent_success(&sealed.plain)
 }
 
 /// A directory that may hold PINs is not granted to a command.
 fn tokens_configured() -> Result<()> {
-    let (shelf, node) = (Shelf::full()?, Node::new()?);
+    let (store, node) = (TestStore::full()?, Node::new()?);
     let sealed = Sealed::of_length(1000);
     let policy = node.outside().join("ocicrypt.conf");
     std::fs::write(&policy, "pkcs11: {allowed-module-paths: [/usr/lib/softhsm/]}\n")?;
-    let decoder = shelf.decoder(&node, &sealed, "portable")?.env("OCICRYPT_CONFIG", &policy);
+    let decoder = store.decoder(&node, &sealed, "portable")?.env("OCICRYPT_CONFIG", &policy);
     says(&decoder.run()?, &["is a command, and is not granted a directory of keys", "PINs"])?;
-    let decoder = shelf.decoder(&node, &sealed, "ours")?.env("OCICRYPT_CONFIG", &policy);
+    let decoder = store.decoder(&node, &sealed, "ours")?.env("OCICRYPT_CONFIG", &policy);
     decoder.run()?.is_silent_success(&sealed.plain)
 }
 
 fn every_byte_inside() -> Result<()> {
-    let (shelf, node) = (Shelf::full()?, Node::new()?);
+    let (store, node) = (TestStore::full()?, Node::new()?);
     let sealed = Sealed::of_length(300_000);
-    let decoder = shelf.decoder(&node, &sealed, "ours")?.arg("--cipher").arg("guest");
+    let decoder = store.decoder(&node, &sealed, "ours")?.arg("--cipher").arg("guest");
     decoder.run()?.is_silent_success(&sealed.plain)
 }
 
 /// The decoder without `--guest`: which kind of guest it ran.
-fn kind_of_default(shelf: &Shelf, more: &[&str]) -> Result<&'static str> {
+fn kind_of_default(store: &TestStore, more: &[&str]) -> Result<&'static str> {
     let (node, sealed) = (Node::new()?, Sealed::of_length(1000));
-    let mut decoder = node.decoder(&sealed)?.arg("--guest-store").arg(shelf.path());
+    let mut decoder = node.decoder(&sealed)?.arg("--guest-store").arg(store.path());
     decoder = decoder.arg("--explain");
     for arg in more {
         decoder = decoder.arg(*arg);
@@ -192,66 +192,66 @@ fn kind_of_default(shelf: &Shelf, more: &[&str]) -> Result<&'static str> {
 }
 
 fn default_chosen() -> Result<()> {
-    let shelf = Shelf::full()?;
-    ensure!(kind_of_default(&shelf, &[])? == "decoder");
-    ensure!(shelf.keycell("default", [""; 0])? == "embedded\n");
-    shelf.keycell("default", ["core"])?;
-    ensure!(shelf.keycell("default", [""; 0])? == "core\n");
-    ensure!(shelf.keycell("list", [""; 0])?.contains("* core "));
-    ensure!(kind_of_default(&shelf, &[])? == "command");
-    shelf.keycell("default", ["embedded"])?;
-    ensure!(kind_of_default(&shelf, &[])? == "decoder");
-    ensure!(shelf.keycell("default", ["embedded"])?.contains("the decoder's own"));
+    let store = TestStore::full()?;
+    ensure!(kind_of_default(&store, &[])? == "decoder");
+    ensure!(store.keycell("default", [""; 0])? == "embedded\n");
+    store.keycell("default", ["core"])?;
+    ensure!(store.keycell("default", [""; 0])? == "core\n");
+    ensure!(store.keycell("list", [""; 0])?.contains("* core "));
+    ensure!(kind_of_default(&store, &[])? == "command");
+    store.keycell("default", ["embedded"])?;
+    ensure!(kind_of_default(&store, &[])? == "decoder");
+    ensure!(store.keycell("default", ["embedded"])?.contains("the decoder's own"));
     Ok(())
 }
 
 fn flag_wins() -> Result<()> {
-    let shelf = Shelf::full()?;
-    shelf.keycell("default", ["core"])?;
-    ensure!(kind_of_default(&shelf, &["--guest", "ours"])? == "decoder");
-    ensure!(kind_of_default(&shelf, &["--guest", "embedded"])? == "decoder");
+    let store = TestStore::full()?;
+    store.keycell("default", ["core"])?;
+    ensure!(kind_of_default(&store, &["--guest", "ours"])? == "decoder");
+    ensure!(kind_of_default(&store, &["--guest", "embedded"])? == "decoder");
     Ok(())
 }
 
 fn default_is_not_removed() -> Result<()> {
-    let shelf = Shelf::tiny()?;
-    shelf.keycell("default", ["tiny"])?;
-    let said = shelf.fails("remove", ["tiny"], &["`tiny` is the default guest"])?;
-    crate::shelf::command_in(&said)?;
-    shelf.keycell("remove", ["tiny"])?;
-    ensure!(!shelf.path().join("tiny").exists());
-    shelf.refuses("tiny", &["there is no guest `tiny`", "none is installed"]).map(drop)
+    let store = TestStore::tiny()?;
+    store.keycell("default", ["tiny"])?;
+    let said = store.fails("remove", ["tiny"], &["`tiny` is the default guest"])?;
+    crate::test_store::command_in(&said)?;
+    store.keycell("remove", ["tiny"])?;
+    ensure!(!store.path().join("tiny").exists());
+    store.refuses("tiny", &["there is no guest `tiny`", "none is installed"]).map(drop)
 }
 
 /// Another guest never runs in the place of the one that was chosen.
 fn default_removed_by_hand() -> Result<()> {
-    let shelf = Shelf::tiny()?;
-    shelf.keycell("default", ["tiny"])?;
-    std::fs::remove_dir_all(shelf.path().join("tiny"))?;
-    refuses_without_a_name(&shelf, &["there is no guest `tiny`"])
+    let store = TestStore::tiny()?;
+    store.keycell("default", ["tiny"])?;
+    std::fs::remove_dir_all(store.path().join("tiny"))?;
+    refuses_without_a_name(&store, &["there is no guest `tiny`"])
 }
 
 fn default_garbage() -> Result<()> {
-    let shelf = Shelf::tiny()?;
+    let store = TestStore::tiny()?;
     for garbage in ["", "../tiny", "tiny tiny", "\u{0}"] {
-        std::fs::write(shelf.path().join("default"), garbage)?;
-        refuses_without_a_name(&shelf, &["does not hold the name of a guest"])?;
+        std::fs::write(store.path().join("default"), garbage)?;
+        refuses_without_a_name(&store, &["does not hold the name of a guest"])?;
     }
-    std::fs::write(shelf.path().join("default"), b"\xff\xfe")?;
-    refuses_without_a_name(&shelf, &["cannot read"])
+    std::fs::write(store.path().join("default"), b"\xff\xfe")?;
+    refuses_without_a_name(&store, &["cannot read"])
 }
 
-fn refuses_without_a_name(shelf: &Shelf, words: &[&str]) -> Result<()> {
+fn refuses_without_a_name(store: &TestStore, words: &[&str]) -> Result<()> {
     let node = Node::new()?;
     let decoder = node.decoder(&Sealed::of_length(1000))?;
-    says(&decoder.arg("--guest-store").arg(shelf.path()).run()?, words)
+    says(&decoder.arg("--guest-store").arg(store.path()).run()?, words)
 }
 
 fn default_must_be_usable() -> Result<()> {
-    let shelf = Shelf::tiny()?;
-    shelf.edit("tiny", |record| record["engine"] = "another".into())?;
-    shelf.fails("default", ["tiny"], &["was compiled for `another`"])?;
-    shelf.fails("default", ["other"], &["there is no guest `other`", "installed are `tiny`"])?;
-    ensure!(!shelf.path().join("default").exists());
+    let store = TestStore::tiny()?;
+    store.edit("tiny", |record| record["engine"] = "another".into())?;
+    store.fails("default", ["tiny"], &["was compiled for `another`"])?;
+    store.fails("default", ["other"], &["there is no guest `other`", "installed are `tiny`"])?;
+    ensure!(!store.path().join("default").exists());
     Ok(())
 }

@@ -10,7 +10,7 @@ use keycell_tests::tools::Tool;
 use keycell_tests::{node::Node, sealed::Sealed};
 use tempfile::TempDir;
 
-use crate::shelf::Shelf;
+use crate::test_store::TestStore;
 
 pub fn cases(suite: &mut Suite) {
     let needs = &[Tool::Minisign];
@@ -69,34 +69,34 @@ impl Signed {
         [vec![shown("tiny.wasm")], signature.to_vec(), key.to_vec()].concat()
     }
 
-    fn install(&self) -> Result<Shelf> {
-        let shelf = Shelf::empty()?;
-        let said = shelf.keycell("install", self.args("key.pub"))?;
+    fn install(&self) -> Result<TestStore> {
+        let store = TestStore::empty()?;
+        let said = store.keycell("install", self.args("key.pub"))?;
         ensure!(said.contains("signed by RW") && said.contains(": release 7\n"), "{said}");
-        Ok(shelf)
+        Ok(store)
     }
 
     fn is_refused(&self, key: &str, words: &[&str]) -> Result<()> {
-        let shelf = Shelf::empty()?;
-        shelf.fails("install", self.args(key), words)?;
-        ensure!(!shelf.path().exists(), "a store was made");
+        let store = TestStore::empty()?;
+        store.fails("install", self.args(key), words)?;
+        ensure!(!store.path().exists(), "a store was made");
         Ok(())
     }
 }
 
 /// With `--require-signature` the guest runs, so it is its own output that is refused.
-fn runs(shelf: &Shelf) -> Result<()> {
+fn runs(store: &TestStore) -> Result<()> {
     let (node, sealed) = (Node::new()?, Sealed::of_length(1000));
-    let decoder = shelf.decoder(&node, &sealed, "tiny")?.arg("--require-signature");
+    let decoder = store.decoder(&node, &sealed, "tiny")?.arg("--require-signature");
     let outcome = decoder.run()?;
     keycell_tests::node::says(&outcome, &["it wrote more bytes than it was given"])
 }
 
 fn verified() -> Result<()> {
-    let shelf = Signed::new()?.install()?;
-    runs(&shelf)?;
-    ensure!(shelf.keycell("list", [""; 0])?.contains(", signed, "));
-    ensure!(shelf.keycell("verify", ["tiny"])?.contains("the source is as it was signed"));
+    let store = Signed::new()?.install()?;
+    runs(&store)?;
+    ensure!(store.keycell("list", [""; 0])?.contains(", signed, "));
+    ensure!(store.keycell("verify", ["tiny"])?.contains("the source is as it was signed"));
     Ok(())
 }
 
@@ -105,16 +105,16 @@ fn key_as_text() -> Result<()> {
     let text = fs::read_to_string(signed.path("key.pub"))?;
     let mut args = signed.args("key.pub");
     args[4] = text.lines().nth(1).unwrap_or_default().to_owned();
-    Shelf::empty()?.keycell("install", args).map(drop)
+    TestStore::empty()?.keycell("install", args).map(drop)
 }
 
 fn required_and_absent() -> Result<()> {
-    let (shelf, node, sealed) = (Shelf::tiny()?, Node::new()?, Sealed::of_length(1000));
-    let decoder = shelf.decoder(&node, &sealed, "tiny")?.arg("--require-signature");
+    let (store, node, sealed) = (TestStore::tiny()?, Node::new()?, Sealed::of_length(1000));
+    let decoder = store.decoder(&node, &sealed, "tiny")?.arg("--require-signature");
     let words = ["the guest `tiny` is not signed, and `--require-signature` is set", "minisign"];
     keycell_tests::node::says(&decoder.run()?, &words)?;
     // Its own guest is a part of the decoder.
-    let decoder = shelf.decoder(&node, &sealed, "embedded")?.arg("--require-signature");
+    let decoder = store.decoder(&node, &sealed, "embedded")?.arg("--require-signature");
     decoder.run()?.is_silent_success(&sealed.plain)
 }
 
@@ -144,18 +144,18 @@ fn not_one() -> Result<()> {
 }
 
 fn kept_by_rebuild() -> Result<()> {
-    let shelf = Signed::new()?.install()?;
-    shelf.keycell("rebuild", ["tiny"])?;
-    runs(&shelf)?;
-    shelf.keycell("verify", ["tiny"]).map(drop)
+    let store = Signed::new()?.install()?;
+    store.keycell("rebuild", ["tiny"])?;
+    runs(&store)?;
+    store.keycell("verify", ["tiny"]).map(drop)
 }
 
 /// A signature is checked again before anything is compiled from its source.
 fn replaced_in_the_store() -> Result<()> {
     let (signed, other) = (Signed::new()?, Signed::new()?);
-    let shelf = signed.install()?;
-    fs::copy(other.path("tiny.wasm.minisig"), shelf.file("tiny", "guest.minisig"))?;
-    shelf.fails("rebuild", ["tiny"], &["the signature in the store was made with another key"])?;
-    fs::remove_file(shelf.file("tiny", "guest.minisig"))?;
-    shelf.fails("verify", ["tiny"], &["the signature in the store is not one"]).map(drop)
+    let store = signed.install()?;
+    fs::copy(other.path("tiny.wasm.minisig"), store.file("tiny", "guest.minisig"))?;
+    store.fails("rebuild", ["tiny"], &["the signature in the store was made with another key"])?;
+    fs::remove_file(store.file("tiny", "guest.minisig"))?;
+    store.fails("verify", ["tiny"], &["the signature in the store is not one"]).map(drop)
 }

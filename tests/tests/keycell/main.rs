@@ -1,7 +1,7 @@
 //! `keycell encrypt`, `decrypt` and `inspect` on image layouts: what it writes, skopeo reads, and
 //! the other way round; and nothing that goes wrong harms an image.
 
-mod mishaps;
+mod failures;
 mod recipients;
 
 use std::process::{Command, ExitCode, Output};
@@ -12,7 +12,7 @@ use keycell_tests::suite::Suite;
 fn main() -> ExitCode {
     let mut suite = Suite::from_args();
     recipients::cases(&mut suite);
-    mishaps::cases(&mut suite);
+    failures::cases(&mut suite);
     suite.run()
 }
 

@@ -16,7 +16,7 @@ mod fixture;
 mod gnupg;
 mod jwcrypto;
 mod key_files;
-mod ours;
+mod own_encryption;
 mod skopeo;
 
 use std::process::ExitCode;
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     gnupg::add(&mut cases);
     jwcrypto::add(&mut cases);
     key_files::add(&mut cases);
-    ours::add(&mut cases);
+    own_encryption::add(&mut cases);
     let Cases { suite, fixture } = cases;
     let outcome = suite.run();
     if let Some(fixture) = Arc::into_inner(fixture) {

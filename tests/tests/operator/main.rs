@@ -5,11 +5,11 @@ mod algorithms;
 mod configure;
 mod deploy;
 mod doctor;
-mod ending;
+mod exits;
 mod journal;
 mod log;
+mod mounted_secret;
 mod package;
-mod secrets;
 
 use std::process::{Command, ExitCode, Output};
 
@@ -20,12 +20,12 @@ fn main() -> ExitCode {
     let mut suite = Suite::from_args();
     algorithms::cases(&mut suite);
     log::cases(&mut suite);
-    ending::cases(&mut suite);
+    exits::cases(&mut suite);
     doctor::cases(&mut suite);
     configure::cases(&mut suite);
     package::cases(&mut suite);
     deploy::cases(&mut suite);
-    secrets::cases(&mut suite);
+    mounted_secret::cases(&mut suite);
     suite.run()
 }
 

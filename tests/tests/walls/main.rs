@@ -2,10 +2,10 @@
 //! meets them, and what is left of keys in memory.
 
 mod escaping;
-mod living;
 mod memory;
 mod missing;
 mod needed;
+mod status;
 
 use std::process::ExitCode;
 
@@ -14,7 +14,7 @@ use keycell_tests::suite::Suite;
 fn main() -> ExitCode {
     let mut suite = Suite::from_args();
     escaping::cases(&mut suite);
-    living::cases(&mut suite);
+    status::cases(&mut suite);
     memory::cases(&mut suite);
     missing::cases(&mut suite);
     needed::cases(&mut suite);

@@ -1,4 +1,4 @@
-//! Every way in which a decoder can end, but `SIGKILL`: one message, one event, exit code 1, and
+//! Every way in which a decoder can end, except `SIGKILL`: one message, one event, exit code 1, and
 //! standard output held for a moment, so that containerd does not lose what it was.
 
 use std::fs;

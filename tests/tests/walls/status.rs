@@ -1,4 +1,4 @@
-//! What the kernel says of a decoder at work, and of what it has started.
+//! What the kernel reports about a running decoder and the processes that it started.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

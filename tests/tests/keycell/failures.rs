@@ -1,4 +1,4 @@
-//! What goes wrong: one error, and no image is harmed.
+//! Failures: one error, and no image is changed.
 
 use std::fs;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! A store with guests in it, for a case to use and to spoil.
+//! A store with guests in it, which a case can use and damage.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -15,32 +15,32 @@ use keycell_tests::sealed::Sealed;
 use keycell_tests::tools::output;
 use tempfile::TempDir;
 
-/// A store of this case's own.
-pub struct Shelf {
+/// A separate store for one case.
+pub struct TestStore {
     dir: TempDir,
 }
 
-impl Shelf {
-    /// With nothing in it, not even the directory.
+impl TestStore {
+    /// Empty: not even the directory exists.
     pub fn empty() -> Result<Self> {
         Ok(Self { dir: TempDir::with_prefix("keycell-guests-")? })
     }
 
     /// With the guest `tiny`, which is the one in [`COPIES`].
     pub fn tiny() -> Result<Self> {
-        Self::copied(|shelf| shelf.install_text("tiny", COPIES, &[]).map(drop), &TINY)
+        Self::copied(|store| store.install_text("tiny", COPIES, &[]).map(drop), &TINY)
     }
 
     /// With our own guests: `portable`, `core` and `ours`.
     pub fn full() -> Result<Self> {
-        let fill = |shelf: &Self| {
+        let fill = |store: &Self| {
             for (name, file) in [
                 ("portable", "decoder-portable.wasm"),
                 ("core", "decoder-portable-core.wasm"),
                 ("ours", "decoder.wasm"),
             ] {
                 let file = dist(file)?;
-                shelf.keycell("install", [file.as_os_str(), "--name".as_ref(), name.as_ref()])?;
+                store.keycell("install", [file.as_os_str(), "--name".as_ref(), name.as_ref()])?;
             }
             Ok(())
         };
@@ -53,14 +53,14 @@ impl Shelf {
         made: &OnceLock<Result<Self, String>>,
     ) -> Result<Self> {
         let made = made.get_or_init(|| {
-            let shelf = Self::empty().map_err(|error| error.to_string())?;
-            fill(&shelf).map_err(|error| format!("{error:#}"))?;
-            Ok(shelf)
+            let store = Self::empty().map_err(|error| error.to_string())?;
+            fill(&store).map_err(|error| format!("{error:#}"))?;
+            Ok(store)
         });
         let made = made.as_ref().map_err(|error| anyhow!("{error}"))?;
-        let shelf = Self::empty()?;
-        output(Command::new("cp").arg("-a").arg(made.path()).arg(shelf.path()))?;
-        Ok(shelf)
+        let store = Self::empty()?;
+        output(Command::new("cp").arg("-a").arg(made.path()).arg(store.path()))?;
+        Ok(store)
     }
 
     /// Where the store is.
@@ -172,5 +172,5 @@ pub fn command_in(hint: &str) -> Result<()> {
     output(Command::new("sh").args(["-c", &path])).map(drop)
 }
 
-static TINY: OnceLock<Result<Shelf, String>> = OnceLock::new();
-static FULL: OnceLock<Result<Shelf, String>> = OnceLock::new();
+static TINY: OnceLock<Result<TestStore, String>> = OnceLock::new();
+static FULL: OnceLock<Result<TestStore, String>> = OnceLock::new();
