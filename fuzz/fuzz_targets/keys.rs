@@ -4,7 +4,7 @@
 
 use keycell_fuzz::tell;
 use libfuzzer_sys::fuzz_target;
-use ocicrypt::key::PrivateKey;
+use ocicrypt::keys::PrivateKey;
 
 fuzz_target!(|bytes: &[u8]| {
     let parsed = PrivateKey::parse(bytes, Some(b"secret"));

@@ -11,8 +11,8 @@ use cfb_mode::BufEncryptor;
 use keycell_fuzz::{Fixed, data, ring, tell};
 use libfuzzer_sys::fuzz_target;
 use ocicrypt::bounds::Bounds;
-use ocicrypt::keyring::KeyRing;
-use ocicrypt::pgp::{PgpMessage, Work};
+use ocicrypt::keyring::{KeyRing, NamedPgpKey};
+use ocicrypt::pgp::{PgpMessage, Search};
 use sha1::{Digest, Sha1};
 
 /// Of the case `compression none file` in `ocicrypt/tests/data/pgp/gnupg.json`: the packet with the
@@ -47,7 +47,7 @@ fuzz_target!(|bytes: &[u8]| {
     let message = [&PACKET[..], &[0xd2, 0xff], &length, &[1], &plain].concat();
 
     let message = PgpMessage::parse(&message).expect("well-formed");
-    match message.decrypt(&mut Work::new(RING.pgp_keys()), &mut Bounds::default(), &mut Fixed(0)) {
+    match message.decrypt(&mut Search::new(RING.pgp_keys().map(NamedPgpKey::key)), &mut Bounds::default(), &mut Fixed(0)) {
         Ok(opened) => assert!(opened.content.len() <= 250_000.max(bytes.len() * 10)),
         Err(errors) => {
             let unopened = |error: &_| matches!(error, ocicrypt::pgp::PgpError::NotOpened);

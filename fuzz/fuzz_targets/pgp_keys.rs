@@ -9,9 +9,9 @@ use base64ct::{Base64, Encoding};
 use keycell_fuzz::{Fixed, base64, data, tell};
 use libfuzzer_sys::fuzz_target;
 use ocicrypt::bounds::Bounds;
-use ocicrypt::keyring::KeyRing;
+use ocicrypt::keyring::{KeyRing, NamedPgpKey};
 use ocicrypt::payload::{self, Payload};
-use ocicrypt::pgp::{PgpMessage, Work};
+use ocicrypt::pgp::{PgpMessage, Search};
 
 static MESSAGES: LazyLock<Vec<PgpMessage>> = LazyLock::new(|| {
     let mut found = Vec::new();
@@ -40,7 +40,7 @@ fuzz_target!(|bytes: &[u8]| {
     ring.add_parameters(&payload.parameters);
     ring.skipped().iter().for_each(tell);
     ring.pgp_keys().for_each(tell);
-    let mut work = Work::new(ring.pgp_keys().take(4));
+    let mut work = Search::new(ring.pgp_keys().take(4).map(NamedPgpKey::key));
     for message in MESSAGES.iter() {
         if let Err(errors) = message.decrypt(&mut work, &mut Bounds::default(), &mut Fixed(0)) {
             errors.iter().for_each(tell);

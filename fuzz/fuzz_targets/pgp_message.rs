@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 use keycell_fuzz::{Fixed, data, ring, tell};
 use libfuzzer_sys::fuzz_target;
 use ocicrypt::bounds::Bounds;
-use ocicrypt::keyring::KeyRing;
-use ocicrypt::pgp::{PgpMessage, Work};
+use ocicrypt::keyring::{KeyRing, NamedPgpKey};
+use ocicrypt::pgp::{PgpMessage, Search};
 
 static RING: LazyLock<KeyRing> = LazyLock::new(|| {
     ring(&[
@@ -49,7 +49,7 @@ fn open(bytes: &[u8]) {
     };
     message.recipients().iter().for_each(tell);
     if let Err(errors) =
-        message.decrypt(&mut Work::new(RING.pgp_keys()), &mut Bounds::default(), &mut Fixed(0))
+        message.decrypt(&mut Search::new(RING.pgp_keys().map(NamedPgpKey::key)), &mut Bounds::default(), &mut Fixed(0))
     {
         assert!(!errors.is_empty());
         errors.iter().for_each(tell);

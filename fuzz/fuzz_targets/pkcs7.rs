@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use keycell_fuzz::{Fixed, data, ring, tell};
 use libfuzzer_sys::fuzz_target;
 use ocicrypt::bounds::Bounds;
-use ocicrypt::keyring::KeyRing;
+use ocicrypt::keyring::{KeyRing, NamedKey};
 use ocicrypt::options::PrivateOptions;
 use ocicrypt::pkcs7::{Envelope, Search, Which};
 
@@ -27,11 +27,8 @@ fuzz_target!(|bytes: &[u8]| {
         Err(error) => return tell(&error),
     };
     envelope.recipients().iter().for_each(tell);
-    let (mut search, mut bounds) = (Search::new(&RING), Bounds::default());
-    let accept = |content: &[u8]| match PrivateOptions::parse(content) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.to_string()),
-    };
+    let (mut search, mut bounds) = (Search::new(RING.keys().map(NamedKey::key), RING.certificates()), Bounds::default());
+    let accept = |content: &[u8]| PrivateOptions::parse(content).map(|_| ());
     for which in [Which::Named, Which::AnyKey] {
         let opened = envelope.open(which, &mut search, &mut bounds, &mut Fixed(0), accept);
         if opened.is_some() {

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use base64ct::{Base64, Encoding};
 use ocicrypt::bounds::Bounds;
 use ocicrypt::jwe::{Jwe, JweError, Search};
-use ocicrypt::keyring::{KeyRing, Which};
+use ocicrypt::keyring::{KeyRing, NamedKey};
+use ocicrypt::keys::Which;
 use rand_core::{TryCryptoRng, TryRng};
 use zeroize::Zeroizing;
 
@@ -47,7 +48,7 @@ pub fn open_jwe(
     jwe: &mut Jwe,
     ring: &'static KeyRing,
 ) -> Result<Zeroizing<Vec<u8>>, Vec<JweError>> {
-    let keys: Vec<_> = ring.keys().collect();
+    let keys: Vec<_> = ring.keys().map(NamedKey::key).collect();
     let (mut search, mut bounds) = (Search::default(), Bounds::default());
     for which in [Which::Named, Which::AnyKey] {
         let opened = jwe.open(which, &keys, &mut search, &mut bounds, &mut Fixed(0));

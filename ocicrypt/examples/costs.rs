@@ -12,11 +12,12 @@ use base64ct::{Base64, Base64UrlUnpadded, Encoding};
 use getrandom::SysRng;
 use ocicrypt::bounds::Bounds;
 use ocicrypt::budget::Budget;
+use ocicrypt::hazmat;
 use ocicrypt::jwe::{Jwe, Search};
-use ocicrypt::key::{OaepHash, PrivateKey};
-use ocicrypt::keyring::{KeyRing, Which};
+use ocicrypt::keyring::{KeyRing, NamedKey, NamedPgpKey};
+use ocicrypt::keys::{OaepHash, PrivateKey, Which};
 use ocicrypt::options::PrivateOptions;
-use ocicrypt::pgp::{PgpMessage, Work};
+use ocicrypt::pgp::{self, PgpMessage};
 use serde_json::Value;
 use sha2::Digest;
 
@@ -27,11 +28,14 @@ fn main() {
     let file = |name: &str| std::fs::read(data.join(name)).unwrap();
     for name in ["rsa-1024", "rsa-2048", "rsa-4096", "rsa-8192", "rsa-three-primes"] {
         let key = PrivateKey::parse(&file(&format!("keys/{name}.pkcs8.pem")), None).keys.remove(0);
-        let PrivateKey::Rsa(key) = key else { panic!() };
+        let key = key.as_rsa().unwrap();
         let mut number = vec![0x42; key.size()];
         number[0] = 0;
         let operation = || {
-            black_box(key.decrypt_oaep(OaepHash::Sha1, &number, &mut SysRng).is_ok());
+            black_box(
+                hazmat::decrypt_oaep(key, OaepHash::Sha1, OaepHash::Sha1, &number, &mut SysRng)
+                    .is_ok(),
+            );
         };
         tell(name, "operation", time(operation));
     }
@@ -68,7 +72,7 @@ fn jwe(file: &dyn Fn(&str) -> Vec<u8>) {
         let mut ring = KeyRing::new();
         let key = case["key"].as_str().unwrap();
         ring.add_file("key", &file(&format!("keys/{key}.pkcs8.pem")));
-        let keys: Vec<_> = ring.keys().collect();
+        let keys: Vec<_> = ring.keys().map(NamedKey::key).collect();
         let open = |text: &str| {
             let mut jwe = Jwe::parse(text.as_bytes()).unwrap();
             let mut bounds = Bounds { budget: Budget::new(u64::MAX), ..Bounds::default() };
@@ -121,7 +125,7 @@ fn openpgp(file: &dyn Fn(&str) -> Vec<u8>) {
                 let length = (body.len() as u32).to_be_bytes();
                 let message = [recipient, &[0xd2, 0xff], &length, &body].concat();
                 let message = PgpMessage::parse(&message).unwrap();
-                let mut work = Work::new(ring.pgp_keys());
+                let mut work = pgp::Search::new(ring.pgp_keys().map(NamedPgpKey::key));
                 let mut bounds = Bounds { budget: Budget::new(u64::MAX), ..Bounds::default() };
                 let start = Instant::now();
                 black_box(message.decrypt(&mut work, &mut bounds, &mut SysRng).is_ok());

@@ -23,8 +23,8 @@ fn main() {
 mod operations {
     use std::hint::black_box;
 
-    use ocicrypt::key::PrivateKey;
-    use ocicrypt::key::timing::{self, place};
+    use ocicrypt::keys::PrivateKey;
+    use ocicrypt::keys::timing::{self, place};
     use ocicrypt::pkcs7;
 
     use super::fixed::Fixed;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::key::{OaepHash, PrivateKey};
+use crate::crypto::oaep::OaepHash;
 
 /// Which algorithms may have wrapped a layer key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,14 +44,6 @@ impl Algorithm {
         Self { name: format!("RSA-{bits}").into(), is_legacy: bits < MIN_RSA_BITS }
     }
 
-    /// RSA, where `key` is of that kind: the length of its modulus matters, and it is told.
-    pub(crate) fn of_key(key: &PrivateKey) -> Option<Self> {
-        match key {
-            PrivateKey::Rsa(key) => Some(Self::rsa(key.bits())),
-            _ => None,
-        }
-    }
-
     /// RSAES-OAEP with this hash, for the label and the mask.
     pub(crate) fn oaep(hash: OaepHash) -> Self {
         match hash {
@@ -76,7 +68,7 @@ impl fmt::Display for Algorithm {
 }
 
 /// An algorithm is below the minimum. Holds its name.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[error("`{0}` is a legacy algorithm, and only modern ones are accepted")]
 pub struct BelowMinimum(pub String);
 

@@ -75,8 +75,6 @@ impl Budget {
 
 /// What work costs, in nanoseconds: measured in the sandbox (`make costs`), and rounded up.
 pub(crate) mod cost {
-    use crate::key::KeyKind;
-
     /// An RSA-2048 private-key operation with two primes of equal length: 1.3 ms.
     const RSA_2048: u64 = 1_300_000;
 
@@ -118,14 +116,9 @@ pub(crate) mod cost {
     /// To set a cipher up for a chunk of OpenPGP's authenticated encryption.
     pub(crate) const CHUNK: u64 = 6_000;
 
-    /// A private-key operation with a key of this kind, with RSA one of two primes of equal length.
-    pub(crate) fn operation(kind: KeyKind) -> u64 {
-        match kind {
-            KeyKind::Rsa { bits } => 2 * rsa_power(bits.div_ceil(2)),
-            KeyKind::P256 => P256,
-            KeyKind::P384 => P384,
-            KeyKind::P521 => P521,
-        }
+    /// A private-key operation with an RSA key of two primes of equal length.
+    pub(crate) fn rsa_operation(bits: u32) -> u64 {
+        2 * rsa_power(bits.div_ceil(2))
     }
 
     /// To check the numbers of an RSA key against each other: the square of the length.
@@ -140,12 +133,12 @@ pub(crate) mod cost {
 
     /// To find the primes of a modulus of so many bits.
     pub(crate) fn rsa_factors(bits: u32) -> u64 {
-        4 * operation(KeyKind::Rsa { bits })
+        4 * rsa_operation(bits)
     }
 
     /// An operation in the library, which puts the key together first.
     pub(crate) fn rsa_in_library(bits: u32) -> u64 {
-        8 * operation(KeyKind::Rsa { bits })
+        8 * rsa_operation(bits)
     }
 
     /// A power modulo a prime of so many bits: the time grows with the third power of the length.
@@ -158,20 +151,16 @@ pub(crate) mod cost {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::KeyKind;
-
-    fn operations(kind: KeyKind) -> u64 {
-        LAYER / (cost::operation(kind) + cost::ATTEMPT)
-    }
 
     #[test]
     fn forty_recipients_and_two_hundred_keys_are_affordable() {
-        assert!(operations(KeyKind::Rsa { bits: 2048 }) > 40 * 200 * 5 / 4);
+        let operations = LAYER / (cost::rsa_operation(2048) + cost::ATTEMPT);
+        assert!(operations > 40 * 200 * 5 / 4);
     }
 
     #[test]
     fn operations_cost_what_their_length_makes_them_cost() {
-        let cost = |bits| cost::operation(KeyKind::Rsa { bits });
+        let cost = |bits| cost::rsa_operation(bits);
         assert_eq!(cost(2048), 1_300_000);
         assert_eq!(cost(4096), 8 * cost(2048));
         assert_eq!(cost(8192), 64 * cost(2048));

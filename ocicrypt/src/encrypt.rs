@@ -1,6 +1,6 @@
 //! From the key of a layer to the annotations that let its recipients decrypt it.
 //!
-//! A layer is encrypted once, with [`Encryptor`](crate::layer::Encryptor). Its key is then wrapped
+//! A layer is encrypted once, with [`Encryptor`](crate::crypto::layer::Encryptor). Its key is then wrapped
 //! for each [`Recipient`]; the wrapped keys and the public options stand in the [`annotations`] of
 //! the layer. Who holds the key of an encrypted layer can [`add_recipients`] without touching the
 //! layer itself.
@@ -35,37 +35,30 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod aes_kw;
-mod ec;
 mod options;
-mod pkcs11;
-mod public_key;
 mod recipient;
-mod rsa;
 
 use std::collections::BTreeMap;
 
 use ::rsa::rand_core::TryCryptoRng;
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
 
-use crate::annotation::{self, PUBLIC_OPTIONS, Scheme};
-use crate::base64;
+use crate::crypto::layer::LayerKey;
+pub use crate::crypto::rng::NoRandomness;
+use crate::encoding::base64;
+use crate::format::annotation::{self, PUBLIC_OPTIONS, Scheme};
+use crate::format::options::{OptionsError, PublicOptions};
 use crate::jwe;
-use crate::layer::LayerKey;
-use crate::options::{OptionsError, PublicOptions};
+pub use crate::keys::{PublicKeyError, WrapError};
+pub use crate::pgp::{PgpRecipientError, PgpSelector, Unusable};
 pub use crate::pkcs7::Pkcs7Form;
 use crate::pkcs7::Pkcs7Recipient;
-use crate::{pgp, pkcs7};
+pub use crate::pkcs11::OaepHash as Pkcs11Hash;
+use crate::{pgp, pkcs7, pkcs11};
 
-pub(crate) use self::aes_kw::wrap_aes_key;
-pub(crate) use self::ec::EcPublicKey;
 pub use self::options::private_options;
-pub use self::pkcs11::Pkcs11Hash;
-pub(crate) use self::public_key::{NamedPublicKey, PublicKey};
 use self::recipient::Kind;
 pub use self::recipient::{Recipient, RecipientError};
-pub(crate) use self::rsa::RsaPublicKey;
 
 /// The annotations of a layer that only `recipients` can decrypt: its key wrapped for each of
 /// them, and the public options.
@@ -74,7 +67,7 @@ pub(crate) use self::rsa::RsaPublicKey;
 /// [`Pkcs7Form`], one OpenPGP message. Key providers have one each.
 ///
 /// # Errors
-/// [`EncryptError::NoRecipients`], [`EncryptError::NoRandomness`], [`EncryptError::KeyTooShort`].
+/// [`EncryptError::NoRecipients`], [`EncryptError::Wrap`].
 pub fn annotations<R: TryCryptoRng + ?Sized>(
     key: &LayerKey,
     recipients: &[Recipient],
@@ -168,34 +161,7 @@ pub enum EncryptError {
     /// The public options of the layer to which recipients should be added are of no use.
     #[error(transparent)]
     Options(#[from] OptionsError),
-    /// The modulus of an RSA key is too short for what must be encrypted with it directly.
-    #[error(
-        "the RSA key of {bits} bits is too short for {needed} bytes with {padding}: \
-         take a longer key, or SHA-1"
-    )]
-    KeyTooShort {
-        /// The length of the modulus in bits.
-        bits: u32,
-        /// The length of what must be encrypted in bytes.
-        needed: usize,
-        /// The padding, or the hash function of it.
-        padding: &'static str,
-    },
-    /// The generator of random numbers failed.
+    /// A public key did not wrap the key of the layer.
     #[error(transparent)]
-    NoRandomness(#[from] NoRandomness),
-}
-
-/// The generator of random numbers failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no random numbers for a new key")]
-pub struct NoRandomness;
-
-/// As many random bytes as are asked for.
-pub(crate) fn random<const N: usize, R: TryCryptoRng + ?Sized>(
-    rng: &mut R,
-) -> Result<Zeroizing<[u8; N]>, NoRandomness> {
-    let mut bytes = Zeroizing::new([0; N]);
-    rng.try_fill_bytes(&mut *bytes).map_err(|_| NoRandomness)?;
-    Ok(bytes)
+    Wrap(#[from] WrapError),
 }

@@ -10,7 +10,7 @@ mod content;
 mod encrypt;
 mod header;
 mod message;
-pub(crate) mod work;
+mod search;
 
 use std::collections::BTreeSet;
 
@@ -20,25 +20,25 @@ use zeroize::Zeroizing;
 use crate::algorithms::{Algorithm, BelowMinimum};
 use crate::bounds::Bounds;
 use crate::budget::{Budget, Exhausted, cost};
-use crate::key::{KeyKind, OaepHash, OaepRefusal, PrivateKey};
-use crate::keyring::{NamedKey, Which};
-use crate::text::printable;
+use crate::crypto::identity;
+use crate::crypto::oaep::OaepHash;
+use crate::encoding::text::printable;
+use crate::keys::{KeyKind, Material, OaepRefusal, PrivateKey, Which};
 
 use self::agreement::Agreement;
-pub use self::agreement::unwrap_aes_key;
 use self::content::Encryption;
 #[cfg(feature = "encrypt")]
 pub(crate) use self::encrypt::{JweRecipient, encrypt};
 use self::header::Header;
 use self::message::{Message, RawRecipient};
-pub use self::work::Search;
+pub use self::search::Search;
 
 /// Failures that a message remembers: more would not be told.
 const TOLD: usize = 16;
 
 /// Why a JWE, or one recipient of it, was refused. The texts show names of algorithms from the
 /// input at most, cut short, and nothing secret.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
 pub enum JweError {
     /// Something is missing or of the wrong form.
@@ -83,7 +83,8 @@ pub enum JweError {
 }
 
 /// The kind of key that a recipient needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Wanted {
     /// RSA with a modulus of as many bytes as the wrapped key has.
     Rsa {
@@ -126,7 +127,7 @@ pub struct Opened<'k> {
     /// The content.
     pub content: Zeroizing<Vec<u8>>,
     /// The key that fits.
-    pub key: &'k NamedKey,
+    pub key: &'k PrivateKey,
     /// Everything that protected the content.
     pub algorithms: Vec<Algorithm>,
 }
@@ -175,7 +176,7 @@ impl Jwe {
     pub fn open<'k, R: TryCryptoRng + ?Sized>(
         &mut self,
         which: Which,
-        keys: &[&'k NamedKey],
+        keys: &[&'k PrivateKey],
         search: &mut Search<'k>,
         bounds: &mut Bounds,
         rng: &mut R,
@@ -200,7 +201,7 @@ impl Jwe {
         &mut self,
         position: usize,
         which: Which,
-        keys: &[&'k NamedKey],
+        keys: &[&'k PrivateKey],
         search: &mut Search<'k>,
         bounds: &mut Bounds,
         rng: &mut R,
@@ -217,12 +218,12 @@ impl Jwe {
             return Ok(None);
         };
         let mut fitting = Vec::new();
-        for named in keys.iter().copied().filter(|named| recipient.fits(named.key())) {
+        for named in keys.iter().copied().filter(|named| recipient.fits(named)) {
             self.fitted.insert(position);
-            let pair = (position, work::place(named));
+            let pair = (position, search::place(named));
             let is_wanted = match (which, header.kid()) {
                 (Which::Named, Some(kid)) => {
-                    bounds.budget.spend(named.cost_of_name())?;
+                    bounds.budget.spend(named.cost_of_fingerprint())?;
                     named.is_named(kid) && self.named.insert(pair)
                 }
                 _ => !self.named.contains(&pair),
@@ -312,24 +313,24 @@ impl<'m> Recipient<'m> {
     fn open<'k, R: TryCryptoRng + ?Sized>(
         &self,
         message: &Message,
-        keys: &[&'k NamedKey],
+        keys: &[&'k PrivateKey],
         search: &mut Search<'k>,
         bounds: &mut Bounds,
         rng: &mut R,
     ) -> Result<Opened<'k>, JweError> {
-        let id = work::id(|hash| self.identify(hash));
+        let id = identity::id(|hash| self.identify(hash));
         let mut error = JweError::WrongKey;
         for &named in keys {
             bounds.budget.spend(cost::ATTEMPT)?;
             if search.was_in_vain(id, named) {
                 continue;
             }
-            let of_key = Algorithm::of_key(named.key());
+            let of_key = named.algorithm();
             bounds.algorithms.check(of_key.as_slice())?;
-            bounds.budget.spend(named.key().cost())?;
+            bounds.budget.spend(named.cost())?;
             search.tries(named);
-            let Some(content_key) = self.content_key(named.key(), rng)? else {
-                bounds.budget.spend(named.key().cost_of_detour())?;
+            let Some(content_key) = self.content_key(named, rng)? else {
+                bounds.budget.spend(named.cost_of_detour())?;
                 search.was_tried(id, named);
                 continue;
             };
@@ -356,15 +357,15 @@ impl<'m> Recipient<'m> {
         key: &PrivateKey,
         rng: &mut R,
     ) -> Result<Option<Zeroizing<Vec<u8>>>, JweError> {
-        match (&self.wrapping, key) {
-            (Wrapping::Oaep(hash), PrivateKey::Rsa(key)) => {
+        match (&self.wrapping, key.material()) {
+            (Wrapping::Oaep(hash), Material::Rsa(key)) => {
                 match key.decrypt_oaep(*hash, self.encrypted_key, rng) {
                     Ok(content_key) => Ok(Some(content_key)),
                     Err(OaepRefusal::NoRandomness) => Err(JweError::NoRandomness),
                     Err(OaepRefusal::WrongKey) => Ok(None),
                 }
             }
-            (Wrapping::Agreement(agreement), key) => agreement.unwrap(key, self.encrypted_key),
+            (Wrapping::Agreement(agreement), _) => agreement.unwrap(key, self.encrypted_key),
             _ => Ok(None),
         }
     }
@@ -381,10 +382,11 @@ impl<'m> Recipient<'m> {
     /// Whether `key` can have been meant. The length of the wrapped key tells that of the
     /// modulus (RFC 8017, section 7.1.2, step 1), which saves most of the work on other keys.
     fn fits(&self, key: &PrivateKey) -> bool {
-        match (&self.wrapping, key) {
-            (Wrapping::Oaep(_), PrivateKey::Rsa(key)) => key.size() == self.encrypted_key.len(),
-            (Wrapping::Oaep(_), _) => false,
-            (Wrapping::Agreement(agreement), key) => agreement.curve() == key.kind(),
+        match &self.wrapping {
+            Wrapping::Oaep(_) => {
+                key.as_rsa().is_some_and(|key| key.size() == self.encrypted_key.len())
+            }
+            Wrapping::Agreement(agreement) => agreement.curve() == key.kind(),
         }
     }
 

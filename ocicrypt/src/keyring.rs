@@ -10,9 +10,10 @@ use std::sync::OnceLock;
 use zeroize::Zeroizing;
 
 use crate::budget::{Budget, Exhausted};
-use crate::payload::Parameters;
-use crate::pkcs7::Certificate;
-use crate::text::printable;
+use crate::encoding::text::printable;
+use crate::format::payload::Parameters;
+use crate::keys::{Certificate, PrivateKey};
+use crate::pgp::PgpKey;
 
 use files::{Beside, Found, OfPayload};
 pub use files::{KeyFile, PASSWORD_SUFFIXES};
@@ -47,15 +48,6 @@ pub struct KeyRing {
     from_payload: Vec<OfPayload>,
     bytes: usize,
     parsed: OnceLock<ParsedRing>,
-}
-
-/// Which keys to try for a recipient.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
-    /// Those that it names: by a certificate, or a `kid`.
-    Named,
-    /// Every one whose kind fits.
-    AnyKey,
 }
 
 /// Something that was passed over.
@@ -143,6 +135,26 @@ impl KeyRing {
         parsed.ready()
     }
 
+    /// The key of the ring that this is.
+    pub(crate) fn named(&self, key: &PrivateKey) -> Option<&NamedKey> {
+        self.ready().find(|named| std::ptr::eq(named.key(), key))
+    }
+
+    /// Lists keys of the ring.
+    pub(crate) fn list<'k>(&self, keys: impl IntoIterator<Item = &'k PrivateKey>) -> Listed {
+        Listed::new(keys, |key| self.named(key).map_or(String::new(), |key| key.to_string()))
+    }
+
+    /// Lists OpenPGP keys of the ring.
+    pub(crate) fn list_pgp<'k>(&self, keys: impl IntoIterator<Item = &'k PgpKey>) -> Listed {
+        Listed::new(keys, |key| self.named_pgp(key).map_or(String::new(), |key| key.to_string()))
+    }
+
+    /// The OpenPGP key of the ring that this is.
+    pub(crate) fn named_pgp(&self, key: &PgpKey) -> Option<&NamedPgpKey> {
+        self.pgp_keys().find(|named| std::ptr::eq(named.key(), key))
+    }
+
     /// The keys that are open, without opening one.
     pub(crate) fn ready(&self) -> impl Iterator<Item = &NamedKey> {
         self.parsed().ready()
@@ -217,22 +229,47 @@ impl KeyRing {
     }
 }
 
-/// How many keys were tried and which: ``2 keys were tried: RSA-2048 `pod.pem` (SHA256:…), …``,
-/// eight of them at most by name.
-pub fn describe<'a>(keys: impl IntoIterator<Item = &'a NamedKey>) -> String {
-    describe_any(keys)
+/// Keys that were tried, eight of them at most by name. The text tells how many and which:
+/// ``2 keys were tried: RSA-2048 `pod.pem` (SHA256:…), …``.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    names: Vec<String>,
+    more: usize,
 }
 
-/// As [`describe`], for keys of any sort.
-pub(crate) fn describe_any<K: fmt::Display>(keys: impl IntoIterator<Item = K>) -> String {
-    let mut keys = keys.into_iter();
-    let listed: Vec<_> = keys.by_ref().take(LISTED).map(|key| key.to_string()).collect();
-    let more = keys.count();
-    let list = listed.join(", ");
-    match (listed.len(), more) {
-        (0, _) => "no key was tried".to_owned(),
-        (1, _) => format!("1 key was tried: {list}"),
-        (count, 0) => format!("{count} keys were tried: {list}"),
-        (count, more) => format!("{} keys were tried: {list} and {more} more", count + more),
+impl Listed {
+    /// Lists these keys; `name` is asked for the first ones only.
+    pub(crate) fn new<K>(keys: impl IntoIterator<Item = K>, name: impl Fn(K) -> String) -> Self {
+        let mut keys = keys.into_iter();
+        let names = keys.by_ref().take(LISTED).map(name).collect();
+        Self { names, more: keys.count() }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.names.len() + self.more
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<'a> FromIterator<&'a NamedKey> for Listed {
+    fn from_iter<I: IntoIterator<Item = &'a NamedKey>>(keys: I) -> Self {
+        Self::new(keys, |key| key.to_string())
+    }
+}
+
+impl fmt::Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = self.names.join(", ");
+        match (self.len(), self.more) {
+            (0, _) => f.write_str("no key was tried"),
+            (1, _) => write!(f, "1 key was tried: {list}"),
+            (count, 0) => write!(f, "{count} keys were tried: {list}"),
+            (count, more) => write!(f, "{count} keys were tried: {list} and {more} more"),
+        }
     }
 }

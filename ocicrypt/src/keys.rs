@@ -1,60 +1,71 @@
 //! Private keys, in every form that the files of a node hold them in: PEM (RFC 7468), DER
 //! (PKCS#8, RFC 5958; PKCS#1, RFC 8017; SEC1, RFC 5915) and JSON Web Keys (RFC 7517).
 
-mod closed;
-mod crt;
+mod certificate;
 mod der;
 mod ec;
-mod encrypted;
 mod field;
 mod jwk;
+mod kind;
 mod modulus;
-mod oaep;
 mod pem;
-mod pkcs1v15;
 mod point;
+#[cfg(feature = "encrypt")]
+pub(crate) mod public;
 mod rsa;
 #[cfg(feature = "timing")]
 pub mod timing;
 
-use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use base64ct::{Base64Unpadded, Encoding as _};
-use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use crate::algorithms::Algorithm;
 use crate::budget::{self, Budget, cost};
-use crate::pkcs7::Certificate;
+use crate::encoding::pem::is_pem;
 
-pub(crate) use self::closed::ClosedKey;
-use self::der::Found;
-#[cfg(feature = "encrypt")]
-pub(crate) use self::der::{kind_of_curve, name_of_kind};
-pub use self::ec::EcKey;
-use self::encrypted::Opener;
+pub use self::certificate::Certificate;
+pub(crate) use self::der::ClosedKey;
+use self::der::{Found, Opener};
+pub(crate) use self::ec::EcKey;
+pub use self::kind::{Fingerprint, KeyKind};
 #[cfg(fuzzing)]
 pub use self::modulus::{Modulus, Residue};
-pub use self::oaep::OaepHash;
-#[cfg(feature = "encrypt")]
-pub(crate) use self::pem::{blocks, is_pem};
 #[cfg(fuzzing)]
 pub use self::point::multiple;
 #[cfg(feature = "encrypt")]
-pub(crate) use self::rsa::public_key_info;
+pub use self::public::{PublicKeyError, WrapError};
 pub use self::rsa::{MAX_BITS, MIN_BITS, OaepRefusal, RsaKey};
+pub use crate::crypto::oaep::OaepHash;
+
+/// Which keys to try for a recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Which {
+    /// Those that it names: by a certificate, or a `kid`.
+    Named,
+    /// Every one whose kind fits.
+    AnyKey,
+}
 
 /// A private key of a kind that can open a wrapped key. Wipes itself when dropped; has no `Debug`.
-#[non_exhaustive]
-pub enum PrivateKey {
-    /// RSA (RFC 8017).
+pub struct PrivateKey {
+    material: Material,
+    fingerprint: OnceLock<Fingerprint>,
+}
+
+/// The numbers of a private key.
+pub(crate) enum Material {
     Rsa(RsaKey),
-    /// An elliptic curve key on NIST P-256.
     P256(EcKey<p256::NistP256>),
-    /// An elliptic curve key on NIST P-384.
     P384(EcKey<p384::NistP384>),
-    /// An elliptic curve key on NIST P-521.
     P521(EcKey<p521::NistP521>),
+}
+
+impl From<Material> for PrivateKey {
+    fn from(material: Material) -> Self {
+        Self { material, fingerprint: OnceLock::new() }
+    }
 }
 
 impl PrivateKey {
@@ -91,130 +102,108 @@ impl PrivateKey {
 
     /// The kind of the key.
     pub fn kind(&self) -> KeyKind {
-        match self {
-            Self::Rsa(key) => KeyKind::Rsa { bits: key.bits() },
-            Self::P256(_) => KeyKind::P256,
-            Self::P384(_) => KeyKind::P384,
-            Self::P521(_) => KeyKind::P521,
+        match &self.material {
+            Material::Rsa(key) => KeyKind::Rsa { bits: key.bits() },
+            Material::P256(_) => KeyKind::P256,
+            Material::P384(_) => KeyKind::P384,
+            Material::P521(_) => KeyKind::P521,
         }
     }
 
-    /// The fingerprint of the public half. Where the file of an elliptic curve key states that,
-    /// it is what is stated, as OpenSSL has it; elsewhere it costs a scalar multiplication.
+    /// The numbers of the key.
+    pub(crate) fn material(&self) -> &Material {
+        &self.material
+    }
+
+    /// The RSA key, if it is of that kind.
+    pub fn as_rsa(&self) -> Option<&RsaKey> {
+        match &self.material {
+            Material::Rsa(key) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// ECDH (SP 800-56A, section 5.7.1.2) with the public point whose affine coordinates are `x` and
+    /// `y`. The shared secret is as long as the field. None if the key is none of an elliptic curve, a
+    /// coordinate has another length, or the point is not on the curve.
+    pub(crate) fn agree(&self, x: &[u8], y: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        match &self.material {
+            Material::Rsa(_) => None,
+            Material::P256(key) => key.agree(x, y),
+            Material::P384(key) => key.agree(x, y),
+            Material::P521(key) => key.agree(x, y),
+        }
+    }
+
+    /// The algorithm that the length of an RSA key is judged by. None for keys of other kinds.
+    pub(crate) fn algorithm(&self) -> Option<Algorithm> {
+        self.as_rsa().map(|key| Algorithm::rsa(key.bits()))
+    }
+
+    /// The fingerprint of the public half, computed once. Where the file of an elliptic curve key
+    /// states that, it is what is stated, as OpenSSL has it; elsewhere it costs a scalar
+    /// multiplication.
     pub fn fingerprint(&self) -> Fingerprint {
-        let info = match self {
-            Self::Rsa(key) => key.public_key_info(),
-            Self::P256(key) => key.public_key_info(),
-            Self::P384(key) => key.public_key_info(),
-            Self::P521(key) => key.public_key_info(),
-        };
-        Fingerprint::of(&info)
+        *self.fingerprint.get_or_init(|| {
+            Fingerprint::of(&match &self.material {
+                Material::Rsa(key) => key.public_key_info(),
+                Material::P256(key) => key.public_key_info(),
+                Material::P384(key) => key.public_key_info(),
+                Material::P521(key) => key.public_key_info(),
+            })
+        })
+    }
+
+    /// Whether a `kid` names this key: it is its fingerprint.
+    pub(crate) fn is_named(&self, kid: &str) -> bool {
+        self.fingerprint().is_text(kid)
     }
 
     /// The same key, named by what it is and not by what its file states: of a stranger's key that
     /// would let the stranger choose the name.
     pub(crate) fn of_a_stranger(self) -> Self {
-        match self {
-            Self::Rsa(key) => Self::Rsa(key),
-            Self::P256(key) => Self::P256(key.unstated()),
-            Self::P384(key) => Self::P384(key.unstated()),
-            Self::P521(key) => Self::P521(key.unstated()),
-        }
+        Self::from(match self.material {
+            Material::Rsa(key) => Material::Rsa(key),
+            Material::P256(key) => Material::P256(key.unstated()),
+            Material::P384(key) => Material::P384(key.unstated()),
+            Material::P521(key) => Material::P521(key.unstated()),
+        })
     }
 
     /// What a private-key operation costs.
     pub(crate) fn cost(&self) -> u64 {
-        match self {
-            Self::Rsa(key) => key.cost(),
-            other => cost::operation(other.kind()),
+        match &self.material {
+            Material::Rsa(key) => key.cost(),
+            Material::P256(_) => cost::P256,
+            Material::P384(_) => cost::P384,
+            Material::P521(_) => cost::P521,
         }
     }
 
     /// What the operation before cost beyond [`PrivateKey::cost`]: something for an RSA key that is
     /// found not to be one.
     pub(crate) fn cost_of_detour(&self) -> u64 {
-        match self {
-            Self::Rsa(key) => key.cost_of_detour(),
-            _ => 0,
-        }
+        self.as_rsa().map_or(0, RsaKey::cost_of_detour)
     }
 
-    /// What [`PrivateKey::fingerprint`] costs.
+    /// What [`PrivateKey::fingerprint`] costs now.
     pub(crate) fn cost_of_fingerprint(&self) -> u64 {
-        match self {
-            Self::Rsa(_) => cost::ATTEMPT,
-            other => cost::operation(other.kind()),
+        match (self.fingerprint.get(), &self.material) {
+            (Some(_), _) => 0,
+            (None, Material::Rsa(_)) => cost::ATTEMPT,
+            (None, _) => self.cost(),
         }
     }
 
     /// Whether both are the same key, in time that does not depend on private parts.
     pub fn is_same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Rsa(a), Self::Rsa(b)) => a.is_same(b),
-            (Self::P256(a), Self::P256(b)) => a.is_same(b),
-            (Self::P384(a), Self::P384(b)) => a.is_same(b),
-            (Self::P521(a), Self::P521(b)) => a.is_same(b),
+        match (&self.material, &other.material) {
+            (Material::Rsa(a), Material::Rsa(b)) => a.is_same(b),
+            (Material::P256(a), Material::P256(b)) => a.is_same(b),
+            (Material::P384(a), Material::P384(b)) => a.is_same(b),
+            (Material::P521(a), Material::P521(b)) => a.is_same(b),
             _ => false,
         }
-    }
-}
-
-/// The kind of a key; its text is, for example, `RSA-2048` or `P-256`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum KeyKind {
-    /// RSA.
-    Rsa {
-        /// The length of the modulus in bits.
-        bits: u32,
-    },
-    /// NIST P-256.
-    P256,
-    /// NIST P-384.
-    P384,
-    /// NIST P-521.
-    P521,
-}
-
-impl fmt::Display for KeyKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Rsa { bits } => write!(f, "RSA-{bits}"),
-            Self::P256 => f.write_str("P-256"),
-            Self::P384 => f.write_str("P-384"),
-            Self::P521 => f.write_str("P-521"),
-        }
-    }
-}
-
-/// The SHA-256 of a public key, as DER `SubjectPublicKeyInfo` (RFC 5280, section 4.1). Its text
-/// is `SHA256:` and 43 characters of base64 without padding, as
-/// `openssl pkey -pubout -outform DER | openssl sha256 -binary | base64` computes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Fingerprint([u8; 32]);
-
-impl Fingerprint {
-    /// The fingerprint of the public key in this `SubjectPublicKeyInfo`.
-    pub(crate) fn of(info: &[u8]) -> Self {
-        Self(Sha256::digest(info).into())
-    }
-}
-
-impl Fingerprint {
-    /// Whether this is its text.
-    pub(crate) fn is_text(&self, text: &str) -> bool {
-        // Without making the text: this is asked for every key of a ring.
-        let encoded = text.strip_prefix("SHA256:");
-        let mut bytes = [0; 32];
-        encoded.is_some_and(|encoded| {
-            Base64Unpadded::decode(encoded, &mut bytes).is_ok_and(|decoded| decoded == self.0)
-        })
-    }
-}
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SHA256:{}", Base64Unpadded::encode_string(&self.0))
     }
 }
 
@@ -258,7 +247,7 @@ impl Contents {
                 Err(NotAKey::Certificate) => contents.add_certificate(bytes),
                 found => contents.add(found),
             }
-        } else if pem::is_pem(bytes) {
+        } else if is_pem(bytes) {
             pem::parse(bytes, &mut opener, &mut contents);
         } else if bytes.trim_ascii_start().starts_with(b"{") {
             jwk::parse(bytes, opener.budget, &mut contents);

@@ -16,6 +16,8 @@
 //! - `unwrap` (default): everything that parses. Without it the crate is [`layer`] alone.
 //! - `encrypt` (default): the other direction: [`encrypt`] and [`layer::Encryptor`].
 //!
+//! - `hazmat`: raw operations, and the bytes of layer keys: for those who know what they do with them.
+//!
 //! # Example
 //! ```
 //! # #[cfg(feature = "encrypt")] {
@@ -68,13 +70,13 @@
 
 #![forbid(unsafe_code)]
 
-pub mod layer;
-pub mod text;
+mod crypto;
+mod encoding;
+#[cfg(feature = "unwrap")]
+mod format;
 
 #[cfg(feature = "unwrap")]
 pub mod algorithms;
-#[cfg(feature = "unwrap")]
-pub mod annotation;
 #[cfg(feature = "unwrap")]
 pub mod bounds;
 #[cfg(feature = "unwrap")]
@@ -83,20 +85,14 @@ pub mod broker;
 pub mod budget;
 #[cfg(feature = "encrypt")]
 pub mod encrypt;
+#[cfg(all(feature = "hazmat", feature = "unwrap"))]
+pub mod hazmat;
 #[cfg(feature = "unwrap")]
 pub mod jwe;
 #[cfg(feature = "unwrap")]
-pub mod key;
-#[cfg(feature = "unwrap")]
 pub mod keyring;
 #[cfg(feature = "unwrap")]
-pub mod manifest;
-#[cfg(feature = "unwrap")]
-pub mod media_type;
-#[cfg(feature = "unwrap")]
-pub mod options;
-#[cfg(feature = "unwrap")]
-pub mod payload;
+pub mod keys;
 #[cfg(feature = "unwrap")]
 pub mod pgp;
 #[cfg(feature = "unwrap")]
@@ -106,10 +102,13 @@ pub mod pkcs7;
 #[cfg(feature = "unwrap")]
 pub mod unwrap;
 
+#[doc(inline)]
+pub use self::crypto::layer;
+#[doc(inline)]
+pub use self::encoding::text;
 #[cfg(feature = "unwrap")]
-mod base64;
-#[cfg(feature = "unwrap")]
-mod json;
+#[doc(inline)]
+pub use self::format::{annotation, manifest, media_type, options, payload};
 
 #[cfg(all(doctest, feature = "encrypt"))]
 #[doc = include_str!("../README.md")]

@@ -10,8 +10,6 @@
 
 mod aead;
 mod armor;
-#[cfg(feature = "encrypt")]
-mod certificate;
 mod cipher;
 mod content;
 #[cfg(feature = "encrypt")]
@@ -23,10 +21,10 @@ mod reader;
 mod recipient;
 mod s2k;
 mod sealed;
+mod search;
 mod secret_key;
 #[cfg(feature = "encrypt")]
 mod signature;
-mod work;
 
 use ::rsa::rand_core::TryCryptoRng;
 use sha2::{Digest, Sha256};
@@ -35,14 +33,15 @@ use zeroize::Zeroizing;
 #[cfg(feature = "encrypt")]
 pub(crate) use self::encrypt::{PgpRecipient, encrypt};
 #[cfg(feature = "encrypt")]
-pub use self::encrypt::{PgpSelector, Unusable};
+pub use self::encrypt::{PgpRecipientError, PgpSelector, Unusable};
 pub(crate) use self::key_file::KeyFile;
 use self::packet::{Packets, tag};
+pub use self::public::PgpKind;
 use self::recipient::{Recipient, Whom};
 use self::sealed::Sealed;
-pub use self::secret_key::{PgpFingerprint, PgpKey, PgpKind};
-pub(crate) use self::work::Locked;
-pub use self::work::Work;
+pub(crate) use self::search::Locked;
+pub use self::search::Search;
+pub use self::secret_key::{PgpFingerprint, PgpKey};
 use crate::algorithms::{Algorithm, BelowMinimum};
 use crate::bounds::Bounds;
 use crate::budget::{Exhausted, cost};
@@ -52,7 +51,7 @@ const LISTED: usize = 4;
 
 /// Why an OpenPGP message, one recipient of it, or a key was refused. The texts show names and
 /// numbers of algorithms and keys, and nothing secret.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
 pub enum PgpError {
     /// Something is missing or of the wrong form.
@@ -104,7 +103,7 @@ pub enum PgpError {
     #[error(transparent)]
     BelowMinimum(#[from] BelowMinimum),
     /// The budget is spent, and not every key was tried.
-    #[error("too much work: gave up before every key was tried on every wrapped key")]
+    #[error("too much search: gave up before every key was tried on every wrapped key")]
     TooMuchWork,
     /// The generator of random numbers failed.
     #[error("no random numbers for a private-key operation")]
@@ -190,7 +189,7 @@ impl PgpMessage {
     /// Why each recipient failed.
     pub fn decrypt<R: TryCryptoRng + ?Sized>(
         &self,
-        work: &mut Work<'_>,
+        search: &mut Search<'_>,
         bounds: &mut Bounds,
         rng: &mut R,
     ) -> Result<Opened, Vec<PgpError>> {
@@ -205,12 +204,12 @@ impl PgpMessage {
                     continue;
                 }
             };
-            let comparisons = cost::COMPARISON * work.len() as u64;
+            let comparisons = cost::COMPARISON * search.len() as u64;
             if bounds.budget.spend(cost::RECIPIENT + comparisons).is_err() {
                 add(&mut errors, PgpError::TooMuchWork);
                 break;
             }
-            let fitting = (0..work.len()).filter(|index| recipient.fits(work.key(*index).key()));
+            let fitting = (0..search.len()).filter(|index| recipient.fits(search.key(*index)));
             let mut fitting: Vec<_> = fitting.collect();
             if fitting.is_empty() {
                 match &recipient.whom {
@@ -220,12 +219,12 @@ impl PgpMessage {
                 }
                 continue;
             }
-            fitting.retain(|index| work.is_wanted(*index));
+            fitting.retain(|index| search.is_wanted(*index));
             if fitting.is_empty() {
                 is_for_others = true;
                 continue;
             }
-            match self.decrypt_with(recipient, fitting, work, bounds, rng) {
+            match self.decrypt_with(recipient, fitting, search, bounds, rng) {
                 Ok(plain) => return Ok(plain),
                 Err(found) => found.into_iter().for_each(|error| add(&mut errors, error)),
             }
@@ -245,7 +244,7 @@ impl PgpMessage {
         &self,
         recipient: &Recipient,
         fitting: Vec<usize>,
-        work: &mut Work<'_>,
+        search: &mut Search<'_>,
         bounds: &mut Bounds,
         rng: &mut R,
     ) -> Result<Opened, Vec<PgpError>> {
@@ -256,12 +255,12 @@ impl PgpMessage {
         }
         let hash = Sha256::new().chain_update(recipient.digest).chain_update(self.digest);
         let id: [u8; 32] = hash.finalize().into();
-        if work.is_hopeless(&id) {
+        if search.is_hopeless(&id) {
             return Err(vec![PgpError::NotOpened]);
         }
         let mut errors = Vec::new();
         for index in fitting {
-            let opened = self.open_with(recipient, index, work, bounds, rng);
+            let opened = self.open_with(recipient, index, search, bounds, rng);
             match opened {
                 Ok(plain) => return Ok(plain),
                 Err(error) => add(&mut errors, error),
@@ -271,7 +270,7 @@ impl PgpMessage {
             }
         }
         if errors == [PgpError::NotOpened] {
-            work.give_up_on(id);
+            search.give_up_on(id);
         }
         Err(errors)
     }
@@ -281,14 +280,14 @@ impl PgpMessage {
         &self,
         recipient: &Recipient,
         index: usize,
-        work: &mut Work<'_>,
+        search: &mut Search<'_>,
         bounds: &mut Bounds,
         rng: &mut R,
     ) -> Result<Opened, PgpError> {
-        let key = work.key(index).key();
+        let key = search.key(index);
         let mut algorithms = recipient.algorithms(key);
         bounds.algorithms.check(&algorithms)?;
-        let unlocked = work.unlock(index, &mut bounds.budget)?;
+        let unlocked = search.unlock(index, &mut bounds.budget)?;
         let sessions = recipient.unwrap(key, &unlocked, self.sealed.ciphers(), rng)?;
         bounds.budget.spend(unlocked.cost_of_detour())?;
         // Several are of RSA, which is refused above wherever it matters: only one is known to be meant.

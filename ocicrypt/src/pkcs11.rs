@@ -1,9 +1,15 @@
 //! What is wrapped for a key in a PKCS#11 token: RSA-OAEP blobs in JSON.
 
+#[cfg(feature = "encrypt")]
+mod encrypt;
+
 use zeroize::Zeroizing;
 
-use crate::base64;
-use crate::json::Json;
+use crate::encoding::base64;
+use crate::encoding::json::Json;
+
+#[cfg(feature = "encrypt")]
+pub(crate) use self::encrypt::{Pkcs11Recipient, encrypt};
 
 /// Recipients that one wrapped key may have. Every one costs an operation in the token.
 pub const MAX_RECIPIENTS: usize = 64;
@@ -20,7 +26,7 @@ pub enum OaepHash {
     Sha256,
 }
 
-impl From<OaepHash> for crate::key::OaepHash {
+impl From<OaepHash> for crate::keys::OaepHash {
     fn from(hash: OaepHash) -> Self {
         match hash {
             OaepHash::Sha1 => Self::Sha1,
@@ -30,7 +36,7 @@ impl From<OaepHash> for crate::key::OaepHash {
 }
 
 /// Why a wrapped key was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
 pub enum Pkcs11Error {
     /// It is not JSON of the form that the format gives it.

@@ -16,12 +16,9 @@
 //! An encrypted key that comes with several such contents is not tried at all, so that nobody gets
 //! an answer about each.
 
-mod ber;
-mod certificate;
 mod content;
 #[cfg(feature = "encrypt")]
 mod encrypt;
-mod oid;
 mod recipient;
 mod search;
 mod unauthenticated;
@@ -29,16 +26,16 @@ mod unauthenticated;
 use std::collections::BTreeSet;
 
 use rsa::rand_core::TryCryptoRng;
+use zeroize::Zeroizing;
 
 use crate::algorithms::{Algorithm, BelowMinimum};
 use crate::bounds::Bounds;
 use crate::budget::{Exhausted, cost};
-use crate::keyring::NamedKey;
-pub use crate::keyring::Which;
-use crate::options::PublicOptions;
+use crate::encoding::{asn1, oid};
+use crate::format::options::{OptionsError, PublicOptions};
+use crate::keys::PrivateKey;
+pub use crate::keys::{Certificate, Which};
 
-use self::ber::{CONSTRUCTED, INTEGER, Reader, SEQUENCE, SET, context};
-pub use self::certificate::Certificate;
 use self::content::Content;
 #[cfg(feature = "encrypt")]
 pub use self::encrypt::Pkcs7Form;
@@ -49,13 +46,14 @@ pub use self::search::Search;
 pub(crate) use self::unauthenticated::Outcome as UnauthenticatedOutcome;
 #[cfg(feature = "timing")]
 pub use self::unauthenticated::has_padding;
+use crate::encoding::asn1::{CONSTRUCTED, INTEGER, Reader, SEQUENCE, SET, context};
 
 /// Failures that a message remembers: more would not be told.
 const TOLD: usize = 16;
 
 /// Why a message, or one recipient of it, was refused. The texts show names of algorithms from
 /// the input at most, cut short, and nothing secret.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
 pub enum Pkcs7Error {
     /// Something is missing or of the wrong form.
@@ -94,7 +92,7 @@ pub enum Pkcs7Error {
     SeveralContents,
     /// A key fits and the content is authentic, but it is of no use. Holds why.
     #[error("it was opened, but {0}")]
-    Useless(String),
+    Useless(OptionsError),
     /// An algorithm that the caller does not accept.
     #[error(transparent)]
     BelowMinimum(#[from] BelowMinimum),
@@ -133,7 +131,7 @@ impl Envelope {
     /// [`Pkcs7Error::Malformed`], [`Pkcs7Error::NotEnveloped`], [`Pkcs7Error::UnsupportedCipher`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Pkcs7Error> {
         let malformed = Pkcs7Error::Malformed;
-        let message = ber::definite(bytes).ok_or(malformed("not BER, or cut off"))?;
+        let message = asn1::definite(bytes).ok_or(malformed("not BER, or cut off"))?;
         let mut message = Reader::new(&message).inside(SEQUENCE).ok_or(malformed("not CMS"))?;
         let content_type = oid::read(&mut message).ok_or(malformed("not CMS"))?;
         if ![oid::ENVELOPED_DATA, oid::AUTH_ENVELOPED_DATA].contains(&content_type) {
@@ -192,7 +190,7 @@ impl Envelope {
         search: &mut Search<'k>,
         bounds: &mut Bounds,
         rng: &mut R,
-        mut accept: impl FnMut(&[u8]) -> Result<T, String>,
+        mut accept: impl FnMut(&[u8]) -> Result<T, OptionsError>,
     ) -> Option<Opened<'k, T>> {
         if !self.is_authenticated() {
             return None;
@@ -250,23 +248,14 @@ impl Envelope {
                 remember(&mut self.failures, Pkcs7Error::SeveralContents);
                 continue;
             }
-            let algorithms = [recipient.transport.algorithm(), self.content.algorithm()];
             for key in keys {
-                bounds.budget.spend(cost::ATTEMPT)?;
-                let length = self.content.key_length();
-                let id = recipient.identify(key, length);
-                if !self.attempted.insert(id) {
+                let Some(attempt) = self.attempt(position, key, search, bounds, rng)? else {
                     continue;
-                }
-                if let Err(refused) = bounds.algorithms.check(&algorithms) {
-                    remember(&mut self.failures, refused.into());
-                    continue;
-                }
-                let content_key = search.content_key(key, recipient, id, length, bounds, rng)?;
-                self.content.pay(&mut bounds.budget)?;
+                };
+                let content_key = attempt.content_key;
                 let text = content_key.and_then(|key| self.content.decrypt_unauthenticated(&key));
                 outcome.add(search.rsa_key(key), &self.id, text, public);
-                outcome.tells(&algorithms);
+                outcome.tells(&attempt.algorithms);
             }
         }
         Ok(())
@@ -280,7 +269,7 @@ impl Envelope {
         search: &mut Search<'k>,
         bounds: &mut Bounds,
         rng: &mut R,
-        accept: &mut impl FnMut(&[u8]) -> Result<T, String>,
+        accept: &mut impl FnMut(&[u8]) -> Result<T, OptionsError>,
     ) -> Result<Option<Opened<'k, T>>, Pkcs7Error> {
         let recipient = &self.recipients[position];
         bounds.budget.spend(cost::RECIPIENT + cost::COMPARISON * search.keys() as u64)?;
@@ -288,22 +277,9 @@ impl Envelope {
         if !keys.is_empty() {
             self.fitted.insert(position);
         }
-        let of_message = [recipient.transport.algorithm(), self.content.algorithm()];
         for key in keys {
-            bounds.budget.spend(cost::ATTEMPT)?;
-            let length = self.content.key_length();
-            let id = recipient.identify(key, length);
-            if !self.attempted.insert(id) {
-                continue;
-            }
-            let of_key = Algorithm::of_key(search.key(key).key());
-            let algorithms: Vec<_> = of_key.into_iter().chain(of_message.clone()).collect();
-            if let Err(refused) = bounds.algorithms.check(&algorithms) {
-                remember(&mut self.failures, refused.into());
-                continue;
-            }
-            let content_key = search.content_key(key, recipient, id, length, bounds, rng)?;
-            self.content.pay(&mut bounds.budget)?;
+            let attempt = self.attempt(position, key, search, bounds, rng)?;
+            let Some(Attempt { content_key, algorithms }) = attempt else { continue };
             let text = content_key.and_then(|key| self.content.decrypt(&key));
             let failure = match text.map(|text| accept(&text)) {
                 Some(Ok(accepted)) => {
@@ -315,6 +291,35 @@ impl Envelope {
             remember(&mut self.failures, failure);
         }
         Ok(None)
+    }
+
+    /// Uses a key on the recipient at `position`. None if that was done before, or an algorithm is not
+    /// accepted.
+    fn attempt<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        position: usize,
+        key: usize,
+        search: &mut Search<'_>,
+        bounds: &mut Bounds,
+        rng: &mut R,
+    ) -> Result<Option<Attempt>, Pkcs7Error> {
+        let recipient = &self.recipients[position];
+        bounds.budget.spend(cost::ATTEMPT)?;
+        let length = self.content.key_length();
+        let id = recipient.identify(key, length);
+        if !self.attempted.insert(id) {
+            return Ok(None);
+        }
+        let of_key = search.key(key).algorithm().filter(|_| self.is_authenticated());
+        let of_message = [recipient.transport.algorithm(), self.content.algorithm()];
+        let algorithms: Vec<_> = of_key.into_iter().chain(of_message).collect();
+        if let Err(refused) = bounds.algorithms.check(&algorithms) {
+            remember(&mut self.failures, refused.into());
+            return Ok(None);
+        }
+        let content_key = search.content_key(key, recipient, id, length, bounds, rng)?;
+        self.content.pay(&mut bounds.budget)?;
+        Ok(Some(Attempt { content_key, algorithms }))
     }
 
     /// What went wrong so far: different reasons once each.
@@ -352,12 +357,20 @@ impl Envelope {
     }
 }
 
+/// What came of one key on one recipient.
+struct Attempt {
+    /// None if the recipient's key is not for this one, as far as that shows.
+    content_key: Option<Zeroizing<Vec<u8>>>,
+    /// Everything that protects the content.
+    algorithms: Vec<Algorithm>,
+}
+
 /// What a message held, and how it was opened.
 pub struct Opened<'k, T> {
     /// What was made of the content.
     pub accepted: T,
     /// The key that fits.
-    pub key: &'k NamedKey,
+    pub key: &'k PrivateKey,
     /// Everything that protected the content.
     pub algorithms: Vec<Algorithm>,
 }

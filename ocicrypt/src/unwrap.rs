@@ -2,27 +2,29 @@
 
 mod failure;
 mod jwe;
-mod local;
 mod pgp;
 mod pkcs11;
 mod pkcs7;
 mod provider;
+mod reason;
+mod scheme;
 
 use rsa::rand_core::TryCryptoRng;
 
 use crate::algorithms::Algorithm;
-use crate::annotation::{self, PUBLIC_OPTIONS, Scheme};
 use crate::bounds::Bounds;
 use crate::broker::{Broker, NoBroker};
+use crate::crypto::layer::LayerKey;
+use crate::format::annotation::{self, PUBLIC_OPTIONS, Scheme};
+use crate::format::media_type::{self, UnsupportedMediaType};
+use crate::format::options::{OptionsError, PublicOptions};
+use crate::format::payload::Payload;
 use crate::keyring::{KeyRing, NamedKey, NamedPgpKey};
-use crate::layer::LayerKey;
-use crate::media_type::{self, UnsupportedMediaType};
-use crate::options::{OptionsError, PublicOptions};
-use crate::payload::Payload;
 
-use failure::{Joined, Reasons};
-pub use failure::{Outcome, Remedy, SchemeFailure};
-use local::Searches;
+use self::failure::Joined;
+pub use self::failure::{Outcome, SchemeFailure, TriedKeys};
+pub use self::reason::{Reason, Remedy};
+use self::scheme::{Found, Input, SchemeSearch, Stage, Tools};
 
 /// [`unwrap_with`] without a token or a key provider.
 ///
@@ -50,14 +52,6 @@ pub struct Opened {
     /// The algorithms that it was wrapped with, from the outermost inwards. None where a key
     /// provider unwrapped it: how is known to the provider alone.
     pub algorithms: Vec<Algorithm>,
-}
-
-/// What a scheme found.
-struct Found {
-    key: LayerKey,
-    by: OpenedBy,
-    algorithms: Vec<Algorithm>,
-    is_authenticated: bool,
 }
 
 /// What opened a wrapped key, in words for a log.
@@ -133,37 +127,78 @@ pub fn unwrap_within<R: TryCryptoRng + ?Sized>(
     let public = annotations.get(PUBLIC_OPTIONS).filter(|value| !value.is_empty());
     let public = public.ok_or(OptionsError::NoPublicOptions)?;
     let public = PublicOptions::of_annotation(public)?;
-    let opened = |scheme: &Scheme, found: Found| {
-        let key = found.key.with_length(payload.descriptor.length());
-        let is_compressed = media_type::is_compressed(plain);
-        let key = if is_compressed { key.with_digest_of_any_blob() } else { key };
-        let Found { by, algorithms, is_authenticated, .. } = found;
-        Opened { key, scheme: scheme.clone(), by, is_authenticated, algorithms }
-    };
-    let mut failures = Vec::new();
-    let mut local = Searches::new(&schemes, &public, ring);
-    if let Some((scheme, found)) = local.open(bounds, rng) {
-        return Ok(opened(scheme, found));
+    let mut searches = Vec::new();
+    for wrapped in &schemes {
+        let input = Input { wrapped, public: &public, ring, parameters: &payload.parameters };
+        searches.push((&wrapped.scheme, search(input)));
     }
-    for keys in &schemes {
-        let result = match &keys.scheme {
-            Scheme::Pkcs11 => pkcs11::unwrap(keys, &public, &payload.parameters, bounds, broker),
-            Scheme::Provider(name) => {
-                provider::unwrap(keys, &public, name, &payload.parameters, broker)
-            }
-            _ => continue,
-        };
-        match result {
-            Ok(found) => return Ok(opened(&keys.scheme, found)),
-            Err(failure) => failures.push(failure),
+    let Some((scheme, found)) = open(&mut searches, ring, &mut Tools { bounds, broker, rng })
+    else {
+        let failures = searches.into_iter().map(|(_, search)| search.failure()).collect();
+        return Err(UnwrapError::NoKeyOpened { failures });
+    };
+    let key = found.key.with_length(payload.descriptor.length());
+    let is_compressed = media_type::is_compressed(plain);
+    let key = if is_compressed { key.with_digest_of_any_blob() } else { key };
+    let Found { by, algorithms, is_authenticated, .. } = found;
+    Ok(Opened { key, scheme: scheme.clone(), by, is_authenticated, algorithms })
+}
+
+/// A search for the wrapped keys of a scheme.
+fn search<'a, R: TryCryptoRng + ?Sized>(input: Input<'a>) -> Box<dyn SchemeSearch<'a, R> + 'a> {
+    match &input.wrapped.scheme {
+        Scheme::Jwe => Box::new(jwe::Search::new(input)),
+        Scheme::Pkcs7 => Box::new(pkcs7::Search::new(input)),
+        Scheme::Pgp => Box::new(pgp::Search::new(input)),
+        Scheme::Pkcs11 => Box::new(pkcs11::Search::new(input)),
+        Scheme::Provider(name) => Box::new(provider::Search::new(input, name)),
+    }
+}
+
+/// A search for each scheme of a layer.
+type Searches<'a, R> = [(&'a Scheme, Box<dyn SchemeSearch<'a, R> + 'a>)];
+
+/// Passes all stages of the search. Keys that are closed are opened one after the other, when those
+/// that are open have been tried, and each is tried at once.
+fn open<'a, R: ?Sized>(
+    searches: &mut Searches<'a, R>,
+    ring: &'a KeyRing,
+    tools: &mut Tools<'_, R>,
+) -> Option<(&'a Scheme, Found)> {
+    for stage in [Stage::OpenKeys, Stage::LockedPgpKeys] {
+        if let Some(found) = pass(searches, stage, tools) {
+            return Some(found);
         }
     }
-    if let Some((scheme, found)) = local.open_unauthenticated(bounds, rng) {
-        return Ok(opened(scheme, found));
+    let mut is_complete = true;
+    for place in ring.closed() {
+        if !searches.iter().any(|(_, search)| search.takes_keys()) {
+            break;
+        }
+        match ring.open(place, &mut tools.bounds.budget) {
+            Ok(Some(key)) => {
+                if let Some(found) = pass(searches, Stage::NextKey(key), tools) {
+                    return Some(found);
+                }
+            }
+            Ok(None) => {}
+            Err(_) => is_complete = false, // another may cost less
+        }
     }
-    let mut all = local.failures();
-    all.append(&mut failures);
-    Err(UnwrapError::NoKeyOpened { failures: all })
+    if !is_complete {
+        searches.iter_mut().for_each(|(_, search)| search.give_up());
+    }
+    let last = [Stage::Broker, Stage::Unauthenticated];
+    last.into_iter().find_map(|stage| pass(searches, stage, tools))
+}
+
+/// Passes one stage of the search: scheme by scheme.
+fn pass<'a, R: ?Sized>(
+    searches: &mut Searches<'a, R>,
+    stage: Stage<'a>,
+    tools: &mut Tools<'_, R>,
+) -> Option<(&'a Scheme, Found)> {
+    searches.iter_mut().find_map(|(scheme, search)| Some((*scheme, search.attempt(stage, tools)?)))
 }
 
 impl UnwrapError {

@@ -8,10 +8,13 @@ use std::collections::BTreeMap;
 
 use getrandom::SysRng;
 use ocicrypt::annotation::{PUBLIC_OPTIONS, Scheme};
-use ocicrypt::encrypt::{self, EncryptError, Pkcs11Hash, Recipient, RecipientError};
-use ocicrypt::key::{OaepHash, PrivateKey};
+use ocicrypt::encrypt::{
+    self, EncryptError, Pkcs11Hash, PublicKeyError, Recipient, RecipientError,
+};
+use ocicrypt::hazmat;
+use ocicrypt::keys::{OaepHash, PrivateKey};
 use ocicrypt::layer::{Encryptor, LayerKey};
-use ocicrypt::pgp::{PgpSelector, Unusable};
+use ocicrypt::pgp::{PgpRecipientError, PgpSelector, Unusable};
 
 use common::pgp::at;
 use common::{data, json_data, key_file};
@@ -28,7 +31,7 @@ fn jwe(file: &str) -> Result<Recipient, RecipientError> {
 
 #[test]
 fn no_public_key() {
-    use RecipientError::*;
+    use PublicKeyError::*;
     let other = |name: &str| OtherKind(name.to_owned());
     for (file, wanted) in [
         ("keys/rsa-2048.pkcs8.pem", PrivateKey),
@@ -47,13 +50,13 @@ fn no_public_key() {
         ("encrypt/make.py", Unknown),
         ("pkcs7/request.pem", OtherPem("CERTIFICATE REQUEST".to_owned())),
     ] {
-        assert_eq!(jwe(file).unwrap_err(), wanted, "{file}");
+        assert_eq!(jwe(file).unwrap_err(), wanted.into(), "{file}");
     }
     for empty in ["", " \n", r#"{"keys":[]}"#] {
-        assert_eq!(Recipient::jwe(empty.as_bytes()).unwrap_err(), Empty);
+        assert_eq!(Recipient::jwe(empty.as_bytes()).unwrap_err(), Empty.into());
     }
     let two = [data("encrypt/p-256.pub.pem"), data("encrypt/p-384.pub.pem")].concat();
-    assert_eq!(Recipient::jwe(&two).unwrap_err(), SeveralKeys);
+    assert_eq!(Recipient::jwe(&two).unwrap_err(), SeveralKeys.into());
 }
 
 #[test]
@@ -76,7 +79,7 @@ fn damaged_public_keys_never_panic() {
     *point.last_mut().unwrap() ^= 1;
     assert_eq!(
         Recipient::jwe(&point).unwrap_err(),
-        RecipientError::Malformed("elliptic curve point")
+        RecipientError::Key(PublicKeyError::Malformed("elliptic curve point"))
     );
 }
 
@@ -87,10 +90,12 @@ fn json_web_keys_that_do_not_fit() {
     assert!(with(r#""alg":"ECDH-ES+A128KW""#).is_ok());
     for alg in ["RSA-OAEP", "ECDH-ES", "A256KW", "RSA1_5", "x`\u{1b}"] {
         let error = with(&format!(r#""alg":{}"#, serde_json::json!(alg))).unwrap_err();
-        let RecipientError::Algorithm(shown) = &error else { panic!("{error}") };
+        let RecipientError::Key(PublicKeyError::Algorithm(shown)) = &error else {
+            panic!("{error}")
+        };
         assert!(!shown.contains(['`', '\u{1b}']), "{shown:?}");
     }
-    let malformed = Some(RecipientError::Malformed("JWK"));
+    let malformed = Some(RecipientError::Key(PublicKeyError::Malformed("JWK")));
     assert_eq!(with(r#""kty":"EC""#).err(), malformed, "a member twice");
     assert_eq!(Recipient::jwe(br#"{"crv":"P-256"}"#).err(), malformed);
     assert_eq!(Recipient::jwe(b"{").err(), malformed);
@@ -100,12 +105,15 @@ fn json_web_keys_that_do_not_fit() {
     let set = format!(r#"{{"keys":[{text}]}}"#);
     assert!(Recipient::jwe(set.as_bytes()).is_ok());
     let set = format!(r#"{{"keys":[{text},{text}]}}"#);
-    assert_eq!(Recipient::jwe(set.as_bytes()).err(), Some(RecipientError::SeveralKeys));
+    assert_eq!(
+        Recipient::jwe(set.as_bytes()).err(),
+        Some(RecipientError::Key(PublicKeyError::SeveralKeys))
+    );
 }
 
 #[test]
 fn no_certificate() {
-    use RecipientError::*;
+    use PublicKeyError::*;
     for (file, wanted) in [
         ("encrypt/rsa-2048.pub.pem", NoCertificate(Some("PUBLIC KEY".to_owned()))),
         ("encrypt/rsa-2048.pub.der", NoCertificate(None)),
@@ -113,9 +121,9 @@ fn no_certificate() {
         ("pkcs7/rsa-1024.cert.pem", RsaSize(1024)),
         ("pkcs7/request.pem", NoCertificate(Some("CERTIFICATE REQUEST".to_owned()))),
     ] {
-        assert_eq!(Recipient::pkcs7(&data(file)).unwrap_err(), wanted, "{file}");
+        assert_eq!(Recipient::pkcs7(&data(file)).unwrap_err(), wanted.into(), "{file}");
     }
-    assert_eq!(Recipient::pkcs7(b"\n").unwrap_err(), Empty);
+    assert_eq!(Recipient::pkcs7(b"\n").unwrap_err(), Empty.into());
     let good = data("pkcs7/rsa-2048.cert.der");
     for length in 0..good.len() {
         assert!(Recipient::pkcs7(&good[..length]).is_err(), "{length}");
@@ -128,7 +136,10 @@ fn no_certificate() {
 #[test]
 fn tokens() {
     let kinds = Recipient::pkcs11(&data("encrypt/p-256.pub.pem"), Pkcs11Hash::Sha1);
-    assert_eq!(kinds.unwrap_err(), RecipientError::OtherKind("P-256".to_owned()));
+    assert_eq!(
+        kinds.unwrap_err(),
+        RecipientError::Key(PublicKeyError::OtherKind("P-256".to_owned()))
+    );
     let key = layer_key();
     let small = data("encrypt/rsa-2048.pub.pem");
     let recipient = [Recipient::pkcs11(&small, Pkcs11Hash::Sha256).unwrap()];
@@ -144,8 +155,10 @@ fn tokens() {
     assert_eq!(wrapped["recipients"][0]["hash"], "sha1");
     let blob = from_base64(wrapped["recipients"][0]["blob"].as_str().unwrap());
     let parsed = PrivateKey::parse(&key_file("rsa-2048.pkcs8.pem"), None);
-    let [PrivateKey::Rsa(private)] = &parsed.keys[..] else { panic!("one RSA key") };
-    let opened = private.decrypt_oaep(OaepHash::Sha1, &blob, &mut SysRng).unwrap();
+    let [private] = &parsed.keys[..] else { panic!("one key") };
+    let private = private.as_rsa().unwrap();
+    let opened =
+        hazmat::decrypt_oaep(private, OaepHash::Sha1, OaepHash::Sha1, &blob, &mut SysRng).unwrap();
     assert_eq!(opened, encrypt::private_options(&key));
 }
 
@@ -191,7 +204,7 @@ fn pgp(name: &str, whom: &str, year: u64) -> Result<Vec<Recipient>, RecipientErr
 /// Why the key `NAME@example.org` of the ring `NAME` is not used.
 fn unusable(name: &str, year: u64) -> Unusable {
     match pgp(name, &format!("{name}@example.org"), year).unwrap_err() {
-        RecipientError::PgpKey { reason, .. } => reason,
+        RecipientError::Pgp(PgpRecipientError::Unusable { reason, .. }) => reason,
         error => panic!("{name}: {error}"),
     }
 }
@@ -237,7 +250,7 @@ fn the_newest_valid_subkey() {
     assert_eq!(found(fingerprint(2), 2025).unwrap(), name(2));
     for (index, reason) in [(1, Unusable::Expired), (3, Unusable::Revoked)] {
         match found(fingerprint(index), 2025).unwrap_err() {
-            RecipientError::PgpKey { key, reason: found } => {
+            RecipientError::Pgp(PgpRecipientError::Unusable { key, reason: found }) => {
                 assert_eq!((key.to_string().as_str(), found), (fingerprint(0), reason));
             }
             error => panic!("{error}"),
@@ -251,13 +264,19 @@ fn the_newest_valid_subkey() {
 fn names_that_are_not_the_keys_own() {
     assert_eq!(
         pgp("renamed", "renamed@example.org", 2025).err(),
-        Some(RecipientError::NotInKeyRing)
+        Some(RecipientError::Pgp(PgpRecipientError::NotInKeyRing))
     );
     assert!(pgp("renamed", "another@example.org", 2025).is_ok());
     assert!(pgp("renamed", "Another", 2025).is_ok());
-    assert_eq!(pgp("renamed", "example.org", 2025).err(), Some(RecipientError::NotInKeyRing));
-    assert_eq!("".parse::<PgpSelector>().err(), Some(RecipientError::Empty));
-    assert_eq!(pgp("renamed", &"0".repeat(40), 2025).err(), Some(RecipientError::NotInKeyRing));
+    assert_eq!(
+        pgp("renamed", "example.org", 2025).err(),
+        Some(RecipientError::Pgp(PgpRecipientError::NotInKeyRing))
+    );
+    assert_eq!("".parse::<PgpSelector>().err(), Some(PgpRecipientError::Empty));
+    assert_eq!(
+        pgp("renamed", &"0".repeat(40), 2025).err(),
+        Some(RecipientError::Pgp(PgpRecipientError::NotInKeyRing))
+    );
 }
 
 /// The packets of a ring of small keys.
@@ -292,13 +311,13 @@ fn subkeys_that_are_not_the_keys_own() {
     // Mallory's subkey instead of Alice's, and beside it.
     let (stolen, own) = (&mallory[5..7], search(&alice, address).unwrap()[0].to_string());
     let swapped = [&alice[..3], stolen].concat();
-    let refused = RecipientError::PgpKey {
+    let refused = RecipientError::Pgp(PgpRecipientError::Unusable {
         key: match search(&swapped, address).unwrap_err() {
-            RecipientError::PgpKey { key, .. } => key,
+            RecipientError::Pgp(PgpRecipientError::Unusable { key, .. }) => key,
             error => panic!("{error}"),
         },
         reason: Unusable::NotSigned,
-    };
+    });
     assert_eq!(search(&swapped, address).err(), Some(refused));
     let beside = search(&[&alice[..], stolen].concat(), address).unwrap();
     assert_eq!(beside[0].to_string(), own);
@@ -306,7 +325,9 @@ fn subkeys_that_are_not_the_keys_own() {
     let named = [&mallory[..1], &alice[1..3], &mallory[1..]].concat();
     let refused = search(&named, address).unwrap_err();
     let not_signed = Unusable::NotSigned;
-    assert!(matches!(refused, RecipientError::PgpKey { reason, .. } if reason == not_signed));
+    assert!(
+        matches!(refused, RecipientError::Pgp(PgpRecipientError::Unusable { reason, .. }) if reason == not_signed)
+    );
     // Not a single bit may be another, wherever it is: nobody else's key may come of it.
     let ring = alice.concat();
     for index in 0..ring.len() {
@@ -323,16 +344,28 @@ fn subkeys_that_are_not_the_keys_own() {
 fn rings_that_are_none() {
     let address: PgpSelector = "cv25519@example.org".parse().unwrap();
     let find = |ring: &[u8]| Recipient::pgp(ring, &address, at(2030)).err();
-    assert_eq!(find(b""), Some(RecipientError::Empty));
-    assert_eq!(find(b"no key"), Some(RecipientError::Malformed("OpenPGP")));
-    assert_eq!(find(&data("pgp/keys/cv25519.gpg")), Some(RecipientError::SecretPgpKey));
-    assert_eq!(find(&data("pgp/keys/cv25519.asc")), Some(RecipientError::SecretPgpKey));
-    assert_eq!(find(b"\0\0\0\x20\x01\x01\0\x02KBXf"), Some(RecipientError::Keybox));
-    assert_eq!(find(&data("encrypt/pgp/rsa-2048.gpg")), Some(RecipientError::NotInKeyRing));
+    assert_eq!(find(b""), Some(RecipientError::Pgp(PgpRecipientError::Empty)));
+    assert_eq!(find(b"no key"), Some(RecipientError::Pgp(PgpRecipientError::Malformed)));
+    assert_eq!(
+        find(&data("pgp/keys/cv25519.gpg")),
+        Some(RecipientError::Pgp(PgpRecipientError::SecretKey))
+    );
+    assert_eq!(
+        find(&data("pgp/keys/cv25519.asc")),
+        Some(RecipientError::Pgp(PgpRecipientError::SecretKey))
+    );
+    assert_eq!(
+        find(b"\0\0\0\x20\x01\x01\0\x02KBXf"),
+        Some(RecipientError::Pgp(PgpRecipientError::Keybox))
+    );
+    assert_eq!(
+        find(&data("encrypt/pgp/rsa-2048.gpg")),
+        Some(RecipientError::Pgp(PgpRecipientError::NotInKeyRing))
+    );
     assert_eq!(find(&data("encrypt/pgp/cv25519.asc")), None);
     let armored = String::from_utf8(data("encrypt/pgp/cv25519.asc")).unwrap();
     let cut = &armored[..armored.len() - 40];
-    assert_eq!(find(cut.as_bytes()), Some(RecipientError::Malformed("OpenPGP")));
+    assert_eq!(find(cut.as_bytes()), Some(RecipientError::Pgp(PgpRecipientError::Malformed)));
 }
 
 /// X25519 of RFC 9580, which GnuPG 2.2 does not have: rPGP's secret keys, with the secret cut off.
@@ -366,7 +399,9 @@ fn new_openpgp_keys() {
     assert_eq!(opened.unwrap(), *encrypt::private_options(&key));
 
     match find("rpgp-v6-x25519", 42, 42).unwrap_err() {
-        RecipientError::PgpKey { reason, .. } => assert_eq!(reason, Unusable::Version(6)),
+        RecipientError::Pgp(PgpRecipientError::Unusable { reason, .. }) => {
+            assert_eq!(reason, Unusable::Version(6))
+        }
         error => panic!("{error}"),
     }
 }

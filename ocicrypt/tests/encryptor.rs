@@ -8,7 +8,7 @@ mod common;
 use std::fmt;
 
 use getrandom::SysRng;
-use ocicrypt::encrypt::{self, EncryptError, NoRandomness, Recipient, private_options};
+use ocicrypt::encrypt::{self, EncryptError, NoRandomness, Recipient, WrapError, private_options};
 use ocicrypt::layer::{AES_256_CTR_HMAC_SHA256, Encryptor, LayerKey, PlainReader};
 use rand_core::{TryCryptoRng, TryRng};
 
@@ -163,7 +163,10 @@ fn without_random_numbers() {
         assert!(enough >= 32, "{recipient:?} takes {enough} bytes");
         for length in 0..enough {
             let error = wrap(length).unwrap_err();
-            assert!(matches!(error, EncryptError::NoRandomness(_)), "{recipient:?} {length}");
+            assert!(
+                matches!(error, EncryptError::Wrap(WrapError::NoRandomness(_))),
+                "{recipient:?} {length}"
+            );
         }
     }
 }

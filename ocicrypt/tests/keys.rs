@@ -6,8 +6,9 @@ mod common;
 
 use common::{key_file, ring};
 use getrandom::SysRng;
-use ocicrypt::key::{NotAKey, OaepHash, PrivateKey};
-use ocicrypt::keyring::{KeyRing, describe};
+use ocicrypt::hazmat;
+use ocicrypt::keyring::{KeyRing, Listed};
+use ocicrypt::keys::{KeyKind, NotAKey, OaepHash, PrivateKey};
 use ocicrypt::payload::Payload;
 use serde_json::json;
 
@@ -190,8 +191,8 @@ fn a_wrong_coefficient_in_a_file_makes_no_other_key() {
         public.encrypt(&mut SysRng, rsa::Oaep::<sha2::Sha256>::new(), &[0x42; 32]).unwrap();
     let opened = |file: &[u8]| {
         let key = PrivateKey::parse(file, None).keys.remove(0);
-        let PrivateKey::Rsa(rsa) = &key else { panic!("no RSA key") };
-        (key.fingerprint(), rsa.decrypt_oaep(OaepHash::Sha256, &encrypted, &mut SysRng).unwrap())
+        let (rsa, hash) = (key.as_rsa().unwrap(), OaepHash::Sha256);
+        (key.fingerprint(), hazmat::decrypt_oaep(rsa, hash, hash, &encrypted, &mut SysRng).unwrap())
     };
     let expected = opened(&file);
     assert_eq!(*expected.1, [0x42; 32]);
@@ -215,15 +216,14 @@ fn a_wrong_coefficient_in_a_file_makes_no_other_key() {
 fn exercise(bytes: &[u8]) {
     for key in PrivateKey::parse(bytes, None).keys {
         let _ = key.fingerprint();
-        match key {
-            PrivateKey::Rsa(key) => {
-                let ciphertext = vec![1; key.size()];
-                let _ = key.decrypt_oaep(OaepHash::Sha1, &ciphertext, &mut SysRng);
+        match (key.as_rsa(), key.kind()) {
+            (Some(key), _) => {
+                let (ciphertext, hash) = (vec![1; key.size()], OaepHash::Sha1);
+                let _ = hazmat::decrypt_oaep(key, hash, hash, &ciphertext, &mut SysRng);
             }
-            PrivateKey::P256(key) => drop(key.agree(&[1; 32], &[1; 32])),
-            PrivateKey::P384(key) => drop(key.agree(&[1; 48], &[1; 48])),
-            PrivateKey::P521(key) => drop(key.agree(&[1; 66], &[1; 66])),
-            _ => {}
+            (None, KeyKind::P256) => drop(hazmat::agree(&key, &[1; 32], &[1; 32])),
+            (None, KeyKind::P384) => drop(hazmat::agree(&key, &[1; 48], &[1; 48])),
+            (None, _) => drop(hazmat::agree(&key, &[1; 66], &[1; 66])),
         }
     }
 }
@@ -278,12 +278,12 @@ fn a_ring_keeps_the_order_and_the_reasons() {
 
 #[test]
 fn a_list_of_keys_is_bounded() {
-    assert_eq!(describe([]), "no key was tried");
+    assert_eq!(Listed::from_iter([]).to_string(), "no key was tried");
     let ring = ring(&["rsa-2048.pkcs8.pem"]);
     let fingerprint = common::json_data("keys/fingerprints.json")["rsa-2048"].clone();
     let named = format!("RSA-2048 `rsa-2048.pkcs8.pem` ({})", fingerprint.as_str().unwrap());
-    assert_eq!(describe(ring.keys()), format!("1 key was tried: {named}"));
-    let many = describe(ring.keys().cycle().take(20));
+    assert_eq!(Listed::from_iter(ring.keys()).to_string(), format!("1 key was tried: {named}"));
+    let many = Listed::from_iter(ring.keys().cycle().take(20)).to_string();
     assert!(many.starts_with("20 keys were tried: ") && many.ends_with(" and 12 more"));
     assert_eq!(many.matches(&named).count(), 8);
     assert!(KeyRing::new().is_empty());

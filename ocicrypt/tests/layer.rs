@@ -8,8 +8,8 @@
 use std::io::{self, Read};
 
 use ocicrypt::layer::{
-    AES_256_CTR_HMAC_SHA256, CHUNK, Decryptor, Keystream, LayerError, LayerKey, PlainReader,
-    Witness,
+    AES_256_CTR_HMAC_SHA256, CHUNK, Decryptor, Keystream, LayerError, LayerKey, LayerKeyError,
+    PlainReader, Witness,
 };
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -218,17 +218,17 @@ fn malformed_keys_are_refused() {
     };
     let aes = AES_256_CTR_HMAC_SHA256;
     assert!(new(aes, 32, 16, 32, None).is_none());
-    assert!(matches!(new("ROT13", 32, 16, 32, None), Some(LayerError::UnknownCipher(_))));
+    assert!(matches!(new("ROT13", 32, 16, 32, None), Some(LayerKeyError::UnknownCipher(_))));
     for (key, nonce, hmac) in [(31, 16, 32), (33, 16, 32), (32, 12, 32), (32, 0, 32), (32, 16, 31)]
     {
         let error = new(aes, key, nonce, hmac, None);
-        assert!(matches!(error, Some(LayerError::WrongLength { .. })), "{key} {nonce} {hmac}");
+        assert!(matches!(error, Some(LayerKeyError::WrongLength { .. })), "{key} {nonce} {hmac}");
     }
     for digest in
         ["", "sha256", "sha256:", "md5:00", "sha256:00", &SHA256.to_uppercase(), &SHA512[..71]]
     {
         let error = new(aes, 32, 16, 32, Some(digest));
-        assert!(matches!(error, Some(LayerError::MalformedDigest)), "{digest}");
+        assert!(matches!(error, Some(LayerKeyError::MalformedDigest)), "{digest}");
     }
 }
 

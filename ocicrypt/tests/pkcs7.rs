@@ -101,7 +101,7 @@ fn refusal_trials(trials: &mut Vec<Trial>) {
             let Outcome::Tried { reasons, .. } = &failures[0].outcome else {
                 return Err(Failed::from("nothing was tried"));
             };
-            let mut told: Vec<_> = reasons.iter().map(|(reason, _)| reason.as_str()).collect();
+            let mut told: Vec<_> = reasons.iter().map(|(reason, _)| reason.to_string()).collect();
             let mut wanted = wanted.to_vec();
             told.sort_unstable();
             wanted.sort_unstable();

@@ -12,8 +12,8 @@ use common::pkcs7::{
 };
 use common::{any, base64, data, key_file, payload};
 use getrandom::SysRng;
-use ocicrypt::key::{NotAKey, PrivateKey};
 use ocicrypt::keyring::KeyRing;
+use ocicrypt::keys::{NotAKey, PrivateKey};
 use ocicrypt::payload::Payload;
 use ocicrypt::pkcs7::{Certificate, Envelope, Pkcs7Error};
 use ocicrypt::unwrap::{Outcome, UnwrapError, unwrap};
@@ -29,7 +29,7 @@ fn reasons(messages: &[impl AsRef<[u8]>], ring: &KeyRing) -> (Vec<(String, usize
         panic!("opened");
     };
     let Outcome::Tried { reasons, tried, .. } = &failures[0].outcome else { panic!() };
-    let reasons = reasons.iter().map(|(reason, items)| (reason.clone(), items.len()));
+    let reasons = reasons.iter().map(|(reason, items)| (reason.to_string(), items.len()));
     (reasons.collect(), *tried)
 }
 

@@ -334,7 +334,7 @@ fn the_same_bad_item_costs_once() {
     assert_eq!(failures[0].wrapped, 30_000);
     let Outcome::Tried { tried, of, reasons, .. } = &failures[0].outcome else { panic!() };
     assert_eq!((*tried, *of, reasons.len()), (1, 1, 1));
-    assert_eq!((reasons[0].0.as_str(), reasons[0].1.len()), ("wrong key", 30_000));
+    assert_eq!((reasons[0].0.to_string().as_str(), reasons[0].1.len()), ("wrong key", 30_000));
 }
 
 /// Whoever knows the public key can put a wrapped key of another content before the good one.

@@ -8,7 +8,7 @@ mod common;
 use common::{descriptor, json_data, key_file, open, payload, ring};
 use getrandom::SysRng;
 use libtest_mimic::{Arguments, Failed, Trial};
-use ocicrypt::key::PrivateKey;
+use ocicrypt::keys::PrivateKey;
 use ocicrypt::unwrap::unwrap;
 
 /// Every form of a key that is committed, by the name of the key.

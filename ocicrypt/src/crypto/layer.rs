@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::text::printable;
+use crate::encoding::text::printable;
 
 #[cfg(feature = "encrypt")]
 pub use self::encryptor::Encryptor;
@@ -37,9 +37,10 @@ pub const AES_256_CTR_HMAC_SHA256: &str = "AES_256_CTR_HMAC_SHA256";
 /// layer has verified: 64 KiB, what a Linux pipe holds. Larger chunks gain nothing.
 pub const CHUNK: usize = 64 * 1024;
 
-/// Why a layer, or the key of one, was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum LayerError {
+/// Why parts make no layer key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayerKeyError {
     /// The public options name a cipher that the format does not have.
     #[error("the layer cipher `{0}` is not known")]
     UnknownCipher(String),
@@ -57,6 +58,12 @@ pub enum LayerError {
     /// lower-case hexadecimal digits.
     #[error("the digest of the layer is not one of sha256, sha384 or sha512 in hexadecimal")]
     MalformedDigest,
+}
+
+/// Why a layer was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayerError {
     /// The HMAC over the ciphertext is another one: the layer was cut off, altered, or belongs
     /// to another key.
     #[error("the layer does not match its HMAC")]
@@ -111,16 +118,16 @@ impl LayerKey {
     /// nonce, 32 bytes of HMAC, and the digest of the plain layer (`sha256:…`) if one was sealed.
     ///
     /// # Errors
-    /// [`LayerError::UnknownCipher`], [`LayerError::WrongLength`], [`LayerError::MalformedDigest`].
+    /// [`LayerKeyError::UnknownCipher`], [`LayerKeyError::WrongLength`], [`LayerKeyError::MalformedDigest`].
     pub fn new(
         cipher: &str,
         key: &[u8],
         nonce: &[u8],
         hmac: &[u8],
         digest: Option<&str>,
-    ) -> Result<Self, LayerError> {
+    ) -> Result<Self, LayerKeyError> {
         if cipher != AES_256_CTR_HMAC_SHA256 {
-            return Err(LayerError::UnknownCipher(printable(cipher)));
+            return Err(LayerKeyError::UnknownCipher(printable(cipher)));
         }
         Ok(Self {
             key: Zeroizing::new(exactly("key", key)?),
@@ -157,7 +164,14 @@ impl LayerKey {
     }
 
     /// The AES-256 and HMAC key, 32 bytes.
+    #[cfg(feature = "hazmat")]
     pub fn key(&self) -> &[u8; 32] {
+        &self.key
+    }
+
+    /// As [`LayerKey::key`], within the crate.
+    #[cfg(feature = "encrypt")]
+    pub(crate) fn secret(&self) -> &[u8; 32] {
         &self.key
     }
 
@@ -206,16 +220,16 @@ enum DigestKind {
 }
 
 impl Digest {
-    fn parse(text: &str) -> Result<Self, LayerError> {
-        let (name, hex) = text.split_once(':').ok_or(LayerError::MalformedDigest)?;
+    fn parse(text: &str) -> Result<Self, LayerKeyError> {
+        let (name, hex) = text.split_once(':').ok_or(LayerKeyError::MalformedDigest)?;
         let (kind, length) = match name {
             "sha256" => (DigestKind::Sha256, 32),
             "sha384" => (DigestKind::Sha384, 48),
             "sha512" => (DigestKind::Sha512, 64),
-            _ => return Err(LayerError::MalformedDigest),
+            _ => return Err(LayerKeyError::MalformedDigest),
         };
         let value = from_hex(hex).filter(|value| value.len() == length);
-        Ok(Self { kind, value: value.ok_or(LayerError::MalformedDigest)? })
+        Ok(Self { kind, value: value.ok_or(LayerKeyError::MalformedDigest)? })
     }
 
     fn to_text(&self) -> String {
@@ -433,8 +447,8 @@ fn fill(chunk: &mut Vec<u8>, source: &mut impl Read, most: usize) -> io::Result<
     Ok(())
 }
 
-fn exactly<const N: usize>(what: &'static str, bytes: &[u8]) -> Result<[u8; N], LayerError> {
-    let wrong = LayerError::WrongLength { what, found: bytes.len(), wanted: N };
+fn exactly<const N: usize>(what: &'static str, bytes: &[u8]) -> Result<[u8; N], LayerKeyError> {
+    let wrong = LayerKeyError::WrongLength { what, found: bytes.len(), wanted: N };
     bytes.try_into().map_err(|_| wrong)
 }
 

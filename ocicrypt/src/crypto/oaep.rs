@@ -55,7 +55,7 @@ impl OaepHash {
 
 /// Takes the message out of `encoded`, which is as long as the modulus. In time that tells
 /// nothing but whether it is well-formed, and only at the end.
-pub(super) fn decode(
+pub(crate) fn decode(
     hash: OaepHash,
     mask: OaepHash,
     encoded: &mut [u8],

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 /// Takes the message, which is as long as `instead`, out of `encoded`, which is as long as the
 /// modulus; if there is none, `instead`. Both take the same steps. None if the modulus is too
 /// short for such a message, which is no secret.
-pub(super) fn decode(encoded: &[u8], instead: Zeroizing<Vec<u8>>) -> Option<Zeroizing<Vec<u8>>> {
+pub(crate) fn decode(encoded: &[u8], instead: Zeroizing<Vec<u8>>) -> Option<Zeroizing<Vec<u8>>> {
     /// A zero and a two before the padding, at least eight bytes of it, a zero after it.
     const AROUND: usize = 11;
     let start = encoded.len().checked_sub(instead.len())?;
@@ -32,7 +32,7 @@ pub(super) fn decode(encoded: &[u8], instead: Zeroizing<Vec<u8>>) -> Option<Zero
 /// A message of `length` bytes that nobody can predict, but always the same for one key and one
 /// ciphertext: otherwise, to ask twice would tell it from a real one. After
 /// draft-irtf-cfrg-rsa-guidance, section 7.2.
-pub(super) fn made_up(exponent: &[u8], ciphertext: &[u8], length: usize) -> Zeroizing<Vec<u8>> {
+pub(crate) fn made_up(exponent: &[u8], ciphertext: &[u8], length: usize) -> Zeroizing<Vec<u8>> {
     let key = Zeroizing::new(<[u8; 32]>::from(Sha256::digest(exponent)));
     let mut message = Zeroizing::new(vec![0; length]);
     for (counter, piece) in message.chunks_mut(32).enumerate() {

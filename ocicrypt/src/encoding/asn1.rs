@@ -10,25 +10,25 @@ const MAX_DEPTH: usize = 32;
 /// Elements of one message: a recipient has about twenty.
 const MAX_ELEMENTS: usize = 1 << 18;
 
-pub(super) const INTEGER: u8 = 0x02;
-pub(super) const BIT_STRING: u8 = 0x03;
-pub(super) const OCTET_STRING: u8 = 0x04;
-pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
-pub(super) const SEQUENCE: u8 = 0x30;
-pub(super) const SET: u8 = 0x31;
+pub(crate) const INTEGER: u8 = 0x02;
+pub(crate) const BIT_STRING: u8 = 0x03;
+pub(crate) const OCTET_STRING: u8 = 0x04;
+pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
+pub(crate) const SEQUENCE: u8 = 0x30;
+pub(crate) const SET: u8 = 0x31;
 
 /// The bit of a tag that says that there are elements inside.
-pub(super) const CONSTRUCTED: u8 = 0x20;
+pub(crate) const CONSTRUCTED: u8 = 0x20;
 
 /// The tag of the element `[number]` without elements inside; with [`CONSTRUCTED`] added, with.
-pub(super) const fn context(number: u8) -> u8 {
+pub(crate) const fn context(number: u8) -> u8 {
     0x80 | number
 }
 
 /// Rewrites the element that `bytes` begin with so that all lengths are definite and minimal;
 /// what follows it is ignored. None if it is damaged, or nested too deeply. Takes time and space
 /// in proportion to the input, whatever it claims.
-pub(super) fn definite(bytes: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn definite(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut nodes = scan(bytes)?;
     // Children come after their parents, so backwards every size is known when it is needed.
     for index in (1..nodes.len()).rev() {
@@ -160,12 +160,12 @@ fn write_length(length: usize, output: &mut Vec<u8>) {
 }
 
 /// A SEQUENCE of these elements.
-pub(super) fn sequence(elements: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn sequence(elements: &[&[u8]]) -> Vec<u8> {
     element(SEQUENCE, elements)
 }
 
 /// An element with the tag `tag` and this content, which may come in parts.
-pub(super) fn element(tag: u8, content: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn element(tag: u8, content: &[&[u8]]) -> Vec<u8> {
     let size: usize = content.iter().map(|part| part.len()).sum();
     let mut output = vec![tag];
     write_length(size, &mut output);
@@ -175,25 +175,25 @@ pub(super) fn element(tag: u8, content: &[&[u8]]) -> Vec<u8> {
 
 /// Reads elements with definite lengths, one after the other.
 #[derive(Clone, Copy)]
-pub(super) struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(&'a [u8]);
 
 /// One element.
 #[derive(Clone, Copy)]
-pub(super) struct Element<'a> {
+pub(crate) struct Element<'a> {
     /// The tag; nothing that is read has one of more than a byte.
-    pub(super) tag: u8,
-    pub(super) content: &'a [u8],
+    pub(crate) tag: u8,
+    pub(crate) content: &'a [u8],
     /// All of it, with tag and length.
-    pub(super) whole: &'a [u8],
+    pub(crate) whole: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
     /// The next element.
-    pub(super) fn any(&mut self) -> Option<Element<'a>> {
+    pub(crate) fn any(&mut self) -> Option<Element<'a>> {
         let header = Header::read(self.0)?;
         let whole = header.size.checked_add(header.length?)?;
         let (whole, rest) = self.0.split_at_checked(whole)?;
@@ -202,12 +202,12 @@ impl<'a> Reader<'a> {
     }
 
     /// The next element, which must have the tag `tag`.
-    pub(super) fn element(&mut self, tag: u8) -> Option<Element<'a>> {
+    pub(crate) fn element(&mut self, tag: u8) -> Option<Element<'a>> {
         self.any().filter(|element| element.tag == tag)
     }
 
     /// The next element, if it has the tag `tag`.
-    pub(super) fn optional(&mut self, tag: u8) -> Option<Element<'a>> {
+    pub(crate) fn optional(&mut self, tag: u8) -> Option<Element<'a>> {
         let mut ahead = *self;
         let found = ahead.element(tag)?;
         *self = ahead;
@@ -215,11 +215,11 @@ impl<'a> Reader<'a> {
     }
 
     /// What is inside of the next element, which must have the tag `tag`.
-    pub(super) fn inside(&mut self, tag: u8) -> Option<Reader<'a>> {
+    pub(crate) fn inside(&mut self, tag: u8) -> Option<Reader<'a>> {
         self.element(tag).map(|element| Reader(element.content))
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
@@ -228,7 +228,7 @@ impl<'a> Element<'a> {
     /// The content of an octet string, or of what stands for one under another tag, in one piece
     /// or in many. Its depth was bounded by [`definite`]; one that did not come from there is
     /// refused if it is nested too deeply.
-    pub(super) fn octets(&self) -> Option<Vec<u8>> {
+    pub(crate) fn octets(&self) -> Option<Vec<u8>> {
         let mut octets = Vec::with_capacity(self.content.len());
         self.collect(&mut octets, MAX_DEPTH)?;
         Some(octets)
@@ -249,7 +249,7 @@ impl<'a> Element<'a> {
 }
 
 /// A number without the bytes that say nothing, so that equal ones are equal byte for byte.
-pub(super) fn trim_integer(mut number: &[u8]) -> &[u8] {
+pub(crate) fn trim_integer(mut number: &[u8]) -> &[u8] {
     while let [0, 0..=0x7f, ..] | [0xff, 0x80..=0xff, ..] = number {
         number = &number[1..];
     }

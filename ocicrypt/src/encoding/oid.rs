@@ -2,12 +2,12 @@
 
 use pkcs8::spki::ObjectIdentifier;
 
-use super::ber::{Element, OBJECT_IDENTIFIER, Reader, SEQUENCE};
-use crate::text::printable;
+use crate::encoding::asn1::{Element, OBJECT_IDENTIFIER, Reader, SEQUENCE};
+use crate::encoding::text::printable;
 
 macro_rules! oids {
     ($($name:ident = $text:literal;)*) => {
-        $(pub(super) const $name: ObjectIdentifier = ObjectIdentifier::new_unwrap($text);)*
+        $(pub(crate) const $name: ObjectIdentifier = ObjectIdentifier::new_unwrap($text);)*
     };
 }
 
@@ -53,28 +53,28 @@ oids! {
 }
 
 /// `AlgorithmIdentifier` (RFC 5280, section 4.1.1.2).
-pub(super) struct Algorithm<'a> {
-    pub(super) oid: ObjectIdentifier,
-    pub(super) parameters: Option<Element<'a>>,
+pub(crate) struct Algorithm<'a> {
+    pub(crate) oid: ObjectIdentifier,
+    pub(crate) parameters: Option<Element<'a>>,
 }
 
 impl<'a> Algorithm<'a> {
-    pub(super) fn read(reader: &mut Reader<'a>) -> Option<Self> {
+    pub(crate) fn read(reader: &mut Reader<'a>) -> Option<Self> {
         let mut inside = reader.inside(SEQUENCE)?;
         let oid = read(&mut inside)?;
         Some(Self { oid, parameters: inside.any() })
     }
 
     /// The name for a message.
-    pub(super) fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         shown(&self.oid)
     }
 }
 
-pub(super) fn read(reader: &mut Reader<'_>) -> Option<ObjectIdentifier> {
+pub(crate) fn read(reader: &mut Reader<'_>) -> Option<ObjectIdentifier> {
     ObjectIdentifier::from_bytes(reader.element(OBJECT_IDENTIFIER)?.content).ok()
 }
 
-pub(super) fn shown(oid: &ObjectIdentifier) -> String {
+pub(crate) fn shown(oid: &ObjectIdentifier) -> String {
     printable(&oid.to_string())
 }

@@ -2,15 +2,15 @@
 
 use zeroize::Zeroizing;
 
-use crate::base64;
-use crate::layer::{AES_256_CTR_HMAC_SHA256, LayerKey};
+use crate::crypto::layer::{AES_256_CTR_HMAC_SHA256, LayerKey};
+use crate::encoding::base64;
 
 /// What is wrapped for each recipient: the key, the digest and the nonce of the layer, as JSON.
 ///
 /// A key provider is given this to wrap, and nothing else: what comes back makes a
 /// [`Recipient::provider`](super::Recipient::provider).
 pub fn private_options(key: &LayerKey) -> Zeroizing<Vec<u8>> {
-    let symkey = Zeroizing::new(base64::encode(key.key()));
+    let symkey = Zeroizing::new(base64::encode(key.secret()));
     let nonce = Zeroizing::new(base64::encode(key.nonce()));
     let digest = key.digest().unwrap_or_default();
     let parts: [&str; 7] = [

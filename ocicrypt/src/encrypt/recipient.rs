@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use super::PublicKey;
-use super::pkcs11::{Pkcs11Hash, Pkcs11Recipient};
-use crate::annotation::Scheme;
+use crate::format::annotation::Scheme;
 use crate::jwe::JweRecipient;
-use crate::key::{MAX_BITS, OaepHash};
-use crate::pgp::{PgpFingerprint, PgpRecipient, PgpSelector, Unusable};
+use crate::keys::public::PublicKey;
+use crate::keys::{OaepHash, PublicKeyError};
+use crate::pgp::{PgpRecipient, PgpRecipientError, PgpSelector};
 use crate::pkcs7::{Pkcs7Form, Pkcs7Recipient};
+use crate::pkcs11::{OaepHash as Pkcs11Hash, Pkcs11Recipient};
 
 /// One who will be able to decrypt: a public key that was read and found fit, and the scheme that
 /// the key of the layer is wrapped in for it.
@@ -40,7 +40,7 @@ impl Recipient {
     /// [`RecipientError`].
     pub fn jwe(public_key: &[u8]) -> Result<Self, RecipientError> {
         let named = PublicKey::parse(public_key)?;
-        JweRecipient::new(named).map(|recipient| Self(Kind::Jwe(recipient)))
+        Ok(Self(Kind::Jwe(JweRecipient::new(named)?)))
     }
 
     /// The same with SHA-256 in place of SHA-1 in RSAES-OAEP: `RSA-OAEP-256`. Go ocicrypt reads both,
@@ -65,7 +65,7 @@ impl Recipient {
     /// # Errors
     /// [`RecipientError`].
     pub fn pkcs7(certificate: &[u8]) -> Result<Self, RecipientError> {
-        Pkcs7Recipient::parse(certificate).map(|recipient| Self(Kind::Pkcs7(recipient)))
+        Ok(Self(Kind::Pkcs7(Pkcs7Recipient::parse(certificate)?)))
     }
 
     /// The same recipient with a CMS message of this form, where its scheme is PKCS#7.
@@ -122,7 +122,7 @@ impl Recipient {
     /// [`RecipientError`].
     pub fn pkcs11(public_key: &[u8], hash: Pkcs11Hash) -> Result<Self, RecipientError> {
         let named = PublicKey::parse(public_key)?;
-        Pkcs11Recipient::new(named.key, hash).map(|recipient| Self(Kind::Pkcs11(recipient)))
+        Ok(Self(Kind::Pkcs11(Pkcs11Recipient::new(named.key, hash)?)))
     }
 
     /// A recipient whose key provider has wrapped the key already: `name` is what the
@@ -178,60 +178,13 @@ impl fmt::Debug for Recipient {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecipientError {
-    /// Nothing, or white space only.
+    /// The name of a key provider, or what it wrapped, is empty.
     #[error("empty")]
     Empty,
-    /// None of the forms that are read.
-    #[error("not a public key in PEM, DER or JWK form")]
-    Unknown,
-    /// A private key.
-    #[error("a private key, not a public one: `openssl pkey -pubout` writes the public key of it")]
-    PrivateKey,
-    /// A certificate, where a public key is needed.
-    #[error(
-        "a certificate, which is for `pkcs7`: \
-         `openssl x509 -pubkey -noout` writes the public key of it"
-    )]
-    Certificate,
-    /// Something other than a certificate, where one is needed; the label if it is PEM.
-    #[error("not a certificate{}", .0.as_ref().map_or(String::new(), |label| format!(", but `{label}`")))]
-    NoCertificate(Option<String>),
-    /// A PEM block of another kind.
-    #[error("a PEM block `{0}`, which is not a public key")]
-    OtherPem(String),
-    /// More than one key, where one recipient is named.
-    #[error("a file of several keys: give each its own file, and name them all")]
-    SeveralKeys,
-    /// A key that nothing can be wrapped for. Holds its algorithm.
-    #[error("a key of a kind that no layer key is wrapped for ({0})")]
-    OtherKind(String),
-    /// A key on an elliptic curve that the format does not have, or that is not named.
-    #[error("a key on an elliptic curve that no layer key is wrapped for")]
-    OtherCurve,
-    /// An RSA key of a size that is not accepted.
-    #[error("an RSA key of {0} bits: 2048 to {MAX_BITS} are accepted")]
-    RsaSize(u32),
-    /// No key of the OpenPGP key ring is that of the one who was named.
-    #[error("not in the OpenPGP key ring")]
-    NotInKeyRing,
-    /// A ring of secret OpenPGP keys.
-    #[error("an OpenPGP secret key, not a public one: `gpg --export` writes the public key of it")]
-    SecretPgpKey,
-    /// A file of GnuPG's own format, such as `pubring.kbx`.
-    #[error("a keybox, which only GnuPG reads: `gpg --export` writes the keys in it")]
-    Keybox,
-    /// An OpenPGP key was found, but cannot be used.
-    #[error("the OpenPGP key {key}, which {reason}")]
-    PgpKey {
-        /// The fingerprint of the primary key.
-        key: PgpFingerprint,
-        /// Why not.
-        reason: Unusable,
-    },
-    /// The form, which is named, is broken.
-    #[error("a damaged key ({0})")]
-    Malformed(&'static str),
-    /// The algorithm that a JSON Web Key demands is unknown or does not fit its kind.
-    #[error("a key for the algorithm `{0}`, which is not one of the format or not for this key")]
-    Algorithm(String),
+    /// No public key, or none that a layer key can be wrapped for.
+    #[error(transparent)]
+    Key(#[from] PublicKeyError),
+    /// No OpenPGP key that a layer key can be wrapped for.
+    #[error(transparent)]
+    Pgp(#[from] PgpRecipientError),
 }

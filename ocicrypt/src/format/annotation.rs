@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::base64;
-use crate::text::printable;
+use crate::encoding::base64;
+use crate::encoding::text::printable;
 
 /// The annotation that holds the public options, in base64.
 pub const PUBLIC_OPTIONS: &str = "org.opencontainers.image.enc.pubopts";

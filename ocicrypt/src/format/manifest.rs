@@ -1,10 +1,10 @@
 //! An image's manifest, as far as its encrypted layers go.
 
-use crate::annotation::KEYS_PREFIX;
-use crate::json::Json;
-use crate::media_type::ENCRYPTED;
-use crate::payload::{Descriptor, WrongShape, must_be_object};
-use crate::text::printable;
+use crate::encoding::json::Json;
+use crate::encoding::text::printable;
+use crate::format::annotation::KEYS_PREFIX;
+use crate::format::media_type::ENCRYPTED;
+use crate::format::payload::{Descriptor, WrongShape, must_be_object};
 
 /// Why a manifest was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! Layer media types, encrypted and plain.
 
-use crate::text::printable;
+use crate::encoding::text::printable;
 
 /// The suffix that the format adds to the media type of a layer when it is encrypted.
 pub const ENCRYPTED: &str = "+encrypted";

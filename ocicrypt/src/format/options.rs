@@ -3,19 +3,19 @@
 
 use zeroize::Zeroizing;
 
-use crate::base64;
-use crate::json::{Json, equal_folded};
-use crate::layer::{LayerError, LayerKey};
+use crate::crypto::layer::{LayerKey, LayerKeyError};
+use crate::encoding::base64;
+use crate::encoding::json::{Json, equal_folded};
 
 /// Why options were refused. No message shows what they hold.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
 pub enum OptionsError {
     /// There is no annotation with public options.
-    #[error("the layer has no annotation `{}`", crate::annotation::PUBLIC_OPTIONS)]
+    #[error("the layer has no annotation `{}`", super::annotation::PUBLIC_OPTIONS)]
     NoPublicOptions,
     /// The annotation is not base64.
-    #[error("the annotation `{}` is not base64", crate::annotation::PUBLIC_OPTIONS)]
+    #[error("the annotation `{}` is not base64", super::annotation::PUBLIC_OPTIONS)]
     NotBase64,
     /// The options are not JSON.
     #[error("the {which} options are not JSON: see line {line}, column {column}")]
@@ -48,7 +48,7 @@ pub enum OptionsError {
     NonceMismatch,
     /// The parts do not make a layer key.
     #[error(transparent)]
-    Layer(#[from] LayerError),
+    Layer(#[from] LayerKeyError),
 }
 
 /// The sealed half. Wipes itself when dropped.
@@ -82,7 +82,7 @@ pub struct PublicOptions {
 }
 
 impl PublicOptions {
-    /// Decodes the value of the annotation [`crate::annotation::PUBLIC_OPTIONS`].
+    /// Decodes the value of the annotation [`super::annotation::PUBLIC_OPTIONS`].
     ///
     /// # Errors
     /// [`OptionsError::NotBase64`], and as [`PublicOptions::parse`].
@@ -180,11 +180,11 @@ pub(crate) fn layer_key_of_unauthenticated(
 /// A layer key from 48 bytes that nobody knows, which stands in for one that did not come out.
 ///
 /// # Errors
-/// [`LayerError`]: the public options are of no use with any key.
+/// [`LayerKeyError`]: the public options are of no use with any key.
 pub(crate) fn made_up_layer_key(
     secret: &[u8],
     public: &PublicOptions,
-) -> Result<LayerKey, LayerError> {
+) -> Result<LayerKey, LayerKeyError> {
     let (key, nonce) = secret.split_at(secret.len().min(32));
     // The HMAC, which is compared before it, never fits. But whether there is one is seen.
     let digest = format!("sha256:{}", "0".repeat(64));

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use prost::Message;
 use zeroize::Zeroizing;
 
-use crate::base64;
-use crate::json::Json;
-use crate::text::printable;
+use crate::encoding::base64;
+use crate::encoding::json::Json;
+use crate::encoding::text::printable;
 
 /// The only type URL that a payload may have.
 pub const TYPE_URL: &str = "io.containerd.ocicrypt.v1.Payload";
@@ -107,7 +107,7 @@ struct Any {
 pub struct Parameters(BTreeMap<String, Vec<Zeroizing<Vec<u8>>>>);
 
 impl Parameters {
-    /// Private keys for JWE and PKCS#7, in any form that [`crate::key`] reads.
+    /// Private keys for JWE and PKCS#7, in any form that [`crate::keys`] reads.
     pub fn private_keys(&self) -> &[Zeroizing<Vec<u8>>] {
         self.named("privkeys")
     }
@@ -191,7 +191,7 @@ pub struct Descriptor {
     pub digest: String,
     /// The size of the encrypted layer in bytes.
     pub size: i64,
-    /// The annotations, among them those of [`crate::annotation`].
+    /// The annotations, among them those of [`crate::format::annotation`].
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -254,7 +254,7 @@ impl From<WrongShape> for PayloadError {
 pub(crate) fn must_be_object<'j, 'a>(
     json: &'j Json<'a>,
     member: &str,
-) -> Result<&'j [(crate::json::Text<'a>, Json<'a>)], WrongShape> {
+) -> Result<&'j [(crate::encoding::json::Text<'a>, Json<'a>)], WrongShape> {
     json.as_object().ok_or_else(|| wrong(member.to_owned(), "an object"))
 }
 

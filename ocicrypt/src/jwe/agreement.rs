@@ -1,16 +1,14 @@
 //! ECDH-ES with AES key wrap (RFC 7518, section 4.6).
 
-use aes::cipher::consts::U16;
-use aes::cipher::{BlockCipherDecrypt, KeyInit};
-use aes_kw::AesKw;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::JweError;
 use super::header::Header;
-use crate::base64;
-use crate::key::{KeyKind, PrivateKey};
-use crate::text::printable;
+use crate::crypto::aes_kw::unwrap_aes_key;
+use crate::encoding::base64;
+use crate::encoding::text::printable;
+use crate::keys::{KeyKind, PrivateKey};
 
 /// What a recipient's header says about the key agreement.
 pub(super) struct Agreement {
@@ -102,12 +100,10 @@ impl Agreement {
         key: &PrivateKey,
         wrapped: &[u8],
     ) -> Result<Option<Zeroizing<Vec<u8>>>, JweError> {
-        let shared = match key {
-            PrivateKey::P256(key) => key.agree(&self.x, &self.y),
-            PrivateKey::P384(key) => key.agree(&self.x, &self.y),
-            PrivateKey::P521(key) => key.agree(&self.x, &self.y),
-            _ => return Ok(None),
-        };
+        if key.as_rsa().is_some() {
+            return Ok(None);
+        }
+        let shared = key.agree(&self.x, &self.y);
         let shared = shared.ok_or(JweError::Malformed("`epk` is not a point of its curve"))?;
         let block = derive(&shared, self.alg.name(), &self.apu, &self.apv, self.alg.key_length());
         let key = &block[..self.alg.key_length()];
@@ -142,28 +138,6 @@ pub(super) fn derive(
     Zeroizing::new(hash.finalize().into())
 }
 
-/// AES key unwrap (RFC 3394, section 2.2.2). The wrapping key has 16, 24 or 32 bytes; what it
-/// wraps is 8 bytes longer than what comes out. None if that was not wrapped with this key.
-pub fn unwrap_aes_key(key: &[u8], wrapped: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    match key.len() {
-        16 => unwrap_with::<aes::Aes128>(key, wrapped),
-        24 => unwrap_with::<aes::Aes192>(key, wrapped),
-        32 => unwrap_with::<aes::Aes256>(key, wrapped),
-        _ => None,
-    }
-}
-
-fn unwrap_with<C>(key: &[u8], wrapped: &[u8]) -> Option<Zeroizing<Vec<u8>>>
-where
-    C: BlockCipherDecrypt<BlockSize = U16> + KeyInit,
-{
-    // Less than two blocks cannot be wrapped.
-    let length = wrapped.len().checked_sub(8).filter(|length| *length >= 16)?;
-    let mut unwrapped = Zeroizing::new(vec![0; length]);
-    AesKw::<C>::new_from_slice(key).ok()?.unwrap_key(wrapped, &mut unwrapped).ok()?;
-    Some(unwrapped)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +150,6 @@ mod tests {
             110, 163, 218, 128, 106, 72, 246, 218, 167, 121, 140, 254, 144, 196,
         ];
         let key = derive(&shared, "A128GCM", b"Alice", b"Bob", 16);
-        assert_eq!(crate::base64::encode_url(&key[..16]), "VqqN6vgjbSBcIijNcacQGg");
+        assert_eq!(crate::encoding::base64::encode_url(&key[..16]), "VqqN6vgjbSBcIijNcacQGg");
     }
 }

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::JweError;
 use super::message::Message;
 use crate::budget::{Budget, Exhausted, cost};
-use crate::text::printable;
+use crate::encoding::text::printable;
 
 /// A content encryption algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

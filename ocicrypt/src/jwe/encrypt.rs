@@ -7,13 +7,12 @@ use rsa::rand_core::TryCryptoRng;
 use serde_json::{Map, Value, json};
 
 use super::agreement::{WrapAlgorithm, derive};
-use crate::base64::encode_url;
-use crate::encrypt::{
-    EcPublicKey, EncryptError, NamedPublicKey, PublicKey, RecipientError, RsaPublicKey, random,
-    wrap_aes_key,
-};
-use crate::key::{Fingerprint, KeyKind, OaepHash};
-use crate::text::printable;
+use crate::crypto::aes_kw::wrap_aes_key;
+use crate::crypto::rng::random;
+use crate::encoding::base64::encode_url;
+use crate::encoding::text::printable;
+use crate::keys::public::{EcPublicKey, NamedPublicKey, PublicKey, RsaPublicKey};
+use crate::keys::{Fingerprint, KeyKind, OaepHash, PublicKeyError, WrapError};
 
 /// The content encryption of everything that is written.
 const ENC: &str = "A256GCM";
@@ -44,7 +43,7 @@ impl Way {
 }
 
 impl JweRecipient {
-    pub(crate) fn new(named: NamedPublicKey) -> Result<Self, RecipientError> {
+    pub(crate) fn new(named: NamedPublicKey) -> Result<Self, PublicKeyError> {
         let way = match (named.key, named.alg.as_deref()) {
             (PublicKey::Rsa(key), None | Some("RSA-OAEP")) => Some(Way::Oaep(key, OaepHash::Sha1)),
             (PublicKey::Rsa(key), Some("RSA-OAEP-256")) => Some(Way::Oaep(key, OaepHash::Sha256)),
@@ -56,7 +55,7 @@ impl JweRecipient {
         };
         let is_named = named.alg.is_some();
         let alg = named.alg.unwrap_or_default();
-        let way = way.ok_or_else(|| RecipientError::Algorithm(printable(&alg)))?;
+        let way = way.ok_or_else(|| PublicKeyError::Algorithm(printable(&alg)))?;
         let kid = named.kid.unwrap_or_else(|| way.fingerprint().to_string());
         Ok(Self { way, kid, is_named })
     }
@@ -83,7 +82,7 @@ impl JweRecipient {
         &self,
         content_key: &[u8; 32],
         rng: &mut R,
-    ) -> Result<(Vec<u8>, Map<String, Value>), EncryptError> {
+    ) -> Result<(Vec<u8>, Map<String, Value>), WrapError> {
         let mut header = Map::new();
         header.insert("kid".to_owned(), json!(self.kid));
         let (alg, wrapped) = match &self.way {
@@ -115,7 +114,7 @@ pub(crate) fn encrypt<R: TryCryptoRng + ?Sized>(
     recipients: &[&JweRecipient],
     plain: &[u8],
     rng: &mut R,
-) -> Result<Vec<u8>, EncryptError> {
+) -> Result<Vec<u8>, WrapError> {
     let content_key = random::<32, R>(rng)?;
     let wrapped = recipients.iter().map(|recipient| recipient.wrap(&content_key, rng));
     let mut wrapped = wrapped.collect::<Result<Vec<_>, _>>()?;

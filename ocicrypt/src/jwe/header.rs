@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::JweError;
-use crate::json::Json;
-use crate::text::printable;
+use crate::encoding::json::Json;
+use crate::encoding::text::printable;
 
 /// Characters that a member may have. What is legitimate has less than a hundred, but every
 /// recipient reads what all share, so this keeps the work proportional to the input.

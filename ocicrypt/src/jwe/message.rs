@@ -4,9 +4,9 @@ use zeroize::Zeroizing;
 
 use super::JweError;
 use super::header::{Header, string};
-use crate::base64;
-use crate::json::Json;
-use crate::text::printable;
+use crate::encoding::base64;
+use crate::encoding::json::Json;
+use crate::encoding::text::printable;
 
 /// What a decompressed content may always have, in bytes, as in go-jose.
 const MAX_INFLATED: usize = 250_000;

@@ -1,39 +1,24 @@
 //! Keys, and where they came from.
 
 use std::fmt;
-use std::sync::OnceLock;
 
-use crate::key::{Fingerprint, PrivateKey};
+use crate::keys::{Fingerprint, PrivateKey};
 use crate::pgp::PgpKey;
 
 /// A private key and where it came from.
 pub struct NamedKey {
     name: String,
     key: PrivateKey,
-    fingerprint: OnceLock<Fingerprint>,
 }
 
 impl NamedKey {
     pub(super) fn new(name: String, key: PrivateKey) -> Self {
-        Self { name, key, fingerprint: OnceLock::new() }
+        Self { name, key }
     }
 
     /// The fingerprint of the key, computed once.
     pub fn fingerprint(&self) -> Fingerprint {
-        *self.fingerprint.get_or_init(|| self.key.fingerprint())
-    }
-
-    /// Whether a `kid` names this key: it is its fingerprint.
-    pub(crate) fn is_named(&self, kid: &str) -> bool {
-        self.fingerprint().is_text(kid)
-    }
-
-    /// What [`NamedKey::is_named`] costs now.
-    pub(crate) fn cost_of_name(&self) -> u64 {
-        match self.fingerprint.get() {
-            Some(_) => 0,
-            None => self.key.cost_of_fingerprint(),
-        }
+        self.key.fingerprint()
     }
 
     /// The name of the file, or `privkeys[0]` and so on for keys of the payload; fit to be shown.

@@ -7,10 +7,9 @@ use zeroize::Zeroizing;
 use super::files::{Beside, Found, KeyFile, OfPayload, PASSWORD_SUFFIXES, owner};
 use super::{KeyRing, MAX_CERTIFICATES, MAX_KEYS, NamedKey, NamedPgpKey, Skipped};
 use crate::budget::{self, Budget, Exhausted};
-use crate::key::{ClosedKey, Contents, Item, NotAKey, PrivateKey};
+use crate::encoding::text::printable;
+use crate::keys::{Certificate, ClosedKey, Contents, Item, NotAKey, PrivateKey};
 use crate::pgp;
-use crate::pkcs7::Certificate;
-use crate::text::printable;
 
 /// What a block of PEM begins with.
 const PEM: &[u8] = b"-----BEGIN ";

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use super::ber::{
+use super::Fingerprint;
+use crate::encoding::asn1::{
     self, BIT_STRING, CONSTRUCTED, INTEGER, OCTET_STRING, Reader, SEQUENCE, context, trim_integer,
 };
-use super::oid;
-use crate::key::Fingerprint;
+use crate::encoding::oid;
 
 /// A certificate: the names by which a message can mean it, and the fingerprint of its public
 /// key, which leads to the private one.
@@ -14,9 +14,9 @@ use crate::key::Fingerprint;
 /// It is not verified: a certificate that lies leads to a key that opens nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    pub(super) issuer: Vec<u8>,
-    pub(super) serial: Vec<u8>,
-    pub(super) subject_key: Option<Vec<u8>>,
+    pub(crate) issuer: Vec<u8>,
+    pub(crate) serial: Vec<u8>,
+    pub(crate) subject_key: Option<Vec<u8>>,
     public_key: Fingerprint,
 }
 
@@ -24,7 +24,7 @@ impl Certificate {
     /// Reads a certificate in DER; what follows it is ignored. None if it is none.
     pub fn parse(der: &[u8]) -> Option<Self> {
         // Definite and minimal, so that the issuer compares with that of a message.
-        let der = ber::definite(der)?;
+        let der = asn1::definite(der)?;
         let mut certificate = Reader::new(&der).inside(SEQUENCE)?;
         let mut signed = certificate.inside(SEQUENCE)?;
         certificate.element(SEQUENCE)?;
@@ -73,7 +73,7 @@ fn public_key(info: &[u8]) -> Option<Fingerprint> {
     if ![oid::RSA_ENCRYPTION, oid::RSAES_OAEP, oid::RSASSA_PSS].contains(&algorithm.oid) {
         return Some(Fingerprint::of(info));
     }
-    Some(Fingerprint::of(&ber::sequence(&[&PLAIN, key.whole])))
+    Some(Fingerprint::of(&asn1::sequence(&[&PLAIN, key.whole])))
 }
 
 /// The subject key identifier among the extensions.

@@ -1,5 +1,8 @@
 //! DER: which kind of key it is, and the key.
 
+mod closed;
+mod encrypted;
+
 use pkcs1::RsaPrivateKey;
 use pkcs8::PrivateKeyInfoRef;
 use pkcs8::der::asn1::UintRef;
@@ -7,16 +10,25 @@ use pkcs8::der::{AnyRef, Decode};
 use pkcs8::spki::ObjectIdentifier;
 use sec1::EcPrivateKey;
 
+pub(crate) use self::closed::ClosedKey;
+pub(super) use self::closed::Form;
+use self::encrypted::EncryptedKey;
+pub(super) use self::encrypted::Opener;
 #[cfg(feature = "encrypt")]
 use super::KeyKind;
-use super::closed::ClosedKey;
-use super::{EcKey, NotAKey, Opener, PrivateKey, RsaKey};
+use super::{EcKey, Material, NotAKey, PrivateKey, RsaKey};
 use crate::budget::Budget;
 
 /// A key that was read.
 pub(super) enum Found {
     Open(PrivateKey),
     Closed(ClosedKey),
+}
+
+impl Found {
+    fn encrypted(key: EncryptedKey) -> Self {
+        Self::Closed(ClosedKey(Form::Encrypted(key)))
+    }
 }
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
@@ -68,11 +80,21 @@ pub(super) fn parse(
         [INTEGER, OCTET_STRING, _] => parse_sec1(whole, curve).map(Found::Open),
         [INTEGER, INTEGER, _] => Err(NotAKey::PublicKey),
         [INTEGER, SEQUENCE, _] if shape[0].content == [3] => Err(NotAKey::Pkcs12),
-        [SEQUENCE, OCTET_STRING, _] => opener.close_pkcs8(whole, curve),
+        [SEQUENCE, OCTET_STRING, _] => opener.close_pkcs8(whole, curve).map(Found::encrypted),
         [SEQUENCE, BIT_STRING, _] => Err(NotAKey::PublicKey),
         [SEQUENCE, SEQUENCE, BIT_STRING] => Err(NotAKey::Certificate),
         _ => Err(NotAKey::Unknown),
     }
+}
+
+/// A PEM block with a `DEK-Info` header (RFC 1421, section 4.6.1.3), whose content is encrypted.
+pub(super) fn parse_encrypted_pem(
+    dek_info: &str,
+    content: &[u8],
+    curve: Option<ObjectIdentifier>,
+    opener: &Opener<'_>,
+) -> Result<Found, NotAKey> {
+    opener.close_pem(dek_info, content, curve).map(Found::encrypted)
 }
 
 /// The curve that an `EC PARAMETERS` block names, if it names one.
@@ -125,19 +147,21 @@ fn parse_pkcs1(der: &[u8], budget: &mut Budget) -> Result<PrivateKey, NotAKey> {
     let [n, e, d] = [key.modulus, key.public_exponent, key.private_exponent];
     let coefficient = Some(key.coefficient.as_bytes());
     let key = RsaKey::new(n.as_bytes(), e.as_bytes(), d.as_bytes(), &primes, coefficient, budget);
-    key.map(PrivateKey::Rsa)
+    key.map(|key| Material::Rsa(key).into())
 }
 
 /// SEC1 (RFC 5915, section 3). The curve that the key itself names comes first.
 fn parse_sec1(der: &[u8], curve: Option<ObjectIdentifier>) -> Result<PrivateKey, NotAKey> {
     let key = EcPrivateKey::from_der(der).map_err(|_| NotAKey::Malformed("SEC1"))?;
     let named = key.parameters.as_ref().and_then(|parameters| parameters.named_curve());
-    match named.or(curve) {
-        Some(P256) => EcKey::new(key.private_key, key.public_key).map(PrivateKey::P256),
-        Some(P384) => EcKey::new(key.private_key, key.public_key).map(PrivateKey::P384),
-        Some(P521) => EcKey::new(key.private_key, key.public_key).map(PrivateKey::P521),
+    let (secret, public) = (key.private_key, key.public_key);
+    let material = match named.or(curve) {
+        Some(P256) => EcKey::new(secret, public).map(Material::P256),
+        Some(P384) => EcKey::new(secret, public).map(Material::P384),
+        Some(P521) => EcKey::new(secret, public).map(Material::P521),
         _ => Err(NotAKey::OtherCurve),
-    }
+    };
+    material.map(PrivateKey::from)
 }
 
 fn curve_of(parameters: &AnyRef<'_>) -> Option<ObjectIdentifier> {

@@ -130,7 +130,7 @@ mod tests {
     /// Of 0 our arithmetic gives the prime, which the library does not take.
     #[test]
     fn a_result_whose_x_is_0_is_the_librarys() {
-        let root = crate::key::point::ROOT_OF_B;
+        let root = crate::keys::point::ROOT_OF_B;
         let whole = [&[4][..], &[0; 32], &root].concat();
         let zero = PublicKey::from_sec1_bytes(&whole).expect("a point").to_projective();
         let secret = SecretKey::generate();

@@ -2,13 +2,12 @@
 
 use zeroize::Zeroizing;
 
-use super::closed::{ClosedKey, Form};
-use super::der::Found;
-use super::{Contents, EcKey, NotAKey, PrivateKey, RsaKey};
-use crate::base64;
+use super::der::{ClosedKey, Form, Found};
+use super::{Contents, EcKey, Material, NotAKey, RsaKey};
 use crate::budget::Budget;
-use crate::json::Json;
-use crate::text::printable;
+use crate::encoding::base64;
+use crate::encoding::json::Json;
+use crate::encoding::text::printable;
 
 /// Reads a key, or a set of keys.
 pub(super) fn parse(bytes: &[u8], budget: &mut Budget, parsed: &mut Contents) {
@@ -39,13 +38,13 @@ fn parse_key(key: &Json<'_>, budget: &mut Budget) -> Result<Found, NotAKey> {
         Some("RSA") => parse_rsa(key, budget),
         Some("EC") => match text("crv") {
             Some("P-256") => {
-                EcKey::new(&number(key, "d")?, None).map(PrivateKey::P256).map(Found::Open)
+                EcKey::new(&number(key, "d")?, None).map(|key| open(Material::P256(key)))
             }
             Some("P-384") => {
-                EcKey::new(&number(key, "d")?, None).map(PrivateKey::P384).map(Found::Open)
+                EcKey::new(&number(key, "d")?, None).map(|key| open(Material::P384(key)))
             }
             Some("P-521") => {
-                EcKey::new(&number(key, "d")?, None).map(PrivateKey::P521).map(Found::Open)
+                EcKey::new(&number(key, "d")?, None).map(|key| open(Material::P521(key)))
             }
             _ => Err(NotAKey::OtherCurve),
         },
@@ -70,10 +69,14 @@ fn parse_rsa(key: &Json<'_>, budget: &mut Budget) -> Result<Found, NotAKey> {
     let (p, q, coefficient) = (number(key, "p")?, number(key, "q")?, number(key, "qi").ok());
     let coefficient = coefficient.as_ref().map(|number| number.as_slice());
     let key = RsaKey::new(&n, &e, &d, &[&p, &q], coefficient, budget)?;
-    Ok(Found::Open(PrivateKey::Rsa(key)))
+    Ok(open(Material::Rsa(key)))
 }
 
 fn number(key: &Json<'_>, name: &str) -> Result<Zeroizing<Vec<u8>>, NotAKey> {
     let text = key.member(name).and_then(Json::as_str);
     text.and_then(base64::url).filter(|n| !n.is_empty()).ok_or(NotAKey::Malformed("JWK"))
+}
+
+fn open(material: Material) -> Found {
+    Found::Open(material.into())
 }

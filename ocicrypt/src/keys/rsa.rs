@@ -1,5 +1,6 @@
 //! RSA private keys (RFC 8017, section 3.2) and the one operation that they are for.
 
+mod crt;
 mod detour;
 
 use crypto_bigint::{ConcatenatingMul, NonZero, Odd};
@@ -14,9 +15,10 @@ use rsa::traits::PrivateKeyParts;
 use zeroize::Zeroizing;
 
 use self::detour::Detour;
-use super::oaep::{self, OaepHash};
-use super::{NotAKey, crt, pkcs1v15};
+use super::NotAKey;
 use crate::budget::{Budget, cost};
+use crate::crypto::oaep::{self, OaepHash};
+use crate::crypto::pkcs1v15;
 
 /// The shortest modulus that is accepted, in bits. Short keys are weak, but who can factor one
 /// has no need of us: refusing to decrypt protects nobody.
@@ -173,7 +175,7 @@ impl RsaKey {
     ///
     /// # Errors
     /// [`OaepRefusal::WrongKey`], [`OaepRefusal::NoRandomness`].
-    pub fn decrypt_oaep<R: TryCryptoRng + ?Sized>(
+    pub(crate) fn decrypt_oaep<R: TryCryptoRng + ?Sized>(
         &self,
         hash: OaepHash,
         ciphertext: &[u8],
@@ -186,7 +188,7 @@ impl RsaKey {
     ///
     /// # Errors
     /// [`OaepRefusal::WrongKey`], [`OaepRefusal::NoRandomness`].
-    pub fn decrypt_oaep_masked<R: TryCryptoRng + ?Sized>(
+    pub(crate) fn decrypt_oaep_masked<R: TryCryptoRng + ?Sized>(
         &self,
         hash: OaepHash,
         mask: OaepHash,
@@ -206,7 +208,7 @@ impl RsaKey {
     /// # Errors
     /// [`OaepRefusal::WrongKey`] where the lengths of ciphertext and modulus, which all know, tell
     /// so already; [`OaepRefusal::NoRandomness`].
-    pub fn decrypt_pkcs1v15<R: TryCryptoRng + ?Sized>(
+    pub(crate) fn decrypt_pkcs1v15<R: TryCryptoRng + ?Sized>(
         &self,
         length: usize,
         ciphertext: &[u8],

@@ -5,7 +5,8 @@
 use rsa::rand_core::TryCryptoRng;
 use zeroize::Zeroizing;
 
-use super::{OaepRefusal, PrivateKey, RsaKey, pkcs1v15};
+use super::{Material, OaepRefusal, PrivateKey, RsaKey};
+use crate::crypto::pkcs1v15;
 
 /// A place in memory: its address and its length in bytes.
 pub type Place = (*const u8, usize);
@@ -17,11 +18,11 @@ pub fn place<T: ?Sized>(thing: &T) -> Place {
 
 /// Where the secret numbers of a key lie.
 pub fn secrets(key: &PrivateKey) -> Vec<Place> {
-    match key {
-        PrivateKey::Rsa(key) => key.secrets().into_iter().map(place).collect(),
-        PrivateKey::P256(key) => vec![place(&key.secret)],
-        PrivateKey::P384(key) => vec![place(&key.secret)],
-        PrivateKey::P521(key) => vec![place(&key.secret)],
+    match key.material() {
+        Material::Rsa(key) => key.secrets().into_iter().map(place).collect(),
+        Material::P256(key) => vec![place(&key.secret)],
+        Material::P384(key) => vec![place(&key.secret)],
+        Material::P521(key) => vec![place(&key.secret)],
     }
 }
 
@@ -39,26 +40,21 @@ pub fn decode_pkcs1v15(encoded: &[u8], instead: Vec<u8>) -> Option<Zeroizing<Vec
 
 /// The public point of an elliptic curve key, as the library computes it: x and y, one after the other.
 pub fn public_point(key: &PrivateKey) -> Vec<u8> {
-    let info = match key {
-        PrivateKey::Rsa(_) => Vec::new(),
-        PrivateKey::P256(key) => key.public_key_info(),
-        PrivateKey::P384(key) => key.public_key_info(),
-        PrivateKey::P521(key) => key.public_key_info(),
+    let info = match key.material() {
+        Material::Rsa(_) => Vec::new(),
+        Material::P256(key) => key.public_key_info(),
+        Material::P384(key) => key.public_key_info(),
+        Material::P521(key) => key.public_key_info(),
     };
     // The point is the end of it, after the octet that says that it is not compressed.
-    let size = match key {
-        PrivateKey::P521(_) => 66,
-        PrivateKey::P384(_) => 48,
+    let size = match key.material() {
+        Material::P521(_) => 66,
+        Material::P384(_) => 48,
         _ => 32,
     };
     info[info.len() - 2 * size..].to_vec()
 }
 
 pub fn agree(key: &PrivateKey, x: &[u8], y: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    match key {
-        PrivateKey::Rsa(_) => None,
-        PrivateKey::P256(key) => key.agree(x, y),
-        PrivateKey::P384(key) => key.agree(x, y),
-        PrivateKey::P521(key) => key.agree(x, y),
-    }
+    key.agree(x, y)
 }

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::base64;
+use crate::encoding::base64;
 
 const BEGIN: &str = "-----BEGIN PGP ";
 const END: &str = "-----END PGP ";

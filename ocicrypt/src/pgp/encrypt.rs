@@ -4,6 +4,8 @@
 //! Not the newer version 2: neither GnuPG 2.2 nor older Go ocicrypt, such as in skopeo 1.9, reads
 //! it. Keys of version 6 demand it, and are refused.
 
+mod certificate;
+
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,16 +16,45 @@ use rsa::rand_core::TryCryptoRng;
 use sha1::{Digest, Sha1};
 use zeroize::Zeroizing;
 
-use super::certificate::Certificate;
+use self::certificate::Certificate;
 use super::cipher::Cipher;
 use super::packet::tag;
 use super::public::{self, Curve, Kdf, PublicKey};
 use super::reader::Reader;
 use super::{PgpFingerprint, PgpKind, aead, armor, sum};
-use crate::encrypt::{
-    EcPublicKey, EncryptError, NoRandomness, RecipientError, RsaPublicKey, random, wrap_aes_key,
-};
-use crate::key::KeyKind;
+use crate::crypto::aes_kw::wrap_aes_key;
+use crate::crypto::rng::{NoRandomness, random};
+use crate::keys::public::{EcPublicKey, RsaPublicKey};
+use crate::keys::{KeyKind, WrapError};
+
+/// Why a key ring holds no recipient. The text completes "it is …", or stands alone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PgpRecipientError {
+    /// Nothing, or white space only: of the key ring, or of whom it is searched for.
+    #[error("empty")]
+    Empty,
+    /// The key ring is damaged or cut off.
+    #[error("a damaged key (OpenPGP)")]
+    Malformed,
+    /// No key of the ring is that of the one who was named.
+    #[error("not in the OpenPGP key ring")]
+    NotInKeyRing,
+    /// A ring of secret keys.
+    #[error("an OpenPGP secret key, not a public one: `gpg --export` writes the public key of it")]
+    SecretKey,
+    /// A file of GnuPG's own format, such as `pubring.kbx`.
+    #[error("a keybox, which only GnuPG reads: `gpg --export` writes the keys in it")]
+    Keybox,
+    /// A key was found, but cannot be used.
+    #[error("the OpenPGP key {key}, which {reason}")]
+    Unusable {
+        /// The fingerprint of the primary key.
+        key: PgpFingerprint,
+        /// Why not.
+        reason: Unusable,
+    },
+}
 
 /// Whom a key ring is searched for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,14 +73,14 @@ pub enum PgpSelector {
 ///
 /// Go takes names and addresses only.
 impl FromStr for PgpSelector {
-    type Err = RecipientError;
+    type Err = PgpRecipientError;
 
     /// # Errors
-    /// [`RecipientError::Empty`].
-    fn from_str(text: &str) -> Result<Self, RecipientError> {
+    /// [`PgpRecipientError::Empty`].
+    fn from_str(text: &str) -> Result<Self, PgpRecipientError> {
         let text = text.trim();
         if text.is_empty() {
-            return Err(RecipientError::Empty);
+            return Err(PgpRecipientError::Empty);
         }
         let digits = text.strip_prefix("0x").unwrap_or(text);
         let digits: String = digits.chars().filter(|c| *c != ' ').collect();
@@ -119,15 +150,15 @@ impl PgpRecipient {
         keyring: &[u8],
         whom: &PgpSelector,
         now: SystemTime,
-    ) -> Result<Vec<Self>, RecipientError> {
+    ) -> Result<Vec<Self>, PgpRecipientError> {
         let mut certificates = Vec::new();
         if keyring.trim_ascii().is_empty() {
-            return Err(RecipientError::Empty);
+            return Err(PgpRecipientError::Empty);
         } else if keyring.get(8..12) == Some(b"KBXf") {
-            return Err(RecipientError::Keybox);
+            return Err(PgpRecipientError::Keybox);
         } else if armor::is_armored(keyring) {
             for block in armor::parse(keyring).blocks {
-                let block = block.ok_or(RecipientError::Malformed("OpenPGP"))?;
+                let block = block.ok_or(PgpRecipientError::Malformed)?;
                 certificates.extend(Certificate::read_all(&block)?);
             }
         } else {
@@ -135,7 +166,7 @@ impl PgpRecipient {
         }
         let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let mut found = Vec::new();
-        let mut refusal = RecipientError::NotInKeyRing;
+        let mut refusal = PgpRecipientError::NotInKeyRing;
         for certificate in &certificates {
             match certificate
                 .is(whom)
@@ -144,7 +175,7 @@ impl PgpRecipient {
                 Ok(recipient) => found.extend(recipient),
                 Err(reason) => {
                     let key = certificate.fingerprint().clone();
-                    refusal = RecipientError::PgpKey { key, reason };
+                    refusal = PgpRecipientError::Unusable { key, reason };
                 }
             }
         }
@@ -183,7 +214,7 @@ impl PgpRecipient {
         &self,
         session_key: &[u8; 32],
         rng: &mut R,
-    ) -> Result<Vec<u8>, EncryptError> {
+    ) -> Result<Vec<u8>, WrapError> {
         let mut body = vec![3];
         body.extend_from_slice(&self.fingerprint.key_id());
         match &self.key {
@@ -254,7 +285,7 @@ pub(crate) fn encrypt<R: TryCryptoRng + ?Sized>(
     recipients: &[&PgpRecipient],
     plain: &[u8],
     rng: &mut R,
-) -> Result<Vec<u8>, EncryptError> {
+) -> Result<Vec<u8>, WrapError> {
     let session_key = random::<32, R>(rng)?;
     let mut message = Vec::new();
     for recipient in recipients {

@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 
 use super::packet::{Packets, tag};
 use super::{PgpError, PgpKey, armor};
-use crate::text::printable;
+use crate::encoding::text::printable;
 
 /// Packets that decide what a file is: anything may come after a key.
 const KINDS: [u8; 3] = [tag::SECRET_KEY, tag::SECRET_SUBKEY, tag::PUBLIC_KEY];

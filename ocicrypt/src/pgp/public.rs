@@ -1,14 +1,15 @@
 //! Public keys (RFC 9580, section 5.5.5) of the kinds that can decrypt, and their secret numbers.
 
+use std::fmt;
+
 use zeroize::Zeroizing;
 
 use super::PgpError;
 use super::cipher::Cipher;
 use super::reader::Reader;
 use super::s2k::Hash;
-use super::secret_key::{PgpKind, Unlocked};
 use crate::budget::{Budget, cost};
-use crate::key::{EcKey, MAX_BITS, RsaKey};
+use crate::keys::{EcKey, MAX_BITS, RsaKey};
 
 /// The public half.
 pub(super) enum PublicKey {
@@ -174,4 +175,68 @@ fn little_endian(number: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
     scalar[start..].copy_from_slice(number);
     scalar.reverse();
     Some(scalar)
+}
+
+/// The kind of an OpenPGP key that can decrypt; its text is, for example, `RSA-3072`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PgpKind {
+    /// RSA.
+    Rsa {
+        /// The length of the modulus in bits.
+        bits: u32,
+    },
+    /// ECDH on NIST P-256.
+    P256,
+    /// ECDH on NIST P-384.
+    P384,
+    /// ECDH on NIST P-521.
+    P521,
+    /// ECDH on Curve25519, as older programs write it.
+    Curve25519,
+    /// X25519, as RFC 9580 has it.
+    X25519,
+}
+
+impl PgpKind {
+    pub(super) fn of_curve(curve: Curve) -> Self {
+        match curve {
+            Curve::P256 => Self::P256,
+            Curve::P384 => Self::P384,
+            Curve::P521 => Self::P521,
+            Curve::Curve25519 => Self::Curve25519,
+        }
+    }
+}
+
+impl fmt::Display for PgpKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rsa { bits } => write!(f, "RSA-{bits}"),
+            Self::P256 => f.write_str("P-256"),
+            Self::P384 => f.write_str("P-384"),
+            Self::P521 => f.write_str("P-521"),
+            Self::Curve25519 => f.write_str("Curve25519"),
+            Self::X25519 => f.write_str("X25519"),
+        }
+    }
+}
+
+/// Secret numbers, ready to decrypt with.
+pub(super) enum Unlocked {
+    Rsa(RsaKey),
+    P256(EcKey<p256::NistP256>),
+    P384(EcKey<p384::NistP384>),
+    P521(EcKey<p521::NistP521>),
+    X25519(x25519_dalek::StaticSecret),
+}
+
+impl Unlocked {
+    /// What the operation before cost beyond what was paid for it.
+    pub(super) fn cost_of_detour(&self) -> u64 {
+        match self {
+            Self::Rsa(key) => key.cost_of_detour(),
+            _ => 0,
+        }
+    }
 }

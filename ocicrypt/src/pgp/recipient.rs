@@ -10,13 +10,13 @@ use zeroize::Zeroizing;
 use super::PgpError;
 use super::aead;
 use super::cipher::Cipher;
-use super::public::{self, Kdf, PublicKey};
+use super::public::{self, Kdf, PgpKind, PublicKey, Unlocked};
 use super::reader::Reader;
 use super::s2k::Hash;
-use super::secret_key::{PgpKey, PgpKind, Unlocked};
+use super::secret_key::PgpKey;
 use crate::algorithms::Algorithm;
-use crate::jwe::unwrap_aes_key;
-use crate::key::{OaepRefusal, RsaKey};
+use crate::crypto::aes_kw::unwrap_aes_key;
+use crate::keys::{OaepRefusal, RsaKey};
 
 /// A session key and, where it came with one, its cipher.
 pub(super) struct SessionKey {

@@ -1,15 +1,14 @@
-//! The keys of a ring at work: each is unlocked once, and pays for what it does.
+//! The keys of a ring at search: each is unlocked once, and pays for what it does.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::PgpError;
-use super::secret_key::Unlocked;
+use super::public::Unlocked;
+use super::{PgpError, PgpKey};
 use crate::budget::{Budget, cost};
-use crate::keyring::NamedPgpKey;
 
 /// The keys, and what has been unlocked of them. One serves all wrapped keys of a layer.
-pub struct Work<'k> {
+pub struct Search<'k> {
     keys: Vec<Entry<'k>>,
     last: Option<usize>,
     which: Locked,
@@ -25,14 +24,14 @@ pub(crate) enum Locked {
 }
 
 struct Entry<'k> {
-    key: &'k NamedPgpKey,
+    key: &'k PgpKey,
     unlocked: Option<Result<Rc<Unlocked>, PgpError>>,
     tried: bool,
 }
 
-impl<'k> Work<'k> {
+impl<'k> Search<'k> {
     /// Puts `keys` to work, in their order.
-    pub fn new(keys: impl IntoIterator<Item = &'k NamedPgpKey>) -> Self {
+    pub fn new(keys: impl IntoIterator<Item = &'k PgpKey>) -> Self {
         let entry = |key| Entry { key, unlocked: None, tried: false };
         let keys = keys.into_iter().map(entry).collect();
         Self { keys, last: None, which: Locked::Either, hopeless: BTreeSet::new() }
@@ -47,18 +46,18 @@ impl<'k> Work<'k> {
     pub(super) fn is_wanted(&self, index: usize) -> bool {
         match self.which {
             Locked::Either => true,
-            Locked::No => !self.key(index).key().is_locked(),
-            Locked::Yes => self.key(index).key().is_locked(),
+            Locked::No => !self.key(index).is_locked(),
+            Locked::Yes => self.key(index).is_locked(),
         }
     }
 
     /// The keys that were tried.
-    pub fn tried(&self) -> impl Iterator<Item = &'k NamedPgpKey> {
+    pub fn tried(&self) -> impl Iterator<Item = &'k PgpKey> {
         self.keys.iter().filter(|entry| entry.tried).map(|entry| entry.key)
     }
 
     /// The key that was tried last: right after a message was opened, the one that opened it.
-    pub fn last_tried(&self) -> Option<&'k NamedPgpKey> {
+    pub fn last_tried(&self) -> Option<&'k PgpKey> {
         self.last.map(|index| self.keys[index].key)
     }
 
@@ -67,7 +66,7 @@ impl<'k> Work<'k> {
         self.keys.len()
     }
 
-    pub(super) fn key(&self, index: usize) -> &'k NamedPgpKey {
+    pub(super) fn key(&self, index: usize) -> &'k PgpKey {
         self.keys[index].key
     }
 
@@ -77,7 +76,7 @@ impl<'k> Work<'k> {
         index: usize,
         budget: &mut Budget,
     ) -> Result<Rc<Unlocked>, PgpError> {
-        let key = self.keys[index].key.key();
+        let key = self.keys[index].key;
         if self.keys[index].unlocked.is_none() {
             budget.spend(key.cost_of_unlocking())?;
             self.keys[index].unlocked = Some(key.unlock().map(Rc::new));

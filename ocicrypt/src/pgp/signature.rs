@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use super::public;
 use super::reader::Reader;
-use crate::encrypt::RsaPublicKey;
+use crate::keys::public::RsaPublicKey;
 
 /// Signature types (section 5.2.1).
 pub(super) mod kind {

@@ -10,14 +10,14 @@ use des::{Des, TdesEde3};
 use zeroize::Zeroizing;
 
 use super::Pkcs7Error;
-use super::ber::{
-    CONSTRUCTED, Element, INTEGER, OCTET_STRING, Reader, SEQUENCE, SET, context, trim_integer,
-};
-use super::oid::{self, Algorithm as Identifier};
 use super::unauthenticated::UnauthenticatedText;
 use crate::algorithms::Algorithm;
 use crate::budget::{Budget, Exhausted, cost};
-use crate::jwe::work;
+use crate::crypto::identity;
+use crate::encoding::asn1::{
+    CONSTRUCTED, Element, INTEGER, OCTET_STRING, Reader, SEQUENCE, SET, context, trim_integer,
+};
+use crate::encoding::oid::{self, Algorithm as Identifier};
 
 /// The longest content that is decrypted: 64 KiB. Private options take a few hundred bytes, and
 /// every recipient can cost another attempt. Go ctd-decoder has no limit.
@@ -127,7 +127,7 @@ impl Content {
 
     /// The identity of the content: everything that decides what a content key makes of it.
     pub(super) fn identify(&self) -> [u8; 32] {
-        work::id(|hash| {
+        identity::id(|hash| {
             hash(&[self.cipher as u8]);
             for part in [&self.iv, &self.ciphertext, &self.tag, &self.attributes] {
                 hash(part);

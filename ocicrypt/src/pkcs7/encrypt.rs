@@ -13,16 +13,18 @@ use rsa::rand_core::TryCryptoRng;
 use zeroize::Zeroizing;
 
 use super::Certificate;
-use super::ber::{
+use crate::crypto::rng::random;
+use crate::encoding::asn1::{
     CONSTRUCTED, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE, SET, context, element,
 };
-use super::oid::{
+use crate::encoding::oid::{
     AES_128_GCM, AES_256_GCM, AUTH_ENVELOPED_DATA, ENVELOPED_DATA, MGF1, RSA_ENCRYPTION,
     RSAES_OAEP, SHA256,
 };
-use crate::encrypt::{EncryptError, PublicKey, RecipientError, RsaPublicKey, random};
-use crate::key::{self, OaepHash};
-use crate::text::printable;
+use crate::encoding::pem;
+use crate::encoding::text::printable;
+use crate::keys::public::{PublicKey, RsaPublicKey};
+use crate::keys::{OaepHash, PublicKeyError, WrapError};
 
 /// What is inside the envelope, for those who only see the outside: `id-data` (RFC 5652,
 /// section 4).
@@ -59,32 +61,32 @@ pub(crate) struct Pkcs7Recipient {
 
 impl Pkcs7Recipient {
     /// Reads the first certificate of `bytes`, the content of a file.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, RecipientError> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, PublicKeyError> {
         if bytes.trim_ascii().is_empty() {
-            return Err(RecipientError::Empty);
+            return Err(PublicKeyError::Empty);
         }
-        if !key::is_pem(bytes) {
+        if !pem::is_pem(bytes) {
             return Self::of_der(bytes);
         }
         let mut other = None;
-        for (label, content) in key::blocks(bytes) {
+        for (label, content) in pem::blocks(bytes) {
             match label {
                 "CERTIFICATE" | "TRUSTED CERTIFICATE" | "X509 CERTIFICATE" => {
-                    return Self::of_der(&content.ok_or(RecipientError::Malformed("PEM"))?);
+                    return Self::of_der(&content.ok_or(PublicKeyError::Malformed("PEM"))?.content);
                 }
                 label => other = other.or(Some(label)),
             }
         }
-        Err(RecipientError::NoCertificate(other.map(printable)))
+        Err(PublicKeyError::NoCertificate(other.map(printable)))
     }
 
-    fn of_der(der: &[u8]) -> Result<Self, RecipientError> {
-        let certificate = Certificate::parse(der).ok_or(RecipientError::NoCertificate(None))?;
+    fn of_der(der: &[u8]) -> Result<Self, PublicKeyError> {
+        let certificate = Certificate::parse(der).ok_or(PublicKeyError::NoCertificate(None))?;
         let info =
             public_key_info(der).and_then(|info| SubjectPublicKeyInfoRef::from_der(info).ok());
-        match PublicKey::of_info(&info.ok_or(RecipientError::Malformed("certificate"))?)? {
+        match PublicKey::of_info(&info.ok_or(PublicKeyError::Malformed("certificate"))?)? {
             PublicKey::Rsa(key) => Ok(Self { certificate, key, form: Pkcs7Form::default() }),
-            PublicKey::Ec(key) => Err(RecipientError::OtherKind(key.kind().to_string())),
+            PublicKey::Ec(key) => Err(PublicKeyError::OtherKind(key.kind().to_string())),
         }
     }
 
@@ -110,7 +112,7 @@ impl Pkcs7Recipient {
         &self,
         content_key: &[u8],
         rng: &mut R,
-    ) -> Result<Vec<u8>, EncryptError> {
+    ) -> Result<Vec<u8>, WrapError> {
         let (algorithm, wrapped) = match self.form {
             // Go leaves the NULL of the standard out.
             Pkcs7Form::Go => (
@@ -135,7 +137,7 @@ pub(crate) fn encrypt<R: TryCryptoRng + ?Sized>(
     recipients: &[&Pkcs7Recipient],
     plain: &[u8],
     rng: &mut R,
-) -> Result<Vec<u8>, EncryptError> {
+) -> Result<Vec<u8>, WrapError> {
     let content_key = random::<32, R>(rng)?;
     let content_key = match form {
         Pkcs7Form::Go => &content_key[..16],

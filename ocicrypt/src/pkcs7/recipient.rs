@@ -3,14 +3,14 @@
 use std::fmt;
 
 use super::Pkcs7Error;
-use super::ber::{
+use crate::algorithms::Algorithm;
+use crate::crypto::identity;
+use crate::encoding::asn1::{
     CONSTRUCTED, Element, INTEGER, OCTET_STRING, Reader, SEQUENCE, context, trim_integer,
 };
-use super::certificate::Certificate;
-use super::oid::{self, Algorithm as Identifier};
-use crate::algorithms::Algorithm;
-use crate::jwe::work;
-use crate::key::OaepHash;
+use crate::encoding::oid::{self, Algorithm as Identifier};
+use crate::keys::Certificate;
+use crate::keys::OaepHash;
 
 /// A recipient with key transport.
 pub(super) struct Recipient {
@@ -75,7 +75,7 @@ impl Recipient {
 
     /// The identity of an attempt: everything that decides what comes out of it.
     pub(super) fn identify(&self, key: usize, length: usize) -> [u8; 32] {
-        work::id(|hash| {
+        identity::id(|hash| {
             hash(&key.to_be_bytes());
             hash(&length.to_be_bytes());
             match self.transport {

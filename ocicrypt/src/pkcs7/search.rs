@@ -8,14 +8,13 @@ use zeroize::Zeroizing;
 use super::Pkcs7Error;
 use super::recipient::{Name, Recipient, Transport};
 use crate::bounds::Bounds;
-use crate::key::{Fingerprint, OaepRefusal, PrivateKey, RsaKey};
-use crate::keyring::{KeyRing, NamedKey, Which};
+use crate::keys::{Certificate, Fingerprint, OaepRefusal, PrivateKey, RsaKey, Which};
 
 /// The RSA keys of a ring that are open, and what came out of them.
 ///
 /// Nothing is computed twice: a thousand copies of one recipient cost one private-key operation.
 pub struct Search<'k> {
-    keys: Vec<(&'k NamedKey, &'k RsaKey)>,
+    keys: Vec<(&'k PrivateKey, &'k RsaKey)>,
     /// The names of certificates by their public keys.
     certified: BTreeMap<Fingerprint, Vec<Name>>,
     named: BTreeMap<Name, Vec<usize>>,
@@ -29,11 +28,14 @@ pub struct Search<'k> {
 }
 
 impl<'k> Search<'k> {
-    /// A search with the keys of `ring` that are open, each with its certificates: a certificate
-    /// belongs to the private key that has the same public half.
-    pub fn new(ring: &'k KeyRing) -> Self {
+    /// A search with these keys, each with its certificates: a certificate belongs to the private
+    /// key that has the same public half.
+    pub fn new(
+        keys: impl IntoIterator<Item = &'k PrivateKey>,
+        certificates: &[Certificate],
+    ) -> Self {
         let mut certified: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for certificate in ring.certificates() {
+        for certificate in certificates {
             let names: &mut Vec<_> = certified.entry(certificate.public_key()).or_default();
             for name in Name::all_of(certificate) {
                 if !names.contains(&name) {
@@ -45,18 +47,18 @@ impl<'k> Search<'k> {
             keys: Vec::new(),
             certified,
             named: BTreeMap::new(),
-            certificates: ring.certificates().len(),
+            certificates: certificates.len(),
             first: 0,
             tried: BTreeSet::new(),
             content_keys: BTreeMap::new(),
             contents: BTreeMap::new(),
         };
-        ring.ready().for_each(|named| search.add(named));
+        keys.into_iter().for_each(|key| search.add(key));
         search
     }
 
     /// Goes on with this key alone, which has been opened meanwhile.
-    pub fn goes_on_with(&mut self, named: &'k NamedKey) {
+    pub fn goes_on_with(&mut self, named: &'k PrivateKey) {
         self.first = self.keys.len();
         self.add(named);
     }
@@ -66,8 +68,8 @@ impl<'k> Search<'k> {
         self.first = 0;
     }
 
-    fn add(&mut self, named: &'k NamedKey) {
-        let PrivateKey::Rsa(key) = named.key() else { return };
+    fn add(&mut self, named: &'k PrivateKey) {
+        let Some(key) = named.as_rsa() else { return };
         // Without certificates, fingerprints are not needed.
         if !self.certified.is_empty() {
             let names = self.certified.remove(&named.fingerprint()).unwrap_or_default();
@@ -84,12 +86,12 @@ impl<'k> Search<'k> {
     }
 
     /// The keys that were tried so far, in the order of the ring.
-    pub fn tried(&self) -> impl ExactSizeIterator<Item = &'k NamedKey> + Clone + '_ {
+    pub fn tried(&self) -> impl ExactSizeIterator<Item = &'k PrivateKey> + Clone + '_ {
         self.tried.iter().map(|index| self.keys[*index].0)
     }
 
     /// The key at a position.
-    pub(super) fn key(&self, position: usize) -> &'k NamedKey {
+    pub(super) fn key(&self, position: usize) -> &'k PrivateKey {
         self.keys[position].0
     }
 

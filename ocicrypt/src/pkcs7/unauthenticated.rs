@@ -15,9 +15,11 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeGreate
 use zeroize::Zeroizing;
 
 use crate::algorithms::Algorithm;
-use crate::key::RsaKey;
-use crate::layer::{LayerError, LayerKey};
-use crate::options::{FILLER, PublicOptions, layer_key_of_unauthenticated, made_up_layer_key};
+use crate::crypto::layer::{LayerKey, LayerKeyError};
+use crate::format::options::{
+    FILLER, PublicOptions, layer_key_of_unauthenticated, made_up_layer_key,
+};
+use crate::keys::RsaKey;
 
 /// Decrypted text. Its padding is replaced by spaces, so that its length is public.
 pub(super) struct UnauthenticatedText {
@@ -62,7 +64,7 @@ pub fn has_padding(text: Vec<u8>) -> Option<Choice> {
 #[derive(Default)]
 pub(crate) struct Outcome {
     opened: Option<LayerKey>,
-    made_up: Option<Result<LayerKey, LayerError>>,
+    made_up: Option<Result<LayerKey, LayerKeyError>>,
     algorithms: Vec<Algorithm>,
 }
 
@@ -100,7 +102,7 @@ impl Outcome {
 
     /// The first layer key that a content held, or the one that is made up. None if no key was
     /// tried; an error if the public options make no layer key of whatever.
-    pub(crate) fn layer_key(self) -> Option<Result<LayerKey, LayerError>> {
+    pub(crate) fn layer_key(self) -> Option<Result<LayerKey, LayerKeyError>> {
         let made_up = self.made_up?;
         Some(made_up.map(|made_up| self.opened.unwrap_or(made_up)))
     }

@@ -1,11 +1,10 @@
-//! What came of wrapped keys that could not be opened, in words.
+//! What came of wrapped keys that could not be opened.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::annotation::{Scheme, WrappedKeys};
-use crate::layer::LayerKey;
-use crate::options::{PublicOptions, layer_key_of};
+use super::reason::{Reason, Reasons, Remedy};
+use crate::format::annotation::{Scheme, WrappedKeys};
+use crate::keyring::Listed;
 
 /// What came of the wrapped keys of one scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,10 +31,10 @@ pub enum Outcome {
         tried: usize,
         /// How many keys there are.
         of: usize,
-        /// Which, in words: see [`crate::keyring::describe`]. A key provider counts as one key.
-        keys: String,
+        /// Which. A key provider counts as one key.
+        keys: TriedKeys,
         /// Why each wrapped key failed: the reason, and the positions in the list, from 1.
-        reasons: Vec<(String, Vec<usize>)>,
+        reasons: Vec<(Reason, Vec<usize>)>,
         /// What would most likely help.
         remedy: Remedy,
         /// Something was not tried to its end, so the keys that are there might open it after all.
@@ -43,29 +42,59 @@ pub enum Outcome {
     },
 }
 
-/// What would help. Of several the last one of this list is the most likely.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// Which keys were tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Remedy {
-    /// An image that is not damaged. No key would help.
-    #[default]
-    Image,
-    /// An image that is encrypted in another way: this one is not known, or refused.
-    Encryption,
-    /// To look after the key provider, or the token.
-    Elsewhere,
-    /// Another key, unless the image is damaged: the two cannot be told apart.
-    KeyOrImage,
-    /// Another key.
-    Key,
-    /// A PKCS#11 module that the operator allows.
-    Module,
-    /// The password of a key.
-    Password,
-    /// An image whose algorithms are accepted, or to accept these.
-    Algorithms,
-    /// Fewer keys or fewer recipients: not all could be tried.
-    Fewer,
+pub enum TriedKeys {
+    /// None, of so many, which are called `what`.
+    None {
+        /// How many there are.
+        of: usize,
+        /// What they are called, for example `key`.
+        what: &'static str,
+    },
+    /// None, since none could be opened.
+    NoneOpened,
+    /// These.
+    Listed(Listed),
+    /// The key provider.
+    Provider,
+    /// As before, and there were so many certificates.
+    WithCertificates(Box<TriedKeys>, usize),
+}
+
+impl TriedKeys {
+    /// Those of the ring that were tried, of so many.
+    pub(super) fn of_ring(listed: Listed, of: usize) -> Self {
+        match listed.len() {
+            0 if of == 0 => Self::NoneOpened,
+            0 => Self::None { of, what: "key" },
+            _ => Self::Listed(listed),
+        }
+    }
+}
+
+impl fmt::Display for TriedKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None { of: 1, what } => write!(f, "the only {what} was not tried"),
+            Self::None { of, what } => write!(f, "none of the {of} {what}s was tried"),
+            Self::NoneOpened => f.write_str("no key could be opened"),
+            Self::Listed(listed) => listed.fmt(f),
+            Self::Provider => f.write_str("the key provider was asked"),
+            Self::WithCertificates(keys, 0) => write!(f, "{keys}, without a certificate"),
+            Self::WithCertificates(keys, 1) => write!(f, "{keys}, with 1 certificate"),
+            Self::WithCertificates(keys, count) => write!(f, "{keys}, with {count} certificates"),
+        }
+    }
+}
+
+impl Outcome {
+    /// So many keys were tried, of so many, and failed for these reasons.
+    pub(super) fn tried(reasons: Reasons, tried: usize, of: usize, keys: TriedKeys) -> Self {
+        let Reasons { remedy, undecided, reasons, .. } = reasons;
+        Self::Tried { tried, of, keys, reasons, remedy, undecided }
+    }
 }
 
 impl SchemeFailure {
@@ -81,7 +110,7 @@ impl SchemeFailure {
 }
 
 /// Reasons, and positions for one reason, that a message tells at most.
-const TOLD: usize = 5;
+const LISTED: usize = 5;
 
 impl fmt::Display for SchemeFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,18 +124,18 @@ impl fmt::Display for SchemeFailure {
                 _ => f.write_str("but there is no private key"),
             },
             Outcome::Tried { keys, reasons, .. } => {
-                f.write_str(keys)?;
-                for (reason, items) in reasons.iter().take(TOLD) {
-                    let shown: Vec<_> = items.iter().take(TOLD).map(usize::to_string).collect();
+                write!(f, "{keys}")?;
+                for (reason, items) in reasons.iter().take(LISTED) {
+                    let shown: Vec<_> = items.iter().take(LISTED).map(usize::to_string).collect();
                     let plural = if items.len() == 1 { "" } else { "s" };
                     write!(f, "; item{plural} {}", shown.join(", "))?;
-                    if items.len() > TOLD {
-                        write!(f, " and {} more", items.len() - TOLD)?;
+                    if items.len() > LISTED {
+                        write!(f, " and {} more", items.len() - LISTED)?;
                     }
                     write!(f, ": {reason}")?;
                 }
-                if reasons.len() > TOLD {
-                    write!(f, "; and {} more reasons", reasons.len() - TOLD)?;
+                if reasons.len() > LISTED {
+                    write!(f, "; and {} more reasons", reasons.len() - LISTED)?;
                 }
                 Ok(())
             }
@@ -118,83 +147,13 @@ pub(super) struct Joined<'a>(pub(super) &'a [SchemeFailure]);
 
 impl fmt::Display for Joined<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, failure) in self.0.iter().take(TOLD).enumerate() {
+        for (index, failure) in self.0.iter().take(LISTED).enumerate() {
             let separator = if index == 0 { "" } else { "; " };
             write!(f, "{separator}{failure}")?;
         }
-        if self.0.len() > TOLD {
-            write!(f, "; and {} more schemes", self.0.len() - TOLD)?;
+        if self.0.len() > LISTED {
+            write!(f, "; and {} more schemes", self.0.len() - LISTED)?;
         }
         Ok(())
-    }
-}
-
-/// That keys were there, and none of them was tried.
-pub(super) fn none_tried(of: usize, what: &str) -> String {
-    match of {
-        1 => format!("the only {what} was not tried"),
-        _ => format!("none of the {of} {what}s was tried"),
-    }
-}
-
-/// The reasons of a scheme, each with the items that failed for it.
-#[derive(Default)]
-pub(super) struct Reasons {
-    places: BTreeMap<String, usize>,
-    remedy: Remedy,
-    undecided: bool,
-    reasons: Vec<(String, Vec<usize>)>,
-}
-
-impl Reasons {
-    /// Those that are known before any key is tried.
-    pub(super) fn of(keys: &WrappedKeys) -> Self {
-        let mut reasons = Self::default();
-        for item in &keys.not_base64 {
-            reasons.add(*item, "malformed: not base64".to_owned());
-        }
-        reasons
-    }
-
-    /// The key of the layer from what `item` held, or the reason why there is none.
-    pub(super) fn accept(
-        &mut self,
-        item: usize,
-        opened: &[u8],
-        public: &PublicOptions,
-    ) -> Option<LayerKey> {
-        let key = layer_key_of(opened, public);
-        key.map_err(|error| self.add(item, format!("it was opened, but {error}"))).ok()
-    }
-
-    pub(super) fn tried(self, tried: usize, of: usize, keys: String) -> Outcome {
-        let Self { remedy, undecided, reasons, .. } = self;
-        Outcome::Tried { tried, of, keys, reasons, remedy, undecided }
-    }
-
-    /// Something was not tried to its end: see [`SchemeFailure::is_undecided`].
-    pub(super) fn leave_undecided(&mut self) {
-        self.undecided = true;
-    }
-
-    /// A reason for which no other key helps.
-    pub(super) fn add(&mut self, item: usize, reason: String) {
-        self.mended_by(Remedy::Image, item, reason);
-    }
-
-    /// A reason, and what would help.
-    pub(super) fn mended_by(&mut self, remedy: Remedy, item: usize, reason: String) {
-        self.remedy = self.remedy.max(remedy);
-        // The keys that are there may be the right ones.
-        self.undecided |= matches!(remedy, Remedy::Algorithms | Remedy::Fewer);
-        let next = self.reasons.len();
-        let place = *self.places.entry(reason).or_insert_with_key(|reason| {
-            self.reasons.push((reason.clone(), Vec::new()));
-            next
-        });
-        let items = &mut self.reasons[place].1;
-        if items.last() != Some(&item) {
-            items.push(item);
-        }
     }
 }

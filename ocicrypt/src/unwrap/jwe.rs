@@ -2,60 +2,51 @@
 
 use rsa::rand_core::TryCryptoRng;
 
-use super::failure::none_tried;
-use super::{Found, Outcome, Reasons, Remedy, SchemeFailure};
-use crate::annotation::WrappedKeys;
-use crate::bounds::Bounds;
+use super::failure::{SchemeFailure, TriedKeys};
+use super::scheme::{Found, Input, Progress, SchemeSearch, Stage, Tools};
 use crate::budget::cost;
 use crate::jwe::{self, Jwe, JweError};
-use crate::keyring::{KeyRing, NamedKey, Which, describe};
-use crate::options::PublicOptions;
+use crate::keyring::NamedKey;
+use crate::keys::{PrivateKey, Which};
 
 /// All JWEs of a layer, and what came of them so far.
 pub(super) struct Search<'a> {
-    keys: &'a WrappedKeys,
-    public: &'a PublicOptions,
     /// With their positions in the list; none where what it holds was of no use.
     jwes: Vec<(usize, Option<Jwe>)>,
     tried: jwe::Search<'a>,
-    reasons: Reasons,
-    is_over: bool,
+    progress: Progress<'a>,
 }
 
 impl<'a> Search<'a> {
-    pub(super) fn new(keys: &'a WrappedKeys, public: &'a PublicOptions) -> Self {
-        let mut reasons = Reasons::of(keys);
-        let mut jwes = Vec::new();
-        for (item, bytes) in &keys.items {
-            match Jwe::parse(bytes) {
-                Ok(jwe) => jwes.push((*item, Some(jwe))),
-                Err(error) => reasons.mended_by(remedy(&error), *item, error.to_string()),
-            }
-        }
-        Self { keys, public, jwes, tried: jwe::Search::default(), reasons, is_over: false }
+    pub(super) fn new(input: Input<'a>) -> Self {
+        let mut progress = Progress::new(input);
+        let jwes = progress.parse(|bytes| Jwe::parse(bytes).map(Some));
+        Self { jwes, tried: jwe::Search::default(), progress }
     }
 
     /// Tries these keys: first each where a wrapped key names it, then all on all.
-    pub(super) fn with<R: TryCryptoRng + ?Sized>(
+    fn with<R: TryCryptoRng + ?Sized>(
         &mut self,
-        keys: &[&'a NamedKey],
-        bounds: &mut Bounds,
-        rng: &mut R,
+        keys: &[&'a PrivateKey],
+        tools: &mut Tools<'_, R>,
     ) -> Option<Found> {
+        let Progress { input, reasons, is_over } = &mut self.progress;
         for which in [Which::Named, Which::AnyKey] {
             for (item, place) in &mut self.jwes {
-                let Some(jwe) = place.as_mut().filter(|_| !self.is_over) else { continue };
-                let Some(opened) = jwe.open(which, keys, &mut self.tried, bounds, rng) else {
-                    self.is_over = jwe.gave_up();
+                let Some(jwe) = place.as_mut().filter(|_| !*is_over) else { continue };
+                let opened = jwe.open(which, keys, &mut self.tried, tools.bounds, tools.rng);
+                let Some(opened) = opened else {
+                    *is_over = jwe.gave_up();
                     continue;
                 };
                 *place = None;
-                if let Err(error) = bounds.budget.spend_on_bytes(opened.content.len(), cost::READ) {
-                    let error = JweError::from(error);
-                    self.reasons.mended_by(remedy(&error), *item, error.to_string());
-                    self.is_over = true;
-                } else if let Some(key) = self.reasons.accept(*item, &opened.content, self.public) {
-                    let (by, algorithms) = (opened.key.into(), opened.algorithms);
+                let length = opened.content.len();
+                if let Err(error) = tools.bounds.budget.spend_on_bytes(length, cost::READ) {
+                    reasons.add(*item, JweError::from(error));
+                    *is_over = true;
+                } else if let Some(key) = reasons.accept(*item, &opened.content, input.public) {
+                    let by = input.ring.named(opened.key)?.into();
+                    let algorithms = opened.algorithms;
                     return Some(Found { key, by, algorithms, is_authenticated: true });
                 }
             }
@@ -63,54 +54,48 @@ impl<'a> Search<'a> {
         None
     }
 
-    /// Whether another key could help.
-    pub(super) fn goes_on(&self) -> bool {
-        !self.is_over && self.jwes.iter().any(|(_, jwe)| jwe.as_ref().is_some_and(Jwe::takes_keys))
-    }
-
-    /// There are keys left that will not be tried.
-    pub(super) fn gives_up(&mut self) {
-        if self.goes_on()
-            && let Some((item, _)) = self.jwes.first()
-        {
-            let error = JweError::TooMuchWork;
-            self.reasons.mended_by(remedy(&error), *item, error.to_string());
-            self.is_over = true;
-        }
-    }
-
-    pub(super) fn failure(mut self, ring: &KeyRing) -> SchemeFailure {
-        let of = ring.candidates();
-        if of == 0 && !self.is_over {
-            return SchemeFailure::new(self.keys, Outcome::NoKeys);
-        }
-        for (item, jwe) in &self.jwes {
-            let Some(jwe) = jwe else { continue };
-            // Of what was not tried nothing is known.
-            let errors = if self.is_over { jwe.failures_so_far().to_vec() } else { jwe.failures() };
-            for error in errors {
-                self.reasons.mended_by(remedy(&error), *item, error.to_string());
-            }
-        }
-        let tried = self.tried.tried();
-        let described = match tried.len() {
-            0 if of == 0 => "no key could be opened".to_owned(),
-            0 => none_tried(of, "key"),
-            _ => describe(tried.iter().copied()),
-        };
-        SchemeFailure::new(self.keys, self.reasons.tried(tried.len(), of, described))
+    fn can_be_opened(&self) -> bool {
+        let mut jwes = self.jwes.iter().filter_map(|(_, jwe)| jwe.as_ref());
+        !self.progress.is_over && jwes.any(Jwe::takes_keys)
     }
 }
 
-fn remedy(error: &JweError) -> Remedy {
-    match error {
-        JweError::WrongKey | JweError::NoKeyOfKind(_) => Remedy::Key,
-        JweError::Critical
-        | JweError::UnsupportedAlgorithm(_)
-        | JweError::UnsupportedEncryption(_)
-        | JweError::UnsupportedCompression(_) => Remedy::Encryption,
-        JweError::BelowMinimum(_) => Remedy::Algorithms,
-        JweError::TooMuchWork => Remedy::Fewer,
-        _ => Remedy::Image,
+impl<'a, R: TryCryptoRng + ?Sized> SchemeSearch<'a, R> for Search<'a> {
+    fn attempt(&mut self, stage: Stage<'a>, tools: &mut Tools<'_, R>) -> Option<Found> {
+        match stage {
+            Stage::OpenKeys => {
+                let keys: Vec<_> = self.progress.input.ring.ready().map(NamedKey::key).collect();
+                self.with(&keys, tools)
+            }
+            Stage::NextKey(key) => self.with(&[key.key()], tools),
+            _ => None,
+        }
+    }
+
+    fn takes_keys(&self) -> bool {
+        self.can_be_opened()
+    }
+
+    fn give_up(&mut self) {
+        if self.can_be_opened()
+            && let Some((item, _)) = self.jwes.first()
+        {
+            self.progress.end(*item, JweError::TooMuchWork);
+        }
+    }
+
+    fn failure(self: Box<Self>) -> SchemeFailure {
+        let Self { jwes, tried, mut progress } = *self;
+        for (item, jwe) in jwes {
+            let Some(jwe) = jwe else { continue };
+            // Of what was not tried nothing is known.
+            let errors =
+                if progress.is_over { jwe.failures_so_far().to_vec() } else { jwe.failures() };
+            errors.into_iter().for_each(|error| progress.reasons.add(item, error));
+        }
+        let ring = progress.input.ring;
+        let listed = ring.list(tried.tried().iter().copied());
+        let keys = TriedKeys::of_ring(listed, ring.candidates());
+        progress.failure(tried.tried().len(), keys)
     }
 }

@@ -1,91 +1,109 @@
 //! Keys that are wrapped for a PKCS#11 token.
 
-use super::failure::none_tried;
-use super::{Found, OpenedBy, Outcome, Reasons, Remedy, SchemeFailure};
+use super::OpenedBy;
+use super::failure::{Outcome, SchemeFailure, TriedKeys};
+use super::reason::Reason;
+use super::scheme::{Found, Input, Progress, SchemeSearch, Stage, Tools};
 use crate::algorithms::Algorithm;
-use crate::annotation::WrappedKeys;
 use crate::bounds::Bounds;
 use crate::broker::{Broker, Refusal, TokenKey};
-use crate::keyring::describe_any;
-use crate::options::PublicOptions;
-use crate::payload::Parameters;
+use crate::keyring::Listed;
 use crate::pkcs11::{self, Blob};
 
 /// Operations that a token is asked for at most: it may take a second for each.
 const MAX_OPERATIONS: usize = 64;
 
-/// Tries the keys of the operator first, then those of the payload.
-pub(super) fn unwrap(
-    keys: &WrappedKeys,
-    public: &PublicOptions,
-    parameters: &Parameters,
-    bounds: &Bounds,
-    broker: &mut dyn Broker,
-) -> Result<Found, SchemeFailure> {
-    let names = broker.token_keys();
-    let mut tokens: Vec<_> = names
-        .iter()
-        .enumerate()
-        .map(|(index, name)| (TokenKey::Configured(index), format!("`{name}`")))
-        .collect();
-    for (index, file) in parameters.pkcs11_keys().iter().enumerate() {
-        if !file.is_empty() {
-            tokens.push((TokenKey::Given(file), format!("`pkcs11-yamls[{index}]`")));
+/// All that is wrapped for tokens, and what came of it so far.
+pub(super) struct Search<'a> {
+    progress: Progress<'a>,
+    operations: usize,
+    /// The names of the keys in tokens.
+    names: Vec<String>,
+}
+
+impl<'a> Search<'a> {
+    pub(super) fn new(input: Input<'a>) -> Self {
+        Self { progress: Progress::new(input), operations: 0, names: Vec::new() }
+    }
+
+    /// Tries the keys of the operator first, then those of the payload.
+    fn with(&mut self, bounds: &Bounds, broker: &mut dyn Broker) -> Option<Found> {
+        let input = self.progress.input;
+        let configured = broker.token_keys().into_iter().enumerate();
+        let mut tokens: Vec<_> =
+            configured.map(|(index, name)| (TokenKey::Configured(index), name)).collect();
+        let given = input.parameters.pkcs11_keys().iter().enumerate();
+        for (index, file) in given.filter(|(_, file)| !file.is_empty()) {
+            tokens.push((TokenKey::Given(file), format!("pkcs11-yamls[{index}]")));
         }
-    }
-    if tokens.is_empty() {
-        return Err(SchemeFailure::new(keys, Outcome::NoKeys));
-    }
-    let mut operations = 0;
-    let mut reasons = Reasons::of(keys);
-    for (item, bytes) in &keys.items {
-        let blobs = match pkcs11::parse(bytes) {
-            Ok(blobs) => blobs,
-            Err(error) => {
-                reasons.add(*item, error.to_string());
-                continue;
-            }
-        };
-        for (blob, (token, name)) in
-            blobs.iter().flat_map(|blob| tokens.iter().map(move |token| (blob, token)))
-        {
-            let algorithms = algorithms(blob);
-            if let Err(refused) = bounds.algorithms.check(&algorithms) {
-                reasons.mended_by(Remedy::Algorithms, *item, refused.to_string());
-                continue;
-            }
-            if operations == MAX_OPERATIONS {
-                let reason = format!("gave up after {MAX_OPERATIONS} operations");
-                reasons.mended_by(Remedy::Fewer, *item, reason);
-                break;
-            }
-            operations += 1;
-            match broker.token_decrypt(*token, blob.hash, &blob.bytes) {
-                Ok(opened) => {
-                    if let Some(key) = reasons.accept(*item, &opened, public) {
-                        let name = name.trim_matches('`').to_owned();
-                        let by = OpenedBy { name, fingerprint: None };
-                        return Ok(Found { key, by, algorithms, is_authenticated: true });
+        self.names = tokens.iter().map(|(_, name)| name.clone()).collect();
+        if tokens.is_empty() {
+            return None;
+        }
+        for (item, bytes) in &input.wrapped.items {
+            let blobs = match pkcs11::parse(bytes) {
+                Ok(blobs) => blobs,
+                Err(error) => {
+                    self.progress.reasons.add(*item, error);
+                    continue;
+                }
+            };
+            let attempts = blobs.iter().flat_map(|blob| tokens.iter().map(move |it| (blob, it)));
+            for (blob, (token, name)) in attempts {
+                let algorithms = algorithms(blob);
+                if let Err(refused) = bounds.algorithms.check(&algorithms) {
+                    self.progress.reasons.add(*item, refused);
+                    continue;
+                }
+                if self.operations == MAX_OPERATIONS {
+                    self.progress.reasons.add(*item, Reason::TooManyOperations(MAX_OPERATIONS));
+                    break;
+                }
+                self.operations += 1;
+                let opened = broker.token_decrypt(*token, blob.hash, &blob.bytes);
+                let key = match opened {
+                    Ok(opened) => self.progress.reasons.accept(*item, &opened, input.public),
+                    Err(refusal) => {
+                        self.progress.reasons.add(*item, reason(refusal, name));
+                        None
                     }
-                }
-                Err(Refusal::Failed(why)) => {
-                    reasons.leave_undecided();
-                    reasons.mended_by(Remedy::Elsewhere, *item, format!("{name}: {why}"));
-                }
-                Err(Refusal::NotConfigured) => {
-                    let why = format!("{name}: no PKCS#11 module may be loaded");
-                    reasons.mended_by(Remedy::Module, *item, why);
+                };
+                if let Some(key) = key {
+                    let by = OpenedBy { name: name.clone(), fingerprint: None };
+                    return Some(Found { key, by, algorithms, is_authenticated: true });
                 }
             }
         }
+        None
     }
-    let count = tokens.len();
-    let described = match operations {
-        0 => none_tried(count, "key"),
-        _ => describe_any(tokens.iter().map(|(_, name)| name)),
-    };
-    let tried = if operations == 0 { 0 } else { count };
-    Err(SchemeFailure::new(keys, reasons.tried(tried, count, described)))
+}
+
+impl<'a, R: ?Sized> SchemeSearch<'a, R> for Search<'a> {
+    fn attempt(&mut self, stage: Stage<'a>, tools: &mut Tools<'_, R>) -> Option<Found> {
+        match stage {
+            Stage::Broker => self.with(tools.bounds, tools.broker),
+            _ => None,
+        }
+    }
+
+    fn failure(self: Box<Self>) -> SchemeFailure {
+        let Self { progress: Progress { input, reasons, .. }, operations, names } = *self;
+        let count = names.len();
+        let (tried, keys) = match (count, operations) {
+            (0, _) => return SchemeFailure::new(input.wrapped, Outcome::NoKeys),
+            (_, 0) => (0, TriedKeys::None { of: count, what: "key" }),
+            _ => (count, TriedKeys::Listed(Listed::new(names, |name| format!("`{name}`")))),
+        };
+        SchemeFailure::new(input.wrapped, Outcome::tried(reasons, tried, count, keys))
+    }
+}
+
+/// Why the token with the key of this name did not decrypt.
+fn reason(refusal: Refusal, name: &str) -> Reason {
+    match refusal {
+        Refusal::Failed(reason) => Reason::Token { key: name.to_owned(), reason },
+        Refusal::NotConfigured => Reason::NoModule(name.to_owned()),
+    }
 }
 
 /// What a blob tells of how it was encrypted: its length is that of the modulus.

@@ -1,46 +1,70 @@
 //! Keys that a key provider wrapped.
 
-use super::{Found, OpenedBy, Outcome, Reasons, Remedy, SchemeFailure};
-use crate::annotation::WrappedKeys;
+use super::OpenedBy;
+use super::failure::{Outcome, SchemeFailure, TriedKeys};
+use super::reason::Reason;
+use super::scheme::{Found, Input, Progress, SchemeSearch, Stage, Tools};
 use crate::broker::{Broker, Refusal};
-use crate::options::PublicOptions;
-use crate::payload::Parameters;
-use crate::text::printable;
+use crate::encoding::text::printable;
 
 /// Wrapped keys that one provider is asked about at most: each may start a program.
 const MAX_OPERATIONS: usize = 16;
 
-/// Go ctd-decoder sends every parameter of the payload to every provider, private keys and
-/// passwords included; Keycell sends those under the provider's own name.
-pub(super) fn unwrap(
-    keys: &WrappedKeys,
-    public: &PublicOptions,
-    name: &str,
-    parameters: &Parameters,
-    broker: &mut dyn Broker,
-) -> Result<Found, SchemeFailure> {
-    let mut reasons = Reasons::of(keys);
-    for (item, bytes) in keys.items.iter().take(MAX_OPERATIONS) {
-        match broker.provider_unwrap(name, bytes, parameters.provider(name)) {
-            Ok(opened) => {
-                if let Some(key) = reasons.accept(*item, &opened, public) {
-                    let by = OpenedBy { name: printable(name), fingerprint: None };
-                    let algorithms = Vec::new();
-                    return Ok(Found { key, by, algorithms, is_authenticated: true });
+/// All that one provider wrapped, and what came of it so far.
+pub(super) struct Search<'a> {
+    progress: Progress<'a>,
+    name: &'a str,
+    is_configured: bool,
+}
+
+impl<'a> Search<'a> {
+    pub(super) fn new(input: Input<'a>, name: &'a str) -> Self {
+        Self { progress: Progress::new(input), name, is_configured: true }
+    }
+
+    /// Go ctd-decoder sends every parameter of the payload to every provider, private keys and
+    /// passwords included; Keycell sends those under the provider's own name.
+    fn with(&mut self, broker: &mut dyn Broker) -> Option<Found> {
+        let (name, input) = (self.name, self.progress.input);
+        let reasons = &mut self.progress.reasons;
+        let parameters = input.parameters.provider(name);
+        for (item, bytes) in input.wrapped.items.iter().take(MAX_OPERATIONS) {
+            match broker.provider_unwrap(name, bytes, parameters) {
+                Ok(opened) => {
+                    if let Some(key) = reasons.accept(*item, &opened, input.public) {
+                        let by = OpenedBy { name: printable(name), fingerprint: None };
+                        let algorithms = Vec::new();
+                        return Some(Found { key, by, algorithms, is_authenticated: true });
+                    }
+                }
+                Err(Refusal::Failed(why)) => reasons.add(*item, Reason::Provider(why)),
+                Err(Refusal::NotConfigured) => {
+                    self.is_configured = false;
+                    return None;
                 }
             }
-            Err(Refusal::Failed(why)) => {
-                reasons.leave_undecided();
-                reasons.mended_by(Remedy::Elsewhere, *item, why);
-            }
-            Err(Refusal::NotConfigured) => {
-                return Err(SchemeFailure::new(keys, Outcome::NotConfigured));
-            }
+        }
+        for (item, _) in input.wrapped.items.iter().skip(MAX_OPERATIONS) {
+            reasons.add(*item, Reason::NotTried(MAX_OPERATIONS));
+        }
+        None
+    }
+}
+
+impl<'a, R: ?Sized> SchemeSearch<'a, R> for Search<'a> {
+    fn attempt(&mut self, stage: Stage<'a>, tools: &mut Tools<'_, R>) -> Option<Found> {
+        match stage {
+            Stage::Broker => self.with(tools.broker),
+            _ => None,
         }
     }
-    for (item, _) in keys.items.iter().skip(MAX_OPERATIONS) {
-        let reason = format!("not tried, after {MAX_OPERATIONS} others");
-        reasons.mended_by(Remedy::Fewer, *item, reason);
+
+    fn failure(self: Box<Self>) -> SchemeFailure {
+        let Progress { input, reasons, .. } = self.progress;
+        let outcome = match self.is_configured {
+            true => Outcome::tried(reasons, 1, 1, TriedKeys::Provider),
+            false => Outcome::NotConfigured,
+        };
+        SchemeFailure::new(input.wrapped, outcome)
     }
-    Err(SchemeFailure::new(keys, reasons.tried(1, 1, "the key provider was asked".to_owned())))
 }

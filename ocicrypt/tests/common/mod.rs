@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use getrandom::SysRng;
 use ocicrypt::bounds::Bounds;
 use ocicrypt::jwe::{Jwe, JweError, Search};
-use ocicrypt::keyring::{KeyRing, Which};
+use ocicrypt::keyring::{KeyRing, NamedKey};
+use ocicrypt::keys::Which;
 use ocicrypt::payload::{Payload, TYPE_URL};
 use serde_json::{Value, json};
 
@@ -92,7 +93,7 @@ pub fn from_base64url(text: &str) -> Vec<u8> {
 /// Parses and decrypts; the error is that of parsing or of the recipients.
 pub fn open(jwe: &[u8], ring: &KeyRing) -> Result<Vec<u8>, Vec<JweError>> {
     let mut jwe = Jwe::parse(jwe).map_err(|error| vec![error])?;
-    let keys: Vec<_> = ring.keys().collect();
+    let keys: Vec<_> = ring.keys().map(NamedKey::key).collect();
     let (mut search, mut bounds) = (Search::default(), Bounds::default());
     let opened = jwe.open(Which::AnyKey, &keys, &mut search, &mut bounds, &mut SysRng);
     opened.map(|opened| opened.content.to_vec()).ok_or_else(|| jwe.failures())

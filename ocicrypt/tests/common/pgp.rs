@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64ct::Encoding;
 use getrandom::SysRng;
 use ocicrypt::bounds::Bounds;
-use ocicrypt::keyring::KeyRing;
+use ocicrypt::keyring::{KeyRing, NamedPgpKey};
 use ocicrypt::payload::Payload;
-use ocicrypt::pgp::{PgpError, PgpMessage, Work};
+use ocicrypt::pgp::{PgpError, PgpMessage, Search};
 use serde_json::{Value, json};
 
 use super::{any, base64, data, json_data};
@@ -63,7 +63,7 @@ pub fn ring_of(file: &[u8], password: Option<&[u8]>) -> KeyRing {
 /// Parses and decrypts; the errors are that of parsing or those of the recipients.
 pub fn open_with(message: &[u8], ring: &KeyRing) -> Result<Vec<u8>, Vec<PgpError>> {
     let message = PgpMessage::parse(message).map_err(|error| vec![error])?;
-    let mut work = Work::new(ring.pgp_keys());
+    let mut work = Search::new(ring.pgp_keys().map(NamedPgpKey::key));
     let opened = message.decrypt(&mut work, &mut Bounds::default(), &mut SysRng);
     opened.map(|opened| opened.content.to_vec())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use getrandom::SysRng;
 use ocicrypt::bounds::Bounds;
-use ocicrypt::keyring::KeyRing;
+use ocicrypt::keyring::{KeyRing, NamedKey};
 use ocicrypt::layer::LayerKey;
 use ocicrypt::pkcs7::{Envelope, Pkcs7Error, Search, Which};
 use serde_json::{Value, json};
@@ -75,7 +75,8 @@ pub fn open_any(cms: &[u8], ring: &KeyRing) -> Result<Vec<u8>, Vec<Pkcs7Error>> 
 
 fn open(cms: &[u8], ring: &KeyRing, which: &[Which]) -> Result<Vec<u8>, Vec<Pkcs7Error>> {
     let mut envelope = Envelope::parse(cms).map_err(|error| vec![error])?;
-    let (mut search, mut bounds) = (Search::new(ring), Bounds::default());
+    let (mut search, mut bounds) =
+        (Search::new(ring.keys().map(NamedKey::key), ring.certificates()), Bounds::default());
     for which in which {
         let accept = |text: &[u8]| Ok(text.to_vec());
         let opened = envelope.open(*which, &mut search, &mut bounds, &mut SysRng, accept);

@@ -70,8 +70,8 @@ mod tests {
     use ctr::cipher::{KeyIvInit, StreamCipher};
 
     use super::*;
-    use crate::layer::library::Library;
-    use crate::layer::sliced::Sliced;
+    use crate::crypto::layer::library::Library;
+    use crate::crypto::layer::sliced::Sliced;
 
     #[test]
     fn both_are_what_the_standard_says() {
@@ -81,7 +81,7 @@ mod tests {
 
     /// NIST SP 800-38A, F.5.5: CTR-AES256.
     fn is_what_the_standard_says<C: Cipher>() {
-        let hex = |text: &str| crate::layer::from_hex(text).expect("hexadecimal");
+        let hex = |text: &str| crate::crypto::layer::from_hex(text).expect("hexadecimal");
         let key = hex("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4");
         let counter = hex("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff");
         let mut bytes = hex(concat!(

@@ -1,4 +1,4 @@
-//! The direction that the rest of the module undoes.
+//! Encrypting a layer.
 
 use hmac::{Hmac, KeyInit, Mac};
 use rsa::rand_core::TryCryptoRng;
@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::{Digest, DigestKind, Keystream, LayerKey};
-use crate::encrypt::{NoRandomness, random};
+use crate::crypto::rng::{NoRandomness, random};
 
 /// Encrypts a layer in pieces of any size, under a key that is made for it, and yields that key.
 ///
@@ -64,7 +64,7 @@ impl Encryptor {
     }
 
     /// The key of the layer that was encrypted: with the HMAC of the ciphertext, the SHA-256 of
-    /// the plain layer and its length. Wrapped for recipients, it belongs into the annotations of
+    /// the plain layer and its length. Wrapped for recipients, it belongs in the annotations of
     /// the layer: see [`crate::encrypt::annotations`].
     #[must_use]
     pub fn finish(self) -> LayerKey {

@@ -7,8 +7,8 @@ use super::counter::CounterMode;
 use super::library::Library as Aes256;
 #[cfg(target_arch = "wasm32")]
 use super::sliced::Sliced as Aes256;
-use super::{AES_256_CTR_HMAC_SHA256, LayerError, LayerKey, exactly};
-use crate::text::printable;
+use super::{AES_256_CTR_HMAC_SHA256, LayerKey, LayerKeyError, exactly};
+use crate::encoding::text::printable;
 
 /// AES-256 in counter mode from the first byte of a layer on. Authenticates nothing.
 pub struct Keystream(CounterMode<Aes256>);
@@ -23,10 +23,10 @@ impl Keystream {
     /// of key, 16 bytes of nonce.
     ///
     /// # Errors
-    /// [`LayerError::UnknownCipher`], [`LayerError::WrongLength`].
-    pub fn of_cipher(cipher: &str, key: &[u8], nonce: &[u8]) -> Result<Self, LayerError> {
+    /// [`LayerKeyError::UnknownCipher`], [`LayerKeyError::WrongLength`].
+    pub fn of_cipher(cipher: &str, key: &[u8], nonce: &[u8]) -> Result<Self, LayerKeyError> {
         if cipher != AES_256_CTR_HMAC_SHA256 {
-            return Err(LayerError::UnknownCipher(printable(cipher)));
+            return Err(LayerKeyError::UnknownCipher(printable(cipher)));
         }
         let key = Zeroizing::new(exactly("key", key)?);
         Ok(Self::from_parts(&key, &exactly("nonce", nonce)?))

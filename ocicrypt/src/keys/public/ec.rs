@@ -8,8 +8,9 @@ use pkcs8::EncodePublicKey;
 use rsa::rand_core::TryCryptoRng;
 use zeroize::Zeroizing;
 
-use super::{NoRandomness, RecipientError};
-use crate::key::{Fingerprint, KeyKind};
+use super::PublicKeyError;
+use crate::crypto::rng::NoRandomness;
+use crate::keys::{Fingerprint, KeyKind};
 
 /// A point of a curve that the format has, other than the one at infinity.
 #[derive(Clone)]
@@ -29,14 +30,14 @@ pub(crate) struct Agreed {
 
 impl EcPublicKey {
     /// Reads a point in the form of SEC 1, section 2.3.3, on the curve that `kind` names.
-    pub(crate) fn new(kind: KeyKind, point: &[u8]) -> Result<Self, RecipientError> {
+    pub(crate) fn new(kind: KeyKind, point: &[u8]) -> Result<Self, PublicKeyError> {
         let key = match kind {
             KeyKind::P256 => p256::PublicKey::from_sec1_bytes(point).map(Self::P256),
             KeyKind::P384 => p384::PublicKey::from_sec1_bytes(point).map(Self::P384),
             KeyKind::P521 => p521::PublicKey::from_sec1_bytes(point).map(Self::P521),
-            KeyKind::Rsa { .. } => return Err(RecipientError::OtherCurve),
+            KeyKind::Rsa { .. } => return Err(PublicKeyError::OtherCurve),
         };
-        key.map_err(|_| RecipientError::Malformed("elliptic curve point"))
+        key.map_err(|_| PublicKeyError::Malformed("elliptic curve point"))
     }
 
     pub(crate) fn kind(&self) -> KeyKind {

@@ -6,8 +6,11 @@ use ::rsa::{BoxedUint, Oaep, Pkcs1v15Encrypt, Pkcs1v15Sign};
 use sha1::Sha1;
 use sha2::{Sha224, Sha256, Sha384, Sha512};
 
-use super::{EncryptError, NoRandomness, RecipientError};
-use crate::key::{Fingerprint, MAX_BITS, OaepHash, public_key_info};
+use super::{PublicKeyError, WrapError};
+use crate::crypto::oaep::OaepHash;
+use crate::crypto::rng::NoRandomness;
+use crate::keys::rsa::public_key_info;
+use crate::keys::{Fingerprint, MAX_BITS};
 
 /// The shortest modulus that is accepted, in bits (SP 800-131A, section 6).
 pub(crate) const MIN_BITS: u32 = 2048;
@@ -18,17 +21,17 @@ pub(crate) struct RsaPublicKey(::rsa::PublicKey);
 
 impl RsaPublicKey {
     /// Takes the modulus and the exponent, big-endian.
-    pub(crate) fn new(n: &[u8], e: &[u8]) -> Result<Self, RecipientError> {
+    pub(crate) fn new(n: &[u8], e: &[u8]) -> Result<Self, PublicKeyError> {
         // Before any computing: what is not read here may be of any length.
         let zeros = n.iter().take_while(|byte| **byte == 0).count();
         let bits =
             (n.len() - zeros) * 8 - n.get(zeros).map_or(0, |byte| byte.leading_zeros() as usize);
         let bits = u32::try_from(bits).unwrap_or(u32::MAX);
         if !(MIN_BITS..=MAX_BITS).contains(&bits) {
-            return Err(RecipientError::RsaSize(bits));
+            return Err(PublicKeyError::RsaSize(bits));
         }
         let e = e.iter().position(|byte| *byte != 0).map_or(&[][..], |start| &e[start..]);
-        let malformed = || RecipientError::Malformed("RSA");
+        let malformed = || PublicKeyError::Malformed("RSA");
         // The crate computes with exponents below 2³³.
         if e.is_empty() || e.len() > 5 {
             return Err(malformed());
@@ -60,7 +63,7 @@ impl RsaPublicKey {
         hash: OaepHash,
         plain: &[u8],
         rng: &mut R,
-    ) -> Result<Vec<u8>, EncryptError> {
+    ) -> Result<Vec<u8>, WrapError> {
         let key = &self.0;
         let encrypted = match hash {
             OaepHash::Sha1 => key.encrypt(rng, Oaep::<Sha1>::new(), plain),
@@ -77,7 +80,7 @@ impl RsaPublicKey {
         &self,
         plain: &[u8],
         rng: &mut R,
-    ) -> Result<Vec<u8>, EncryptError> {
+    ) -> Result<Vec<u8>, WrapError> {
         let encrypted = self.0.encrypt(rng, Pkcs1v15Encrypt, plain);
         encrypted.map_err(|error| self.refusal(error, plain.len(), "PKCS#1 v1.5"))
     }
@@ -90,10 +93,10 @@ impl RsaPublicKey {
         self.0.verify(scheme, digest, &padded).is_ok()
     }
 
-    fn refusal(&self, error: ::rsa::Error, needed: usize, padding: &'static str) -> EncryptError {
+    fn refusal(&self, error: ::rsa::Error, needed: usize, padding: &'static str) -> WrapError {
         match error {
             ::rsa::Error::MessageTooLong => {
-                EncryptError::KeyTooShort { bits: self.bits(), needed, padding }
+                WrapError::KeyTooShort { bits: self.bits(), needed, padding }
             }
             // The key was checked when it was made, so nothing else can have failed.
             _ => NoRandomness.into(),

@@ -15,8 +15,8 @@ use rsa::Error;
 use rsa::rand_core::TryCryptoRng;
 use zeroize::Zeroizing;
 
-use super::modulus::Modulus;
-use super::rsa::{Prime, RsaKey};
+use super::{Prime, RsaKey};
+use crate::keys::modulus::Modulus;
 
 /// Bits of the random number that an exponent is blinded with (draft-irtf-cfrg-rsa-guidance, section
 /// 6.4: at least 64).
@@ -139,13 +139,13 @@ mod tests {
     use rsa::hazmat::rsa_decrypt_and_check;
 
     use super::*;
-    use crate::key::PrivateKey;
+    use crate::keys::{Material, PrivateKey};
 
     fn key(name: &str) -> RsaKey {
         let path = format!("{}/tests/data/keys/{name}", env!("CARGO_MANIFEST_DIR"));
         let file = std::fs::read(&path).expect("a key of the tests");
-        match PrivateKey::parse(&file, None).keys.pop() {
-            Some(PrivateKey::Rsa(key)) => key,
+        match PrivateKey::parse(&file, None).keys.pop().map(|key| key.material) {
+            Some(Material::Rsa(key)) => key,
             _ => panic!("no RSA key"),
         }
     }

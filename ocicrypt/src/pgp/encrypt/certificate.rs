@@ -1,11 +1,10 @@
 //! Transferable public keys (RFC 9580, section 10.1), and which of their keys to encrypt for.
 
-use super::PgpFingerprint;
-use super::encrypt::{PgpRecipient, PgpSelector, Unusable};
-use super::packet::{Packets, tag};
-use super::reader::Reader;
-use super::signature::{Signature, Signer, kind};
-use crate::encrypt::RecipientError;
+use super::{PgpRecipient, PgpRecipientError, PgpSelector, Unusable};
+use crate::pgp::PgpFingerprint;
+use crate::pgp::packet::{Packets, tag};
+use crate::pgp::reader::Reader;
+use crate::pgp::signature::{Signature, Signer, kind};
 
 /// Flags of a key (section 5.2.3.29): for communications, for storage.
 const ENCRYPTS: u8 = 0x04 | 0x08;
@@ -52,10 +51,10 @@ impl Certificate {
     /// Reads all keys of a key ring.
     ///
     /// # Errors
-    /// [`RecipientError::Malformed`] if a packet is damaged or cut off,
-    /// [`RecipientError::SecretPgpKey`].
-    pub(super) fn read_all(bytes: &[u8]) -> Result<Vec<Self>, RecipientError> {
-        let damaged = || RecipientError::Malformed("OpenPGP");
+    /// [`PgpRecipientError::Malformed`] if a packet is damaged or cut off,
+    /// [`PgpRecipientError::SecretKey`].
+    pub(super) fn read_all(bytes: &[u8]) -> Result<Vec<Self>, PgpRecipientError> {
+        let damaged = || PgpRecipientError::Malformed;
         let mut certificates: Vec<Self> = Vec::new();
         // What signatures that come next are about.
         let mut last = tag::MARKER;
@@ -89,7 +88,7 @@ impl Certificate {
                     }
                     continue;
                 }
-                (tag::SECRET_KEY, _) => return Err(RecipientError::SecretPgpKey),
+                (tag::SECRET_KEY, _) => return Err(PgpRecipientError::SecretKey),
                 // GnuPG's notes on trust stand between signatures.
                 (tag::TRUST, _) => continue,
                 // Pictures, and what is not known.

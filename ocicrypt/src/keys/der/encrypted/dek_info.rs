@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::cipher::Cipher;
 use super::{NotAKey, PEM, rounds};
-use crate::text::printable;
+use crate::encoding::text::printable;
 
 /// What a `DEK-Info` header says.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,13 +3,13 @@
 use zeroize::Zeroizing;
 
 use super::encrypted::EncryptedKey;
-use super::{NotAKey, PrivateKey, RsaKey};
 use crate::budget::{Budget, cost};
+use crate::keys::{Material, NotAKey, PrivateKey, RsaKey};
 
 /// A key that is not open yet. Wipes what is secret of it when dropped.
-pub(crate) struct ClosedKey(pub(super) Form);
+pub(crate) struct ClosedKey(pub(in crate::keys) Form);
 
-pub(super) enum Form {
+pub(in crate::keys) enum Form {
     /// It is encrypted, and there is a password.
     Encrypted(EncryptedKey),
     /// An RSA key whose file leaves the primes out: to find them takes longer than to use the key.
@@ -35,7 +35,7 @@ impl ClosedKey {
         match &self.0 {
             Form::Encrypted(key) => key.open(budget),
             Form::WithoutPrimes { n, e, d } => {
-                RsaKey::new(n, e, d, &[], None, budget).map(PrivateKey::Rsa)
+                RsaKey::new(n, e, d, &[], None, budget).map(|key| Material::Rsa(key).into())
             }
         }
     }

@@ -16,31 +16,31 @@ use zeroize::Zeroizing;
 
 use self::dek_info::DekInfo;
 use self::pbes2::Pbes2;
-use super::closed::{ClosedKey, Form};
-use super::der::Found;
-use super::{NotAKey, PrivateKey, der};
+use super::Found;
+use crate::keys::{NotAKey, PrivateKey};
+
 use crate::budget::Budget;
 
 const PKCS8: &str = "PKCS#8";
 const PEM: &str = "PEM with DEK-Info";
 
 /// The password of encrypted keys, if there is one, and the budget for checking the others.
-pub(super) struct Opener<'a> {
-    pub(super) password: Option<Arc<Zeroizing<Vec<u8>>>>,
-    pub(super) budget: &'a mut Budget,
+pub(in crate::keys) struct Opener<'a> {
+    pub(in crate::keys) password: Option<Arc<Zeroizing<Vec<u8>>>>,
+    pub(in crate::keys) budget: &'a mut Budget,
 }
 
 impl Opener<'_> {
-    /// `EncryptedPrivateKeyInfo` (RFC 5958, section 3). `curve` is as in [`der::parse`].
+    /// `EncryptedPrivateKeyInfo` (RFC 5958, section 3). `curve` is as in [`super::parse`].
     pub(super) fn close_pkcs8(
         &self,
         der: &[u8],
         curve: Option<ObjectIdentifier>,
-    ) -> Result<Found, NotAKey> {
+    ) -> Result<EncryptedKey, NotAKey> {
         Pbes2::parse(der)?;
         let password = self.password.clone().ok_or(NotAKey::PasswordNeeded(PKCS8))?;
         let key = EncryptedKey { form: Encrypted::Pkcs8(der.to_vec()), curve, password };
-        Ok(Found::Closed(ClosedKey(Form::Encrypted(key))))
+        Ok(key)
     }
 
     /// A PEM block with a `DEK-Info` header (RFC 1421, section 4.6.1.3), such as
@@ -50,17 +50,17 @@ impl Opener<'_> {
         dek_info: &str,
         content: &[u8],
         curve: Option<ObjectIdentifier>,
-    ) -> Result<Found, NotAKey> {
+    ) -> Result<EncryptedKey, NotAKey> {
         let dek_info = DekInfo::parse(dek_info)?;
         let password = self.password.clone().ok_or(NotAKey::PasswordNeeded(PEM))?;
         let form = Encrypted::Pem(dek_info, content.to_vec());
         let key = EncryptedKey { form, curve, password };
-        Ok(Found::Closed(ClosedKey(Form::Encrypted(key))))
+        Ok(key)
     }
 }
 
 /// An encrypted key and its password.
-pub(super) struct EncryptedKey {
+pub(in crate::keys) struct EncryptedKey {
     form: Encrypted,
     curve: Option<ObjectIdentifier>,
     password: Arc<Zeroizing<Vec<u8>>>,
@@ -107,7 +107,7 @@ impl EncryptedKey {
         let plain = plain.ok_or(NotAKey::WrongPassword(form))?;
         // Encryption is not nested: without a password the second layer stays closed.
         let mut inner = Opener { password: None, budget };
-        match der::parse(&plain, self.curve, &mut inner) {
+        match super::parse(&plain, self.curve, &mut inner) {
             Ok(Found::Open(key)) => Ok(key),
             Ok(Found::Closed(_)) => Err(NotAKey::WrongPassword(form)),
             // It takes whole DER to get here, which no wrong password leaves behind.

@@ -1,0 +1,14 @@
+//! Encodings: ASN.1, base64, JSON and text that is shown to people. Nothing here knows of keys.
+
+pub mod text;
+
+#[cfg(feature = "unwrap")]
+pub(crate) mod asn1;
+#[cfg(feature = "unwrap")]
+pub(crate) mod base64;
+#[cfg(feature = "unwrap")]
+pub(crate) mod json;
+#[cfg(feature = "unwrap")]
+pub(crate) mod oid;
+#[cfg(feature = "unwrap")]
+pub(crate) mod pem;
