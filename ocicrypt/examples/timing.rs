@@ -56,7 +56,7 @@ mod operations {
     fn rsa(file: &[u8]) {
         let key = key(file);
         timing::secrets(&key).into_iter().for_each(mark::undefined);
-        let PrivateKey::Rsa(key) = &key else { panic!("no RSA key") };
+        let key = key.as_rsa().expect("an RSA key");
         let mut ciphertext = vec![0x5a; key.size()];
         ciphertext[0] = 0x2a;
         let message = timing::decrypt_raw(key, &ciphertext, &mut Fixed(1));

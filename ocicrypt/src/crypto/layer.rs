@@ -64,6 +64,9 @@ pub enum LayerKeyError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayerError {
+    /// The parts of its key make no layer key.
+    #[error(transparent)]
+    Key(#[from] LayerKeyError),
     /// The HMAC over the ciphertext is another one: the layer was cut off, altered, or belongs
     /// to another key.
     #[error("the layer does not match its HMAC")]
