@@ -121,7 +121,8 @@ fn splice(plain: &InputStream, sink: &OutputStream) -> Result<(), Failure> {
 /// HMAC and digest of what is read and written here, five times as fast as it could be done here.
 fn decrypt_here(key: &CipherKey, source: &InputStream, sink: OutputStream) -> Result<(), Failure> {
     let keystream = Keystream::of_cipher(&key.cipher, &key.key, &key.nonce);
-    let mut keystream = keystream.map_err(|error| failure::Failure::from(layer::LayerError::from(error)))?;
+    let mut keystream =
+        keystream.map_err(|error| failure::Failure::from(layer::LayerError::from(error)))?;
     let mut sink = Sink(sink);
     loop {
         match source.blocking_read(SPLICE) {
