@@ -131,7 +131,8 @@ fn pgp(name: &str, options: &Options) -> Result<Result<Vec<Recipient>, Recipient
         }
     };
     ensure!(!ring.is_empty(), "`gpg` knows no `{name}`: `gpg --list-keys` lists whom it knows");
-    Ok(name.parse().and_then(|whom| Recipient::pgp(&ring, &whom, SystemTime::now())))
+    let whom = name.parse().map_err(RecipientError::from);
+    Ok(whom.and_then(|whom| Recipient::pgp(&ring, &whom, SystemTime::now())))
 }
 
 /// A certificate.
