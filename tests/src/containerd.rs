@@ -21,7 +21,7 @@ const NODE: &str = include_str!("node.sh");
 /// From the start of the process to the first answer of its CRI.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 
-/// What a node has that the machine has not.
+/// Files that a node has and the machine does not have.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
     config: String,
@@ -157,7 +157,7 @@ impl Node {
     pub fn processes(&self, name: &str) -> Result<usize> {
         let mut count = 0;
         for entry in fs::read_dir(format!("/proc/{}/root/proc", self.process))? {
-            // It may have ended since.
+            // The process may have ended in the meantime.
             let command = fs::read_to_string(entry?.path().join("comm")).unwrap_or_default();
             count += usize::from(command.trim() == name);
         }
@@ -169,7 +169,7 @@ impl Node {
         self.ctr_run_in("k8s.io", image)
     }
 
-    /// The same in another of containerd's namespaces. Unpacks the image where it is not.
+    /// The same in another of containerd's namespaces. Unpacks the image if it is not unpacked yet.
     pub fn ctr_run_in(&self, namespace: &str, image: &str) -> Result<String> {
         let cgroup = format!("/{}/ctr", self.cgroup);
         self.ctr(namespace, &["run", "--rm", "--net-host", "--cgroup", &cgroup, image, "ctr-run"])
@@ -203,7 +203,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.service.stop();
-        // The containers' cgroups are the one thing that no namespace takes along.
+        // The containers' cgroups are the only resource that does not end with a namespace.
         if let Err(error) = remove_cgroups(&self.cgroup) {
             eprintln!("cannot remove the cgroups `{}`: {error:#}", self.cgroup);
         }
@@ -215,7 +215,7 @@ impl Drop for Node {
 ///
 /// # Errors
 ///
-/// When it does not say which version it is.
+/// When the version is not printed.
 pub fn is_version_2() -> Result<bool> {
     let printed = Tool::Containerd.run(["--version"])?;
     let printed = String::from_utf8_lossy(&printed);

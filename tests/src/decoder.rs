@@ -39,7 +39,7 @@ enum Reader {
 /// A moment in a decoder's life, as the kernel reports it.
 #[derive(Clone, Copy, Debug)]
 pub enum Moment {
-    /// It has begun: it handles `SIGALRM`, the last of the signals that it cares for.
+    /// It has begun: it handles `SIGALRM`, the last signal whose action it sets.
     Begun,
     /// The layer flows: it has put up the filter of the second step.
     Flows,
@@ -168,7 +168,7 @@ impl Decoder {
         self
     }
 
-    /// Never ends stdin: what must not need the whole layer has to come anyway.
+    /// Never ends stdin: a result that must not need the whole layer has to come without the end.
     pub fn stdin_stays_open(mut self) -> Self {
         self.stdin_stays_open = true;
         self
@@ -242,7 +242,7 @@ impl Decoder {
         self
     }
 
-    /// Behind these words, which start what follows them.
+    /// Started by these words, which run the program that follows them.
     pub fn inside(mut self, words: Vec<OsString>) -> Self {
         self.inside = words;
         self
@@ -389,7 +389,7 @@ impl Decoder {
 
             let status = self.wait(&mut child, group, started)?;
             let elapsed = started.elapsed();
-            // Also ends anything that the decoder left behind with our pipes in its hands.
+            // Also ends any process that the decoder left behind and that holds these pipes.
             let _ = kill_process_group(group, Signal::KILL);
             if status.is_none() {
                 child.wait()?;

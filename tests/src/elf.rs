@@ -1,4 +1,4 @@
-//! What a program's file says of itself: elf(5), of 64 bits with the least byte first.
+//! The headers of a program's file: elf(5), 64 bits, little-endian.
 
 use std::fs;
 use std::path::Path;
@@ -32,7 +32,7 @@ impl Segment {
     pub const INTERPRETER: u64 = 3;
     /// The stack.
     pub const STACK: u64 = 0x6474_e551;
-    /// What is only written to by relocations.
+    /// The segment that only relocations write to.
     pub const RELOCATED: u64 = 0x6474_e552;
 }
 
@@ -40,7 +40,7 @@ impl Elf {
     /// Reads the headers of a program.
     ///
     /// # Errors
-    /// Where the file cannot be read, or is none of these.
+    /// When the file cannot be read, or is not such a program.
     pub fn of(program: &Path) -> Result<Self> {
         let bytes = fs::read(program)?;
         ensure!(bytes.starts_with(b"\x7fELF\x02\x01"), "{} is no such file", program.display());

@@ -1,4 +1,4 @@
-//! OpenPGP keys in a GnuPG of the test's own.
+//! OpenPGP keys in a separate GnuPG home.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -34,7 +34,7 @@ impl Gpg {
         Ok(Self { home })
     }
 
-    /// What is `GNUPGHOME`.
+    /// The value of `GNUPGHOME`.
     pub fn home(&self) -> &Path {
         self.home.path()
     }

@@ -81,7 +81,7 @@ struct Manifest {
     layers: Vec<Descriptor>,
 }
 
-/// An image in an OCI layout of its own.
+/// An image in its own OCI layout.
 #[derive(Clone, Debug)]
 pub struct Image {
     dir: PathBuf,
@@ -112,7 +112,7 @@ impl Image {
         Ok(image)
     }
 
-    /// The same content, as an image that does nothing for ever: what a pod is built around.
+    /// The same content, as an image that sleeps for ever: the sandbox image of a pod.
     pub fn pausing(&self, dir: &Path) -> Result<Self> {
         let image = Self { dir: dir.join("pause") };
         self.copy(&[], &image.reference())?;
@@ -191,7 +191,7 @@ impl Image {
         Ok(image)
     }
 
-    /// The same image, with other layers in the place of its own: descriptors without digest and
+    /// The same image, with its layers replaced by these: descriptors without digest and
     /// size, which are computed, and blobs.
     pub fn with_layers(&self, dir: &Path, layers: Vec<(Descriptor, Vec<u8>)>) -> Result<Self> {
         let image = Self { dir: dir.to_path_buf() };

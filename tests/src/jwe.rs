@@ -58,7 +58,7 @@ impl Recipient {
     }
 }
 
-/// What is encrypted, and how.
+/// The content, and how it is encrypted.
 enum Content<'a> {
     /// A256GCM over this plaintext.
     Gcm(&'a [u8]),

@@ -10,15 +10,15 @@
 //! | [`layout`] | OCI image layouts for several platforms, made by hand |
 //! | [`forged`] | encrypted images of which nothing but the HMAC is wrong |
 //! | [`archive`] | tar archives and their compressions, made by hand |
-//! | [`sealed`], [`jwe`] | a writer of encrypted layers, with every part open to be spoilt |
+//! | [`sealed`], [`jwe`] | a writer of encrypted layers, in which every part can be damaged |
 //! | [`node`] | a directory with one key, and what is expected of a decoder with it |
 //! | [`store`] | a content store as containerd lays it out, made by hand
 //! | [`keys`] | private keys from openssl, in every file form |
 //! | [`gpg`] | OpenPGP keys from GnuPG |
 //! | [`guest`] | a guest of a few lines |
-//! | [`containerd`], [`cri`], [`registry`] | a containerd of the test's own, a client and a registry |
-//! | [`memo`] | what cases share, made once |
-//! | [`running`], [`tracing`] | a decoder that is stopped on its way, and what its memory holds |
+//! | [`containerd`], [`cri`], [`registry`] | a separate containerd, a client and a registry |
+//! | [`memo`] | fixtures that cases share |
+//! | [`running`], [`tracing`] | a decoder that is stopped for inspection, and the contents of its memory |
 //! | [`suite`], [`tools`] | cases with names, the programs that they need, and skips with reasons |
 //!
 //! The binaries come from `dist/` beside the workspace (made by `make`) or from `KEYCELL_DIST`.

@@ -1,4 +1,4 @@
-//! What a process has in memory: proc(5), `maps`.
+//! The memory mappings of a process: proc(5), `maps`.
 
 use std::fs;
 use std::ops::Range;
@@ -9,14 +9,14 @@ use anyhow::{Context, Result};
 pub struct Mapping {
     /// Its addresses.
     pub range: Range<u64>,
-    /// What may be done with it, such as `r--p`.
+    /// Its permissions, such as `r--p`.
     pub rights: String,
     /// The whole line; it ends with what is mapped, if that has a name.
     pub line: String,
 }
 
 impl Mapping {
-    /// All that a process has.
+    /// All mappings of a process.
     ///
     /// # Errors
     /// Where it cannot be read.

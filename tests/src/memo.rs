@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use anyhow::{Result, anyhow};
 
-/// Makes each value once, while other keys' values are made beside it.
+/// Makes each value once; values of different keys are made in parallel.
 pub struct Memo<K, V>(Mutex<HashMap<K, Arc<Cell<V>>>>);
 
 type Cell<V> = OnceLock<Result<Arc<V>, String>>;
@@ -16,7 +16,7 @@ impl<K: Eq + Hash, V> Memo<K, V> {
     ///
     /// # Errors
     ///
-    /// Whatever went wrong when it was made, for every caller again.
+    /// The error of the attempt to make it, for every caller.
     pub fn get_or_make(&self, key: K, make: impl FnOnce() -> Result<V>) -> Result<Arc<V>> {
         let cell = {
             let mut cells = self.0.lock().map_err(|_| anyhow!("a case panicked"))?;

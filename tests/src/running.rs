@@ -1,4 +1,4 @@
-//! A decoder that is stopped on its way, to be looked at: before `unwrap` is over, while the layer
+//! A decoder that is stopped for inspection: before `unwrap` is over, while the layer
 //! flows, and at its very end.
 
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ pub struct Running {
     /// Its process.
     pub child: Child,
     stdin: Option<ChildStdin>,
-    /// What has come out so far.
+    /// The output so far.
     came: Arc<Mutex<Vec<u8>>>,
     reader: Option<JoinHandle<()>>,
     sealed: Sealed,
@@ -103,7 +103,7 @@ impl Running {
     /// The process identifier of the provider that waits.
     ///
     /// # Errors
-    /// Where it was not asked.
+    /// When the provider was not asked.
     pub fn provider(&self) -> Result<u32> {
         Ok(fs::read_to_string(self.dir.path().join("asked"))?.trim().parse()?)
     }
@@ -121,7 +121,7 @@ impl Running {
         self.fed = half;
         let came = self.came.clone();
         self.wait_until("nothing came out", || came.lock().is_ok_and(|came| !came.is_empty()))?;
-        // What can come out has, and the decoder waits for more.
+        // All output that is possible has come, and the decoder waits for more input.
         let pid = self.pid();
         self.wait_until("it does not wait for its input", || is_reading(pid))
     }
@@ -137,7 +137,7 @@ impl Running {
     /// Sends the rest of the layer, and waits until the output ends.
     ///
     /// # Errors
-    /// When it is not the layer, or the decoder fails all the same.
+    /// When the output is not the layer, or the decoder fails nevertheless.
     pub fn finish(&mut self) -> Result<()> {
         self.feed()?;
         self.came_out()?;
@@ -149,7 +149,7 @@ impl Running {
     /// Begins to give it the rest of the layer.
     ///
     /// # Errors
-    /// When it has it already.
+    /// When the rest was sent already.
     pub fn feed(&mut self) -> Result<()> {
         let mut stdin = self.stdin.take().context("stdin is open")?;
         let rest = self.sealed.encrypted[self.fed..].to_vec();
@@ -161,7 +161,7 @@ impl Running {
     /// Waits until the output ends.
     ///
     /// # Errors
-    /// When it is not the layer.
+    /// When the output is not the layer.
     pub fn came_out(&mut self) -> Result<()> {
         let reader = self.reader.take().context("it has not ended before")?;
         reader.join().map_err(|_| anyhow!("the reader panicked"))?;
@@ -183,7 +183,7 @@ impl Running {
     /// Its parent's children: the broker is the decoder's.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// When no child has that name.
     pub fn child_of(parent: u32, name: &str) -> Result<u32> {
         for entry in fs::read_dir("/proc")?.flatten() {
             let Ok(pid) = entry.file_name().to_string_lossy().parse() else { continue };

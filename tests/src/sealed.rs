@@ -87,7 +87,7 @@ impl Sealed {
     ///
     /// # Errors
     ///
-    /// Private options that have been spoilt.
+    /// Damaged private options.
     pub fn encrypted_as(&self, plain: &[u8]) -> Result<Vec<u8>> {
         let bytes = |value: &Value| {
             let text = value.as_str().context("no string")?;

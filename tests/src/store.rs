@@ -1,4 +1,4 @@
-//! A content store as containerd lays it out, made by hand: what lies in it can be anything.
+//! A content store as containerd lays it out, made by hand, with arbitrary contents.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ impl ContentStore {
         self.dir.path()
     }
 
-    /// Where the blobs lie.
+    /// The directory of the blobs.
     pub fn blobs(&self) -> &Path {
         &self.blobs
     }
@@ -68,7 +68,7 @@ impl ContentStore {
     pub fn named(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
         let path = self.blobs.join(name);
         fs::write(&path, bytes)?;
-        // A file system may not tell times apart that follow each other quickly.
+        // A file system may store the same time for writes that follow each other quickly.
         let age = self.age.get() + 1;
         self.age.set(age);
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + age);

@@ -1,4 +1,4 @@
-//! Named cases, what each needs, and an account of those that could not run.
+//! Named cases, the tools that each needs, and a list of those that could not run.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -21,7 +21,7 @@ impl Suite {
     /// An empty suite, and the command line that selects from it. Call it first in `main`, before any thread.
     pub fn from_args() -> Self {
         descriptors::reserve();
-        // Ends the process when the command line is wrong: before anything was made on disk.
+        // Ends the process when the command line is wrong, before any file is made.
         let arguments = Arguments::from_args();
         Self { arguments, trials: Vec::new(), skipped: BTreeMap::new() }
     }
@@ -33,7 +33,7 @@ impl Suite {
     }
 
     /// Adds a case. Without one of the tools it is skipped, or fails when `CI` is set: there a
-    /// suite that quietly tests nothing is worse than a red one.
+    /// suite that silently tests nothing is worse than one that fails.
     pub fn case<F>(&mut self, name: impl Into<String>, needs: &[Tool], run: F)
     where
         F: FnOnce() -> Result<()> + Send + 'static,

@@ -24,7 +24,7 @@ impl Swaps {
         Ok(Self(file))
     }
 
-    /// What is written before a program and its arguments, so that it sees this. Needs root.
+    /// The words before a program and its arguments that make it see this file. Needs root.
     pub fn inside(&self) -> Vec<OsString> {
         let mount = "mount --bind \"$0\" /proc/swaps && exec \"$@\"";
         let words = ["unshare", "--mount", "sh", "-c", mount].map(OsString::from);

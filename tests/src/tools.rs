@@ -17,7 +17,7 @@ pub enum Tool {
     Umoci,
     /// Makes keys.
     Openssl,
-    /// The content of images: a whole userland in one static file.
+    /// The content of images: a complete userland in one static file.
     Busybox,
     /// Makes OpenPGP keys, and reads messages.
     Gpg,
@@ -47,13 +47,13 @@ pub enum Tool {
     Strace,
     /// Runs the portable guest; `make wasmtime` builds it.
     Wasmtime,
-    /// Takes logs away, as it does on every node.
+    /// Rotates logs, as it does on every node.
     Logrotate,
     /// The system's log.
     Journald,
     /// Reads and installs Debian packages.
     Dpkg,
-    /// Looks through shell scripts.
+    /// Checks shell scripts.
     Shellcheck,
     /// Kubernetes' schemas, a module of Python; `make tools` puts it into `target/tools/python`.
     KubernetesValidate,
@@ -62,10 +62,10 @@ pub enum Tool {
 }
 
 impl Tool {
-    /// What making and encrypting an image takes.
+    /// The tools that make and encrypt an image.
     pub const IMAGES: [Self; 4] = [Self::Skopeo, Self::Umoci, Self::Openssl, Self::Busybox];
 
-    /// What a node takes, with the images that it pulls.
+    /// The tools that run a node and make the images that it pulls.
     pub const NODE: [Self; 11] = [
         Self::Root,
         Self::Containerd,
@@ -121,7 +121,7 @@ impl Tool {
             );
             return Ok(PathBuf::new());
         }
-        // Asking a Python takes as long as a case, and every case asks.
+        // To ask a Python takes as long as a case, so the answer is kept.
         static JWCRYPTO: OnceLock<Option<PathBuf>> = OnceLock::new();
         let found = match self {
             Self::Jwcrypto => JWCRYPTO.get_or_init(|| self.search()).clone(),
@@ -207,7 +207,7 @@ pub fn filtered(command: &mut Command, input: &[u8]) -> Result<Vec<u8>> {
 ///
 /// # Errors
 ///
-/// When it cannot be started. How it ended is for the caller to judge.
+/// When it cannot be started. The caller judges how it ended.
 pub fn fed(mut command: Command, stdin: &[&[u8]]) -> Result<Output> {
     let input = stdin.concat();
     let mut child =
@@ -215,7 +215,7 @@ pub fn fed(mut command: Command, stdin: &[&[u8]]) -> Result<Output> {
     let mut pipe = child.stdin.take().context("no pipe")?;
     let writer = std::thread::spawn(move || pipe.write_all(&input));
     let output = child.wait_with_output()?;
-    // A guest that fails early does not read to the end: that is no fault.
+    // A guest that fails early does not read to the end, which is not an error.
     let _ = writer.join();
     Ok(output)
 }

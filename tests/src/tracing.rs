@@ -1,4 +1,4 @@
-//! The memory of another process, and its very last moment.
+//! The memory of another process, while it runs and at its exit.
 #![allow(unsafe_code)]
 
 use std::collections::{BTreeSet, HashMap};
@@ -18,7 +18,7 @@ pub struct Secrets {
     patterns: Vec<(String, Vec<u8>)>,
 }
 
-/// The shortest pattern: eight bytes do not come about by chance.
+/// The shortest pattern: eight bytes are too many to match by chance.
 const SHORTEST: usize = 8;
 
 /// The longest.
@@ -118,7 +118,7 @@ pub struct LastMoment {
 }
 
 impl LastMoment {
-    /// Begins to watch a process. It is the calling thread that watches.
+    /// Begins to watch a process, from the calling thread.
     ///
     /// # Errors
     /// Where that is not allowed.
@@ -145,7 +145,7 @@ impl LastMoment {
             if status >> 8 == libc::SIGTRAP | libc::PTRACE_EVENT_EXIT << 8 {
                 return Ok(());
             }
-            // A signal on its way: let it through.
+            // A signal is being delivered: pass it on.
             self.go_on(libc::WSTOPSIG(status))?;
         }
     }

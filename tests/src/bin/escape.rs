@@ -1,7 +1,7 @@
 //! `escape PHASE ATTEMPT DIR`: what code that has escaped the sandbox would do.
 //!
 //! Puts up the walls of `ctd-decoder` (PHASE `unwrap` or `decrypt`, or `none` of them), makes one
-//! attempt natively, and says on standard output what came of it: `done`, or `refused: ERRNO`. DIR
+//! attempt natively, and prints its result on standard output: `done`, or `refused: ERRNO`. DIR
 //! holds a keys directory `keys` with a file `key`, and nothing else that may be reached; its pipe
 //! `log` gets the report of a stopped system call. Its file `events` stands for a log with earlier
 //! events, which is open to append.
@@ -49,7 +49,7 @@ fn main() {
     exit(0);
 }
 
-/// What is made beforehand, so that an attempt is that one call.
+/// Everything that is prepared, so that an attempt is a single call.
 struct Prepared {
     key: CString,
     new_key: CString,

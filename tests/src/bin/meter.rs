@@ -1,7 +1,7 @@
 //! `meter FILE PROGRAM [ARGUMENT…]`: runs a program and writes the peak of its memory, in KiB, to
 //! a file.
 //!
-//! A program of its own, because a child's peak counts what the process held that forked it: a
+//! It is a separate program because a child's peak includes the memory of the process that forked it: a
 //! test that holds a layer would measure itself.
 #![allow(unsafe_code)]
 
@@ -23,6 +23,6 @@ fn main() -> std::io::Result<()> {
         used
     };
     std::fs::write(file, used.ru_maxrss.to_string())?;
-    // A signal is no exit code: 128 and more never is what a decoder should answer.
+    // A signal is reported as 128 or more, which is never a valid exit code of a decoder.
     exit(status.code().unwrap_or(255));
 }

@@ -28,7 +28,7 @@ fn main() {
     exit(2);
 }
 
-/// The kernel does not know this call any more.
+/// The kernel behaves as if it did not know this call.
 fn hide(call: libc::c_long) {
     let rules = BTreeMap::from([(call, Vec::new())]);
     let (enosys, allow) = (SeccompAction::Errno(libc::ENOSYS as u32), SeccompAction::Allow);

@@ -1,5 +1,5 @@
 //! `keycell encrypt`, `decrypt` and `inspect` on image layouts: what it writes, skopeo reads, and
-//! the other way round; and nothing that goes wrong harms an image.
+//! vice versa; and no failure damages an image.
 
 mod failures;
 mod recipients;

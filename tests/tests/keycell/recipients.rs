@@ -1,4 +1,4 @@
-//! Whom an image is encrypted for, and what of it.
+//! For whom an image is encrypted, and which of its layers.
 
 use std::fs;
 use std::path::PathBuf;
@@ -254,7 +254,7 @@ fn recipient_added() -> Result<()> {
     Ok(())
 }
 
-/// Its other images stay, and one with the same tag gives way.
+/// The other images of the layout stay; one with the same tag is replaced.
 fn into_a_layout_that_is_there() -> Result<()> {
     let made = Made::new()?;
     let plain = made.name("plain");
