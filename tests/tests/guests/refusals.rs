@@ -206,7 +206,7 @@ fn before_the_layer() -> Result<()> {
     keycell_tests::node::says(&decoder.run()?, ALTERED)
 }
 
-/// After an upgrade the hint is a command that mends it.
+/// After an upgrade the hint is a command that repairs it.
 fn mended_by_its_hint() -> Result<()> {
     let (store, node) = (TestStore::tiny()?, Node::new()?);
     for spoil in ["engine/version-in-the-record", "engine/version-in-the-code", "cpu/feature"] {

@@ -105,7 +105,7 @@ fn is_a_link_behind_walls(subject: &str, way: &str) -> bool {
     subject == "provider-command-behind-walls" && way.starts_with("link")
 }
 
-/// It is not used, and the message says why. Doing what that says, step by step, mends it.
+/// It is not used, and the message says why. Doing what that says, step by step, solves the problem.
 fn refuses_until_mended(subject: &Subject, refusal: &[&str]) -> Result<()> {
     for step in 0..6 {
         let outcome = subject.decoder.run()?;
