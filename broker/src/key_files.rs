@@ -15,8 +15,7 @@ use std::path::Path;
 use keycell_broker_protocol as protocol;
 use zeroize::Zeroizing;
 
-use crate::Refusal;
-use crate::tokens::{KnownPin, TokenKey, mentions_pin, printable};
+use crate::tokens::{KeyFileError, KnownPin, NoKeyFile, TokenKey, mentions_pin, printable};
 use material::key_material;
 use walk::{File, MAX_ENTRIES, MAX_FILES, Seen};
 
@@ -56,7 +55,7 @@ impl Sorted {
                     sorted.tokens.push(token);
                     Ok(Sorting::Token(shown))
                 }
-                Some(Err(refusal)) => Err(PassedOver::Damaged(refusal)),
+                Some(Err(error)) => Err(PassedOver::Damaged(error)),
                 None => Ok(Sorting::File(file)),
             });
             read.push((seen.name, found));
@@ -117,12 +116,12 @@ fn for_the_guest(
 #[derive(Debug, thiserror::Error)]
 enum PassedOver {
     #[error("{0}")]
-    Damaged(Refusal),
+    Damaged(KeyFileError),
     #[error(
         "it mentions a PKCS#11 key or a PIN but is no key file, because {0}: correct it, or remove \
          it from the keys directory"
     )]
-    AlmostToken(String),
+    AlmostToken(NoKeyFile),
     #[error(
         "it holds a key but also mentions a PKCS#11 key or a PIN: remove everything but the key \
          from it"

@@ -15,25 +15,6 @@ pub mod tokens;
 
 mod self_exec;
 
-use std::fmt;
+mod refusal;
 
-/// Why a key provider or a token did not do what it was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// The operator has configured no such provider, or allows no such PKCS#11 module.
-    NotConfigured,
-    /// It failed. One line for the operator, with the fix in it where there is one: lower case,
-    /// no full stop, values in backticks, never a PIN or a key.
-    Failed(String),
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotConfigured => f.write_str("it is not configured"),
-            Self::Failed(why) => f.write_str(why),
-        }
-    }
-}
-
-impl std::error::Error for Refusal {}
+pub use refusal::{Failure, Refusal};

@@ -15,8 +15,12 @@
 mod command;
 mod config;
 pub(crate) mod confined;
+mod error;
 mod grpc;
+#[cfg(not(fuzzing))]
 mod message;
+#[cfg(fuzzing)]
+pub mod message;
 mod program;
 mod text;
 mod tls;
@@ -31,6 +35,7 @@ use zeroize::Zeroizing;
 
 use crate::Refusal;
 use config::Entry;
+pub use error::Error;
 use message::Operation;
 
 /// How long a provider may take where nothing else is said.
@@ -73,7 +78,7 @@ impl Providers {
     /// [`Refusal::Failed`] where the file is missing, which Go ctd-decoder passes over, is not a
     /// regular file, is too large, or is not such JSON.
     pub fn open(path: &Path) -> Result<Self, Refusal> {
-        Ok(Self { entries: config::read(path).map_err(Refusal::Failed)? })
+        Ok(Self { entries: config::read(path).map_err(Error::from)? })
     }
 
     /// The names of the providers, sorted.
@@ -99,7 +104,7 @@ impl Providers {
     ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
         let way = self.way(name)?;
         let request = message::to_unwrap(name, wrapped, parameters);
-        ask(way, Operation::Unwrap, &request, timeout).map_err(Refusal::Failed)
+        Ok(ask(way, Operation::Unwrap, &request, timeout)?)
     }
 
     /// Asks the provider `name` to wrap `options`, the private options of a layer, for the
@@ -121,8 +126,8 @@ impl Providers {
     ) -> Result<Vec<u8>, Refusal> {
         let way = self.way(name)?;
         let request = message::to_wrap(name, options, parameters);
-        let wrapped = ask(way, Operation::Wrap, &request, timeout);
-        wrapped.map(|mut wrapped| std::mem::take(&mut *wrapped)).map_err(Refusal::Failed)
+        let mut wrapped = ask(way, Operation::Wrap, &request, timeout)?;
+        Ok(std::mem::take(&mut *wrapped))
     }
 
     /// How the provider `name` is reached, if it can be, as far as that shows without asking it: a
@@ -130,29 +135,30 @@ impl Providers {
     ///
     /// # Errors
     /// As [`Providers::unwrap`].
-    pub fn check(&self, name: &str) -> Result<String, Refusal> {
+    pub fn check(&self, name: &str) -> Result<&Way, Refusal> {
         let way = self.way(name)?;
-        let fault = match way {
-            Way::Command(command) => program::found(&command.path).err(),
-            Way::Grpc(_, Some(tls)) => {
-                let files = tls.root_ca_file().into_iter();
-                let files = files.chain(tls.client().into_iter().flat_map(|(a, b)| [a, b]));
-                files.map(config::read_file).find_map(Result::err)
+        match way {
+            Way::Command(command) => {
+                program::found(&command.path).map_err(Error::from)?;
             }
-            Way::Grpc(_, None) | Way::Ttrpc(_) => None,
-        };
-        match (fault, way) {
-            (Some(fault), _) => Err(Refusal::Failed(fault)),
-            (None, Way::Command(_)) => Ok(format!("the command {way}")),
-            (None, Way::Grpc(..)) => Ok(format!("gRPC at {way}")),
-            (None, Way::Ttrpc(_)) => Ok(format!("ttrpc at {way}")),
+            Way::Grpc(_, tls) => {
+                let files = tls.iter().flat_map(|tls| {
+                    let client = tls.client().into_iter().flat_map(|(a, b)| [a, b]);
+                    tls.root_ca_file().into_iter().chain(client)
+                });
+                for file in files {
+                    config::read_file(file).map_err(Error::from)?;
+                }
+            }
+            Way::Ttrpc(_) => {}
         }
+        Ok(way)
     }
 
     fn way(&self, name: &str) -> Result<&Way, Refusal> {
         match self.entries.get(name) {
             Some(Ok(way)) => Ok(way),
-            Some(Err(fault)) => Err(Refusal::Failed(fault.clone())),
+            Some(Err(fault)) => Err(Error::from(fault.clone()).into()),
             None => Err(Refusal::NotConfigured),
         }
     }
@@ -160,18 +166,33 @@ impl Providers {
 
 /// How a provider is reached.
 #[derive(Debug, Clone)]
-enum Way {
+pub enum Way {
+    /// A program that is started for each request.
     Command(config::Command),
+    /// The address of a gRPC server, and how it is to be trusted.
     Grpc(String, Option<config::Tls>),
+    /// The address of a ttrpc server.
     Ttrpc(String),
+}
+
+impl Way {
+    /// Its program or address, made fit for a message.
+    fn name(&self) -> String {
+        let (Self::Command(config::Command { path: name, .. })
+        | Self::Grpc(name, _)
+        | Self::Ttrpc(name)) = self;
+        text::name(name)
+    }
 }
 
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Command(config::Command { path: name, .. })
-        | Self::Grpc(name, _)
-        | Self::Ttrpc(name)) = self;
-        write!(f, "`{}`", text::name(name))
+        let kind = match self {
+            Self::Command(_) => "the command",
+            Self::Grpc(..) => "gRPC at",
+            Self::Ttrpc(_) => "ttrpc at",
+        };
+        write!(f, "{kind} `{}`", self.name())
     }
 }
 
@@ -181,16 +202,16 @@ fn ask(
     operation: Operation,
     request: &[u8],
     limit: Duration,
-) -> Result<Zeroizing<Vec<u8>>, String> {
+) -> Result<Zeroizing<Vec<u8>>, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| format!("cannot talk to {way}: {}", text::plain(&error)))?;
+        .map_err(|error| Error::Runtime { name: way.name(), error })?;
     let answer = runtime.block_on(async {
-        let late = || format!("{way} did not answer within {}", text::seconds(limit));
+        let late = || Error::Late { name: way.name(), limit };
         match way {
             // It must know of the end of time, for it has a process to kill.
-            Way::Command(command) => command::run(command, request, limit).await,
+            Way::Command(command) => Ok(command::run(command, request, limit).await?),
             Way::Grpc(target, tls) => {
                 let call = grpc::call(target, tls.as_ref(), operation, request);
                 tokio::time::timeout(limit, call).await.map_err(|_| late())?
@@ -203,5 +224,5 @@ fn ask(
     });
     // A name server that does not answer would hold up a runtime that is dropped.
     runtime.shutdown_background();
-    message::result(operation, &answer?).map_err(|fault| format!("{way} {fault}"))
+    message::result(operation, &answer?).map_err(|fault| Error::Answer { name: way.name(), fault })
 }

@@ -11,10 +11,10 @@ use keycell_broker_protocol::{
 };
 use zeroize::Zeroizing;
 
-use crate::Refusal;
 use crate::key_files::Sorted;
 use crate::providers::Providers;
 use crate::tokens::{Policy, TokenKey};
+use crate::{Failure, Refusal};
 
 /// Serves until `requests` ends.
 ///
@@ -26,7 +26,7 @@ pub fn serve(mut requests: impl Read, mut answers: impl Write) -> io::Result<()>
         let request = Request::decode(&frame).map_err(|_| io::ErrorKind::InvalidData)?;
         let answer = broker.answer(request).unwrap_or_else(|refusal| match refusal {
             Refusal::NotConfigured => Response::NotConfigured,
-            Refusal::Failed(why) => Response::Failed(why),
+            Refusal::Failed(failure) => Response::Failed(failure.to_string()),
         });
         write_frame(&mut answers, &answer.encode())?;
     }
@@ -74,8 +74,7 @@ impl Broker {
 
     fn keys(&mut self, path: &Path) -> Result<Response, Refusal> {
         self.policy()?;
-        let sorted = Sorted::read(path)
-            .map_err(|error| Refusal::Failed(format!("cannot read the keys: {}", error.kind())))?;
+        let sorted = Sorted::read(path).map_err(Failure::Keys)?;
         self.policy = self.policy.take().map(|policy| policy.for_clients_of(&sorted.tokens));
         self.tokens = sorted.tokens;
         Ok(Response::Keys(sorted.found))
@@ -97,9 +96,8 @@ impl Broker {
                 self.tokens.get(*index as usize).ok_or(Refusal::NotConfigured)?
             }
             Asked::Given(file) => {
-                let parsed = TokenKey::parse(file)
-                    .unwrap_or_else(|| Err(Refusal::Failed("not a PKCS#11 key file".to_owned())));
-                given = parsed?.of_a_stranger();
+                let parsed = TokenKey::parse(file).ok_or(Failure::NoKeyFile)?;
+                given = parsed.map_err(Failure::KeyFile)?.of_a_stranger();
                 &given
             }
         };

@@ -9,6 +9,7 @@
 
 pub(crate) mod child;
 
+mod error;
 mod lock;
 mod mentions;
 mod module;
@@ -25,10 +26,12 @@ use std::sync::{Mutex, PoisonError};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-pub use policy::Policy;
+pub use error::{Error, KeyFileError};
+pub use policy::{Policy, PolicyError};
 pub use wire::OaepHash;
 
-use crate::Refusal;
+use crate::{Failure, Refusal};
+pub(crate) use error::NoKeyFile;
 pub(crate) use mentions::mentions_pin;
 pub(crate) use pin::FileIdentity;
 use pin::{Pin, PinSource};
@@ -75,20 +78,19 @@ impl TokenKey {
     /// # Errors
     ///
     /// Says what is wrong without quoting it: a PIN may stand anywhere.
-    pub fn parse(bytes: &[u8]) -> Option<Result<Self, Refusal>> {
+    pub fn parse(bytes: &[u8]) -> Option<Result<Self, KeyFileError>> {
         let text = std::str::from_utf8(bytes).ok().filter(|text| text.contains("pkcs11"))?;
-        let result = match Node::parse(text) {
+        Some(match Node::parse(text) {
             Ok(root) => Self::from_node(&root, root.get("pkcs11")?),
             // It cannot be told from other files, but for the line that it must have.
-            Err(why) if has_line(text) => Err(format!("the key file {why}")),
+            Err(error) if has_line(text) => Err(KeyFileError::Yaml(error)),
             Err(_) => return None,
-        };
-        Some(result.map_err(Refusal::Failed))
+        })
     }
 
-    fn from_node(root: &Node, pkcs11: &Node) -> Result<Self, String> {
+    fn from_node(root: &Node, pkcs11: &Node) -> Result<Self, KeyFileError> {
         let uri = pkcs11.get("uri").and_then(Node::text).filter(|uri| !uri.is_empty());
-        let uri = Uri::parse(uri.ok_or("the key file has no `uri` below `pkcs11`")?)?;
+        let uri = Uri::parse(uri.ok_or(KeyFileError::NoUri)?)?;
         let pin = match (uri.query("pin-value"), uri.query("pin-source")) {
             (Some(value), _) => Some(PinSource::Value(Pin::new(value)?)),
             (None, Some(source)) => Some(PinSource::file(source)?),
@@ -100,7 +102,7 @@ impl TokenKey {
             None if module.values().is_some() => Node::Null.values(),
             None => None,
         };
-        let variables = variables.ok_or("`module` or its `env` is not a mapping")?;
+        let variables = variables.ok_or(KeyFileError::Module)?;
         let variables = variables.map(|(name, value)| variable(name, value));
         Ok(Self {
             pin,
@@ -112,11 +114,11 @@ impl TokenKey {
     }
 
     /// Why bytes that mention a PKCS#11 key or a PIN are no key file.
-    pub(crate) fn fault(bytes: &[u8]) -> String {
+    pub(crate) fn fault(bytes: &[u8]) -> NoKeyFile {
         match std::str::from_utf8(bytes).map(Node::parse) {
-            Err(_) => "it is not UTF-8".to_owned(),
-            Ok(Err(why)) => format!("it {why}"),
-            Ok(Ok(_)) => "it has no `pkcs11` at the top of its first YAML document".to_owned(),
+            Err(_) => NoKeyFile::NotUtf8,
+            Ok(Err(error)) => NoKeyFile::Yaml(error),
+            Ok(Ok(_)) => NoKeyFile::NoMember,
         }
     }
 
@@ -163,11 +165,10 @@ impl TokenKey {
         blob: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
         if blob.is_empty() || blob.len() > BLOB {
-            return self.fail(&format!("{} bytes are not what RSA encrypts", blob.len()));
+            return self.fail(Error::BlobLength(blob.len()));
         }
         if self.pin.is_none() {
-            return self
-                .fail("there is no PIN: add `pin-value` or `pin-source` to the URI's query");
+            return self.fail(Error::NoPin);
         }
         self.perform(policy, Operation::Decrypt(hash, blob.to_vec()))
     }
@@ -180,10 +181,8 @@ impl TokenKey {
     pub fn check(&self, policy: &Policy) -> Result<PathBuf, Refusal> {
         let module = self.module(policy)?;
         match &self.pin {
-            None => {
-                self.fail("there is no PIN: add `pin-value` or `pin-source` to the URI's query")
-            }
-            Some(pin) => pin.read().map(|_| module).or_else(|why| self.fail(&why)),
+            None => self.fail(Error::NoPin),
+            Some(pin) => pin.read().map(|_| module).or_else(|error| self.fail(error.into())),
         }
     }
 
@@ -206,25 +205,26 @@ impl TokenKey {
     ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
         let module = self.module(policy)?;
         let pin = self.pin.as_ref().map(PinSource::read).transpose();
-        let pin = pin.or_else(|why| self.fail(&why))?.filter(|pin| !pin.expose().is_empty());
+        let pin =
+            pin.or_else(|error| self.fail(error.into()))?.filter(|pin| !pin.expose().is_empty());
         let selection = self.selection();
         let trial = pin.as_ref().map(|pin| self.trial(&module, &selection, pin));
         if let Some(why) = trial.as_ref().and_then(refused) {
-            return self.fail(&why);
+            return self.fail(Error::Module(why));
         }
         let stranger = self.stranger;
         let files = policy.files();
         let question = Question { operation, module, files, selection, pin, stranger };
         match process::ask(question, &self.variables, policy.timeout()) {
             Ok(Answer::Done(bytes)) => Ok(bytes),
-            Ok(Answer::Failed(why) | Answer::Absent(why)) => self.fail(&why),
+            Ok(Answer::Failed(why) | Answer::Absent(why)) => self.fail(Error::Module(why)),
             Ok(Answer::PinRefused(why)) => {
                 if let Some(trial) = trial {
                     refusals().push((trial, why.clone()));
                 }
-                self.fail(&why)
+                self.fail(Error::Module(why))
             }
-            Err(why) => self.fail(&why),
+            Err(error) => self.fail(error.into()),
         }
     }
 
@@ -235,7 +235,7 @@ impl TokenKey {
             false => policy.module(self.module_path.as_deref(), name),
         };
         module.or_else(|no| match no {
-            NoModule::NotThisOne(why) => self.fail(&why),
+            NoModule::NotThisOne(error) => self.fail(error.into()),
             NoModule::NoneAllowed => Err(Refusal::NotConfigured),
         })
     }
@@ -275,8 +275,8 @@ impl TokenKey {
         hash.finalize().into()
     }
 
-    fn fail<T>(&self, why: &str) -> Result<T, Refusal> {
-        Err(Refusal::Failed(format!("`{}`: {why}", self.shown())))
+    fn fail<T>(&self, why: Error) -> Result<T, Refusal> {
+        Err(Failure::Token { key: self.shown(), why }.into())
     }
 }
 
@@ -323,16 +323,13 @@ fn has_line(text: &str) -> bool {
 }
 
 /// A variable for a module's environment.
-fn variable(name: &str, value: &Node) -> Result<(String, Zeroizing<String>), String> {
-    let value = value.text().ok_or("`env` has a value that is not plain text")?;
+fn variable(name: &str, value: &Node) -> Result<(String, Zeroizing<String>), KeyFileError> {
+    let value = value.text().ok_or(KeyFileError::VariableValue)?;
     if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-        return Err("`env` has a variable that cannot be set".to_owned());
+        return Err(KeyFileError::Variable);
     }
     if name.starts_with("LD_") || name == "GLIBC_TUNABLES" {
-        return Err(format!(
-            "`env` sets `{}`, which would get past the modules that are allowed: remove it",
-            printable(name)
-        ));
+        return Err(KeyFileError::LoaderVariable(printable(name)));
     }
     Ok((name.to_owned(), Zeroizing::new(value.to_owned())))
 }

@@ -73,6 +73,6 @@ impl Broker for Brokered {
 fn refusal(refused: &Refused) -> Refusal {
     match refused {
         Refused::NotConfigured => Refusal::NotConfigured,
-        Refused::Failed(why) => Refusal::Failed(why.clone()),
+        Refused::Failed(why) => Refusal::Failed(why.to_string()),
     }
 }

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use keycell_broker::Refusal;
 use keycell_broker::providers::{self, Providers};
 use keycell_broker::serve::configured_providers;
 use keycell_broker::tokens::{Policy, TokenKey};
@@ -166,7 +167,7 @@ fn pkcs11(name: &str, options: &Options) -> Result<Result<Recipient, RecipientEr
     let policy = policy.context(
         "no PKCS#11 module is allowed: `OCICRYPT_CONFIG` names the file that allows some",
     )?;
-    let public = key.and_then(|key| key.public_key(&policy)).map_err(refused)?;
+    let public = key.map_err(Refusal::from).and_then(|key| key.public_key(&policy)).map_err(refused)?;
     Ok(Recipient::pkcs11(&public, hash))
 }
 

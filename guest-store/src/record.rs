@@ -1,12 +1,14 @@
-//! What is written down of an installed guest, beside its code: `record.json`.
+//! The record of an installed guest, which lies beside its code: `record.json`.
 
 use std::fmt;
 
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 /// An installed guest.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Record {
     /// What it is called: the name of its directory.
     pub name: String,
@@ -30,12 +32,14 @@ pub struct Record {
     pub imports: Vec<String>,
     /// What that lets it do, in words.
     pub may: Vec<String>,
-    /// Whose signature was verified when it was installed, if there was one.
+    /// Whose signature was verified when it was installed; `null` where there was none.
+    #[serde(deserialize_with = "Option::deserialize")] // so that the member has to be there
     pub signature: Option<Signature>,
 }
 
 /// How a guest is run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Two steps in two instances: it exports the interfaces of `wit/decoder.wit`.
     Decoder,
@@ -44,16 +48,19 @@ pub enum Kind {
 }
 
 /// What a guest is to the engine. A decoder is always a component.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Form {
     /// A component, for WASI 0.2.
     Component,
     /// A core module, for WASI 0.1.
+    #[serde(rename = "core module")]
     Module,
 }
 
 /// The CPUs that an artefact runs on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Cpu {
     /// All of the target.
     Baseline,
@@ -62,7 +69,8 @@ pub enum Cpu {
 }
 
 /// A minisign signature over the source that was verified.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Signature {
     /// The public key, in base64.
     pub key: String,
@@ -71,112 +79,42 @@ pub struct Signature {
 }
 
 /// A SHA-256 digest, as `sha256:` and 64 hexadecimal digits.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Digest(String);
+
+/// Why a record is not read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not JSON, or a member is missing, not known or of another type.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// It claims a form that no decoder has.
+    #[error("a decoder is no core module")]
+    DecoderAsModule,
+}
 
 impl Record {
     /// Reads a record. Every member has to be there, and no other.
     ///
     /// # Errors
-    /// What is wrong with it, in a few words.
-    pub fn parse(json: &[u8]) -> Result<Self, String> {
-        let value = serde_json::from_slice(json).map_err(|error| error.to_string())?;
-        let mut members = Members::of(value, "it")?;
-        let signature = match members.take("signature")? {
-            Value::Null => None,
-            value => {
-                let mut members = Members::of(value, "`signature`")?;
-                let signature =
-                    Signature { key: members.text("key")?, comment: members.text("comment")? };
-                members.are_all(signature).map(Some)?
-            }
-        };
-        let record = Self {
-            name: members.text("name")?,
-            kind: members.one_of("kind", [Kind::Decoder, Kind::Command])?,
-            form: members.one_of("form", [Form::Component, Form::Module])?,
-            artefact: Digest(members.text("artefact")?),
-            size: members.take("size")?.as_u64().ok_or("`size` is no number")?,
-            source: Digest(members.text("source")?),
-            engine: members.text("engine")?,
-            target: members.text("target")?,
-            cpu: members.one_of("cpu", [Cpu::Baseline, Cpu::Native])?,
-            imports: members.texts("imports")?,
-            may: members.texts("may")?,
-            signature,
-        };
-        if (record.kind, record.form) == (Kind::Decoder, Form::Module) {
-            return Err("a decoder is no core module".to_owned());
+    /// What is not such a record.
+    pub fn parse(json: &[u8]) -> Result<Self, Error> {
+        let record: Self = serde_json::from_slice(json)?;
+        match (record.kind, record.form) {
+            (Kind::Decoder, Form::Module) => Err(Error::DecoderAsModule),
+            _ => Ok(record),
         }
-        members.are_all(record)
     }
 
     /// The record as JSON.
     pub fn to_value(&self) -> Value {
-        let signature = self.signature.as_ref();
-        json!({
-            "name": self.name,
-            "kind": self.kind.to_string(),
-            "form": self.form.to_string(),
-            "artefact": self.artefact.0,
-            "size": self.size,
-            "source": self.source.0,
-            "engine": self.engine,
-            "target": self.target,
-            "cpu": self.cpu.to_string(),
-            "imports": self.imports,
-            "may": self.may,
-            "signature": signature.map(|it| json!({ "key": it.key, "comment": it.comment })),
-        })
+        // Never an error: all members are texts, numbers and lists.
+        serde_json::to_value(self).unwrap_or_default()
     }
 
     /// The record as it is written, with a line for each member.
     pub fn to_json(&self) -> String {
         format!("{:#}\n", self.to_value())
-    }
-}
-
-/// What is left to be read of an object.
-struct Members(Map<String, Value>);
-
-impl Members {
-    fn of(value: Value, what: &str) -> Result<Self, String> {
-        match value {
-            Value::Object(members) => Ok(Self(members)),
-            _ => Err(format!("{what} is no object")),
-        }
-    }
-
-    fn take(&mut self, name: &str) -> Result<Value, String> {
-        self.0.remove(name).ok_or_else(|| format!("`{name}` is missing"))
-    }
-
-    fn text(&mut self, name: &str) -> Result<String, String> {
-        match self.take(name)? {
-            Value::String(text) => Ok(text),
-            _ => Err(format!("`{name}` is no text")),
-        }
-    }
-
-    fn texts(&mut self, name: &str) -> Result<Vec<String>, String> {
-        let value = self.take(name)?;
-        let texts = value.as_array().map(|texts| texts.iter().map(Value::as_str).collect());
-        let texts: Option<Vec<_>> = texts.flatten();
-        let texts = texts.ok_or_else(|| format!("`{name}` is no list of texts"))?;
-        Ok(texts.into_iter().map(str::to_owned).collect())
-    }
-
-    fn one_of<T: ToString>(&mut self, name: &str, possible: [T; 2]) -> Result<T, String> {
-        let text = self.text(name)?;
-        let mut possible = possible.into_iter();
-        possible.find(|it| it.to_string() == text).ok_or_else(|| format!("`{name}` is none known"))
-    }
-
-    fn are_all<T>(self, read: T) -> Result<T, String> {
-        match self.0.keys().next() {
-            Some(name) => Err(format!("`{name}` is not known")),
-            None => Ok(read),
-        }
     }
 }
 
@@ -219,5 +157,60 @@ impl fmt::Display for Cpu {
             Self::Baseline => "baseline",
             Self::Native => "native",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        Record {
+            name: "a".to_owned(),
+            kind: Kind::Command,
+            form: Form::Module,
+            artefact: Digest::of(b"code"),
+            size: 4,
+            source: Digest::of(b"source"),
+            engine: "wasmtime".to_owned(),
+            target: "x86_64-unknown-linux-gnu".to_owned(),
+            cpu: Cpu::Native,
+            imports: vec!["wasi_snapshot_preview1".to_owned()],
+            may: Vec::new(),
+            signature: None,
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let written = record();
+        let read = Record::parse(written.to_json().as_bytes()).expect("a record");
+        assert_eq!(read.to_value(), written.to_value());
+        assert_eq!(written.to_value()["form"], "core module");
+        let signature = Signature { key: "k".to_owned(), comment: "c".to_owned() };
+        let signed = Record { signature: Some(signature), ..record() };
+        let read = Record::parse(signed.to_json().as_bytes()).expect("a record");
+        assert!(read.signature.is_some_and(|it| (&*it.key, &*it.comment) == ("k", "c")));
+    }
+
+    #[test]
+    fn every_member_has_to_be_there_and_no_other() {
+        let members = record().to_value();
+        let members = members.as_object().expect("an object");
+        for name in members.keys() {
+            let mut fewer = members.clone();
+            fewer.remove(name);
+            let error = Record::parse(Value::from(fewer).to_string().as_bytes()).err();
+            let text = error.expect(name).to_string();
+            assert!(text.starts_with(&format!("missing field `{name}`")), "{text}");
+        }
+        let mut more = members.clone();
+        more.insert("other".to_owned(), Value::Null);
+        let error = Record::parse(Value::from(more).to_string().as_bytes()).err();
+        assert!(error.expect("refused").to_string().starts_with("unknown field `other`"));
+        let mut decoder = members.clone();
+        decoder.insert("kind".to_owned(), "decoder".into());
+        let error = Record::parse(Value::from(decoder).to_string().as_bytes()).err();
+        assert!(matches!(error, Some(Error::DecoderAsModule)));
     }
 }

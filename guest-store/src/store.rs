@@ -4,7 +4,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `NAME/guest.cwasm` | native code: whoever can write to it runs code in the decoder |
-//! | `NAME/record.json` | what is known of it: [`Record`] |
+//! | `NAME/record.json` | its record: [`Record`] |
 //! | `NAME/guest.wasm` | the file that was installed, to check and to compile it anew |
 //! | `NAME/guest.minisig` | the signature over that file, if there is one |
 //! | `default` | the name of the guest that is used where none is named |
@@ -14,12 +14,13 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use keycell_diagnostic::os_error;
 use keycell_engine::ENGINE;
 use keycell_trusted_path::{self as trusted, Trust};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use rustix::io::Errno;
 
-use crate::record::Record;
+use crate::record::{self, Record};
 
 /// Where the store is unless it is said otherwise.
 pub const DEFAULT_STORE: &str = "/var/lib/keycell/guests";
@@ -55,6 +56,17 @@ pub struct Refusal {
     pub message: String,
     /// What would mend it.
     pub hint: String,
+}
+
+/// Why the record of a guest is of no use.
+#[derive(Debug, thiserror::Error)]
+enum RecordFault {
+    #[error("{}", os_error(.0))]
+    Unreadable(io::Error),
+    #[error(transparent)]
+    Format(#[from] record::Error),
+    #[error("it is that of `{}`", printable(.0))]
+    OtherGuest(String),
 }
 
 /// An open store.
@@ -165,31 +177,34 @@ impl Store {
         is_name(name)?;
         let path = self.path.join(name);
         let directory = self.directory_of(name, &path)?;
-        let again =
+        let reinstall =
             format!("`{}` installs it anew", self.command("install --replace FILE --name", name));
 
         let record = open_file(self.trust, &directory, &path, RECORD, MAX_RECORD)?;
         let (record, _) = record.ok_or_else(|| {
             refusal(
                 format!("the guest `{name}` has no `{RECORD}`, so it was not installed whole"),
-                &*again,
+                &*reinstall,
             )
         })?;
         let shown = path.join(RECORD);
-        let garbled = |why: String| {
-            refusal(format!("the record `{}` is not readable: {why}", shown.display()), &*again)
+        let unusable = |why: RecordFault| {
+            refusal(format!("the record `{}` is not readable: {why}", shown.display()), &*reinstall)
         };
         let mut json = Vec::new();
-        record.take(MAX_RECORD).read_to_end(&mut json).map_err(|error| garbled(plain(&error)))?;
-        let record = Record::parse(&json).map_err(garbled)?;
+        record
+            .take(MAX_RECORD)
+            .read_to_end(&mut json)
+            .map_err(|error| unusable(RecordFault::Unreadable(error)))?;
+        let record = Record::parse(&json).map_err(|error| unusable(error.into()))?;
         if record.name != name {
-            return Err(garbled(format!("it is that of `{}`", printable(&record.name))));
+            return Err(unusable(RecordFault::OtherGuest(record.name)));
         }
         let artefact = open_file(self.trust, &directory, &path, ARTEFACT, MAX_ARTEFACT)?;
         let (artefact, length) = artefact.ok_or_else(|| {
             refusal(
                 format!("the guest `{name}` has no `{ARTEFACT}`, so it was not installed whole"),
-                &*again,
+                &*reinstall,
             )
         })?;
         if length != record.size {
@@ -390,19 +405,13 @@ fn not_plain(path: &Path, what: &str) -> Refusal {
 
 fn unreadable(path: &Path, error: Errno) -> Refusal {
     refusal(
-        format!("cannot read `{}`: {}", path.display(), plain(&error.into())),
+        format!("cannot read `{}`: {}", path.display(), os_error(&error.into())),
         "the store is readable for everybody as `keycell guest install` makes it",
     )
 }
 
 fn refusal(message: impl Into<String>, hint: impl Into<String>) -> Refusal {
     Refusal { message: message.into(), hint: hint.into() }
-}
-
-/// The system's words without its number, in the middle of a sentence.
-fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
 /// A name from a command line, for a message.

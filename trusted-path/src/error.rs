@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use keycell_diagnostic::os_error;
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
@@ -35,7 +36,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A component is not there, or this process may not look at it.
-    #[error("cannot look at `{}`: {}", shown(.path), plain(.error))]
+    #[error("cannot look at `{}`: {}", shown(.path), os_error(.error))]
     Unreadable {
         /// The component, without links.
         path: PathBuf,
@@ -117,12 +118,6 @@ impl fmt::Display for Word<'_> {
 /// A path without what a terminal would obey, and what would end its quotation.
 fn shown(path: &Path) -> String {
     path.to_string_lossy().chars().filter(|c| !c.is_control() && *c != '`').collect()
-}
-
-/// The system's words without its number, in the middle of a sentence.
-fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
 pub(crate) fn is_missing(error: &io::Error) -> bool {

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use keycell_trusted_path as trusted;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
@@ -21,7 +22,7 @@ use super::text::{self, Said};
 use super::{MAX_ANSWER, config, confined};
 
 /// How long a process that was killed may take to end. One that hangs in the kernel is left.
-const LAST_BREATH: Duration = Duration::from_secs(1);
+const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs `command` once.
 ///
@@ -32,15 +33,14 @@ pub(super) async fn run(
     command: &config::Command,
     request: &[u8],
     limit: Duration,
-) -> Result<Zeroizing<Vec<u8>>, String> {
+) -> Result<Zeroizing<Vec<u8>>, Error> {
     let name = text::name(&command.path);
     let program = lookup(&command.path);
     if let Some(program) = &program {
-        trusted(program).map_err(|why| format!("cannot start `{name}`: {why}"))?;
+        trusted(program).map_err(|why| Error::Untrusted { name: name.clone(), why })?;
     }
-    let mut child = start(command, program).map_err(|error| {
-        format!("cannot start `{name}`: {}; correct `path` in its `cmd`", text::plain(&error))
-    })?;
+    let mut child =
+        start(command, program).map_err(|error| Error::NotStarted { name: name.clone(), error })?;
     let stderr = RefCell::new(Said::default());
     let talked = tokio::select! {
         talked = timeout(limit, talk(&mut child, request, &stderr)) => talked,
@@ -51,22 +51,68 @@ pub(super) async fn run(
     };
     let ended = match talked {
         Ok(Ok((answer, status))) if status.success() => return Ok(answer),
-        Ok(Ok((_, status))) => format!("`{name}` {}", ending(status)),
-        Ok(Err(Fault::Flood)) => {
-            format!("`{name}` answered more than {} MiB and was killed", MAX_ANSWER >> 20)
-        }
-        Ok(Err(Fault::Io(error))) => {
-            format!("`{name}` cannot be listened to and was killed: {}", text::plain(&error))
-        }
-        Err(_) => {
-            format!("`{name}` did not answer within {} and was killed", text::seconds(limit))
-        }
+        Ok(Ok((_, status))) => Ended::Exit(status),
+        Ok(Err(Fault::Flood)) => Ended::Flood,
+        Ok(Err(Fault::Io(error))) => Ended::Io(error),
+        Err(_) => Ended::Late(limit),
     };
     kill(&mut child).await;
-    Err(match stderr.into_inner().shown() {
-        Some(said) => format!("{ended}: {said}"),
-        None => format!("{ended}; it said nothing on standard error"),
-    })
+    Err(Error::NoAnswer { name, ended, stderr: stderr.into_inner().shown() })
+}
+
+/// Why a command gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Others could have changed the program.
+    #[error("cannot start `{name}`: {why}; {}", .why.mend())]
+    Untrusted {
+        /// Its name in the configuration.
+        name: String,
+        /// Who, and what mends it.
+        why: trusted::Error,
+    },
+    /// It did not start.
+    #[error("cannot start `{name}`: {}; correct `path` in its `cmd`", text::io_error(.error))]
+    NotStarted {
+        /// Its name in the configuration.
+        name: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// It ended, or was killed.
+    #[error("`{name}` {ended}{}", stderr_shown(.stderr.as_deref()))]
+    NoAnswer {
+        /// Its name in the configuration.
+        name: String,
+        /// How it ended.
+        ended: Ended,
+        /// What it wrote to standard error, cleaned.
+        stderr: Option<String>,
+    },
+}
+
+/// How a command ended without an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// By itself.
+    #[error("{}", ending(*.0))]
+    Exit(ExitStatus),
+    /// Its answer was too long.
+    #[error("answered more than {} MiB and was killed", MAX_ANSWER >> 20)]
+    Flood,
+    /// Reading from it failed.
+    #[error("cannot be listened to and was killed: {}", text::io_error(.0))]
+    Io(io::Error),
+    /// It took too long.
+    #[error("did not answer within {} and was killed", text::seconds(*.0))]
+    Late(Duration),
+}
+
+fn stderr_shown(stderr: Option<&str>) -> String {
+    match stderr {
+        Some(text) => format!(": {text}"),
+        None => "; it said nothing on standard error".to_owned(),
+    }
 }
 
 /// `program` is what [`lookup`] has found; without one, the error says what the system says.
@@ -171,7 +217,7 @@ async fn kill(child: &mut Child) {
     if let Some(group) = id {
         // There is nobody to tell if it has just ended by itself.
         let _ = kill_process_group(group, Signal::KILL);
-        let _ = timeout(LAST_BREATH, child.wait()).await;
+        let _ = timeout(KILL_TIMEOUT, child.wait()).await;
     }
 }
 

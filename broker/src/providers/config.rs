@@ -15,11 +15,113 @@ use super::{Way, text};
 const MAX_FILE: u64 = 1 << 20;
 
 /// A provider, or what is wrong with its entry.
-pub(super) type Entry = Result<Way, String>;
+pub(super) type Entry = Result<Way, EntryError>;
+
+/// Why the file of key providers is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not read.
+    #[error(
+        "the key providers' configuration {0}; correct the file, or the path in \
+         `OCICRYPT_KEYPROVIDER_CONFIG`"
+    )]
+    File(FileError),
+    /// It is not JSON.
+    #[error(
+        "the key providers' configuration `{file}` is not JSON: see line {line}, column {column}"
+    )]
+    NotJson {
+        /// The file.
+        file: String,
+        /// The line, counted from 1.
+        line: usize,
+        /// The column, counted from 1.
+        column: usize,
+    },
+    /// It is other JSON.
+    #[error(
+        "the key providers' configuration `{0}` is not of the form `{{\"key-providers\": \
+         {{\"NAME\": {{…}}}}}}`"
+    )]
+    Shape(String),
+}
+
+/// Why a file of the operator's is not read: a predicate with the path before it.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It is something else than a regular file.
+    #[error("`{0}` is not a regular file")]
+    NotRegular(String),
+    /// Opening or reading it failed.
+    #[error("`{path}` cannot be read: {}", text::io_error(.error))]
+    Unreadable {
+        /// Its path.
+        path: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// Others could have changed it.
+    #[error("`{path}` is not trusted: {why}; {}", .why.mend())]
+    Untrusted {
+        /// Its path.
+        path: String,
+        /// Who, and what mends it.
+        why: trusted::Error,
+    },
+    /// It is too large.
+    #[error("`{0}` is larger than {limit} MiB", limit = MAX_FILE >> 20)]
+    TooLarge(String),
+}
+
+/// What is wrong with the entry of a provider.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("its entry in `{file}` is wrong: {fault}")]
+pub struct EntryError {
+    /// The file of key providers.
+    pub file: String,
+    /// What is wrong.
+    pub fault: EntryFault,
+}
+
+/// What is wrong with the entry of a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EntryFault {
+    /// It is no object.
+    #[error("it is not an object")]
+    NotObject,
+    /// The members of `cmd` are wrong.
+    #[error(
+        "`cmd` needs a `path`, and `args`, `env` and `files`, if there are any, lists of strings"
+    )]
+    Command,
+    /// The command has no name.
+    #[error("`path` in `cmd` is empty")]
+    EmptyPath,
+    /// A path in `files` is relative.
+    #[error("a path in `files` of `cmd` does not begin with `/`")]
+    RelativeFile,
+    /// The members of `grpc-tls` are wrong.
+    #[error("a member of `grpc-tls` has the wrong type")]
+    Tls,
+    /// `grpc` is no text.
+    #[error("`grpc` is not an address such as `localhost:50051`")]
+    Grpc,
+    /// `ttrpc` is no text.
+    #[error("`ttrpc` is not an address such as `unix:///run/provider.sock`")]
+    Ttrpc,
+    /// It does not say how the provider is reached.
+    #[error("it has neither `cmd` nor `grpc` nor `ttrpc`")]
+    NoWay,
+    /// It has the form that ocicrypt's own documentation shows, which never worked.
+    #[error(
+        "it has neither `cmd` nor `grpc` nor `ttrpc`; put `path` and `args` into an object `cmd`"
+    )]
+    DocumentedForm,
+}
 
 /// A program that is started anew for each request.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Command {
+pub struct Command {
     /// Searched in `PATH` if it has no slash.
     pub(super) path: String,
     args: Option<Vec<String>>,
@@ -46,7 +148,7 @@ impl Command {
 /// How a gRPC server is to be trusted, and how it can trust us.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
-pub(super) struct Tls {
+pub struct Tls {
     root_ca_file: Option<String>,
     cert_file: Option<String>,
     key_file: Option<String>,
@@ -77,94 +179,80 @@ impl Tls {
 }
 
 /// Reads the file.
-pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
-    let bytes = read_file(path)
-        .map_err(|fault| format!("the key providers' configuration {fault}; correct the file, or the path in `OCICRYPT_KEYPROVIDER_CONFIG`"))?;
+pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Entry>, Error> {
+    let bytes = read_file(path).map_err(Error::File)?;
     let file = text::name(&path.display().to_string());
-    let json: Value = serde_json::from_slice(&bytes).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        format!("the key providers' configuration `{file}` is not JSON: see line {line}, column {column}")
+    let json: Value = serde_json::from_slice(&bytes).map_err(|error| Error::NotJson {
+        file: file.clone(),
+        line: error.line(),
+        column: error.column(),
     })?;
-    let shape = || {
-        format!(
-            "the key providers' configuration `{file}` is not of the form `{{\"key-providers\": {{\"NAME\": {{…}}}}}}`"
-        )
-    };
-    let Value::Object(top) = json else { return Err(shape()) };
+    let Value::Object(top) = json else { return Err(Error::Shape(file)) };
     match member(top, "key-providers") {
         None => Ok(BTreeMap::new()),
         Some(Value::Object(providers)) => {
             Ok(providers.into_iter().map(|(name, value)| (name, entry(value, &file))).collect())
         }
-        Some(_) => Err(shape()),
+        Some(_) => Err(Error::Shape(file)),
     }
 }
 
 /// Reads a small regular file of the operator's, which nobody but root and the broker's user may be
-/// able to change: it decides what is executed, or whom the broker trusts. The error is a predicate
-/// with the path before it.
-pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    let shown = text::name(&path.display().to_string());
-    let unreadable =
-        |error: &io::Error| format!("`{shown}` cannot be read: {}", text::plain(error));
-    let file = Trust::of_this_process().open_file(path).map_err(|error| match &error {
-        trusted::Error::NotRegular { .. } => format!("`{shown}` is not a regular file"),
+/// able to change: it decides what is executed, or whom the broker trusts.
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, FileError> {
+    let shown = || text::name(&path.display().to_string());
+    let unreadable = |error| FileError::Unreadable { path: shown(), error };
+    let file = Trust::of_this_process().open_file(path).map_err(|error| match error {
+        trusted::Error::NotRegular { .. } => FileError::NotRegular(shown()),
         trusted::Error::Unreadable { error, .. } => unreadable(error),
-        error => format!("`{shown}` is not trusted: {error}; {}", error.mend()),
+        why => FileError::Untrusted { path: shown(), why },
     })?;
     let mut bytes = Vec::new();
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_FILE {
-        return Err(format!("`{shown}` is larger than {} MiB", MAX_FILE >> 20));
+        return Err(FileError::TooLarge(shown()));
     }
     Ok(bytes)
 }
 
 fn entry(value: Value, file: &str) -> Entry {
-    let wrong = |what: &str| format!("its entry in `{file}` is wrong: {what}");
+    way(value).map_err(|fault| EntryError { file: file.to_owned(), fault })
+}
+
+fn way(value: Value) -> Result<Way, EntryFault> {
     let Value::Object(mut members) = lowered(value) else {
-        return Err(wrong("it is not an object"));
+        return Err(EntryFault::NotObject);
     };
-    let strings = "and `args`, `env` and `files`, if there are any, lists of strings";
-    if let Some(command) = take::<Command>(&mut members, "cmd")
-        .map_err(|()| wrong(&format!("`cmd` needs a `path`, {strings}")))?
-    {
+    let command = take::<Command>(&mut members, "cmd").ok_or(EntryFault::Command)?;
+    if let Some(command) = command {
         if command.path.is_empty() {
-            return Err(wrong("`path` in `cmd` is empty"));
+            return Err(EntryFault::EmptyPath);
         }
         if command.files().into_iter().flatten().any(|file| file.is_relative()) {
-            return Err(wrong("a path in `files` of `cmd` does not begin with `/`"));
+            return Err(EntryFault::RelativeFile);
         }
         return Ok(Way::Command(command));
     }
-    let tls = take::<Tls>(&mut members, "grpc-tls")
-        .map_err(|()| wrong("a member of `grpc-tls` has the wrong type"))?;
-    let grpc = take::<String>(&mut members, "grpc")
-        .map_err(|()| wrong("`grpc` is not an address such as `localhost:50051`"))?;
+    let tls = take::<Tls>(&mut members, "grpc-tls").ok_or(EntryFault::Tls)?;
+    let grpc = take::<String>(&mut members, "grpc").ok_or(EntryFault::Grpc)?;
     if let Some(target) = grpc.filter(|target| !target.is_empty()) {
         return Ok(Way::Grpc(target, tls));
     }
-    let ttrpc = take::<String>(&mut members, "ttrpc")
-        .map_err(|()| wrong("`ttrpc` is not an address such as `unix:///run/provider.sock`"))?;
+    let ttrpc = take::<String>(&mut members, "ttrpc").ok_or(EntryFault::Ttrpc)?;
     if let Some(address) = ttrpc.filter(|address| !address.is_empty()) {
         return Ok(Way::Ttrpc(address));
     }
-    // ocicrypt's own documentation shows entries of this form, which never worked.
-    let hint = if members.contains_key("path") {
-        "; put `path` and `args` into an object `cmd`"
-    } else {
-        ""
-    };
-    Err(wrong(&format!("it has neither `cmd` nor `grpc` nor `ttrpc`{hint}")))
+    Err(match members.contains_key("path") {
+        true => EntryFault::DocumentedForm,
+        false => EntryFault::NoWay,
+    })
 }
 
-fn take<T: DeserializeOwned>(
-    members: &mut Map<String, Value>,
-    name: &str,
-) -> Result<Option<T>, ()> {
-    // The error of serde_json would show the value.
+/// The member, or `Some(None)` where it is missing. `None` where it has another type: the error of
+/// serde_json would show the value.
+fn take<T: DeserializeOwned>(members: &mut Map<String, Value>, name: &str) -> Option<Option<T>> {
     let value = members.remove(name).unwrap_or(Value::Null);
-    serde_json::from_value(value).map_err(drop)
+    serde_json::from_value(value).ok()
 }
 
 /// Go matches the names of members in any case.

@@ -5,14 +5,14 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use keycell_walls::module::around_command;
 
-use super::program::found;
-use super::text;
+use super::{program, text};
 use crate::self_exec;
 
 /// The argument before how many files there are, the files, the command and its own arguments.
@@ -35,24 +35,35 @@ pub(crate) fn is_asked() -> bool {
 
 /// Does not return, but where the command cannot be started.
 pub(crate) fn main() -> ExitCode {
-    let why =
-        become_command(env::args_os().skip(2)).unwrap_or_else(|| "it was not asked".to_owned());
-    eprintln!("{why}"); // the broker reads it, and shows it with the command's name
+    let error = become_command(env::args_os().skip(2)).unwrap_or(Error::NotAsked);
+    eprintln!("{error}"); // the broker reads it, and shows it with the command's name
     ExitCode::from(NOT_EXECUTED)
 }
 
+/// Why this process did not become the command.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("it was not asked")]
+    NotAsked,
+    #[error(transparent)]
+    Program(#[from] program::Error),
+    #[error("it cannot be confined to `files` in its `cmd`: {0}")]
+    NotConfined(keycell_walls::Error),
+    #[error("it cannot be executed within `files` in its `cmd`: {}", text::io_error(.0))]
+    NotExecuted(io::Error),
+}
+
 /// Why it did not become the command. None if the arguments are not those of [`command`].
-fn become_command(mut arguments: impl Iterator<Item = OsString>) -> Option<String> {
+fn become_command(mut arguments: impl Iterator<Item = OsString>) -> Option<Error> {
     let count = arguments.next()?.to_str()?.parse().ok()?;
     let files: Vec<PathBuf> = arguments.by_ref().take(count).map(PathBuf::from).collect();
     let path = arguments.next()?.into_string().ok()?;
-    let program = match found(&path) {
+    let program = match program::found(&path) {
         Ok(program) => program,
-        Err(why) => return Some(why),
+        Err(error) => return Some(error.into()),
     };
-    if let Err(why) = around_command(&program, &files) {
-        return Some(format!("it cannot be confined to `files` in its `cmd`: {why}"));
+    if let Err(error) = around_command(&program, &files) {
+        return Some(Error::NotConfined(error));
     }
-    let error = Command::new(program).arg0(path).args(arguments).exec();
-    Some(format!("it cannot be executed within `files` in its `cmd`: {}", text::plain(&error)))
+    Some(Error::NotExecuted(Command::new(program).arg0(path).args(arguments).exec()))
 }

@@ -1,6 +1,6 @@
 //! A provider behind gRPC, in plain or in TLS.
 
-use std::error::Error;
+use std::error::Error as _;
 use std::io;
 
 use hyper_util::rt::TokioIo;
@@ -14,6 +14,7 @@ use tower::service_fn;
 use zeroize::Zeroizing;
 
 use super::config::Tls;
+use super::error::Error;
 use super::message::{Envelope, Operation, SERVICE};
 use super::{MAX_ANSWER, text, tls};
 
@@ -26,23 +27,19 @@ pub(super) async fn call(
     tls: Option<&Tls>,
     operation: Operation,
     request: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, String> {
+) -> Result<Zeroizing<Vec<u8>>, Error> {
     let name = text::name(target);
-    let target = Target::parse(target).ok_or_else(|| {
-        format!("`{name}` is not a gRPC address that Keycell knows; write `HOST:PORT` or `unix:///PATH/OF/SOCKET`")
-    })?;
-    let stream = target.connect().await.map_err(|error| {
-        format!("cannot connect to `{name}`: {}; is the key provider running?", text::plain(&error))
-    })?;
+    let target = Target::parse(target).ok_or_else(|| Error::GrpcAddress(name.clone()))?;
+    let connected = target.connect().await;
+    let stream = connected.map_err(|error| Error::NotConnected { name: name.clone(), error })?;
     let Some(tls) = tls else {
         return over(stream, &format!("http://{}", target.authority()), &name, operation, request)
             .await;
     };
     let server = tls.server_name().unwrap_or(target.host());
-    let stream = tls::connect(stream, server, tls).await.map_err(|fault| match fault {
-        tls::Fault::Configured(fault) => format!("cannot use `grpc-tls` for `{name}`: {fault}"),
-        tls::Fault::Handshake(fault) => format!("no TLS with `{name}`: {fault}"),
-    })?;
+    let stream = tls::connect(stream, server, tls)
+        .await
+        .map_err(|fault| Error::Tls { name: name.clone(), fault })?;
     // Go puts the name in the certificate where the address would stand.
     let authority = tls.server_name().map_or_else(|| target.authority(), bracketed);
     over(stream, &format!("https://{authority}"), &name, operation, request).await
@@ -50,12 +47,8 @@ pub(super) async fn call(
 
 /// What a status other than OK says. The message comes from the provider, or from this end of the
 /// connection.
-pub(super) fn refusal(name: &str, code: Code, message: &str) -> String {
-    let message = text::said(message);
-    match (code, message.as_str()) {
-        (code, "") => format!("`{name}` failed with {code:?}, and said nothing more"),
-        (code, message) => format!("`{name}` failed with {code:?}: {message}"),
-    }
+pub(super) fn refusal(name: &str, code: Code, message: &str) -> Error {
+    Error::Status { name: name.to_owned(), code, message: text::said(message) }
 }
 
 /// One call over a connection that is there. What goes through the buffers of HTTP/2 and TLS is
@@ -66,7 +59,7 @@ async fn over<S>(
     name: &str,
     operation: Operation,
     request: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, String>
+) -> Result<Zeroizing<Vec<u8>>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -83,7 +76,7 @@ where
     let mut client = tonic::client::Grpc::new(channel).max_decoding_message_size(MAX_ANSWER + 64);
     client.ready().await.map_err(broken)?;
     let method = PathAndQuery::try_from(format!("/{SERVICE}/{}", operation.method()))
-        .map_err(|_| "the method has no name".to_owned())?;
+        .map_err(|_| Error::Method)?;
     let request = tonic::Request::new(Envelope { json: request.to_vec() });
     let codec = ProstCodec::<Envelope, Envelope>::default();
     match client.unary(request, method, codec).await {
@@ -92,12 +85,12 @@ where
     }
 }
 
-fn failed(origin: &str, name: &str, status: &tonic::Status) -> String {
+fn failed(origin: &str, name: &str, status: &tonic::Status) -> Error {
     let Some(source) = status.source() else {
         // The limit is ours, and this is how tonic tells of it.
         let large = status.message().contains("decoded message length too large");
         if status.code() == Code::OutOfRange && large {
-            return format!("`{name}` answered more than {} MiB", MAX_ANSWER >> 20);
+            return Error::Flood(name.to_owned());
         }
         return refusal(name, status.code(), status.message());
     };
@@ -107,13 +100,9 @@ fn failed(origin: &str, name: &str, status: &tonic::Status) -> String {
 
 /// The end of a connection without an answer. A server that does not like a client's certificate
 /// often just closes.
-fn broken_off(origin: &str, name: &str, error: &(dyn Error + 'static)) -> String {
-    let hint = if origin.starts_with("https:") {
-        "does it accept the client certificate in `cert-file`?"
-    } else {
-        "does it speak gRPC, and without TLS?"
-    };
-    format!("`{name}` broke the call off: {}; {hint}", text::root(error))
+fn broken_off(origin: &str, name: &str, error: &(dyn std::error::Error + 'static)) -> Error {
+    let (name, cause) = (name.to_owned(), text::root(error));
+    Error::BrokenOff { name, cause, tls: origin.starts_with("https:") }
 }
 
 /// Where a service listens.

@@ -12,9 +12,12 @@ use zeroize::{Zeroize as _, Zeroizing};
 /// The service in gRPC and ttrpc.
 pub(super) const SERVICE: &str = "keyprovider.KeyProviderService";
 
+/// What a provider is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Operation {
+pub enum Operation {
+    /// To wrap a key.
     Wrap,
+    /// To unwrap a key.
     Unwrap,
 }
 
@@ -71,31 +74,55 @@ pub(super) fn to_wrap(name: &str, options: &[u8], parameters: &[Vec<u8>]) -> Zer
     json.0
 }
 
-/// The bytes that an answer holds. The error is a predicate, to be put behind the provider's name;
-/// it shows nothing of the answer.
+/// What is wrong with an answer: a predicate, to be put behind the provider's name. It shows nothing of
+/// the answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerError {
+    /// It is empty.
+    #[error("answered nothing")]
+    Nothing,
+    /// It is not JSON.
+    #[error("answered something that is not JSON, see its line {line}, column {column}")]
+    NotJson {
+        /// The line, counted from 1.
+        line: usize,
+        /// The column, counted from 1.
+        column: usize,
+    },
+    /// The member that should hold the key holds something else.
+    #[error("answered without base64 in `{member}`")]
+    NotBase64 {
+        /// The path of the member.
+        member: String,
+    },
+    /// The member that should hold the key is missing or empty.
+    #[error("answered without a key: `{member}` is missing or empty")]
+    NoKey {
+        /// The path of the member.
+        member: String,
+    },
+}
+
+/// The bytes that an answer holds.
 ///
 /// Go writes them as base64, the Rust ocicrypt as a list of numbers: both are read.
-pub(super) fn result(operation: Operation, answer: &[u8]) -> Result<Zeroizing<Vec<u8>>, String> {
+pub fn result(operation: Operation, answer: &[u8]) -> Result<Zeroizing<Vec<u8>>, AnswerError> {
     let path = match operation {
         Operation::Wrap => ["keywrapresults", "annotation"],
         Operation::Unwrap => ["keyunwrapresults", "optsdata"],
     };
     if answer.is_empty() {
-        return Err("answered nothing".into());
+        return Err(AnswerError::Nothing);
     }
     let mut json = serde_json::Deserializer::from_slice(answer);
     let found = Find(&path).deserialize(&mut json).and_then(|found| json.end().map(|()| found));
     let found = found.map_err(|error| match error.classify() {
-        Category::Data => format!("answered without base64 in `{}`", path.join(".")),
-        _ => format!(
-            "answered something that is not JSON, see its line {}, column {}",
-            error.line(),
-            error.column()
-        ),
+        Category::Data => AnswerError::NotBase64 { member: path.join(".") },
+        _ => AnswerError::NotJson { line: error.line(), column: error.column() },
     })?;
     found
         .filter(|bytes| !bytes.is_empty())
-        .ok_or_else(|| format!("answered without a key: `{}` is missing or empty", path.join(".")))
+        .ok_or_else(|| AnswerError::NoKey { member: path.join(".") })
 }
 
 /// JSON of a size that is known: growing would leave copies of secrets behind.
@@ -245,7 +272,7 @@ mod tests {
             ("{} {}", "answered something that is not JSON, see its line 1, column 4"),
         ] {
             let fault = result(Operation::Unwrap, answer.as_bytes()).unwrap_err();
-            assert_eq!(fault, wanted, "{answer}");
+            assert_eq!(fault.to_string(), wanted, "{answer}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use keycell_trusted_path::Trust;
+use keycell_trusted_path::{self as trusted, Trust};
 use rustix::fs::{Access, access};
 
 use super::text;
@@ -12,15 +12,33 @@ use super::text;
 /// Where programs are searched when the broker has no `PATH`: what execvp(3) does then.
 const USUAL_PATH: &str = "/bin:/usr/bin";
 
+/// Why a program is not executed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is none.
+    #[error("there is no `{0}`; correct `path` in its `cmd`")]
+    Missing(String),
+    /// It is something else than a program, or not one for this user.
+    #[error("`{0}` is not a program that may be executed; correct `path` in its `cmd`")]
+    NotExecutable(String),
+    /// Others could have changed it.
+    #[error("`{name}` is not executed: {why}; {}", .why.mend())]
+    Untrusted {
+        /// Its name in the configuration.
+        name: String,
+        /// Who, and what mends it.
+        why: trusted::Error,
+    },
+}
+
 /// Where the program `path` is; or why it could not be started, as far as that shows.
-pub(super) fn found(path: &str) -> Result<PathBuf, String> {
-    let name = text::name(path);
-    let correct = "correct `path` in its `cmd`";
-    let file = lookup(path).ok_or_else(|| format!("there is no `{name}`; {correct}"))?;
+pub(super) fn found(path: &str) -> Result<PathBuf, Error> {
+    let name = || text::name(path);
+    let file = lookup(path).ok_or_else(|| Error::Missing(name()))?;
     if !is_program(&file) {
-        return Err(format!("`{name}` is not a program that may be executed; {correct}"));
+        return Err(Error::NotExecutable(name()));
     }
-    trusted(&file).map_err(|why| format!("`{name}` is not executed: {why}"))?;
+    trusted(&file).map_err(|why| Error::Untrusted { name: name(), why })?;
     Ok(file)
 }
 
@@ -45,7 +63,6 @@ pub(super) fn search_path() -> OsString {
 
 /// Whether only root and the broker's user can change which program lies there. Then it is safe to
 /// execute it by its path.
-pub(super) fn trusted(program: &Path) -> Result<(), String> {
-    let checked = Trust::of_this_process().check(program);
-    checked.map(drop).map_err(|error| format!("{error}; {}", error.mend()))
+pub(super) fn trusted(program: &Path) -> Result<(), trusted::Error> {
+    Trust::of_this_process().check(program).map(drop)
 }

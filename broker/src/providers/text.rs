@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use keycell_diagnostic::os_error;
 use ocicrypt::text::{is_invisible, printable_to, redacted};
 
 /// Characters shown of what a provider says, from its beginning and as many from its end: a
@@ -67,15 +68,9 @@ pub(super) fn name(name: &str) -> String {
     printable_to(name, NAME)
 }
 
-/// An operating system's error in lower case, without its number.
-pub(super) fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = said(text.split(" (os error").next().unwrap_or_default());
-    let mut characters = text.chars();
-    characters.next().map_or_else(
-        || "unknown error".to_owned(),
-        |first| first.to_lowercase().chain(characters).collect(),
-    )
+/// An error of the system or of a library that reads or writes.
+pub(super) fn io_error(error: &io::Error) -> String {
+    said(&os_error(error))
 }
 
 /// What is at the bottom of an error of many layers.
@@ -89,7 +84,7 @@ pub(super) fn root(error: &(dyn Error + 'static)) -> String {
         Some(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             "the connection was closed".to_owned()
         }
-        Some(error) => plain(error),
+        Some(error) => io_error(error),
         None => said(&root.to_string()),
     }
 }

@@ -3,10 +3,11 @@
 //! Go accepts an authority's certificate (`CA:TRUE`) from a server, if it is in `root-ca-file`;
 //! rustls does not, and the message says what to do. Client keys on P-521 are not supported.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use keycell_trusted_path::Trust;
+use keycell_trusted_path::{self as trusted, Trust};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -27,17 +28,57 @@ use super::config::{self, Tls};
 use super::text;
 
 /// Why there is no TLS.
-pub(super) enum Fault {
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
     /// A file or a name in `grpc-tls`.
-    Configured(String),
-    /// What came of the handshake.
-    Handshake(String),
+    #[error(transparent)]
+    Configured(#[from] ConfigurationError),
+    /// The handshake failed.
+    #[error("{}", explained(.0))]
+    Handshake(io::Error),
 }
 
-impl From<String> for Fault {
-    fn from(fault: String) -> Self {
-        Self::Configured(fault)
-    }
+/// What is wrong with `grpc-tls`. The texts are paths and names, made fit for a message.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigurationError {
+    /// No certificate can have this name.
+    #[error("`{0}` cannot be in a certificate; set `server-name` to what is")]
+    ServerName(String),
+    /// A file is not read.
+    #[error(transparent)]
+    File(#[from] config::FileError),
+    /// The file holds no key.
+    #[error("`{0}` holds no unencrypted private key in PEM")]
+    NoKey(String),
+    /// The key is that of another certificate.
+    #[error("the key in `{0}` does not belong to the certificate in `cert-file`")]
+    OtherKey(String),
+    /// rustls does not take the key.
+    #[error("the key in `{path}` cannot be used: {}", text::root(.error))]
+    UnusableKey {
+        /// Its path.
+        path: String,
+        /// Why.
+        error: Error,
+    },
+    /// The variables that name the system's authorities lead to what others can change.
+    #[error("the certification authorities are not trusted: {0}; {mend}", mend = .0.mend())]
+    UntrustedAuthorities(trusted::Error),
+    /// The file holds no certificate.
+    #[error("`{0}` holds no certificate in PEM, or a damaged one")]
+    NoCertificate(String),
+    /// The file holds certificates that rustls does not take.
+    #[error("`{0}` holds no certificate that can be read")]
+    UnreadableCertificates(String),
+    /// The system has no authorities.
+    #[error(
+        "this system has no list of certification authorities; install `ca-certificates` or set \
+         `root-ca-file`"
+    )]
+    NoAuthorities,
+    /// rustls has no such versions.
+    #[error("{}", text::root(.0))]
+    Versions(Error),
 }
 
 /// Performs the handshake with `server` over `stream`.
@@ -45,19 +86,17 @@ pub(super) async fn connect<S>(stream: S, server: &str, tls: &Tls) -> Result<Tls
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let name = ServerName::try_from(server.to_owned()).map_err(|_| {
-        let server = text::name(server);
-        format!("`{server}` cannot be in a certificate; set `server-name` to what is")
-    })?;
+    let name = ServerName::try_from(server.to_owned())
+        .map_err(|_| ConfigurationError::ServerName(text::name(server)))?;
     let connector = TlsConnector::from(Arc::new(configuration(tls)?));
-    connector.connect(name, stream).await.map_err(|error| Fault::Handshake(explained(&error)))
+    connector.connect(name, stream).await.map_err(Fault::Handshake)
 }
 
-fn configuration(tls: &Tls) -> Result<ClientConfig, String> {
+fn configuration(tls: &Tls) -> Result<ClientConfig, ConfigurationError> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| text::root(&error))?;
+        .map_err(ConfigurationError::Versions)?;
     let builder = if tls.insecure_skip_verify() {
         let anyone = Arc::new(Anyone(provider));
         builder.dangerous().with_custom_certificate_verifier(anyone)
@@ -68,17 +107,13 @@ fn configuration(tls: &Tls) -> Result<ClientConfig, String> {
         None => builder.with_no_client_auth(),
         Some((certificates, key)) => {
             let chain = read_certificates(certificates)?;
-            let shown = text::name(&key.display().to_string());
+            let shown = || text::name(&key.display().to_string());
             let pem = Zeroizing::new(config::read_file(key)?);
             let key = PrivateKeyDer::from_pem_slice(&pem)
-                .map_err(|_| format!("`{shown}` holds no unencrypted private key in PEM"))?;
+                .map_err(|_| ConfigurationError::NoKey(shown()))?;
             builder.with_client_auth_cert(chain, key).map_err(|error| match error {
-                Error::InconsistentKeys(_) => {
-                    format!(
-                        "the key in `{shown}` does not belong to the certificate in `cert-file`"
-                    )
-                }
-                error => format!("the key in `{shown}` cannot be used: {}", text::root(&error)),
+                Error::InconsistentKeys(_) => ConfigurationError::OtherKey(shown()),
+                error => ConfigurationError::UnusableKey { path: shown(), error },
             })?
         }
     };
@@ -87,7 +122,7 @@ fn configuration(tls: &Tls) -> Result<ClientConfig, String> {
 }
 
 /// The authorities in a file, or else those of the system.
-fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
+fn roots(file: Option<&Path>) -> Result<RootCertStore, ConfigurationError> {
     let certificates = match file {
         Some(file) => read_certificates(file)?,
         None => {
@@ -96,10 +131,7 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
             for path in named.flat_map(|paths| std::env::split_paths(&paths).collect::<Vec<_>>()) {
                 match Trust::of_this_process().check(&path) {
                     Err(error) if error.is_distrust() => {
-                        let mend = error.mend();
-                        return Err(format!(
-                            "the certification authorities are not trusted: {error}; {mend}"
-                        ));
+                        return Err(ConfigurationError::UntrustedAuthorities(error));
                     }
                     _ => {}
                 }
@@ -111,27 +143,24 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
     let (added, _) = roots.add_parsable_certificates(certificates);
     match (added, file) {
         (0, Some(file)) => {
-            let shown = text::name(&file.display().to_string());
-            Err(format!("`{shown}` holds no certificate that can be read"))
+            Err(ConfigurationError::UnreadableCertificates(text::name(&file.display().to_string())))
         }
-        (0, None) => Err("this system has no list of certification authorities; install \
-                          `ca-certificates` or set `root-ca-file`"
-            .into()),
+        (0, None) => Err(ConfigurationError::NoAuthorities),
         _ => Ok(roots),
     }
 }
 
-fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigurationError> {
     let pem = config::read_file(file)?;
     let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-    certificates.ok().filter(|certificates| !certificates.is_empty()).ok_or_else(|| {
-        let shown = text::name(&file.display().to_string());
-        format!("`{shown}` holds no certificate in PEM, or a damaged one")
-    })
+    certificates
+        .ok()
+        .filter(|certificates| !certificates.is_empty())
+        .ok_or_else(|| ConfigurationError::NoCertificate(text::name(&file.display().to_string())))
 }
 
 /// The error and what mends it, where that is known.
-fn explained(error: &std::io::Error) -> String {
+fn explained(error: &io::Error) -> String {
     let tls = error.get_ref().and_then(|error| error.downcast_ref::<Error>());
     let hint = match tls {
         Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {

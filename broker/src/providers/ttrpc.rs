@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use zeroize::{Zeroize as _, Zeroizing};
 
+use super::error::Error;
 use super::message::{Envelope, Operation, SERVICE};
 use super::{MAX_ANSWER, grpc, text};
 
@@ -62,18 +63,14 @@ pub(super) async fn call(
     operation: Operation,
     request: &[u8],
     limit: Duration,
-) -> Result<Zeroizing<Vec<u8>>, String> {
+) -> Result<Zeroizing<Vec<u8>>, Error> {
     let name = text::name(address);
-    let path =
-        address.strip_prefix("unix://").filter(|path| !path.is_empty()).ok_or_else(|| {
-            format!(
-                "`{name}` is not a ttrpc address that Keycell knows; write `unix:///PATH/OF/SOCKET`"
-            )
-        })?;
+    let path = address.strip_prefix("unix://").filter(|path| !path.is_empty());
+    let path = path.ok_or_else(|| Error::TtrpcAddress(name.clone()))?;
     let path = path.strip_prefix('@').map_or_else(|| path.to_owned(), |name| format!("\0{name}"));
-    let mut socket = UnixStream::connect(path).await.map_err(|error| {
-        format!("cannot connect to `{name}`: {}; is the key provider running?", text::plain(&error))
-    })?;
+    let connected = UnixStream::connect(path).await;
+    let mut socket =
+        connected.map_err(|error| Error::NotConnected { name: name.clone(), error })?;
     let payload = Zeroizing::new(Envelope { json: request.to_vec() }.encode_to_vec());
     let mut request = Request {
         service: SERVICE.to_owned(),
@@ -87,8 +84,8 @@ pub(super) async fn call(
     // Never an error: there is room for it.
     let encoded = request.encode(&mut *message);
     request.payload.zeroize();
-    encoded.map_err(|_| "the request is too long".to_owned())?;
-    let broken = |error| format!("`{name}` closed the connection: {}", text::plain(&error));
+    encoded.map_err(|_| Error::LongRequest)?;
+    let broken = |error| Error::Closed { name: name.clone(), error };
     socket.write_all(&message).await.map_err(broken)?;
 
     let mut header = [0; 10];
@@ -96,14 +93,14 @@ pub(super) async fn call(
     let [l0, l1, l2, l3, s0, s1, s2, s3, kind, _flags] = header;
     let length = u32::from_be_bytes([l0, l1, l2, l3]);
     if u32::from_be_bytes([s0, s1, s2, s3]) != STREAM || kind != RESPONSE {
-        return Err(format!("`{name}` answered something that is not ttrpc"));
+        return Err(Error::NotTtrpc(name));
     }
     if length > MAX_RESPONSE {
-        return Err(format!("`{name}` answered more than {} MiB", MAX_ANSWER >> 20));
+        return Err(Error::Flood(name));
     }
     let mut response = Zeroizing::new(vec![0; length as usize]);
     socket.read_exact(&mut response).await.map_err(broken)?;
-    let garbled = |_| format!("`{name}` answered something that is not protobuf");
+    let garbled = |_| Error::NotProtobuf(name.clone());
     let response = Response::decode(&response[..]).map_err(garbled)?;
     let payload = Zeroizing::new(response.payload);
     if let Some(Status { code, message }) = response.status.filter(|status| status.code != 0) {

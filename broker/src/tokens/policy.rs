@@ -9,7 +9,7 @@ use std::time::Duration;
 use keycell_trusted_path::{self as trusted, Trust};
 
 use super::printable;
-use super::yaml::{Node, SIZE};
+use super::yaml::{self, Node, SIZE};
 use crate::Refusal;
 
 /// The name of the file, wherever it is looked for.
@@ -37,8 +37,105 @@ pub struct Policy {
 pub(super) enum NoModule {
     /// Nothing is allowed at all.
     NoneAllowed,
-    /// The one that is asked for is not there, or not allowed. The fix is in the text.
-    NotThisOne(String),
+    /// The one that is asked for is not there, or not allowed.
+    NotThisOne(ModuleError),
+}
+
+/// Why a module is not loaded, with the fix. The values are made fit for a message.
+#[derive(Debug, thiserror::Error)]
+pub enum ModuleError {
+    /// `module-path` leads to nothing.
+    #[error("there is no module `{0}` (`module-path`)")]
+    NoFile(String),
+    /// The URI has no `module-name`.
+    #[error("the URI names no module: add `module-name` to its query")]
+    NoName,
+    /// No directory has a module of this name.
+    #[error(
+        "there is no module called `{name}` in {}: install it, or add its directory to \
+         `module-directories`", listed(.directories)
+    )]
+    NotFound {
+        /// The name.
+        name: String,
+        /// The directories that were searched.
+        directories: Vec<String>,
+    },
+    /// A key file that came with a payload names it.
+    #[error(
+        "a client's key file may not name this module: it may name those of `client-modules` or, \
+         where that is not set, those that key files of the node name"
+    )]
+    NotForClients,
+    /// Others could have changed it.
+    #[error("the module `{path}` is not trusted: {why}; {}", .why.mend())]
+    Untrusted {
+        /// Its path.
+        path: String,
+        /// Who, and what mends it.
+        why: trusted::Error,
+    },
+    /// The policy does not have it.
+    #[error("the module `{0}` is not allowed: add it to `allowed-module-paths`")]
+    NotAllowed(String),
+}
+
+fn listed(directories: &[String]) -> String {
+    match directories {
+        [] => "no directory".to_owned(),
+        some => some.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// Why the operator's policy is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// What is wrong with a file.
+    #[error("`{path}`: {fault}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        fault: PolicyFault,
+    },
+    /// `OCICRYPT_CONFIG` names a file that does not exist.
+    #[error("there is no file `{0}`, which {VARIABLE} names: create it, or correct {VARIABLE}")]
+    Missing(String),
+    /// What is wrong with bytes that are not of a file.
+    #[error(transparent)]
+    Content(#[from] PolicyFault),
+}
+
+/// What is wrong with a policy.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyFault {
+    /// It is not read.
+    #[error("cannot be read: {}", .0.kind())]
+    Unreadable(io::Error),
+    /// Others could have changed it.
+    #[error("is not trusted: {0}; {mend}", mend = .0.mend())]
+    Untrusted(trusted::Error),
+    /// It is not text.
+    #[error("the configuration is not UTF-8")]
+    NotUtf8,
+    /// It is not such YAML as is read.
+    #[error("the configuration {0}")]
+    Yaml(yaml::Error),
+    /// It has no members.
+    #[error("the configuration is not a mapping")]
+    NotMapping,
+    /// `pkcs11` has no members.
+    #[error("`pkcs11` is not a mapping")]
+    Pkcs11NotMapping,
+    /// A member should be a list.
+    #[error("`{0}` is not a list")]
+    NotList(&'static str),
+    /// An entry of a list should be an absolute path.
+    #[error("`{0}` has an entry that is not an absolute path")]
+    NotAbsolute(&'static str),
+    /// `client-modules` names a directory: to look into it would tell a client what it holds.
+    #[error("`client-modules` has an entry that is a directory: name the modules in it")]
+    ClientDirectory,
 }
 
 impl Policy {
@@ -58,13 +155,13 @@ impl Policy {
     /// A file that cannot be read or parsed, and an `OCICRYPT_CONFIG` that names no file when there
     /// is none in the other places either.
     pub fn find(variable: impl Fn(&str) -> Option<OsString>) -> Result<Option<Self>, Refusal> {
-        Self::find_from(variable, Path::new("/etc"))
+        Ok(Self::find_from(variable, Path::new("/etc"))?)
     }
 
     fn find_from(
         variable: impl Fn(&str) -> Option<OsString>,
         etc: &Path,
-    ) -> Result<Option<Self>, Refusal> {
+    ) -> Result<Option<Self>, PolicyError> {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let named = variable(VARIABLE);
         if named.as_deref() == Some(OsStr::new("internal")) {
@@ -79,15 +176,12 @@ impl Policy {
         ];
         for file in places.into_iter().flatten() {
             if let Some(bytes) = read(&file)? {
-                return Self::parse(&bytes).map(Some).map_err(|refusal| at(&file, refusal));
+                return Self::parse_content(&bytes).map(Some).map_err(|fault| at(&file, fault));
             }
         }
         match named {
             None => Ok(None),
-            Some(file) => Err(Refusal::Failed(format!(
-                "there is no file `{}`, which {VARIABLE} names: create it, or correct {VARIABLE}",
-                printable(&file.to_string_lossy())
-            ))),
+            Some(file) => Err(PolicyError::Missing(printable(&file.to_string_lossy()))),
         }
     }
 
@@ -103,17 +197,19 @@ impl Policy {
     ///
     /// What is not YAML, is of another shape, is larger than 1 MiB, or has a path that is not
     /// absolute.
-    pub fn parse(yaml: &[u8]) -> Result<Self, Refusal> {
-        let text = std::str::from_utf8(yaml)
-            .map_err(|_| Refusal::Failed("the configuration is not UTF-8".to_owned()))?;
-        let root =
-            Node::parse(text).map_err(|why| Refusal::Failed(format!("the configuration {why}")))?;
+    pub fn parse(yaml: &[u8]) -> Result<Self, PolicyError> {
+        Ok(Self::parse_content(yaml)?)
+    }
+
+    fn parse_content(yaml: &[u8]) -> Result<Self, PolicyFault> {
+        let text = std::str::from_utf8(yaml).map_err(|_| PolicyFault::NotUtf8)?;
+        let root = Node::parse(text).map_err(PolicyFault::Yaml)?;
         if root.values().is_none() {
-            return Err(Refusal::Failed("the configuration is not a mapping".to_owned()));
+            return Err(PolicyFault::NotMapping);
         }
         let pkcs11 = root.get("pkcs11").unwrap_or(&Node::Null);
         if pkcs11.values().is_none() {
-            return Err(Refusal::Failed("`pkcs11` is not a mapping".to_owned()));
+            return Err(PolicyFault::Pkcs11NotMapping);
         }
         Ok(Self {
             directories: paths(pkcs11, "module-directories")?,
@@ -162,38 +258,28 @@ impl Policy {
         if self.allowed.is_empty() {
             return Err(NoModule::NoneAllowed);
         }
-        let refuse = |why: String| Err(NoModule::NotThisOne(why));
+        let refuse = |why| Err(NoModule::NotThisOne(why));
         let path = path.map(|path| Path::new(OsStr::from_bytes(path)));
         if let Some(path) = path
             && !path.is_dir()
         {
             return match path.is_file() {
                 true => self.check(path.to_owned()),
-                false => refuse(format!("there is no module `{}` (`module-path`)", show(path))),
+                false => refuse(ModuleError::NoFile(show(path))),
             };
         }
         let Some(name) = name.filter(|name| !name.is_empty()) else {
-            return refuse("the URI names no module: add `module-name` to its query".to_owned());
+            return refuse(ModuleError::NoName);
         };
         let name = String::from_utf8_lossy(name).to_lowercase();
         let below = self.directories.iter().map(Path::new);
         let directories = path.map_or_else(|| below.collect(), |path| vec![path]);
         match directories.iter().find_map(|directory| lookup(directory, &name)) {
             Some(module) => self.check(module),
-            None => {
-                let searched: Vec<_> =
-                    directories.iter().map(|d| format!("`{}`", show(d))).collect();
-                refuse(format!(
-                    "there is no module called `{}` in {}: install it, or add its directory to \
-                     `module-directories`",
-                    printable(&name),
-                    if searched.is_empty() {
-                        "no directory".to_owned()
-                    } else {
-                        searched.join(", ")
-                    },
-                ))
-            }
+            None => refuse(ModuleError::NotFound {
+                name: printable(&name),
+                directories: directories.iter().map(|directory| show(directory)).collect(),
+            }),
         }
     }
 
@@ -210,11 +296,7 @@ impl Policy {
         };
         match self.clients.iter().flatten().find(is_meant) {
             Some(module) => self.check(module.clone()),
-            None => Err(NoModule::NotThisOne(
-                "a client's key file may not name this module: it may name those of \
-                 `client-modules` or, where that is not set, those that key files of the node name"
-                    .to_owned(),
-            )),
+            None => Err(NoModule::NotThisOne(ModuleError::NotForClients)),
         }
     }
 
@@ -231,18 +313,12 @@ impl Policy {
             // It is loaded by its path: by now nobody else can make that lead elsewhere.
             return match Trust::of_this_process().check(&module) {
                 Ok(_) => Ok(module),
-                Err(error) => Err(NoModule::NotThisOne(format!(
-                    "the module `{}` is not trusted: {}; {}",
-                    show(&module),
-                    error,
-                    error.mend()
-                ))),
+                Err(why) => {
+                    Err(NoModule::NotThisOne(ModuleError::Untrusted { path: show(&module), why }))
+                }
             };
         }
-        Err(NoModule::NotThisOne(format!(
-            "the module `{}` is not allowed: add it to `allowed-module-paths`",
-            show(&module)
-        )))
+        Err(NoModule::NotThisOne(ModuleError::NotAllowed(show(&module))))
     }
 
     /// Go's list, with the names that Debian gives its directories on ARM and POWER.
@@ -296,29 +372,27 @@ fn is_called(file: &str, name: &str) -> bool {
 }
 
 /// Files, not directories: to look into a directory would tell a client what is in it.
-fn client_modules(pkcs11: &Node) -> Result<Vec<PathBuf>, Refusal> {
+fn client_modules(pkcs11: &Node) -> Result<Vec<PathBuf>, PolicyFault> {
     let modules = paths(pkcs11, "client-modules")?;
     if modules.iter().any(|module| module.ends_with('/')) {
-        return Err(Refusal::Failed(
-            "`client-modules` has an entry that is a directory: name the modules in it".to_owned(),
-        ));
+        return Err(PolicyFault::ClientDirectory);
     }
     Ok(modules.into_iter().map(PathBuf::from).collect())
 }
 
-fn paths(pkcs11: &Node, name: &str) -> Result<Vec<String>, Refusal> {
+fn paths(pkcs11: &Node, name: &'static str) -> Result<Vec<String>, PolicyFault> {
     let items = pkcs11.get(name).unwrap_or(&Node::Null).items();
-    let items = items.ok_or_else(|| Refusal::Failed(format!("`{name}` is not a list")))?;
+    let items = items.ok_or(PolicyFault::NotList(name))?;
     let path = |item: &Node| match item.text() {
         Some(path) if path.starts_with('/') => Ok(path.to_owned()),
-        _ => Err(Refusal::Failed(format!("`{name}` has an entry that is not an absolute path"))),
+        _ => Err(PolicyFault::NotAbsolute(name)),
     };
     items.iter().map(path).collect()
 }
 
 /// What a file holds, `None` when it does not exist. It decides which code is loaded, so nobody but
 /// root and the broker's user may be able to change it.
-fn read(file: &Path) -> Result<Option<Vec<u8>>, Refusal> {
+fn read(file: &Path) -> Result<Option<Vec<u8>>, PolicyError> {
     if file == Path::new("/dev/null") {
         return Ok(Some(Vec::new())); // a usual way to configure nothing
     }
@@ -326,26 +400,20 @@ fn read(file: &Path) -> Result<Option<Vec<u8>>, Refusal> {
     let opened = match Trust::of_this_process().open_file(file) {
         Ok(opened) => opened,
         Err(error) if error.is_missing() => return Ok(None),
-        Err(trusted::Error::Unreadable { error, .. }) => return Err(unreadable(file, &error)),
-        Err(error) => {
-            let why = format!("{error}; {}", error.mend());
-            return Err(at(file, Refusal::Failed(format!("is not trusted: {why}"))));
-        }
+        Err(trusted::Error::Unreadable { error, .. }) => return Err(unreadable(file, error)),
+        Err(error) => return Err(at(file, PolicyFault::Untrusted(error))),
     };
     let read = opened.take(SIZE as u64 + 1).read_to_end(&mut bytes);
-    read.map_err(|error| unreadable(file, &error))?;
+    read.map_err(|error| unreadable(file, error))?;
     Ok(Some(bytes))
 }
 
-fn unreadable(file: &Path, error: &io::Error) -> Refusal {
-    at(file, Refusal::Failed(format!("cannot be read: {}", error.kind())))
+fn unreadable(file: &Path, error: io::Error) -> PolicyError {
+    at(file, PolicyFault::Unreadable(error))
 }
 
-fn at(file: &Path, refusal: Refusal) -> Refusal {
-    match refusal {
-        Refusal::Failed(why) => Refusal::Failed(format!("`{}`: {why}", show(file))),
-        other => other,
-    }
+fn at(file: &Path, fault: PolicyFault) -> PolicyError {
+    PolicyError::File { path: show(file), fault }
 }
 
 fn show(path: &Path) -> String {
@@ -361,9 +429,9 @@ mod tests {
     fn etc_is_the_last_place() -> std::io::Result<()> {
         let dir = tempfile::tempdir()?;
         let none = |_: &str| None;
-        assert_eq!(Policy::find_from(none, dir.path()), Ok(None));
+        assert!(matches!(Policy::find_from(none, dir.path()), Ok(None)));
         std::fs::write(dir.path().join(FILE), "pkcs11: {allowed-module-paths: [/etc/]}")?;
-        let allowed = |policy: Result<Option<Policy>, Refusal>| {
+        let allowed = |policy: Result<Option<Policy>, PolicyError>| {
             policy.ok().flatten().map(|policy| policy.allowed)
         };
         assert_eq!(allowed(Policy::find_from(none, dir.path())), Some(vec!["/etc/".to_owned()]));
@@ -374,7 +442,7 @@ mod tests {
         // A file that cannot be read is not passed over.
         std::fs::remove_file(dir.path().join(FILE))?;
         std::fs::create_dir(dir.path().join(FILE))?;
-        assert!(matches!(Policy::find_from(none, dir.path()), Err(Refusal::Failed(_))));
+        assert!(matches!(Policy::find_from(none, dir.path()), Err(PolicyError::File { .. })));
         Ok(())
     }
 }

@@ -40,19 +40,13 @@ pub(super) fn ask(
     question: Question,
     variables: &[(String, Zeroizing<String>)],
     timeout: Duration,
-) -> Result<Answer, String> {
+) -> Result<Answer, Error> {
     let question = Arc::new(question);
     let deadline = Instant::now() + timeout;
     let mut pauses = PAUSES.into_iter();
     loop {
         let answer =
-            ask_once(question.clone(), variables, deadline).map_err(|gone| match gone {
-                Gone::Silent(why) => why,
-                Gone::Late => format!(
-                    "the module gave no answer within {} seconds and was ended",
-                    timeout.as_secs_f32()
-                ),
-            })?;
+            ask_once(question.clone(), variables, deadline)?.ok_or(Error::Late(timeout))?;
         match (&answer, pauses.next()) {
             (Answer::Absent(_), Some(pause)) => std::thread::sleep(jitter(pause)),
             _ => return Ok(answer),
@@ -66,17 +60,29 @@ fn jitter(pause: u64) -> Duration {
     Duration::from_micros(pause * (500 + u64::from(clock.subsec_micros()) % 1000))
 }
 
-/// How a process gave no answer.
-enum Gone {
-    Silent(String),
-    Late,
+/// Why a module gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no process for it.
+    #[error("no process could be started for the module: {0}")]
+    NotStarted(io::Error),
+    /// Its process has ended.
+    #[error("the module gave no answer: {}", describe(*.0))]
+    Ended(ExitStatus),
+    /// Its process has closed its output.
+    #[error("the module gave no answer")]
+    Silent,
+    /// It took too long.
+    #[error("the module gave no answer within {} seconds and was ended", .0.as_secs_f32())]
+    Late(Duration),
 }
 
+/// `None`: the time is over.
 fn ask_once(
     question: Arc<Question>,
     variables: &[(String, Zeroizing<String>)],
     deadline: Instant,
-) -> Result<Answer, Gone> {
+) -> Result<Option<Answer>, Error> {
     let mut command = self_exec::command(ARGUMENT);
     command
         .envs(variables.iter().map(|(name, value)| (name, value.as_str())))
@@ -86,24 +92,19 @@ fn ask_once(
         .stderr(Stdio::null())
         // A group of its own, to end whatever the module starts with it.
         .process_group(0);
-    let child = command.spawn().map_err(|error| {
-        Gone::Silent(format!("no process could be started for the module: {error}"))
-    })?;
+    let child = command.spawn().map_err(Error::NotStarted)?;
     let mut process = Process { child, reaped: false };
     let answers = process.converse(question);
     match answers.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
         Ok(Ok(answer)) => {
             // Until the process has closed its end, or for as long as that may take.
             let _ = answers.recv_timeout(FAREWELL);
-            Ok(answer)
+            Ok(Some(answer))
         }
         Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => {
-            Err(Gone::Silent(match process.outcome() {
-                Some(status) => format!("the module gave no answer: {}", describe(status)),
-                None => "the module gave no answer".to_owned(),
-            }))
+            Err(process.outcome().map_or(Error::Silent, Error::Ended))
         }
-        Err(RecvTimeoutError::Timeout) => Err(Gone::Late),
+        Err(RecvTimeoutError::Timeout) => Ok(None),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The PKCS #11 URI scheme (RFC 7512), as Go's `go-pkcs11uri` reads it.
 
+use std::fmt;
+
 use zeroize::Zeroizing;
 
 use super::mentions::mentions_pin;
@@ -26,6 +28,59 @@ const PATH_ATTRIBUTES: [&str; 13] = [
     "type",
 ];
 
+/// Which part of RFC 7512 a URI breaks. It quotes nothing: a PIN may stand anywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It is too long.
+    #[error("the URI is longer than 8 KiB")]
+    TooLong,
+    /// It has another scheme.
+    #[error("the URI does not begin with `pkcs11:`")]
+    Scheme,
+    /// An attribute has no value.
+    #[error("an attribute in the URI's {0} has no `=`")]
+    NoEquals(Half),
+    /// An attribute has a `%` that encodes nothing.
+    #[error("an attribute in the URI's {0} is not percent-encoded: write a `%` as `%25`")]
+    NotEncoded(Half),
+    /// An attribute is there twice.
+    #[error("an attribute is twice in the URI's {0}")]
+    Twice(Half),
+    /// `slot-id` is none.
+    #[error("`slot-id` is not a number from 0 to 4294967295")]
+    SlotId,
+    /// `type` is none.
+    #[error("`type` is none of RFC 7512")]
+    Type,
+    /// `library-version` is none.
+    #[error("`library-version` is not a version")]
+    LibraryVersion,
+    /// There are two PINs.
+    #[error("there are both `pin-source` and `pin-value`: remove one")]
+    TwoPins,
+    /// `module-path` is relative.
+    #[error("`module-path` is not absolute")]
+    RelativeModule,
+}
+
+/// A half of a URI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Half {
+    /// Before the question mark.
+    Path,
+    /// After it.
+    Query,
+}
+
+impl fmt::Display for Half {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Path => "path",
+            Self::Query => "query",
+        })
+    }
+}
+
 /// A URI: its attributes without their percent-encoding. All of them wipe themselves, because one
 /// may be a PIN.
 pub(super) struct Uri {
@@ -41,19 +96,19 @@ impl Uri {
     /// # Errors
     ///
     /// Says which part of RFC 7512 it breaks, without quoting it.
-    pub(super) fn parse(uri: &str) -> Result<Self, String> {
+    pub(super) fn parse(uri: &str) -> Result<Self, Error> {
         if uri.len() > SIZE {
-            return Err("the URI is longer than 8 KiB".to_owned());
+            return Err(Error::TooLong);
         }
         let Some(rest) = uri.strip_prefix("pkcs11:") else {
-            return Err("the URI does not begin with `pkcs11:`".to_owned());
+            return Err(Error::Scheme);
         };
         let (path, query) = match rest.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (rest, None),
         };
-        let path = if path.is_empty() { Vec::new() } else { attributes(path, ';', "path")? };
-        let query = query.map(|query| attributes(query, '&', "query")).transpose()?;
+        let path = if path.is_empty() { Vec::new() } else { attributes(path, ';', Half::Path)? };
+        let query = query.map(|query| attributes(query, '&', Half::Query)).transpose()?;
         let uri = Self { path, query: query.unwrap_or_default() };
         uri.check()?;
         Ok(uri)
@@ -93,25 +148,25 @@ impl Uri {
         printable(&shown)
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), Error> {
         if let Some(value) = self.path("slot-id")
             && slot(value).is_none()
         {
-            return Err("`slot-id` is not a number from 0 to 4294967295".to_owned());
+            return Err(Error::SlotId);
         }
         // Go's expression for the two last ones has a slip and never matches them.
         let kinds: [&[u8]; 6] = [b"public", b"private", b"cert", b"secret-key", b"data", b""];
         if self.path("type").is_some_and(|kind| !kinds.contains(&kind)) {
-            return Err("`type` is none of RFC 7512".to_owned());
+            return Err(Error::Type);
         }
         if self.path("library-version").is_some_and(|version| !is_version(version)) {
-            return Err("`library-version` is not a version".to_owned());
+            return Err(Error::LibraryVersion);
         }
         if self.query("pin-source").is_some() && self.query("pin-value").is_some() {
-            return Err("there are both `pin-source` and `pin-value`: remove one".to_owned());
+            return Err(Error::TwoPins);
         }
         if self.query("module-path").is_some_and(|path| !path.starts_with(b"/")) {
-            return Err("`module-path` is not absolute".to_owned());
+            return Err(Error::RelativeModule);
         }
         Ok(())
     }
@@ -130,19 +185,17 @@ fn find<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a [u8]> {
     attributes.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_slice())
 }
 
-fn attributes(text: &str, separator: char, half: &str) -> Result<Vec<Attribute>, String> {
+fn attributes(text: &str, separator: char, half: Half) -> Result<Vec<Attribute>, Error> {
     let mut attributes: Vec<Attribute> = Vec::new();
     for part in text.split(separator) {
         let Some((name, value)) = part.split_once('=') else {
-            return Err(format!("an attribute in the URI's {half} has no `=`"));
+            return Err(Error::NoEquals(half));
         };
         let Some(value) = decode(value) else {
-            return Err(format!(
-                "an attribute in the URI's {half} is not percent-encoded: write a `%` as `%25`"
-            ));
+            return Err(Error::NotEncoded(half));
         };
         if attributes.iter().any(|(n, _)| n == name) {
-            return Err(format!("an attribute is twice in the URI's {half}"));
+            return Err(Error::Twice(half));
         }
         attributes.push((name.to_owned(), value));
     }
@@ -268,6 +321,7 @@ mod tests {
             "pkcs11:object=a?module-path=1234",
         ] {
             let error = Uri::parse(uri).err().unwrap_or_else(|| panic!("`{uri}` is taken"));
+            let error = error.to_string();
             assert!(!error.is_empty() && !error.contains("1234"), "`{uri}`: {error}");
         }
         assert!(Uri::parse(&format!("pkcs11:object={}", "a".repeat(SIZE))).is_err());

@@ -16,6 +16,45 @@ const DEPTH: usize = 8;
 /// Values, keys included, at most.
 const NODES: usize = 10_000;
 
+/// Why a file is not read: a predicate, which quotes nothing of the file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It is too large.
+    #[error("is larger than 1 MiB")]
+    TooLarge,
+    /// Something in it is wrong.
+    #[error("{fault} (line {line})")]
+    At {
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong there.
+        fault: Fault,
+    },
+}
+
+/// What is wrong on a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// It is not YAML.
+    #[error("is not YAML")]
+    NotYaml,
+    /// The file ends within a value.
+    #[error("ends too early")]
+    CutOff,
+    /// There are too many levels or values.
+    #[error("is nested too deep or has too many values")]
+    TooMuch,
+    /// The name of a value is a mapping or a list.
+    #[error("has a name that is not plain text")]
+    Name,
+    /// A name is there twice.
+    #[error("has the same name twice")]
+    Twice,
+    /// There is an alias.
+    #[error("has an alias (`*`): write the value out")]
+    Alias,
+}
+
 /// A value. A key file holds a PIN, so text wipes itself.
 pub(super) enum Node {
     /// Nothing: `~`, `null`, or no value at all.
@@ -34,9 +73,9 @@ impl Node {
     /// # Errors
     ///
     /// Says what is wrong and on which line, without quoting the line.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, Error> {
         if text.len() > SIZE {
-            return Err("is larger than 1 MiB".to_owned());
+            return Err(Error::TooLarge);
         }
         let mut reader = Reader { parser: Parser::new_from_str(text), line: 1, nodes: 0 };
         loop {
@@ -94,7 +133,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn next(&mut self) -> Result<Event<'a>, String> {
+    fn next(&mut self) -> Result<Event<'a>, Error> {
         match self.parser.next_event() {
             Some(Ok((event, span))) => {
                 self.line = span.start.line();
@@ -102,16 +141,16 @@ impl<'a> Reader<'a> {
             }
             Some(Err(error)) => {
                 self.line = error.marker().line();
-                Err(self.refuse("is not YAML"))
+                Err(self.refuse(Fault::NotYaml))
             }
-            None => Err(self.refuse("ends too early")),
+            None => Err(self.refuse(Fault::CutOff)),
         }
     }
 
-    fn node(&mut self, event: Event<'a>, depth: usize) -> Result<Node, String> {
+    fn node(&mut self, event: Event<'a>, depth: usize) -> Result<Node, Error> {
         self.nodes += 1;
         if depth > DEPTH || self.nodes > NODES {
-            return Err(self.refuse("is nested too deep or has too many values"));
+            return Err(self.refuse(Fault::TooMuch));
         }
         match event {
             Event::Scalar(text, style, _, _) => Ok(match (&*text, style) {
@@ -133,23 +172,23 @@ impl<'a> Reader<'a> {
                     let name = match self.next()? {
                         Event::MappingEnd => return Ok(Node::Mapping(values)),
                         Event::Scalar(name, ..) => name.into_owned(),
-                        _ => return Err(self.refuse("has a name that is not plain text")),
+                        _ => return Err(self.refuse(Fault::Name)),
                     };
                     let line = self.line;
                     let value = self.next()?;
                     if values.insert(name, self.node(value, depth + 1)?).is_some() {
                         self.line = line;
-                        return Err(self.refuse("has the same name twice"));
+                        return Err(self.refuse(Fault::Twice));
                     }
                 }
             }
-            Event::Alias(_) => Err(self.refuse("has an alias (`*`): write the value out")),
-            _ => Err(self.refuse("is not YAML")),
+            Event::Alias(_) => Err(self.refuse(Fault::Alias)),
+            _ => Err(self.refuse(Fault::NotYaml)),
         }
     }
 
-    fn refuse(&self, what: &str) -> String {
-        format!("{what} (line {})", self.line)
+    fn refuse(&self, fault: Fault) -> Error {
+        Error::At { line: self.line, fault }
     }
 }
 
@@ -190,6 +229,7 @@ mod tests {
             (&*"a".repeat(SIZE + 1), "is larger than 1 MiB"),
         ] {
             let error = Node::parse(text).err();
+            let error = error.map(|error| error.to_string());
             assert_eq!(error.as_deref(), Some(expected), "{}", &text[..text.len().min(40)]);
         }
     }

@@ -114,7 +114,8 @@ pub fn refused(providers: &Providers, limit: Duration) -> String {
 
 /// The message of a failure, which must be fit to be shown.
 pub fn message<T>(result: Result<T, Refusal>) -> String {
-    let Err(Refusal::Failed(message)) = result else { panic!("it did not fail") };
+    let Err(Refusal::Failed(failure)) = result else { panic!("it did not fail") };
+    let message = failure.to_string();
     assert!(!message.is_empty() && message.chars().count() < 1500, "{message}");
     assert!(!message.contains(|c: char| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c)));
     assert!(!message.contains("SECRET"), "{message}");

@@ -4,7 +4,6 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
-use keycell_broker::Refusal;
 use keycell_broker::tokens::TokenKey;
 
 use crate::setup::{Suite, parse};
@@ -98,9 +97,10 @@ fn damaged_files(suite: &mut Suite) {
         ] {
             let start = &file[..file.len().min(60)];
             let started = Instant::now();
-            let Some(Err(Refusal::Failed(why))) = TokenKey::parse(file.as_bytes()) else {
+            let Some(Err(error)) = TokenKey::parse(file.as_bytes()) else {
                 bail!("`{start}` is taken, or for another file");
             };
+            let why = error.to_string();
             ensure!(why.contains(expected) && !why.contains("1234"), "`{start}`: {why}");
             ensure!(
                 started.elapsed() < Duration::from_secs(2),

@@ -348,7 +348,8 @@ pub(crate) fn reason<T>(result: Result<T, Refusal>) -> Result<String> {
     match result {
         Ok(_) => bail!("it was not refused"),
         Err(Refusal::NotConfigured) => Ok("not configured".to_owned()),
-        Err(Refusal::Failed(why)) => {
+        Err(Refusal::Failed(failure)) => {
+            let why = failure.to_string();
             ensure!(!why.is_empty() && !why.contains(PIN) && !why.contains('\n'), "{why}");
             Ok(why)
         }
@@ -361,6 +362,6 @@ pub(crate) fn opens(key: &TokenKey, policy: &Policy, blob: &[u8]) -> Result<()> 
     Ok(())
 }
 
-pub(crate) fn refused(refusal: Refusal) -> anyhow::Error {
+pub(crate) fn refused(refusal: impl std::fmt::Debug) -> anyhow::Error {
     anyhow!("{refusal:?}")
 }

@@ -122,7 +122,7 @@ const SPOILT: &[(&str, Spoil, &[&str])] = &[
     (
         "record/unknown-member",
         |store| store.edit("tiny", |record| record["more"] = 1.into()),
-        &["is not readable: `more` is not known"],
+        &["is not readable: unknown field `more`"],
     ),
     (
         "record/of-another",
