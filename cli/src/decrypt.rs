@@ -11,10 +11,10 @@ use serde_json::Value;
 
 use crate::annotations;
 use crate::keys::Keys;
+use crate::layer_selection::Selection;
 use crate::layout::{Image, Name};
+use crate::layout_writer::Target;
 use crate::rewrite::{Exchange, Source, rewrite};
-use crate::selection::Selection;
-use crate::target::Target;
 
 /// What `keycell decrypt` is told.
 #[derive(Args)]

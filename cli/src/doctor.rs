@@ -1,17 +1,18 @@
 //! `keycell doctor`: what would happen on the next pull of an encrypted image, and what would mend
 //! what would not work. It only looks.
 
-mod brokered;
 mod decoder;
 mod guest;
 mod image;
 mod keys;
-mod outlook;
+mod next_pull;
 mod processors;
+mod providers_and_tokens;
 mod report;
 mod sandbox;
 mod store;
 
+use keycell_diagnostic::hint::ToolHint;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -78,7 +79,7 @@ fn examine(arguments: &Arguments, report: &mut Report) {
         report.section("keys");
         let keys = keys::examine(decoder, report);
         report.section("key providers and tokens");
-        brokered::examine(decoder, keys.as_ref(), report);
+        providers_and_tokens::examine(decoder, keys.as_ref(), report);
         report.section("guest");
         guest::examine(decoder, report);
         stores.push(keys);
@@ -86,7 +87,7 @@ fn examine(arguments: &Arguments, report: &mut Report) {
     report.section("sandbox");
     sandbox::examine(&decoders, report);
     report.section("next pull");
-    outlook::examine(&config, version, &decoders, report);
+    next_pull::examine(&config, version, &decoders, report);
 
     // Every decoder has these keys or others; with the first of them most layers are decrypted.
     let Some(Some(mut keys)) = stores.into_iter().next() else { return };
@@ -125,17 +126,17 @@ fn config(arguments: &Arguments, version: Option<Version>, report: &mut Report) 
                 cause.is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
             });
             if denied {
-                report.unknown(format!("{error:#}"), "run `keycell doctor` as root");
+                report.unknown(format!("{error:#}"), ToolHint::RunAsRoot);
             } else {
                 report.fails(
                     format!("containerd does not start with its configuration: {error:#}"),
-                    "`containerd config dump` says the same: correct the file",
+                    ToolHint::ConfigurationRefused,
                 );
             }
             None
         }
         Ok(config) if config.files.is_empty() && arguments.config.is_some() => {
-            report.unknown(format!("there is no `{shown}`"), "name the file that containerd reads");
+            report.unknown(format!("there is no `{shown}`"), ToolHint::ConfigurationMissing);
             None
         }
         Ok(config) if config.files.is_empty() => {
@@ -156,7 +157,7 @@ fn config(arguments: &Arguments, version: Option<Version>, report: &mut Report) 
                         new.display(),
                         old.display()
                     ),
-                    "containerd 1.x does not merge sections of plugins: put all of it into one file",
+                    ToolHint::SectionsReplaced,
                 );
             }
             for (file, glob) in &config.strays {
@@ -166,7 +167,7 @@ fn config(arguments: &Arguments, version: Option<Version>, report: &mut Report) 
                         file.display(),
                         glob.display()
                     ),
-                    "write the whole path; containerd 1.6.30, 1.7.16 and 2.0 take the directory of the file",
+                    ToolHint::RelativeImport,
                 );
             }
             Some(config)

@@ -15,11 +15,11 @@ use zeroize::Zeroizing;
 
 use crate::annotations;
 use crate::keys::Keys;
+use crate::layer_selection::Selection;
 use crate::layout::{Image, Name};
+use crate::layout_writer::Target;
 use crate::recipient::{Options, Wanted};
 use crate::rewrite::{CHUNK, Exchange, Source, rewrite};
-use crate::selection::Selection;
-use crate::target::Target;
 
 /// What `keycell encrypt` is told.
 #[derive(Args)]

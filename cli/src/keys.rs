@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use getrandom::SysRng;
 use keycell_broker::tokens::TokenKey;
+use keycell_diagnostic::Hint;
+use keycell_diagnostic::hint::{ToolHint, UnwrapHint};
+use keycell_guest::failure::Failure;
 use ocicrypt::algorithms::MinAlgorithms;
 use ocicrypt::bounds::Bounds;
 use ocicrypt::broker::NoBroker;
@@ -17,8 +20,7 @@ use ocicrypt::payload::{self, Payload};
 use ocicrypt::unwrap::{self, Opened};
 use serde_json::{Value, json};
 
-use crate::brokered::Brokered;
-use crate::failure::Advice;
+use crate::local_broker::Brokered;
 
 /// Private keys, as `ctd-decoder` would find them.
 pub struct Keys {
@@ -81,7 +83,9 @@ impl Keys {
         let (ring, broker) = (&self.ring, &mut self.broker);
         let opened = unwrap::unwrap_within(&payload, ring, broker, &mut bounds, &mut SysRng);
         opened.map_err(|error| {
-            Advice::from(keycell_guest::failure::Failure::no_key(&error, &self.ring)).into()
+            let mut diagnostic = Failure::no_key(&error, &self.ring).diagnostic;
+            diagnostic.hints.iter_mut().for_each(for_this_tool);
+            diagnostic.into()
         })
     }
 
@@ -131,6 +135,13 @@ impl Keys {
             let rings = self.ring.files().map(alone);
             rings.filter(|ring| ring.candidates() > 0 || ring.pgp_keys().next().is_some()).collect()
         })
+    }
+}
+
+/// Replaces a hint about the decoder's flags with one about those of `keycell`.
+fn for_this_tool(hint: &mut Hint) {
+    if *hint == Hint::Unwrap(UnwrapHint::NoKeyConfigured) {
+        *hint = ToolHint::NoKey.into();
     }
 }
 

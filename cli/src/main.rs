@@ -3,33 +3,31 @@
 #![forbid(unsafe_code)]
 
 mod annotations;
-mod brokered;
-mod configure;
+mod config;
 mod conform;
 mod containerd;
 mod decrypt;
 mod doctor;
 mod encrypt;
-mod failure;
 mod guest;
 mod inspect;
 mod keys;
+mod layer_selection;
 mod layout;
+mod layout_writer;
+mod local_broker;
 mod manual;
 mod payload;
 mod progress;
 mod recipient;
 mod rewrite;
-mod selection;
-mod target;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use keycell_broker::child;
-
-use failure::Advice;
+use keycell_diagnostic::Diagnostic;
 
 /// Encrypts images, decrypts them, and looks at the keys of a node.
 #[derive(Parser)]
@@ -55,7 +53,7 @@ enum Verb {
     )]
     Doctor(doctor::Arguments),
     /// Print or install what other programs need to be told
-    Config(configure::Arguments),
+    Config(config::Arguments),
     /// List the private keys in files, with the fingerprints that `ctd-decoder` prints
     Keys {
         /// Files such as those in the keys directory
@@ -98,7 +96,7 @@ fn main() -> ExitCode {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
-        Verb::Config(arguments) => configure::run(arguments),
+        Verb::Config(arguments) => config::run(arguments),
         Verb::Manual { directory } => manual::write(&directory, Arguments::command()),
         Verb::Keys { files } => keys::list(&files),
         Verb::Payload { image, layer, output } => payload::write(&image, layer, &output),
@@ -124,7 +122,7 @@ fn main() -> ExitCode {
 
 fn tell(error: &anyhow::Error) {
     eprintln!("keycell: error: {error:#}");
-    for hint in error.downcast_ref::<Advice>().iter().flat_map(|advice| &advice.hints) {
+    for hint in error.downcast_ref::<Diagnostic>().iter().flat_map(|one| &one.hints) {
         eprintln!("hint: {hint}");
     }
 }

@@ -8,10 +8,10 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::layer_selection::Selection;
 use crate::layout::{Image, MAX_DEPTH, members, sha256};
+use crate::layout_writer::Target;
 use crate::progress::Progress;
-use crate::selection::Selection;
-use crate::target::Target;
 
 /// How much is read at a time, in bytes.
 pub const CHUNK: usize = 256 * 1024;

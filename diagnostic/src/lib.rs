@@ -5,7 +5,8 @@
 
 #![forbid(unsafe_code)]
 
-use std::io;
+use std::error::Error;
+use std::{fmt, io};
 
 pub mod hint;
 
@@ -26,6 +27,15 @@ impl Diagnostic {
         Self { message: message.into(), hints: vec![hint.into()] }
     }
 }
+
+impl fmt::Display for Diagnostic {
+    /// The message alone: hints stand on lines of their own.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for Diagnostic {}
 
 /// An operating system's error in the middle of a sentence: in lower case, without its number.
 pub fn os_error(error: &io::Error) -> String {

@@ -3,20 +3,21 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use keycell_diagnostic::hint::UnwrapHint;
 use ocicrypt::algorithms::{Algorithm, MinAlgorithms};
 use ocicrypt::keyring::KeyRing;
 use ocicrypt::layer::{self, Keystream};
 use ocicrypt::unwrap;
 use zeroize::Zeroize;
 
-use bindings::exports::keycell::decoder::{decrypting, unwrapping};
-use bindings::keycell::decoder::cipher::{self, Refusal};
-use bindings::keycell::decoder::types::{
+use crate::bindings::exports::keycell::decoder::{decrypting, unwrapping};
+use crate::bindings::keycell::decoder::cipher::{self, Refusal};
+use crate::bindings::keycell::decoder::types::{
     self, CipherKey, Failure, LayerKey, Opened, Origin, Request, Unwrapped,
 };
-use bindings::wasi::io::streams::{InputStream, OutputStream, StreamError};
+use crate::bindings::wasi::io::streams::{InputStream, OutputStream, StreamError};
 
-use crate::brokered::Host;
+use crate::broker_imports::Host;
 use crate::stored::Stored;
 use crate::{failure, keys, steps};
 
@@ -157,17 +158,17 @@ impl Write for Sink {
     }
 }
 
-/// A host that does not keep the contract: nothing that an operator can mend.
+/// The host does not keep the contract, which an operator cannot solve.
 fn broken(what: &str) -> Failure {
-    let hint = "this is a bug of the host or of a guest made for another one, please report it";
-    failure::Failure::new(format!("the host refused its cipher: {what}"), hint).into()
+    let message = format!("the host refused its cipher: {what}");
+    failure::Failure::new(message, UnwrapHint::ContractBroken).into()
 }
 
 impl From<failure::Failure> for Failure {
     fn from(failure: failure::Failure) -> Self {
         Self {
-            message: failure.message,
-            hints: failure.hints,
+            message: failure.diagnostic.message,
+            hints: failure.diagnostic.hints.iter().map(ToString::to_string).collect(),
             layer_digest: failure.layer,
             refusals: Vec::new(),
             manifests: failure.manifests,
@@ -175,15 +176,9 @@ impl From<failure::Failure> for Failure {
     }
 }
 
-#[expect(unsafe_code, reason = "generated: the calls across the component's edge")]
-pub(crate) mod bindings {
+#[expect(unsafe_code, reason = "generated: the functions that the host calls")]
+mod exports {
     use super::Decoder;
 
-    wit_bindgen::generate!({
-        path: "../wit",
-        world: "keycell:decoder/decoder",
-        generate_all,
-    });
-
-    export!(Decoder);
+    crate::bindings::export!(Decoder with_types_in crate::bindings);
 }

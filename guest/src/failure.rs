@@ -1,39 +1,45 @@
-//! Why a step failed and what would mend it, in words for the person who runs the node.
+//! Why a step failed, as a diagnostic for the operator.
 
+use keycell_diagnostic::Diagnostic;
+use keycell_diagnostic::hint::UnwrapHint;
 use ocicrypt::annotation::Scheme;
-use ocicrypt::keyring::KeyRing;
+use ocicrypt::keyring::{KeyRing, Skipped};
 use ocicrypt::layer::LayerError;
 use ocicrypt::payload::PayloadError;
 use ocicrypt::unwrap::{Outcome, Remedy, SchemeFailure, UnwrapError};
 
-use crate::steps::passed_over;
-
-/// An error and the ways out of it. Lower case, no full stop, values in backticks, no secrets.
+/// A diagnostic, and the layer and the manifests that it is about.
 pub struct Failure {
-    /// What is wrong.
-    pub message: String,
-    /// What would mend it, a line each.
-    pub hints: Vec<String>,
+    /// What is wrong, and hints.
+    pub diagnostic: Diagnostic,
     /// The digest of the layer, as the payload has it, once that is known.
     pub layer: Option<String>,
-    /// The stored manifests that it is about: their places in the request.
+    /// The stored manifests that it is about: their indices in the request.
     pub manifests: Vec<u32>,
 }
 
 impl Failure {
-    /// A failure with one way out, or none if `hint` is empty.
-    pub fn new(message: impl Into<String>, hint: &str) -> Self {
-        let hints = if hint.is_empty() { Vec::new() } else { vec![hint.to_owned()] };
-        Self { message: message.into(), hints, layer: None, manifests: Vec::new() }
+    /// A failure with one hint.
+    pub fn new(message: impl Into<String>, hint: UnwrapHint) -> Self {
+        Diagnostic::new(message, hint).into()
     }
 
-    /// No key opens the layer. Says what was tried, and what lay there and was no key.
+    /// A failure without a hint.
+    pub fn without_hint(message: impl Into<String>) -> Self {
+        Diagnostic { message: message.into(), hints: Vec::new() }.into()
+    }
+
+    /// No key opens the layer. The message names what was tried, and the files that are no keys.
     pub fn no_key(error: &UnwrapError, ring: &KeyRing) -> Self {
         let failures = match error {
             UnwrapError::NoKeyOpened { failures } => failures,
-            UnwrapError::MediaType(_) => return Self::new(error.to_string(), OTHER_TYPE),
-            UnwrapError::NotEncrypted => return Self::new(error.to_string(), NOT_ENCRYPTED),
-            _ => return Self::new(error.to_string(), DAMAGED),
+            UnwrapError::MediaType(_) => {
+                return Self::new(error.to_string(), UnwrapHint::OtherMediaType);
+            }
+            UnwrapError::NotEncrypted => {
+                return Self::new(error.to_string(), UnwrapHint::AnnotationsDropped);
+            }
+            _ => return Self::new(error.to_string(), UnwrapHint::Damaged),
         };
         let mut message = error.to_string();
         let skipped = ring.skipped_so_far();
@@ -41,21 +47,39 @@ impl Failure {
             message += &format!("; passed over: {}", passed_over(&skipped));
         }
         if failures.iter().any(|failure| failure.outcome == Outcome::NoKeys) {
-            message += &instead(ring);
+            message += &found_instead(ring);
         }
-        let mut hints: Vec<&str> = Vec::new();
-        for hint in failures.iter().flat_map(|failure| ways_out(failure, ring)) {
-            if !hints.contains(hint) {
+        let mut hints = Vec::new();
+        for hint in failures.iter().flat_map(|failure| hints_for(failure, ring)) {
+            let hint = hint.clone().into();
+            if !hints.contains(&hint) {
                 hints.push(hint);
             }
         }
-        let hints = hints.into_iter().map(str::to_owned).collect();
-        Self { message, hints, layer: None, manifests: Vec::new() }
+        Diagnostic { message, hints }.into()
     }
 }
 
-/// What lies there in the place of the key that is missing.
-fn instead(ring: &KeyRing) -> String {
+impl From<Diagnostic> for Failure {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self { diagnostic, layer: None, manifests: Vec::new() }
+    }
+}
+
+/// The most files that are no keys which a message names.
+const NAMED: usize = 5;
+
+/// The files that were passed over, for a message: one of them may be the key that is missing.
+fn passed_over(skipped: &[Skipped]) -> String {
+    let mut named: Vec<_> = skipped.iter().take(NAMED).map(Skipped::to_string).collect();
+    if skipped.len() > NAMED {
+        named.push(format!("and {} more", skipped.len() - NAMED));
+    }
+    named.join("; ")
+}
+
+/// What the keys directory holds instead of the key that is missing.
+fn found_instead(ring: &KeyRing) -> String {
     let found = [
         (ring.candidates(), "private key"),
         (ring.pgp_keys().count(), "OpenPGP key"),
@@ -75,111 +99,52 @@ fn instead(ring: &KeyRing) -> String {
     }
 }
 
-/// What would help with the wrapped keys of one scheme.
-fn ways_out(failure: &SchemeFailure, ring: &KeyRing) -> &'static [&'static str] {
+/// The hints for the wrapped keys of one scheme.
+fn hints_for(failure: &SchemeFailure, ring: &KeyRing) -> &'static [UnwrapHint] {
     let is_pgp = failure.scheme == Scheme::Pgp;
     let remedy = match &failure.outcome {
-        Outcome::NotConfigured => return &[NO_PROVIDER],
-        Outcome::NoKeys if failure.scheme == Scheme::Pkcs11 => return &[NO_TOKEN],
+        Outcome::NotConfigured => return &[UnwrapHint::NoProviderConfigured],
+        Outcome::NoKeys if failure.scheme == Scheme::Pkcs11 => {
+            return &[UnwrapHint::NoTokenConfigured];
+        }
         Outcome::NoKeys if ring.candidates() == 0 && ring.pgp_keys().next().is_none() => {
-            return &[NO_KEYS];
+            return &[UnwrapHint::NoKeyConfigured];
         }
         Outcome::Tried { remedy, .. } => *remedy,
         _ => Remedy::Key,
     };
     match remedy {
-        Remedy::Encryption => &[OTHER_WAY],
-        Remedy::Elsewhere => &[NOT_BROKERED],
-        Remedy::Module => &[NO_TOKEN],
-        Remedy::Password => &[NO_PASSWORD],
-        Remedy::Algorithms => &[OTHER_ALGORITHMS, OR_LEGACY],
-        Remedy::Fewer => &[FEWER_KEYS, FEWER_RECIPIENTS],
-        Remedy::Key if is_pgp => &[WRONG_PGP_KEY],
-        Remedy::Key => &[WRONG_KEY],
-        Remedy::KeyOrImage if is_pgp => &[WRONG_PGP_KEY, OR_DAMAGED],
-        Remedy::KeyOrImage => &[WRONG_KEY, OR_DAMAGED],
-        _ => &[DAMAGED],
+        Remedy::Encryption => &[UnwrapHint::UnsupportedEncryption],
+        Remedy::Elsewhere => &[UnwrapHint::ProviderOrTokenFailed],
+        Remedy::Module => &[UnwrapHint::NoTokenConfigured],
+        Remedy::Password => &[UnwrapHint::KeyLocked],
+        Remedy::Algorithms => &[UnwrapHint::LegacyAlgorithms, UnwrapHint::LegacyRefused],
+        Remedy::Fewer => &[UnwrapHint::TooManyKeys, UnwrapHint::TooManyRecipients],
+        Remedy::Key if is_pgp => &[UnwrapHint::OpenPgpKeyOfAnother],
+        Remedy::Key => &[UnwrapHint::KeyOfAnother],
+        Remedy::KeyOrImage if is_pgp => {
+            &[UnwrapHint::OpenPgpKeyOfAnother, UnwrapHint::PerhapsDamaged]
+        }
+        Remedy::KeyOrImage => &[UnwrapHint::KeyOfAnother, UnwrapHint::PerhapsDamaged],
+        _ => &[UnwrapHint::Damaged],
     }
 }
-
-const OTHER_TYPE: &str = "the media type of an encrypted layer ends in `+encrypted`, such as \
-    `application/vnd.oci.image.layer.v1.tar+gzip+encrypted`: does the `accepts` of containerd's \
-    stream processor list another one?";
-
-const NOT_ENCRYPTED: &str = "whoever copied this image dropped the annotations of its manifest, \
-    and with them the wrapped keys: pull it from where it was encrypted";
-
-const NO_PROVIDER: &str = "name the key provider in a file, for instance \
-    `{\"key-providers\":{\"NAME\":{\"cmd\":{\"path\":\"/usr/bin/PROGRAM\"}}}}`, and this file in \
-    `OCICRYPT_KEYPROVIDER_CONFIG` in the environment of containerd, or in the `env` of its stream \
-    processor";
-
-const NO_TOKEN: &str = "put a PKCS#11 key file into the keys directory, and allow its module in \
-    the file that `OCICRYPT_CONFIG` names (or `/etc/ocicrypt.conf`): `pkcs11: \
-    {module-directories: [/usr/lib/softhsm/], allowed-module-paths: [/usr/lib/softhsm/]}`";
-
-const NOT_BROKERED: &str = "it is the key provider or the token that failed: try it by hand, as \
-    the user that containerd runs as";
-
-const DAMAGED: &str = "the keys are not the cause: the manifest was altered, or a broken tool \
-    encrypted the image; pull it again, and if that fails too have it encrypted again";
-
-const OTHER_WAY: &str = "the keys are not the cause: have the image encrypted again in a way that \
-    every decoder reads, for example with `keycell encrypt` or `skopeo copy --encryption-key`";
-
-const OR_DAMAGED: &str = "if that is the right key, the manifest was altered, or a broken tool \
-    encrypted the image: pull it again, and if that fails too have it encrypted again";
-
-const OTHER_ALGORITHMS: &str = "have the image encrypted with modern algorithms, for instance for \
-    a key on an elliptic curve, `keycell encrypt -r jwe:EC.pem`; other programs write RSA with SHA-1";
-
-const OR_LEGACY: &str = "or accept legacy algorithms: take `min-algorithms = \"modern\"` out of \
-    `/etc/keycell/config.toml`, or `--min-algorithms modern` out of the decoder's flags";
-
-const FEWER_KEYS: &str = "there are more combinations of keys and recipients than are tried: take \
-    keys that open nothing out of the keys directory, `keycell doctor` names them";
-
-const FEWER_RECIPIENTS: &str = "or have the image encrypted for fewer recipients, or again by \
-    `keycell encrypt`, which names the key of each recipient so that it is tried first";
-
-const NO_PASSWORD: &str = "put the password of the key `NAME` into `NAME.pass` beside it";
-
-const WRONG_PGP_KEY: &str = "the image was encrypted for other OpenPGP keys: export the secret key \
-    of one of its recipients into the keys directory, `gpg --export-secret-keys ID >NAME.gpg`";
-
-const NO_KEYS: &str = "put the private key of one of the image's recipients into the directory \
-    that `--decryption-keys-path` names (PEM, DER, JWK or OpenPGP), readable for the user that containerd \
-    runs as";
-
-const WRONG_KEY: &str = "the image was encrypted for other keys: put the private key of one of \
-    its recipients into the keys directory; `openssl pkey -in KEY -pubout -outform DER | openssl \
-    dgst -sha256 -binary | base64` shows a key's fingerprint";
 
 impl From<PayloadError> for Failure {
     fn from(error: PayloadError) -> Self {
         match error {
-            PayloadError::Empty => Self::new(error.to_string(), EMPTY),
-            _ => Self::new(error.to_string(), NOT_OURS),
+            PayloadError::Empty => Self::new(error.to_string(), UnwrapHint::PayloadEmpty),
+            _ => Self::new(error.to_string(), UnwrapHint::PayloadForeign),
         }
     }
 }
 
-const EMPTY: &str = "`ctd-decoder` looks the layer up in containerd's content store where there is \
-    no payload; other callers of this guest need one: `keycell payload IMAGE --output FILE` makes it";
-
-const NOT_OURS: &str = "containerd passes the payload of a stream processor whose id begins with \
-    `io.containerd.ocicrypt.decoder.v1`; is `ctd-decoder` the `path` of another one?";
-
 impl From<LayerError> for Failure {
     fn from(error: LayerError) -> Self {
         let hint = match error {
-            LayerError::DigestMismatch => {
-                "whoever encrypted this image sealed another layer's digest: have it encrypted again"
-            }
-            LayerError::CutOff { .. } => {
-                "whoever sends the layer stopped: look why, and send it again from the beginning"
-            }
-            _ => "remove the image and pull it again",
+            LayerError::DigestMismatch => UnwrapHint::SealedDigestOfAnother,
+            LayerError::CutOff { .. } => UnwrapHint::LayerCutOff,
+            _ => UnwrapHint::LayerAltered,
         };
         Self::new(error.to_string(), hint)
     }

@@ -4,7 +4,7 @@
 //! instances, with the host's cipher. `portable.rs` is a plain WASI command that does both steps
 //! and its own ciphers, for any runtime.
 
-// `unsafe` is in `component`, which wit-bindgen generates, and in `libc` alone.
+// `unsafe` is in what wit-bindgen generates (`component::exports`), and in `libc`.
 #![deny(unsafe_code)]
 
 pub mod failure;
@@ -14,7 +14,9 @@ pub mod steps;
 pub mod stored;
 
 #[cfg(feature = "component")]
-mod brokered;
+mod bindings;
+#[cfg(feature = "component")]
+mod broker_imports;
 #[cfg(feature = "component")]
 mod component;
 #[cfg(all(feature = "component", target_os = "wasi", target_env = "p2"))]

@@ -7,8 +7,8 @@
 //!     --payload /here/payload.bin <layer >plain
 //! ```
 //!
-//! A runtime cannot pass descriptor 3, so the payload is a file, or, with `--payload -`, stands
-//! before the layer on standard input behind its length: four bytes, big-endian.
+//! A runtime cannot pass descriptor 3, so the payload is a file, or, with `--payload -`, precedes
+//! the layer on standard input, after its length: four bytes, big-endian.
 
 #![forbid(unsafe_code)]
 
@@ -16,6 +16,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use keycell_diagnostic::hint::UnwrapHint;
 use keycell_guest::failure::Failure;
 use keycell_guest::{keys, steps};
 use ocicrypt::algorithms::MinAlgorithms;
@@ -49,9 +50,9 @@ fn main() -> ExitCode {
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("decoder-portable: error: {}", failure.message);
-            failure.hints.iter().for_each(|hint| eprintln!("hint: {hint}"));
+        Err(Failure { diagnostic, .. }) => {
+            eprintln!("decoder-portable: error: {}", diagnostic.message);
+            diagnostic.hints.iter().for_each(|hint| eprintln!("hint: {hint}"));
             ExitCode::FAILURE
         }
     }
@@ -83,7 +84,7 @@ fn arguments() -> Result<Option<Arguments>, Failure> {
 }
 
 fn usage(message: &str) -> Failure {
-    Failure::new(message, "`--help` lists the flags")
+    Failure::new(message, UnwrapHint::PortableUsage)
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -97,8 +98,8 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         }),
     };
     let payload = payload.map_err(|error| {
-        let hint = "grant its directory to the guest, for example `--dir .::/here`";
-        Failure::new(format!("cannot read the payload: {error}"), hint)
+        let message = format!("cannot read the payload: {error}");
+        Failure::new(message, UnwrapHint::PortablePayloadUnreadable)
     })?;
     let mut ring = KeyRing::new();
     keys::add_directory(&mut ring, &arguments.keys);

@@ -1,12 +1,13 @@
-//! The two steps, without a word of who calls them.
+//! The two steps, independent of the caller.
 
 use std::io::{self, Read, Write};
 
 use getrandom::SysRng;
+use keycell_diagnostic::hint::UnwrapHint;
 use ocicrypt::algorithms::MinAlgorithms;
 use ocicrypt::bounds::Bounds;
 use ocicrypt::broker::Broker;
-use ocicrypt::keyring::{KeyRing, Skipped};
+use ocicrypt::keyring::KeyRing;
 use ocicrypt::layer::{LayerKey, PlainReader};
 use ocicrypt::payload::Payload;
 use ocicrypt::unwrap::{self, Opened};
@@ -19,15 +20,14 @@ pub struct Unwrapped {
     pub opened: Opened,
     /// The digest of the layer, as the payload has it.
     pub layer: Option<String>,
-    /// The stored manifests that gave the key: their places in the request. Empty for a payload.
+    /// The stored manifests that gave the key: their indices in the request. Empty for a payload.
     pub manifests: Vec<u32>,
 }
 
 /// Finds the key of the layer: with the keys in `ring`, then with those in the payload itself, and
 /// with those that only `broker` reaches.
 ///
-/// `media_type` is what containerd says about the layer; it stands in where the payload says
-/// nothing.
+/// `media_type` is what containerd passes for the layer; it is used where the payload has none.
 ///
 /// # Errors
 /// Why no key opens the layer, with all that was found on the way.
@@ -43,35 +43,23 @@ pub fn unwrap(
         payload.descriptor.media_type = media_type.unwrap_or_default().to_owned();
     }
     ring.add_parameters(&payload.parameters);
-    let told = tell_skipped(&ring, 0);
+    let logged = log_skipped(&ring, 0);
     let layer = Some(payload.descriptor.digest.clone()).filter(|digest| !digest.is_empty());
     let mut bounds = Bounds { algorithms, ..Bounds::default() };
     let opened = unwrap::unwrap_within(&payload, &ring, broker, &mut bounds, &mut SysRng);
-    tell_skipped(&ring, told);
+    log_skipped(&ring, logged);
     match opened {
         Ok(opened) => Ok(Unwrapped { opened, layer, manifests: Vec::new() }),
         Err(error) => Err(Failure { layer, ..Failure::no_key(&error, &ring) }),
     }
 }
 
-/// What was passed over, one line each, on success too: the host writes them to its log. The first
-/// `told` were told before; returns how many are now.
-pub fn tell_skipped(ring: &KeyRing, told: usize) -> usize {
+/// Writes a line to standard error, which the host logs, for each file that was passed over, on
+/// success too. The first `logged` have one already; returns how many have one now.
+pub fn log_skipped(ring: &KeyRing, logged: usize) -> usize {
     let skipped = ring.skipped_so_far();
-    skipped.iter().skip(told).for_each(|skipped| eprintln!("passed over {skipped}"));
+    skipped.iter().skip(logged).for_each(|skipped| eprintln!("passed over {skipped}"));
     skipped.len()
-}
-
-/// How many files that are no keys a message names.
-const NAMED: usize = 5;
-
-/// What was passed over, for a message: it may be the very key that is missing.
-pub fn passed_over(skipped: &[Skipped]) -> String {
-    let mut named: Vec<_> = skipped.iter().take(NAMED).map(Skipped::to_string).collect();
-    if skipped.len() > NAMED {
-        named.push(format!("and {} more", skipped.len() - NAMED));
-    }
-    named.join("; ")
 }
 
 /// Decrypts `source` into `sink` here, without the host's cipher. The last 64 KiB are written
@@ -87,10 +75,7 @@ pub fn decrypt(key: &LayerKey, source: impl Read, mut sink: impl Write) -> Resul
     sink.flush().map_err(unwritable)
 }
 
-/// The sink does not take it.
+/// The plain layer cannot be written.
 pub fn unwritable(error: io::Error) -> Failure {
-    Failure::new(
-        format!("cannot write the plain layer: {error}"),
-        "does whatever reads it still run, and is there space left?",
-    )
+    Failure::new(format!("cannot write the plain layer: {error}"), UnwrapHint::SinkFailed)
 }

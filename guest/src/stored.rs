@@ -7,6 +7,8 @@
 //! key at all. The host tries the keys on the whole layer.
 
 use getrandom::SysRng;
+use keycell_diagnostic::Diagnostic;
+use keycell_diagnostic::hint::UnwrapHint;
 use ocicrypt::algorithms::MinAlgorithms;
 use ocicrypt::bounds::Bounds;
 use ocicrypt::broker::Broker;
@@ -18,7 +20,7 @@ use ocicrypt::payload::{Descriptor, Payload};
 use ocicrypt::unwrap::{UnwrapError, unwrap_within};
 
 use crate::failure::Failure;
-use crate::steps::{Unwrapped, tell_skipped};
+use crate::steps::{Unwrapped, log_skipped};
 
 /// Different descriptors whose wrapped keys are tried. A layer has one, and another for each time
 /// that recipients were added to it.
@@ -74,7 +76,7 @@ impl Stored<'_> {
         algorithms: MinAlgorithms,
         broker: &mut dyn Broker,
     ) -> Result<Vec<Unwrapped>, Failure> {
-        let told = tell_skipped(ring, 0);
+        let logged = log_skipped(ring, 0);
         let (descriptors, unreadable) = self.descriptors(media_type)?;
         let layer = match descriptors.first() {
             Some(named) => (!self.layers.is_empty()).then(|| named.descriptor.digest.clone()),
@@ -86,7 +88,7 @@ impl Stored<'_> {
         for named in descriptors {
             self.open(named, ring, broker, &mut bounds, &mut found);
         }
-        tell_skipped(ring, told);
+        log_skipped(ring, logged);
         self.judge(found, layer, ring)
     }
 
@@ -139,11 +141,15 @@ impl Stored<'_> {
             0 => {
                 let Some(error) = why_undecided.or(refused).filter(|_| !self.layers.is_empty())
                 else {
-                    return Err(Failure::new(format!("{NO_PAYLOAD}, {NONE_FITS}"), PULL_AGAIN));
+                    return Err(Failure::new(
+                        format!("{NO_PAYLOAD}, {NONE_FITS}"),
+                        UnwrapHint::LayerNotStored,
+                    ));
                 };
                 let failure = Failure::no_key(&error, ring);
-                let message = format!("{NO_PAYLOAD}; in its content store, {}", failure.message);
-                Err(Failure { message, layer, ..failure })
+                let Diagnostic { message, hints } = failure.diagnostic;
+                let message = format!("{NO_PAYLOAD}; in its content store, {message}");
+                Err(Failure { layer, ..Diagnostic { message, hints }.into() })
             }
             _ if !undecided.is_empty() => {
                 let count = undecided.len();
@@ -155,9 +161,9 @@ impl Stored<'_> {
                     "{NO_PAYLOAD}; in its content store, a key fits that may be a stranger's, \
                      because {count} of the manifests that name the layer could not be tried: {why}"
                 );
-                let mut failure = Failure::new(message, "");
+                let mut failure = Failure::without_hint(message);
                 if let Some(error) = &why_undecided {
-                    failure.hints = Failure::no_key(error, ring).hints;
+                    failure.diagnostic.hints = Failure::no_key(error, ring).diagnostic.hints;
                 }
                 Err(Failure { layer, manifests: undecided, ..failure })
             }
@@ -168,7 +174,7 @@ impl Stored<'_> {
                      {MAX_KEYS} that are tried"
                 );
                 let manifests = keys.iter().flat_map(|key| key.manifests.clone()).collect();
-                Err(Failure { layer, manifests, ..Failure::new(message, "") })
+                Err(Failure { layer, manifests, ..Failure::without_hint(message) })
             }
         }
     }
@@ -228,7 +234,7 @@ impl Stored<'_> {
                  different sets of wrapped keys for this layer"
             ),
         };
-        Failure::new(message, FEWER_IMAGES)
+        Failure::new(message, UnwrapHint::TooManyImages)
     }
 
     /// Whether this is the layer, as far as digest and size tell.
@@ -258,7 +264,7 @@ impl Stored<'_> {
                     "{NO_PAYLOAD}, and its content store has neither this layer nor a \
                          manifest with encrypted layers{of_type}"
                 ),
-                PULL_AGAIN,
+                UnwrapHint::LayerNotStored,
             ),
             // As much of the digest as tells it from others, and no more: the host takes longer runs
             // of digits for a secret.
@@ -268,7 +274,7 @@ impl Stored<'_> {
                          the layer `{}…`{of_type}",
                     digest.get(..SHOWN).unwrap_or_default()
                 ),
-                PULL_AGAIN,
+                UnwrapHint::LayerNotStored,
             ),
         }
     }
@@ -282,16 +288,11 @@ const NO_PAYLOAD: &str = "containerd passed no payload on descriptor 3";
 const NONE_FITS: &str = "its content store does not have this layer, and no key that opens one of \
     its manifests' layers fits";
 
-const FEWER_IMAGES: &str = "remove images that are not needed or not trusted: `crictl rmi --prune`";
-
-const PULL_AGAIN: &str = "is `--content-store` the root directory of the containerd that calls? if \
-    so, pull the image again: its manifest or its layer has been removed meanwhile";
-
 /// One manifest has more wrapped keys for the layer than are tried.
 fn too_many_of(place: u32) -> Failure {
     let message = format!(
         "{NO_PAYLOAD}, and a manifest in its content store lists the layer with more than \
          {MAX_OF_MANIFEST} different sets of wrapped keys"
     );
-    Failure { manifests: vec![place], ..Failure::new(message, "") }
+    Failure { manifests: vec![place], ..Failure::without_hint(message) }
 }

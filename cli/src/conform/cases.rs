@@ -1,5 +1,7 @@
 //! Where case files come from.
 
+use keycell_diagnostic::Diagnostic;
+use keycell_diagnostic::hint::ToolHint;
 use std::fs;
 use std::path::Path;
 
@@ -7,7 +9,6 @@ use anyhow::{Context, Result, bail};
 use miniz_oxide::inflate::decompress_to_vec;
 
 use super::case::{Case, Family};
-use crate::failure::Advice;
 
 /// Names and contents of the case files, packed by `build.rs`.
 const EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/cases.rs"));
@@ -86,12 +87,9 @@ pub fn check(chosen: &[Chosen<'_>]) -> Result<()> {
         case.check()?;
         if case.call.is_code() && !family.is_trusted {
             let name = case.name.escape_debug();
-            return Err(Advice::new(
-                format!("the case `{name}` has `args`, `env` or `around`, and is not Keycell's"),
-                "such a case can make the target execute what it likes: read it, and add \
-                 `--trust-cases`",
-            )
-            .into());
+            let message =
+                format!("the case `{name}` has `args`, `env` or `around`, and is not Keycell's");
+            return Err(Diagnostic::new(message, ToolHint::UntrustedCases).into());
         }
     }
     Ok(())

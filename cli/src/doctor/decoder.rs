@@ -1,6 +1,7 @@
 //! The decoder that a stream processor names: the program, and what it is told by flags and by its
 //! configuration file.
 
+use keycell_diagnostic::hint::ToolHint;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -52,7 +53,7 @@ impl Decoder {
             None => {
                 report.fails(
                     format!("`{shown}` does not run: it does not tell its version"),
-                    "try `ctd-decoder --version` by hand: is it made for this machine?",
+                    ToolHint::DecoderDoesNotRun,
                 );
                 return None;
             }
@@ -63,13 +64,15 @@ impl Decoder {
                 Some(Self { processor: processor.clone(), is_keycell, program, job })
             }
             Ok(Request::Print(_)) => {
-                report.fails(format!("the `args` of `{id}` ask for help, or for the version"), "");
+                report
+                    .fails(format!("the `args` of `{id}` ask for help, or for the version"), None);
                 None
             }
             Err(failure) => {
-                let hints: Vec<_> = failure.hints.iter().map(String::as_str).collect();
+                let hints = failure.hints.into_iter();
+                let hints = hints.map(|hint| ToolHint::OfDecoder { hint }.into()).collect();
                 let message = format!("the `args` of `{id}`: {}", failure.message);
-                report.add(Severity::Failure, message, &hints);
+                report.add(Severity::Failure, message, hints);
                 None
             }
         }
@@ -90,7 +93,7 @@ impl Decoder {
 /// The program that containerd would start.
 fn program(processor: &Processor, report: &mut Report) -> Option<PathBuf> {
     let name = &processor.path;
-    let install = "install Keycell, or give the processor the `path` of `ctd-decoder`";
+    let install = ToolHint::InstallDecoder;
     let program = if name.contains('/') {
         Path::new(name).to_owned()
     } else {
@@ -118,7 +121,10 @@ fn program(processor: &Processor, report: &mut Report) -> Option<PathBuf> {
         }
     };
     if !found.is_file() || found.permissions().mode() & 0o111 == 0 {
-        report.fails(format!("`{shown}` is no program that may be executed"), "`chmod 755` it");
+        report.fails(
+            format!("`{shown}` is no program that may be executed"),
+            ToolHint::DecoderNotExecutable,
+        );
         return None;
     }
     if let Err(error) = Trust::of_root().check(&program) {
@@ -126,7 +132,7 @@ fn program(processor: &Processor, report: &mut Report) -> Option<PathBuf> {
             format!(
                 "`{shown}` can be changed by others than root, and containerd runs it as root: {error}"
             ),
-            &error.mend(),
+            ToolHint::Untrusted { fix: error.mend() },
         );
     }
     Some(program)

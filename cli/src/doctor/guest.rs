@@ -1,5 +1,6 @@
 //! The guest that a decoder would run.
 
+use keycell_diagnostic::hint::ToolHint;
 use std::io::Read;
 
 use keycell_guest_store::record::Digest;
@@ -17,7 +18,9 @@ pub fn examine(decoder: &Decoder, report: &mut Report) {
     match store::chosen(job.guest.as_deref(), &job.guest_store) {
         Ok(None) => report.fine("the guest that the decoder was built with"),
         Ok(Some((_, found))) => installed(decoder, found, report),
-        Err(Refusal { message, hint }) => report.add(Severity::Failure, message, &[&hint]),
+        Err(Refusal { message, hint }) => {
+            report.add(Severity::Failure, message, vec![ToolHint::GuestStore { fix: hint }.into()])
+        }
     }
 }
 
@@ -27,19 +30,19 @@ fn installed(decoder: &Decoder, mut found: Installed, report: &mut Report) {
     let mut artefact = Vec::new();
     if let Err(error) = found.artefact.read_to_end(&mut artefact) {
         let why = keycell_host::words::plain(&error);
-        return report.unknown(format!("cannot read the guest `{name}`: {why}"), "");
+        return report.unknown(format!("cannot read the guest `{name}`: {why}"), None);
     }
-    let verify = format!("`keycell guest verify {name}` looks closer");
+    let verify = ToolHint::VerifyGuest { name: name.clone() };
     if Digest::of(&artefact) != record.artefact {
         return report.fails(
             format!("the code of the guest `{name}` is not what was installed, and is refused"),
-            &verify,
+            verify,
         );
     }
     match (&record.signature, decoder.job.require_signature) {
         (None, true) => report.fails(
             format!("the guest `{name}` is not signed, and `--require-signature` is set"),
-            "`keycell guest install --signature` takes a signature of minisign",
+            ToolHint::SignGuest,
         ),
         (None, false) => report.fine(format!("the guest `{name}`, {}, not signed", record.source)),
         (Some(_), _) => report.fine(format!("the guest `{name}`, {}, signed", record.source)),

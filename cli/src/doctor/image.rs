@@ -1,5 +1,7 @@
 //! `--image`: whether the keys open the layers of an image.
 
+use keycell_diagnostic::Diagnostic;
+use keycell_diagnostic::hint::ToolHint;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -9,7 +11,6 @@ use serde_json::{Value, json};
 
 use crate::annotations;
 use crate::containerd::Config;
-use crate::failure::Advice;
 use crate::keys::Keys;
 use crate::layout::{Image, MAX_DEPTH, blob_path, members};
 
@@ -27,10 +28,7 @@ pub fn examine(
     let layers = match layers(name, arguments, config) {
         Ok(layers) => layers,
         Err(error) => {
-            return report.unknown(
-                format!("{error:#}"),
-                "an image is `oci:DIR:TAG`, a name that `ctr images list` shows, or a digest",
-            );
+            return report.unknown(format!("{error:#}"), ToolHint::ImageNames);
         }
     };
     let mut encrypted = 0;
@@ -55,14 +53,10 @@ pub fn examine(
                 }
             }
             Err(error) => {
-                let advice = error.downcast_ref::<Advice>();
-                let hints: Vec<_> =
-                    advice.iter().flat_map(|advice| &advice.hints).map(String::as_str).collect();
-                report.add(
-                    Severity::Failure,
-                    format!("layer {number}, {digest}: {error:#}"),
-                    &hints,
-                );
+                let diagnostic = error.downcast_ref::<Diagnostic>();
+                let hints = diagnostic.map(|one| one.hints.clone()).unwrap_or_default();
+                let message = format!("layer {number}, {digest}: {error:#}");
+                report.add(Severity::Failure, message, hints);
             }
         }
     }

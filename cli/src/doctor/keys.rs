@@ -1,5 +1,6 @@
 //! The keys that a decoder is given: which there are, who can read them, and what is none.
 
+use keycell_diagnostic::hint::ToolHint;
 use std::path::Path;
 
 use keycell_host::args;
@@ -17,12 +18,9 @@ const LISTED: usize = 16;
 
 /// Looks at the keys of `decoder`. None where there is nothing to look at.
 pub fn examine(decoder: &Decoder, report: &mut Report) -> Option<Keys> {
-    let put = "put the private key of one of the images' recipients there, readable for root alone";
+    let put = ToolHint::NoPrivateKey;
     let Some(path) = decoder.job.keys.as_deref() else {
-        report.fails(
-            "the decoder is told of no keys",
-            "add `\"--decryption-keys-path\", \"/etc/containerd/ocicrypt/keys\"` to the processor's `args`",
-        );
+        report.fails("the decoder is told of no keys", ToolHint::NoKeysPath);
         return None;
     };
     let shown = path.display();
@@ -31,12 +29,9 @@ pub fn examine(decoder: &Decoder, report: &mut Report) -> Option<Keys> {
     {
         let plain = keycell_host::words::plain(&error);
         if error.kind() == std::io::ErrorKind::PermissionDenied {
-            report.unknown(
-                format!("cannot look into `{shown}`: {plain}"),
-                "run `keycell doctor` as root",
-            );
+            report.unknown(format!("cannot look into `{shown}`: {plain}"), ToolHint::RunAsRoot);
         } else {
-            report.fails(format!("there are no keys in `{shown}`: {plain}"), put);
+            report.fails(format!("there are no keys in `{shown}`: {plain}"), put.clone());
         }
         return None;
     }
@@ -46,7 +41,7 @@ pub fn examine(decoder: &Decoder, report: &mut Report) -> Option<Keys> {
             args::MinAlgorithms::Modern => MinAlgorithms::Modern,
         }),
         Err(error) => {
-            report.unknown(format!("{error:#}"), "run `keycell doctor` as root");
+            report.unknown(format!("{error:#}"), ToolHint::RunAsRoot);
             return None;
         }
     };
@@ -67,7 +62,7 @@ pub fn examine(decoder: &Decoder, report: &mut Report) -> Option<Keys> {
     }
     let exposure = Exposure::of(path);
     if let Some(warning) = exposure.as_ref().and_then(Exposure::directory) {
-        report.warn(&warning.what, &warning.mend);
+        report.warn(warning.what.clone(), ToolHint::KeyPermissions { fix: warning.mend.clone() });
     }
     for name in &names {
         exposed(path, name, exposure.as_ref(), report);
@@ -89,11 +84,12 @@ fn exposed(path: &Path, name: &str, exposure: Option<&Exposure>, report: &mut Re
         if path.is_dir() && path.join(&name).exists() && !exposure::is_inside(path, &name) {
             report.fails(
                 format!("`{name}` is a link that leaves the keys directory, so the decoder passes it over"),
-                "copy the file there, or link to it within the directory with a relative path",
+                ToolHint::LinkLeavesKeys,
             );
         }
         for warning in exposure.into_iter().flat_map(|exposure| exposure.of_key(&name)) {
-            report.warn(&warning.what, &warning.mend);
+            report
+                .warn(warning.what.clone(), ToolHint::KeyPermissions { fix: warning.mend.clone() });
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The stream processors: which programs containerd hands encrypted layers to.
 
 use crate::containerd::{Config, Processor, WITH_PAYLOAD};
+use keycell_diagnostic::hint::ToolHint;
 
 use super::report::Report;
 
@@ -32,15 +33,17 @@ pub fn examine(config: &Config, report: &mut Report) {
         match accepting[..] {
             [] if kind == "zstd" => report.fails(
                 format!("no processor takes `{media_type}+encrypted`: {kind} layers fail"),
-                "list it in the `accepts` of the `tar.gzip` processor, as `keycell config containerd` does",
+                ToolHint::AcceptZstd,
             ),
             [] => report.fails(
                 format!("no processor takes `{media_type}+encrypted`: {kind} layers fail"),
-                "`keycell config containerd --write` installs one",
+                ToolHint::NoProcessor,
             ),
             [(id, processor)] => {
                 let file = processor.file.as_ref();
-                let place = file.map_or("containerd's defaults".to_owned(), |file| format!("`{}`", file.display()));
+                let place = file.map_or("containerd's defaults".to_owned(), |file| {
+                    format!("`{}`", file.display())
+                });
                 report.fine(format!("{kind} layers: `{id}` in {place}"));
                 if kind == "zstd" && !WITH_PAYLOAD.contains(&id) {
                     report.note(format!("containerd hands no payload to `{id}`"));
@@ -48,8 +51,11 @@ pub fn examine(config: &Config, report: &mut Report) {
                 returns(id, processor, kind, report);
             }
             _ => report.fails(
-                format!("{kind} layers are taken by several processors, and containerd uses any: {}", names.join(", ")),
-                "leave one of them, and give the others other ids' `accepts`",
+                format!(
+                    "{kind} layers are taken by several processors, and containerd uses any: {}",
+                    names.join(", ")
+                ),
+                ToolHint::SeveralProcessors,
             ),
         }
     }
@@ -62,12 +68,12 @@ fn returns(id: &str, processor: &Processor, kind: &str, report: &mut Report) {
     if !known {
         report.fails(
             format!("`{id}` returns `{}`, which containerd cannot unpack", processor.returns),
-            "`returns` is the media type of the decrypted layer, `application/vnd.oci.image.layer.v1.tar+gzip` for instance",
+            ToolHint::ReturnsUnknown,
         );
     } else if is_tar_alone && kind != "tar" {
         report.fails(
             format!("`{id}` returns a plain tar for {kind} layers, which are compressed"),
-            "use one processor for `tar`, and one that returns `tar+gzip` for the others",
+            ToolHint::ReturnsTar,
         );
     }
 }

@@ -1,7 +1,9 @@
-//! What was found, and how bad it is.
+//! The findings, with their severity.
 
 use std::fmt::Write as _;
 
+use keycell_diagnostic::Hint;
+use keycell_diagnostic::hint::ToolHint;
 use serde_json::{Value, json};
 
 /// How bad a finding is.
@@ -11,9 +13,9 @@ pub enum Severity {
     Fine,
     /// Worth knowing.
     Note,
-    /// Works, and should be mended all the same.
+    /// Works, but should be fixed.
     Warning,
-    /// It could not be looked at.
+    /// It could not be examined.
     Unknown,
     /// Something will fail.
     Failure,
@@ -35,7 +37,7 @@ struct Finding {
     section: &'static str,
     severity: Severity,
     message: String,
-    hints: Vec<String>,
+    hints: Vec<Hint>,
 }
 
 /// What was found so far.
@@ -53,40 +55,38 @@ impl Report {
 
     /// Something is as it should be.
     pub fn fine(&mut self, message: impl Into<String>) {
-        self.add(Severity::Fine, message, &[]);
+        self.add(Severity::Fine, message, Vec::new());
     }
 
     /// Something worth knowing.
     pub fn note(&mut self, message: impl Into<String>) {
-        self.add(Severity::Note, message, &[]);
+        self.add(Severity::Note, message, Vec::new());
     }
 
-    /// Something that works, and should be mended.
-    pub fn warn(&mut self, message: impl Into<String>, hint: &str) {
-        self.add(Severity::Warning, message, &[hint]);
+    /// Something that works, and should be fixed.
+    pub fn warn(&mut self, message: impl Into<String>, hint: impl Into<Option<ToolHint>>) {
+        self.add(Severity::Warning, message, hints(hint));
     }
 
-    /// Something that could not be looked at.
-    pub fn unknown(&mut self, message: impl Into<String>, hint: &str) {
-        self.add(Severity::Unknown, message, &[hint]);
+    /// Something that could not be examined.
+    pub fn unknown(&mut self, message: impl Into<String>, hint: impl Into<Option<ToolHint>>) {
+        self.add(Severity::Unknown, message, hints(hint));
     }
 
     /// Something that will fail.
-    pub fn fails(&mut self, message: impl Into<String>, hint: &str) {
-        self.add(Severity::Failure, message, &[hint]);
+    pub fn fails(&mut self, message: impl Into<String>, hint: impl Into<Option<ToolHint>>) {
+        self.add(Severity::Failure, message, hints(hint));
     }
 
-    /// A finding with its ways out; empty hints are none.
-    pub fn add(&mut self, severity: Severity, message: impl Into<String>, hints: &[&str]) {
-        let hints = hints.iter().filter(|hint| !hint.is_empty());
-        let hints = hints.map(|hint| (*hint).to_owned()).collect();
+    /// A finding with its hints.
+    pub fn add(&mut self, severity: Severity, message: impl Into<String>, hints: Vec<Hint>) {
         let message = message.into();
         let section = self.section;
         self.findings.push(Finding { section, severity, message, hints });
     }
 
     /// 0, nothing will fail; 1, something will; 2, nothing that is known, but something could not be
-    /// looked at.
+    /// examined.
     pub fn exit_code(&self) -> u8 {
         match self.findings.iter().map(|finding| finding.severity).max() {
             Some(Severity::Failure) => 1,
@@ -120,13 +120,17 @@ impl Report {
                 "section": finding.section,
                 "severity": finding.severity.word(),
                 "message": finding.message,
-                "hints": finding.hints,
+                "hints": finding.hints.iter().map(Hint::to_string).collect::<Vec<_>>(),
             })
         });
         let findings: Vec<Value> = findings.collect();
         let report = json!({ "exit": self.exit_code(), "findings": findings });
         format!("{report:#}\n")
     }
+}
+
+fn hints(hint: impl Into<Option<ToolHint>>) -> Vec<Hint> {
+    hint.into().map(Hint::from).into_iter().collect()
 }
 
 #[cfg(test)]
@@ -139,16 +143,16 @@ mod tests {
         report.section("a");
         assert_eq!(report.exit_code(), 0);
         report.note("n");
-        report.warn("w", "h");
+        report.warn("w", ToolHint::RunAsRoot);
         assert_eq!(report.exit_code(), 0);
-        report.unknown("u", "");
+        report.unknown("u", None);
         assert_eq!(report.exit_code(), 2);
-        report.fails("f", "");
+        report.fails("f", None);
         assert_eq!(report.exit_code(), 1);
         let text = report.text();
         assert_eq!(
             text,
-            "a\n  note     n\n  warning  w\n           hint: h\n  unknown  u\n  fails    f\n"
+            "a\n  note     n\n  warning  w\n           hint: run `keycell doctor` as root\n  unknown  u\n  fails    f\n"
         );
     }
 }

@@ -2,6 +2,7 @@
 
 use super::decoder::Decoder;
 use super::report::Report;
+use keycell_diagnostic::hint::ToolHint;
 
 /// Looks which walls this kernel gives, as this user.
 pub fn examine(decoders: &[Decoder], report: &mut Report) {
@@ -19,11 +20,11 @@ pub fn examine(decoders: &[Decoder], report: &mut Report) {
         match (wall.required, is_required) {
             (true, true) => report.fails(
                 format!("no wall `{name}`, and `--require-sandbox` is set: {why}"),
-                "update the kernel, or go without `--require-sandbox`",
+                ToolHint::UpdateKernel,
             ),
             (true, false) => report.warn(
                 format!("no wall `{name}`: {why}; the decoder runs behind the others"),
-                "with `--require-sandbox` it refuses to",
+                ToolHint::RequireSandbox,
             ),
             (false, _) => report.note(format!("no wall `{name}`: {why}")),
         }

@@ -1,5 +1,6 @@
 //! containerd's content store: which encrypted layers it knows, and which keys open them.
 
+use keycell_diagnostic::hint::ToolHint;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Read;
@@ -40,10 +41,8 @@ pub fn examine(config: &Config, keys: &mut Keys, report: &mut Report) {
         }
         Err(error) => {
             let why = keycell_host::words::plain(&error);
-            return report.unknown(
-                format!("cannot look into `{shown}`: {why}"),
-                "run `keycell doctor` as root",
-            );
+            return report
+                .unknown(format!("cannot look into `{shown}`: {why}"), ToolHint::RunAsRoot);
         }
     };
     let mut layers: BTreeMap<String, Value> = BTreeMap::new();
@@ -90,7 +89,7 @@ pub fn examine(config: &Config, keys: &mut Keys, report: &mut Report) {
     if gave_up {
         return report.unknown(
             "too much work: not every key was tried on every layer",
-            "`keycell doctor --image IMAGE` tries the keys on one image",
+            ToolHint::TooMuchWork,
         );
     }
     for name in keys.names() {

@@ -1,5 +1,6 @@
 //! `keycell guest default`.
 
+use super::refused;
 use std::fs::{self, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -8,27 +9,26 @@ use anyhow::{Context, Result};
 use clap::Args;
 use keycell_guest_store::store::{DEFAULT, EMBEDDED, Store};
 
-use super::Place;
-use crate::failure::Advice;
+use super::StoreOption;
 
 #[derive(Args)]
 pub struct Arguments {
     /// Which guest; `embedded` is the decoder's own. Without one: tell which it is
     name: Option<String>,
     #[command(flatten)]
-    place: Place,
+    store: StoreOption,
 }
 
 pub fn run(arguments: &Arguments) -> Result<String> {
     let Some(name) = &arguments.name else {
-        let store = Store::open(&arguments.place.store).map_err(Advice::from)?;
+        let store = Store::open(&arguments.store.directory).map_err(refused)?;
         let default = match &store {
-            Some(store) => store.default_guest().map_err(Advice::from)?,
+            Some(store) => store.default_guest().map_err(refused)?,
             None => None,
         };
         return Ok(default.unwrap_or_else(|| EMBEDDED.to_owned()) + "\n");
     };
-    let store = arguments.place.open()?;
+    let store = arguments.store.open()?;
     let path = store.path().join(DEFAULT);
     let cannot = || format!("cannot write `{}`", path.display());
     if name == EMBEDDED {
@@ -40,7 +40,7 @@ pub fn run(arguments: &Arguments) -> Result<String> {
         }
     }
     // A default that is refused would stop every layer on this node.
-    store.guest(name).map_err(Advice::from)?;
+    store.guest(name).map_err(refused)?;
     let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(store.path())?;
     file.write_all(format!("{name}\n").as_bytes())?;
     file.as_file().set_permissions(Permissions::from_mode(0o644))?;

@@ -1,9 +1,9 @@
 //! What guests may import, and what that means in words.
 
 use anyhow::{Result, bail};
+use keycell_diagnostic::Diagnostic;
+use keycell_diagnostic::hint::ToolHint;
 use keycell_guest_store::record::Kind;
-
-use crate::failure::Advice;
 
 /// The version of `keycell:decoder` that this host has. Before 1.0 the second number counts.
 pub const CONTRACT: &str = "0.4";
@@ -209,12 +209,8 @@ pub fn refused(foreign: &[String], shown: &str) -> anyhow::Error {
     let named = named.collect::<Vec<_>>().join(", ");
     let more = foreign.len().saturating_sub(8);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    Advice::new(
-        format!("`{shown}` imports what no guest is granted: {named}{more}"),
-        "`wit/decoder.wit` says what there is; imports that are never called can be left out by \
-         the linker, so look for what calls them",
-    )
-    .into()
+    let message = format!("`{shown}` imports what no guest is granted: {named}{more}");
+    Diagnostic::new(message, ToolHint::ForeignImports).into()
 }
 
 fn reason(import: &str) -> &'static str {

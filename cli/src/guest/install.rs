@@ -1,5 +1,8 @@
 //! `keycell guest install`.
 
+use super::refused;
+use keycell_diagnostic::Diagnostic;
+use keycell_diagnostic::hint::ToolHint;
 use std::fmt::Write as _;
 use std::fs;
 use std::panic;
@@ -11,11 +14,10 @@ use keycell_engine::{ENGINE, compiler, target};
 use keycell_guest_store::record::{Cpu, Digest, Form, Kind, Record, Signature};
 use keycell_guest_store::store;
 
-use super::Place;
-use super::place::{self, Parts};
+use super::StoreOption;
 use super::signature::Signing;
 use super::source::Source;
-use crate::failure::Advice;
+use super::store_writer::{self, Parts};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -34,7 +36,7 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = Cpus::Baseline)]
     cpu: Cpus,
     #[command(flatten)]
-    place: Place,
+    store: StoreOption,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -61,13 +63,13 @@ pub fn run(arguments: &Arguments) -> Result<String> {
             stem.to_string_lossy().to_lowercase()
         }
     };
-    store::is_name(&name).map_err(Advice::from)?;
+    store::is_name(&name).map_err(refused)?;
     let source = fs::read(&arguments.file).with_context(|| format!("cannot read `{shown}`"))?;
     // First of all: nothing looks at a file that is not the signer's.
     let (signature, signed) = arguments.signing.verified(&source)?.unzip();
     let parts = compiled(name, source, &shown, signature, signed, arguments.cpu.into())?;
-    let store = place::open(&arguments.place.store)?;
-    place::place(&store, &parts, arguments.replace)?;
+    let store = store_writer::open(&arguments.store.directory)?;
+    store_writer::write(&store, &parts, arguments.replace)?;
     let record = parts.record;
 
     let mut text = format!("installed {}", described(&record)?);
@@ -102,7 +104,8 @@ pub fn compiled(
     let artefact = compile(&source, for_cpu);
     panic::set_hook(hook);
     let artefact = artefact.map_err(|error| {
-        Advice::new(format!("`{shown}` cannot be compiled: {error}"), &error.hint())
+        let message = format!("`{shown}` cannot be compiled: {error}");
+        Diagnostic::new(message, ToolHint::CompilerRefused { fix: error.hint() })
     })?;
     let record = Record {
         name,

@@ -3,21 +3,21 @@
 mod default;
 mod imports;
 mod install;
-mod place;
 mod rebuild;
 mod remove;
 mod show;
 mod signature;
 mod source;
+mod store_writer;
 mod verify;
 
+use keycell_diagnostic::Diagnostic;
+use keycell_diagnostic::hint::ToolHint;
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use keycell_guest_store::store::{DEFAULT_STORE, Refusal, Store};
-
-use crate::failure::Advice;
 
 /// What to do with the guests of this node.
 #[derive(Args)]
@@ -44,21 +44,21 @@ enum Verb {
     Default(default::Arguments),
 }
 
-/// Which store.
+/// The guest store that a command is about.
 #[derive(Args)]
-struct Place {
+struct StoreOption {
     /// Where guests are installed
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_STORE)]
-    store: PathBuf,
+    #[arg(long = "store", value_name = "DIR", default_value = DEFAULT_STORE)]
+    directory: PathBuf,
 }
 
-impl Place {
+impl StoreOption {
     /// The store, which has to be there.
     fn open(&self) -> Result<Store> {
-        let shown = self.store.display();
-        Store::open(&self.store).map_err(Advice::from)?.ok_or_else(|| {
-            let hint = "`keycell guest install FILE` makes one; `--store DIR` names another";
-            Advice::new(format!("there is no guest store `{shown}`"), hint).into()
+        let shown = self.directory.display();
+        Store::open(&self.directory).map_err(refused)?.ok_or_else(|| {
+            let message = format!("there is no guest store `{shown}`");
+            Diagnostic::new(message, ToolHint::NoGuestStore).into()
         })
     }
 }
@@ -79,8 +79,7 @@ pub fn run(arguments: &Arguments) -> Result<String> {
     }
 }
 
-impl From<Refusal> for Advice {
-    fn from(refusal: Refusal) -> Self {
-        Self::new(refusal.message, &refusal.hint)
-    }
+/// A refusal of the guest store, as a diagnostic.
+fn refused(Refusal { message, hint }: Refusal) -> Diagnostic {
+    Diagnostic::new(message, ToolHint::GuestStore { fix: hint })
 }

@@ -1,5 +1,8 @@
 //! `keycell guest remove`.
 
+use super::refused;
+use keycell_diagnostic::Diagnostic;
+use keycell_diagnostic::hint::ToolHint;
 use std::fs;
 
 use anyhow::{Context, Result, bail};
@@ -7,29 +10,28 @@ use clap::Args;
 use keycell_guest_store::store::{self, EMBEDDED};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::Place;
-use crate::failure::Advice;
+use super::StoreOption;
 
 #[derive(Args)]
 pub struct Arguments {
     /// Which guest
     name: String,
     #[command(flatten)]
-    place: Place,
+    store: StoreOption,
 }
 
 /// Whatever is wrong with it: this is how one gets rid of a guest that was tampered with.
 pub fn run(arguments: &Arguments) -> Result<String> {
     let name = &arguments.name;
-    store::is_name(name).map_err(Advice::from)?;
-    let store = arguments.place.open()?;
-    if store.default_guest().map_err(Advice::from)?.as_deref() == Some(name) {
-        let hint = format!("`{}` first", store.command("default", EMBEDDED));
-        bail!(Advice::new(format!("`{name}` is the default guest"), &hint));
+    store::is_name(name).map_err(refused)?;
+    let store = arguments.store.open()?;
+    if store.default_guest().map_err(refused)?.as_deref() == Some(name) {
+        let hint = ToolHint::GuestIsDefault { command: store.command("default", EMBEDDED) };
+        bail!(Diagnostic::new(format!("`{name}` is the default guest"), hint));
     }
     let path = store.path().join(name);
     if fs::symlink_metadata(&path).is_err() {
-        bail!(Advice::from(store.unknown(name)));
+        bail!(refused(store.unknown(name)));
     }
     // Out of the way first, at once: a decoder must not meet half of it.
     let gone = tempfile::Builder::new().prefix(".gone-").tempdir_in(store.path())?;

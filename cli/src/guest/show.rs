@@ -1,14 +1,14 @@
 //! `keycell guest list` and `keycell guest show`.
 
+use super::refused;
 use anyhow::Result;
 use clap::Args;
 use keycell_guest_store::record::Record;
 use keycell_guest_store::store::{EMBEDDED, Store};
 use serde_json::{Value, json};
 
-use super::Place;
+use super::StoreOption;
 use super::install::described;
-use crate::failure::Advice;
 
 #[derive(Args)]
 pub struct List {
@@ -16,7 +16,7 @@ pub struct List {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    place: Place,
+    store: StoreOption,
 }
 
 #[derive(Args)]
@@ -27,14 +27,14 @@ pub struct Show {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    place: Place,
+    store: StoreOption,
 }
 
 pub fn list(arguments: &List) -> Result<String> {
-    let store = Store::open(&arguments.place.store).map_err(Advice::from)?;
+    let store = Store::open(&arguments.store.directory).map_err(refused)?;
     let (mut default, mut records) = (None, Vec::new());
     if let Some(store) = &store {
-        default = store.default_guest().map_err(Advice::from)?;
+        default = store.default_guest().map_err(refused)?;
         // Of one that is not run: what the decoder would say.
         records.extend(store.names().into_iter().map(|name| (store.guest(&name), name)));
     }
@@ -60,8 +60,8 @@ pub fn list(arguments: &List) -> Result<String> {
 }
 
 pub fn show(arguments: &Show) -> Result<String> {
-    let store = arguments.place.open()?;
-    let record = store.find(&arguments.name).map_err(Advice::from)?.record;
+    let store = arguments.store.open()?;
+    let record = store.find(&arguments.name).map_err(refused)?.record;
     if arguments.json {
         return Ok(record.to_json());
     }

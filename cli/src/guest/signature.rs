@@ -1,5 +1,7 @@
 //! Signatures of minisign over the file that a guest comes as.
 
+use keycell_diagnostic::Diagnostic;
+use keycell_diagnostic::hint::ToolHint;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,8 +10,6 @@ use clap::Args;
 use keycell_guest_store::record::Signature;
 use keycell_trusted_path::Trust;
 use minisign_verify::{Error, PublicKey};
-
-use crate::failure::Advice;
 
 /// The signature, and whose it has to be.
 #[derive(Args)]
@@ -69,14 +69,13 @@ fn public_key(given: &str) -> Result<String> {
     let text = match text {
         Err(error) if error.is_distrust() => {
             let what = format!("the public key `{given}` is not trusted: {error}");
-            return Err(Advice::new(what, &error.mend()).into());
+            return Err(Diagnostic::new(what, ToolHint::Untrusted { fix: error.mend() }).into());
         }
         text => text.ok().and_then(|file| std::io::read_to_string(file).ok()),
     };
     let bad = |why: &str| {
-        let hint =
-            "`minisign -G` writes a public key to `minisign.pub`; its second line is the key";
-        Advice::new(format!("`{given}` is no public key of minisign: {why}"), hint)
+        let message = format!("`{given}` is no public key of minisign: {why}");
+        Diagnostic::new(message, ToolHint::NoPublicKey)
     };
     let text = text.ok_or_else(|| bad("neither a key nor a file that can be read"))?;
     let key = text.lines().nth(1).unwrap_or_default().trim();
@@ -86,22 +85,14 @@ fn public_key(given: &str) -> Result<String> {
 
 fn wrong(what: &str, error: &Error) -> anyhow::Error {
     let (why, hint) = match error {
-        Error::InvalidSignature => (
-            "does not fit the file: one of them was altered",
-            "get both again, from where the signer publishes them",
-        ),
-        Error::UnexpectedKeyId => (
-            "was made with another key",
-            "`--public-key` is the key of whoever signed this file: get it from them, not from \
-             where the file came from",
-        ),
-        Error::UnsupportedLegacyMode => (
-            "is of a kind that minisign no longer makes",
-            "sign the file again with minisign 0.10 or newer",
-        ),
-        _ => {
-            ("is not one of minisign", "`minisign -S -m FILE` writes a signature to `FILE.minisig`")
+        Error::InvalidSignature => {
+            ("does not fit the file: one of them was altered", ToolHint::SignatureAltered)
         }
+        Error::UnexpectedKeyId => ("was made with another key", ToolHint::SignatureOfAnotherKey),
+        Error::UnsupportedLegacyMode => {
+            ("is of a kind that minisign no longer makes", ToolHint::SignatureLegacy)
+        }
+        _ => ("is not one of minisign", ToolHint::SignatureForeign),
     };
-    Advice::new(format!("{what} {why}"), hint).into()
+    Diagnostic::new(format!("{what} {why}"), hint).into()
 }

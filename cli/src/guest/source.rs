@@ -1,11 +1,12 @@
 //! The file that a guest comes as: a component, or a core module for WASI 0.1.
 
 use anyhow::Result;
+use keycell_diagnostic::Diagnostic;
+use keycell_diagnostic::hint::ToolHint;
 use keycell_guest_store::record::{Form, Kind};
 use wasmparser::{BinaryReaderError, ExternalKind, Parser, Payload, TypeRef};
 
 use super::imports::{self, CONTRACT};
-use crate::failure::Advice;
 
 /// A guest that keeps the contract, as far as can be seen from outside.
 pub struct Source {
@@ -30,9 +31,8 @@ impl Source {
         } else if Parser::is_core_wasm(bytes) {
             Form::Module
         } else {
-            let hint = "a guest is a file `.wasm`: a component, or a core module for WASI 0.1; \
-                what is compiled already, or is text, is not taken";
-            return Err(Advice::new(format!("`{shown}` is not WebAssembly"), hint).into());
+            let message = format!("`{shown}` is not WebAssembly");
+            return Err(Diagnostic::new(message, ToolHint::NotWebAssembly).into());
         };
         let (imports, exports) = match form {
             Form::Component => edge(bytes),
@@ -128,17 +128,14 @@ fn kind(exports: &[String], shown: &str) -> Result<Kind> {
     }
 }
 
-fn malformed(shown: &str) -> impl Fn(BinaryReaderError) -> Advice {
+fn malformed(shown: &str) -> impl Fn(BinaryReaderError) -> Diagnostic {
     move |error| {
-        let hint = "it is cut off, or was damaged: build it or fetch it again";
-        Advice::new(format!("`{shown}` is malformed WebAssembly: {}", error.message()), hint)
+        let message = format!("`{shown}` is malformed WebAssembly: {}", error.message());
+        Diagnostic::new(message, ToolHint::MalformedWebAssembly)
     }
 }
 
 fn no_guest(shown: &str, why: &str) -> anyhow::Error {
-    let hint = format!(
-        "a guest exports `unwrapping` and `decrypting` of `keycell:decoder@{CONTRACT}` \
-         (`wit/decoder.wit`), or is a command with `wasi:cli/run@0.2` or `_start`"
-    );
-    Advice::new(format!("`{shown}` is no guest: {why}"), &hint).into()
+    let hint = ToolHint::NoGuest { contract: CONTRACT };
+    Diagnostic::new(format!("`{shown}` is no guest: {why}"), hint).into()
 }

@@ -1,5 +1,8 @@
 //! `keycell guest verify`.
 
+use super::refused;
+use keycell_diagnostic::Diagnostic;
+use keycell_diagnostic::hint::ToolHint;
 use std::fmt::Write as _;
 use std::io::Read;
 
@@ -8,24 +11,23 @@ use clap::Args;
 use keycell_guest_store::record::Digest;
 use keycell_guest_store::store::{Installed, SIGNATURE, SOURCE, Store};
 
-use super::Place;
+use super::StoreOption;
 use super::install::compiled;
-use super::place::Parts;
 use super::signature::still_verifies;
-use crate::failure::Advice;
+use super::store_writer::Parts;
 
 #[derive(Args)]
 pub struct Arguments {
     /// Which guests; otherwise all
     names: Vec<String>,
     #[command(flatten)]
-    place: Place,
+    store: StoreOption,
 }
 
 /// Everything that the decoder looks at, and what it does not: whether the code is what the
 /// source compiles to, and whether the signature is still that of the source.
 pub fn run(arguments: &Arguments) -> Result<String> {
-    let store = arguments.place.open()?;
+    let store = arguments.store.open()?;
     let names = if arguments.names.is_empty() { store.names() } else { arguments.names.clone() };
     let mut text = String::new();
     let mut bad = Vec::new();
@@ -35,36 +37,33 @@ pub fn run(arguments: &Arguments) -> Result<String> {
             Err(error) => bad.push(error),
         }
     }
-    // The hints of the first: its mending comes first.
+    // The first one is to be solved first.
     let Some(first) = bad.first() else { return Ok(text) };
-    let hints = first.downcast_ref::<Advice>().map(|advice| advice.hints.clone());
-    let said = bad.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>().join("; ");
-    bail!(Advice::with_hints(said, hints.unwrap_or_default()))
+    let hints = first.downcast_ref().map(|diagnostic: &Diagnostic| diagnostic.hints.clone());
+    let message = bad.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>().join("; ");
+    bail!(Diagnostic { message, hints: hints.unwrap_or_default() })
 }
 
-/// The way out where what was installed is of no use any more.
-pub(super) fn again(store: &Store, name: &str) -> String {
-    format!("`{}` installs it anew", store.command("install --replace FILE --name", name))
+/// The hint where what was installed cannot be used.
+pub(super) fn reinstall(store: &Store, name: &str) -> ToolHint {
+    ToolHint::ReinstallGuest { command: store.command("install --replace FILE --name", name) }
 }
 
 fn verify(store: &Store, name: &str) -> Result<&'static str> {
-    let mut found = store.guest(name).map_err(Advice::from)?;
-    let again = again(store, name);
+    let mut found = store.guest(name).map_err(refused)?;
+    let reinstall = reinstall(store, name);
     let mut artefact = Vec::new();
     found.artefact.read_to_end(&mut artefact)?;
     if Digest::of(&artefact) != found.record.artefact {
-        let hint = format!(
-            "find out who wrote to it; `{}` compiles it anew",
-            store.command("rebuild", name)
-        );
+        let hint = ToolHint::RebuildGuest { command: store.command("rebuild", name) };
         let what = format!("the code of the guest `{name}` is not what was installed");
-        bail!(Advice::new(what, &hint));
+        bail!(Diagnostic::new(what, hint));
     }
-    let source = checked_source(&found, &again)?;
+    let source = checked_source(&found, &reinstall)?;
     let compiled = of_source(&found, source)?;
     if compiled.artefact != artefact {
         let what = format!("the code of the guest `{name}` is not what its source compiles to");
-        bail!(Advice::new(what, &again));
+        bail!(Diagnostic::new(what, reinstall));
     }
     Ok(match found.record.signature {
         Some(_) => "the code is what the source compiles to, and the source is as it was signed",
@@ -73,15 +72,18 @@ fn verify(store: &Store, name: &str) -> Result<&'static str> {
 }
 
 /// The source of a guest, as it was installed, with its signature.
-pub fn checked_source(found: &Installed, again: &str) -> Result<(Vec<u8>, Option<String>)> {
+pub fn checked_source(
+    found: &Installed,
+    reinstall: &ToolHint,
+) -> Result<(Vec<u8>, Option<String>)> {
     let name = &found.record.name;
-    let source = found.file(SOURCE).map_err(Advice::from)?;
+    let source = found.file(SOURCE).map_err(refused)?;
     let Some(source) = source.filter(|source| Digest::of(source) == found.record.source) else {
         let what = format!("the source of the guest `{name}` is not what was installed");
-        bail!(Advice::new(what, again));
+        bail!(Diagnostic::new(what, reinstall.clone()));
     };
     let Some(signature) = &found.record.signature else { return Ok((source, None)) };
-    let text = found.file(SIGNATURE).map_err(Advice::from)?.unwrap_or_default();
+    let text = found.file(SIGNATURE).map_err(refused)?.unwrap_or_default();
     let text = String::from_utf8_lossy(&text).into_owned();
     still_verifies(&source, &text, signature)?;
     Ok((source, Some(text)))

@@ -1,19 +1,298 @@
-//! What mends a command of `keycell` that fails.
+//! Hints for commands of `keycell` that fail, and for what `keycell doctor` finds.
 
 use std::fmt;
 
-/// A cause that a person can mend.
+/// The cause of a failure or finding, whose text says how to solve it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ToolHint {
-    /// The image is damaged: no key helps.
-    Damaged,
+    // Images and keys.
+    /// `--keys` has no private key.
+    NoKey,
+
+    // The guest store.
+    /// The guest store refuses a guest: what fixes it, as the store knows it.
+    GuestStore {
+        /// What fixes it.
+        fix: String,
+    },
+    /// Others than root can change a file: the command that fixes it.
+    Untrusted {
+        /// The command.
+        fix: String,
+    },
+    /// There is no guest store.
+    NoGuestStore,
+    /// The store has a guest of this name.
+    GuestExists,
+    /// The guest is the default, which `command` changes.
+    GuestIsDefault {
+        /// The command.
+        command: String,
+    },
+    /// What was installed cannot be used.
+    ReinstallGuest {
+        /// The command.
+        command: String,
+    },
+    /// The native code was changed.
+    RebuildGuest {
+        /// The command.
+        command: String,
+    },
+    /// The guest cannot be compiled: what fixes it, as the compiler knows it.
+    CompilerRefused {
+        /// What fixes it.
+        fix: String,
+    },
+    /// The guest imports what no guest is granted.
+    ForeignImports,
+    /// The file is not WebAssembly.
+    NotWebAssembly,
+    /// The file is damaged.
+    MalformedWebAssembly,
+    /// The file is WebAssembly, but has not the exports of a guest.
+    NoGuest {
+        /// The version of the contract.
+        contract: &'static str,
+    },
+    /// The value of `--public-key` is no public key of minisign.
+    NoPublicKey,
+    /// The file or its signature was altered.
+    SignatureAltered,
+    /// The signature was made with another key.
+    SignatureOfAnotherKey,
+    /// The signature has a form that minisign no longer makes.
+    SignatureLegacy,
+    /// The file is no signature of minisign.
+    SignatureForeign,
+
+    // The conformance kit.
+    /// A case could execute code, and its file is not trusted.
+    UntrustedCases,
+
+    // `keycell doctor`: containerd and its stream processors.
+    /// A file can only be read by root.
+    RunAsRoot,
+    /// containerd refuses its configuration.
+    ConfigurationRefused,
+    /// The configuration of containerd does not exist.
+    ConfigurationMissing,
+    /// An imported file replaces a whole section.
+    SectionsReplaced,
+    /// An import is relative to the working directory of containerd.
+    RelativeImport,
+    /// No processor accepts layers with zstd.
+    AcceptZstd,
+    /// No processor accepts a kind of layer.
+    NoProcessor,
+    /// Several processors accept a kind of layer.
+    SeveralProcessors,
+    /// `returns` is no media type of a layer.
+    ReturnsUnknown,
+    /// `returns` is a tar, and the layers are compressed.
+    ReturnsTar,
+    /// containerd passes no payload to this processor.
+    OtherProcessor,
+    /// `key_model` is not `node`.
+    KeyModel,
+    /// The transfer service passes no payload.
+    TransferService,
+    /// This release of containerd passes no payload.
+    NoPayloadHook,
+
+    // `keycell doctor`: the decoder.
+    /// The decoder does not exist.
+    InstallDecoder,
+    /// The decoder cannot be executed.
+    DecoderNotExecutable,
+    /// The decoder does not print its version.
+    DecoderDoesNotRun,
+    /// A hint of the decoder, for its own flags.
+    OfDecoder {
+        /// The hint.
+        hint: String,
+    },
+    /// The decoder has no `--decryption-keys-path`.
+    NoKeysPath,
+    /// The keys directory has no private key.
+    NoPrivateKey,
+    /// Others can read or change a key: what fixes it.
+    KeyPermissions {
+        /// What fixes it.
+        fix: String,
+    },
+    /// A link leads out of the keys directory.
+    LinkLeavesKeys,
+    /// The broker does not exist.
+    InstallBroker,
+    /// The configuration of PKCS#11 modules cannot be used.
+    TokenConfigurationRefused,
+    /// No PKCS#11 module is configured.
+    NoModuleConfigured,
+    /// The module of a token is not allowed.
+    ModuleNotAllowed,
+    /// The native code of the guest was changed.
+    VerifyGuest {
+        /// The name of the guest.
+        name: String,
+    },
+    /// The guest is not signed.
+    SignGuest,
+    /// A wall that `--require-sandbox` needs is missing.
+    UpdateKernel,
+    /// A wall is missing, and the decoder runs without it.
+    RequireSandbox,
+    /// The image cannot be found.
+    ImageNames,
+    /// The budget did not suffice.
+    TooMuchWork,
 }
 
 impl fmt::Display for ToolHint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Damaged => f.write_str("pull the image again"),
+            Self::NoKey => f.write_str(
+                "put the private key of one of the image's recipients into the directory that \
+                 `--keys` names (PEM, DER, JWK or OpenPGP), readable for you",
+            ),
+            Self::GuestStore { fix } => f.write_str(fix),
+            Self::Untrusted { fix } => f.write_str(fix),
+            Self::NoGuestStore => {
+                f.write_str("`keycell guest install FILE` makes one; `--store DIR` names another")
+            }
+            Self::GuestExists => f.write_str(
+                "`--replace` puts this one in its place, `--name` gives it another name",
+            ),
+            Self::GuestIsDefault { command } => write!(f, "`{command}` first"),
+            Self::ReinstallGuest { command } => write!(f, "`{command}` installs it anew"),
+            Self::RebuildGuest { command } => {
+                write!(f, "find out who wrote to it; `{command}` compiles it anew")
+            }
+            Self::CompilerRefused { fix } => f.write_str(fix),
+            Self::ForeignImports => f.write_str(
+                "`wit/decoder.wit` says what there is; imports that are never called can be \
+                 left out by the linker, so look for what calls them",
+            ),
+            Self::NotWebAssembly => f.write_str(
+                "a guest is a file `.wasm`: a component, or a core module for WASI 0.1; what \
+                 is compiled already, or is text, is not taken",
+            ),
+            Self::MalformedWebAssembly => {
+                f.write_str("it is cut off, or was damaged: build it or fetch it again")
+            }
+            Self::NoGuest { contract } => write!(
+                f,
+                "a guest exports `unwrapping` and `decrypting` of \
+                     `keycell:decoder@{contract}` (`wit/decoder.wit`), or is a command with \
+                     `wasi:cli/run@0.2` or `_start`"
+            ),
+            Self::NoPublicKey => f.write_str(
+                "`minisign -G` writes a public key to `minisign.pub`; its second line is the \
+                 key",
+            ),
+            Self::SignatureAltered => {
+                f.write_str("get both again, from where the signer publishes them")
+            }
+            Self::SignatureOfAnotherKey => f.write_str(
+                "`--public-key` is the key of whoever signed this file: get it from them, not \
+                 from where the file came from",
+            ),
+            Self::SignatureLegacy => f.write_str("sign the file again with minisign 0.10 or newer"),
+            Self::SignatureForeign => {
+                f.write_str("`minisign -S -m FILE` writes a signature to `FILE.minisig`")
+            }
+            Self::UntrustedCases => f.write_str(
+                "such a case can make the target execute what it likes: read it, and add \
+                 `--trust-cases`",
+            ),
+            Self::RunAsRoot => f.write_str("run `keycell doctor` as root"),
+            Self::ConfigurationRefused => {
+                f.write_str("`containerd config dump` says the same: correct the file")
+            }
+            Self::ConfigurationMissing => f.write_str("name the file that containerd reads"),
+            Self::SectionsReplaced => f.write_str(
+                "containerd 1.x does not merge sections of plugins: put all of it into one \
+                 file",
+            ),
+            Self::RelativeImport => f.write_str(
+                "write the whole path; containerd 1.6.30, 1.7.16 and 2.0 take the directory \
+                 of the file",
+            ),
+            Self::AcceptZstd => f.write_str(
+                "list it in the `accepts` of the `tar.gzip` processor, as `keycell config \
+                 containerd` does",
+            ),
+            Self::NoProcessor => f.write_str("`keycell config containerd --write` installs one"),
+            Self::SeveralProcessors => {
+                f.write_str("leave one of them, and give the others other ids' `accepts`")
+            }
+            Self::ReturnsUnknown => f.write_str(
+                "`returns` is the media type of the decrypted layer, \
+                 `application/vnd.oci.image.layer.v1.tar+gzip` for instance",
+            ),
+            Self::ReturnsTar => f.write_str(
+                "use one processor for `tar`, and one that returns `tar+gzip` for the others",
+            ),
+            Self::OtherProcessor => f.write_str(
+                "let the processor `io.containerd.ocicrypt.decoder.v1.tar.gzip` take it: \
+                 containerd hands a payload to few ids",
+            ),
+            Self::KeyModel => f.write_str(
+                "set `key_model = \"node\"` in the section `image_decryption` of the CRI \
+                 plugin",
+            ),
+            Self::TransferService => f.write_str(
+                "set `use_local_image_pull = true` in \
+                 `[plugins.\"io.containerd.cri.v1.images\"]`, or do without `--content-store \
+                 off`: the decoder then finds it in the content store",
+            ),
+            Self::NoPayloadHook => {
+                f.write_str("update containerd: 2.1.7, 2.2.2 and 2.3 have it again")
+            }
+            Self::InstallDecoder => {
+                f.write_str("install Keycell, or give the processor the `path` of `ctd-decoder`")
+            }
+            Self::DecoderNotExecutable => f.write_str("`chmod 755` it"),
+            Self::DecoderDoesNotRun => {
+                f.write_str("try `ctd-decoder --version` by hand: is it made for this machine?")
+            }
+            Self::OfDecoder { hint } => f.write_str(hint),
+            Self::NoKeysPath => f.write_str(
+                "add `\"--decryption-keys-path\", \"/etc/containerd/ocicrypt/keys\"` to the \
+                 processor's `args`",
+            ),
+            Self::NoPrivateKey => f.write_str(
+                "put the private key of one of the images' recipients there, readable for \
+                 root alone",
+            ),
+            Self::KeyPermissions { fix } => f.write_str(fix),
+            Self::LinkLeavesKeys => f.write_str(
+                "copy the file there, or link to it within the directory with a relative path",
+            ),
+            Self::InstallBroker => f.write_str("install `keycell-broker` beside `ctd-decoder`"),
+            Self::TokenConfigurationRefused => f.write_str(
+                "correct the file, or remove `OCICRYPT_CONFIG` and `/etc/ocicrypt.conf`",
+            ),
+            Self::NoModuleConfigured => f.write_str(
+                "allow its module in `/etc/ocicrypt.conf`, or in the file that \
+                 `OCICRYPT_CONFIG` names",
+            ),
+            Self::ModuleNotAllowed => f.write_str("add its module to `allowed-module-paths`"),
+            Self::VerifyGuest { name } => write!(f, "`keycell guest verify {name}` looks closer"),
+            Self::SignGuest => {
+                f.write_str("`keycell guest install --signature` takes a signature of minisign")
+            }
+            Self::UpdateKernel => {
+                f.write_str("update the kernel, or go without `--require-sandbox`")
+            }
+            Self::RequireSandbox => f.write_str("with `--require-sandbox` it refuses to"),
+            Self::ImageNames => f.write_str(
+                "an image is `oci:DIR:TAG`, a name that `ctr images list` shows, or a digest",
+            ),
+            Self::TooMuchWork => {
+                f.write_str("`keycell doctor --image IMAGE` tries the keys on one image")
+            }
         }
     }
 }

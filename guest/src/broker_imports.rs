@@ -1,15 +1,15 @@
-//! The host's broker, as the library wants it.
+//! The host's broker, as an implementation of the library's trait.
 
 use ocicrypt::broker::{Broker, Refusal, TokenKey};
 use ocicrypt::pkcs11::OaepHash;
 use zeroize::Zeroizing;
 
-use crate::component::bindings::keycell::decoder::{broker, providers, tokens};
+use crate::bindings::keycell::decoder::{broker, providers, tokens};
 
-/// What the host brokers.
+/// The broker behind the imports `providers` and `tokens`.
 #[derive(Default)]
 pub(crate) struct Host {
-    /// The numbers of what failed, none twice, in the order in which it did.
+    /// The numbers of the failures, each once, in their order.
     pub(crate) refusals: Vec<u32>,
 }
 
@@ -48,7 +48,7 @@ impl Broker for Host {
 }
 
 impl Host {
-    /// The host keeps the reason, and puts it behind the number in the message.
+    /// The host knows the reason, and replaces the number in the message with it.
     fn refusal(&mut self, refusal: broker::Refusal) -> Refusal {
         match refusal {
             broker::Refusal::NotConfigured => Refusal::NotConfigured,

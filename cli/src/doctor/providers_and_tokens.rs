@@ -1,5 +1,6 @@
 //! Key providers and PKCS#11 tokens, as the broker would find them.
 
+use keycell_diagnostic::hint::ToolHint;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -44,13 +45,13 @@ pub fn examine(decoder: &Decoder, keys: Option<&Keys>, report: &mut Report) {
             Ok(_) => report.fine(format!("`{shown}` asks them")),
             Err(error) => report.fails(
                 format!("`{shown}`, which asks them, is not started by the decoder: {error}"),
-                &error.mend(),
+                ToolHint::Untrusted { fix: error.mend() },
             ),
         }
     } else {
         report.fails(
             format!("there is no `{shown}`, which asks key providers and tokens"),
-            "install `keycell-broker` beside `ctd-decoder`",
+            ToolHint::InstallBroker,
         );
     }
 }
@@ -58,7 +59,7 @@ pub fn examine(decoder: &Decoder, keys: Option<&Keys>, report: &mut Report) {
 fn providers(path: &Path, report: &mut Report) {
     let providers = match Providers::open(path) {
         Ok(providers) => providers,
-        Err(refusal) => return report.fails(refusal.to_string(), ""),
+        Err(refusal) => return report.fails(refusal.to_string(), None),
     };
     let names: Vec<_> = providers.names().map(str::to_owned).collect();
     if names.is_empty() {
@@ -67,7 +68,7 @@ fn providers(path: &Path, report: &mut Report) {
     for name in names {
         match providers.check(&name) {
             Ok(way) => report.fine(format!("key provider `{name}`: {way}")),
-            Err(refusal) => report.fails(format!("key provider `{name}`: {refusal}"), ""),
+            Err(refusal) => report.fails(format!("key provider `{name}`: {refusal}"), None),
         }
     }
 }
@@ -83,15 +84,18 @@ fn tokens(
         Err(refusal) => {
             report.fails(
                 format!("{refusal}: nothing is decrypted as long as PINs may lie among the keys"),
-                "correct the file, or remove `OCICRYPT_CONFIG` and `/etc/ocicrypt.conf`",
+                ToolHint::TokenConfigurationRefused,
             );
             true
         }
         Ok(None) => {
             for token in tokens {
                 report.fails(
-                    format!("the token's key `{}` cannot be used: no PKCS#11 module is allowed", token.shown()),
-                    "allow its module in `/etc/ocicrypt.conf`, or in the file that `OCICRYPT_CONFIG` names",
+                    format!(
+                        "the token's key `{}` cannot be used: no PKCS#11 module is allowed",
+                        token.shown()
+                    ),
+                    ToolHint::NoModuleConfigured,
                 );
             }
             false
@@ -109,9 +113,9 @@ fn tokens(
                             "the token's key `{}` cannot be used: no PKCS#11 module is allowed",
                             token.shown()
                         ),
-                        "add its module to `allowed-module-paths`",
+                        ToolHint::ModuleNotAllowed,
                     ),
-                    Err(refusal) => report.fails(format!("token's key {refusal}"), ""),
+                    Err(refusal) => report.fails(format!("token's key {refusal}"), None),
                 }
             }
             true

@@ -1,20 +1,21 @@
-//! What would happen on the next pull, for each kind of layer and each way in which containerd comes
-//! to call a decoder.
+//! Whether the next pull will succeed, for each kind of layer and each way in which containerd calls
+//! a decoder.
 
 use crate::containerd::{Config, Version, WITH_PAYLOAD};
+use keycell_diagnostic::hint::ToolHint;
 
 use super::decoder::Decoder;
 use super::processors::LAYERS;
 use super::report::Report;
 
-/// Says it in words. A way that does not work is a failure only where it is the one that Kubernetes
-/// takes; of the others it is a note.
+/// Reports it. A way that does not work is a failure only where Kubernetes takes it; otherwise it is
+/// a note.
 pub fn examine(config: &Config, version: Version, decoders: &[Decoder], report: &mut Report) {
     let pull = Pull::of(config, version);
-    report.note(pull.said());
+    report.note(pull.description());
     for (kind, media_type) in LAYERS {
         let accepting = config.accepting(&format!("{media_type}+encrypted"));
-        // Whatever else is wrong was told above.
+        // Anything else is reported with the processors.
         let [(id, processor)] = accepting[..] else { continue };
         let Some(decoder) = decoders.iter().find(|decoder| decoder.is_same(processor)) else {
             continue;
@@ -28,7 +29,7 @@ pub fn examine(config: &Config, version: Version, decoders: &[Decoder], report: 
             )),
             (false, false) => report.fails(
                 format!("{kind} layer, pulled for Kubernetes: the decoder gets no payload"),
-                pull.mended(WITH_PAYLOAD.contains(&id)),
+                pull.hint(WITH_PAYLOAD.contains(&id)),
             ),
         }
         if finds {
@@ -70,7 +71,7 @@ impl Pull {
         matches!(self, Self::Local)
     }
 
-    fn said(&self) -> String {
+    fn description(&self) -> String {
         match self {
             Self::Local => "a pull for Kubernetes hands a payload to the decoder".to_owned(),
             Self::NoKeyModel(model) => format!("`key_model` is `{}`, so a pull for Kubernetes hands over no payload", model.escape_debug()),
@@ -79,19 +80,14 @@ impl Pull {
         }
     }
 
-    fn mended(&self, by_id: bool) -> &'static str {
+    /// How the payload would be passed; `by_id` is whether containerd passes one to the processor.
+    fn hint(&self, by_id: bool) -> Option<ToolHint> {
         match self {
-            Self::Local if !by_id => {
-                "let the processor `io.containerd.ocicrypt.decoder.v1.tar.gzip` take it: containerd hands a payload to few ids"
-            }
-            Self::Local => "",
-            Self::NoKeyModel(_) => {
-                "set `key_model = \"node\"` in the section `image_decryption` of the CRI plugin"
-            }
-            Self::Transfer => {
-                "set `use_local_image_pull = true` in `[plugins.\"io.containerd.cri.v1.images\"]`, or do without `--content-store off`: the decoder then finds it in the content store"
-            }
-            Self::NoHook(_) => "update containerd: 2.1.7, 2.2.2 and 2.3 have it again",
+            Self::Local if !by_id => Some(ToolHint::OtherProcessor),
+            Self::Local => None,
+            Self::NoKeyModel(_) => Some(ToolHint::KeyModel),
+            Self::Transfer => Some(ToolHint::TransferService),
+            Self::NoHook(_) => Some(ToolHint::NoPayloadHook),
         }
     }
 }

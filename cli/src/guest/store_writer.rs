@@ -1,5 +1,8 @@
 //! Writing to the store, all or nothing.
 
+use super::refused;
+use keycell_diagnostic::Diagnostic;
+use keycell_diagnostic::hint::ToolHint;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -11,8 +14,6 @@ use keycell_guest_store::store::{ARTEFACT, RECORD, SIGNATURE, SOURCE, Store};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use tempfile::TempDir;
-
-use crate::failure::Advice;
 
 /// Everything of a guest.
 pub struct Parts {
@@ -38,7 +39,7 @@ pub fn open(path: &Path) -> Result<Store> {
         // Whatever the umask is: a decoder may run as another user.
         fs::set_permissions(path, Permissions::from_mode(0o755))?;
     }
-    let store = Store::open(path).map_err(Advice::from)?;
+    let store = Store::open(path).map_err(refused)?;
     store.with_context(|| format!("the guest store `{shown}` was removed"))
 }
 
@@ -46,7 +47,7 @@ pub fn open(path: &Path) -> Result<Store> {
 ///
 /// # Errors
 /// A guest of this name that is there already, unless it is replaced; a disk that is full.
-pub fn place(store: &Store, parts: &Parts, replace: bool) -> Result<()> {
+pub fn write(store: &Store, parts: &Parts, replace: bool) -> Result<()> {
     let name = &parts.record.name;
     let staged = stage(store, parts).with_context(|| {
         format!("cannot write the guest `{name}` to `{}`", store.path().display())
@@ -62,8 +63,8 @@ pub fn place(store: &Store, parts: &Parts, replace: bool) -> Result<()> {
     match moved {
         Ok(()) => {}
         Err(Errno::EXIST) => {
-            let hint = "`--replace` puts this one in its place, `--name` gives it another name";
-            bail!(Advice::new(format!("there is a guest `{name}` already"), hint));
+            let message = format!("there is a guest `{name}` already");
+            bail!(Diagnostic::new(message, ToolHint::GuestExists));
         }
         Err(error) => {
             return Err(io::Error::from(error))
