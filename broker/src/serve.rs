@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use keycell_broker_protocol::{
-    OaepHash, Request, Response, TokenKey as Asked, read_frame, write_frame,
+    MAX_FRAME, OaepHash, Request, Response, TokenKey as Asked, read_frame, write_frame,
 };
 use zeroize::Zeroizing;
 
@@ -22,7 +22,7 @@ use crate::{Failure, Refusal};
 /// Of the streams, and a frame that the host cannot have sent.
 pub fn serve(mut requests: impl Read, mut answers: impl Write) -> io::Result<()> {
     let mut broker = Broker::default();
-    while let Some(frame) = read_frame(&mut requests)? {
+    while let Some(frame) = read_frame(&mut requests, MAX_FRAME)? {
         let request = Request::decode(&frame).map_err(|_| io::ErrorKind::InvalidData)?;
         let answer = broker.answer(request).unwrap_or_else(|refusal| match refusal {
             Refusal::NotConfigured => Response::NotConfigured,

@@ -167,7 +167,8 @@ fn pkcs11(name: &str, options: &Options) -> Result<Result<Recipient, RecipientEr
     let policy = policy.context(
         "no PKCS#11 module is allowed: `OCICRYPT_CONFIG` names the file that allows some",
     )?;
-    let public = key.map_err(Refusal::from).and_then(|key| key.public_key(&policy)).map_err(refused)?;
+    let public =
+        key.map_err(Refusal::from).and_then(|key| key.public_key(&policy)).map_err(refused)?;
     Ok(Recipient::pkcs11(&public, hash))
 }
 

@@ -15,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let mut stream = Vec::new();
     write_frame(&mut stream, bytes).expect("a vector takes everything");
-    let framed = read_frame(&mut stream.as_slice());
+    let framed = read_frame(&mut stream.as_slice(), MAX_FRAME);
     assert!(framed.is_ok_and(|frame| frame.is_some_and(|frame| *frame == bytes)));
     // Of a frame that was cut off nothing is taken. Claims between that and the limit only cost
     // time: memory of that size is wiped.
@@ -23,7 +23,7 @@ fuzz_target!(|bytes: &[u8]| {
     if (64 * 1024..=MAX_FRAME).contains(&claim) {
         return;
     }
-    if let Ok(Some(frame)) = read_frame(&mut &bytes[..]) {
+    if let Ok(Some(frame)) = read_frame(&mut &bytes[..], MAX_FRAME) {
         assert!(frame.len() + 4 <= bytes.len());
     }
 });

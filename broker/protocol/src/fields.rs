@@ -1,27 +1,37 @@
-//! The fields of a frame.
+//! The fields of a frame: numbers of four bytes, big-endian, and bytes behind their length.
 
 use zeroize::Zeroizing;
 
 use crate::Malformed;
 
-/// Puts fields one after the other.
+/// Writes fields one after the other.
 #[derive(Default)]
-pub(crate) struct Writer(Vec<Zeroizing<Vec<u8>>>);
+pub struct Writer(Vec<Zeroizing<Vec<u8>>>);
 
 impl Writer {
-    pub(crate) fn number(&mut self, number: u32) -> &mut Self {
+    /// A number.
+    pub fn number(&mut self, number: u32) -> &mut Self {
         self.0.push(Zeroizing::new(number.to_be_bytes().to_vec()));
         self
     }
 
-    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+    /// Bytes, which may be secret: the copy wipes itself.
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.number(bytes.len() as u32);
         self.0.push(Zeroizing::new(bytes.to_vec()));
         self
     }
 
+    /// Bytes that may be absent.
+    pub fn optional(&mut self, bytes: Option<&[u8]>) -> &mut Self {
+        match bytes {
+            None => self.number(0),
+            Some(bytes) => self.number(1).bytes(bytes),
+        }
+    }
+
     /// All fields in one allocation of the right size: a vector that grows leaves copies behind.
-    pub(crate) fn finish(self) -> Zeroizing<Vec<u8>> {
+    pub fn finish(self) -> Zeroizing<Vec<u8>> {
         let length = self.0.iter().map(|part| part.len()).sum();
         let mut frame = Zeroizing::new(Vec::with_capacity(length));
         self.0.iter().for_each(|part| frame.extend_from_slice(part));
@@ -29,30 +39,63 @@ impl Writer {
     }
 }
 
-/// Takes fields from the front.
-pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
+/// Reads fields from the front of a frame.
+pub struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(crate) fn number(&mut self) -> Result<u32, Malformed> {
+    /// The fields of `frame`.
+    pub fn new(frame: &'a [u8]) -> Self {
+        Self(frame)
+    }
+
+    /// A number.
+    ///
+    /// # Errors
+    /// [`Malformed`]: the frame ends before it does.
+    pub fn number(&mut self) -> Result<u32, Malformed> {
         let (number, rest) = self.0.split_first_chunk().ok_or(Malformed)?;
         self.0 = rest;
         Ok(u32::from_be_bytes(*number))
     }
 
-    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+    /// Bytes.
+    ///
+    /// # Errors
+    /// [`Malformed`]: the frame ends before they do.
+    pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let length = self.number()? as usize;
         let (bytes, rest) = self.0.split_at_checked(length).ok_or(Malformed)?;
         self.0 = rest;
         Ok(bytes)
     }
 
-    pub(crate) fn text(&mut self) -> Result<String, Malformed> {
+    /// Text.
+    ///
+    /// # Errors
+    /// [`Malformed`]: the frame ends before it does, or it is not UTF-8.
+    pub fn text(&mut self) -> Result<String, Malformed> {
         let text = std::str::from_utf8(self.bytes()?).map_err(|_| Malformed)?;
         Ok(text.to_owned())
     }
 
-    /// Each item takes bytes of the frame, so the list is no longer than it.
-    pub(crate) fn list<T>(
+    /// Bytes that may be absent: what [`Writer::optional`] wrote.
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    pub fn optional(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
+        match self.number()? {
+            0 => Ok(None),
+            1 => self.bytes().map(Some),
+            _ => Err(Malformed),
+        }
+    }
+
+    /// A number of items, and then the items. Each of them takes bytes of the frame, so the list is
+    /// no longer than the frame.
+    ///
+    /// # Errors
+    /// [`Malformed`], or what `item` answers.
+    pub fn list<T>(
         &mut self,
         mut item: impl FnMut(&mut Self) -> Result<T, Malformed>,
     ) -> Result<Vec<T>, Malformed> {
@@ -64,7 +107,11 @@ impl<'a> Reader<'a> {
         Ok(list)
     }
 
-    pub(crate) fn end(self) -> Result<(), Malformed> {
+    /// Nothing more.
+    ///
+    /// # Errors
+    /// [`Malformed`]: there is more.
+    pub fn end(self) -> Result<(), Malformed> {
         if self.0.is_empty() { Ok(()) } else { Err(Malformed) }
     }
 }

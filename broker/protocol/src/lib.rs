@@ -1,13 +1,16 @@
-//! What Keycell's host and its broker say to each other, over a pair of pipes.
+//! The protocol between Keycell's host and its broker, over a pair of pipes.
 //!
 //! A message is a frame: its length in four bytes, big-endian, then that many bytes: a kind, and
-//! its fields, each behind its own length. The host asks, the broker answers, one after the other.
-//! The broker is the operator's program, but what it says passes through a library of somebody
-//! else (a PKCS#11 module, TLS), so both sides take the other's frames for hostile.
+//! its [fields]. The host asks and the broker answers, one request at a time. The broker is the
+//! operator's program, but its answers come from a library of somebody else (a PKCS#11 module,
+//! TLS), so both sides take the other's frames for hostile.
+//!
+//! The broker speaks with the process that holds a PKCS#11 module in frames and fields of the same
+//! form.
 
 #![forbid(unsafe_code)]
 
-mod fields;
+pub mod fields;
 
 use std::io::{self, Read, Write};
 
@@ -104,6 +107,12 @@ pub enum Found {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed;
 
+impl From<Malformed> for io::Error {
+    fn from(_: Malformed) -> Self {
+        io::ErrorKind::InvalidData.into()
+    }
+}
+
 impl Request {
     /// The frame's bytes, without its length.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
@@ -134,7 +143,7 @@ impl Request {
     /// # Errors
     /// [`Malformed`].
     pub fn decode(frame: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader(frame);
+        let mut reader = Reader::new(frame);
         let request = match reader.number()? {
             0 => Self::Keys { path: reader.bytes()?.to_vec() },
             1 => Self::Token {
@@ -195,7 +204,7 @@ impl Response {
     /// # Errors
     /// [`Malformed`].
     pub fn decode(frame: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader(frame);
+        let mut reader = Reader::new(frame);
         let response = match reader.number()? {
             0 => Self::NotConfigured,
             1 => Self::Failed(reader.text()?),
@@ -243,15 +252,15 @@ pub fn frame_length(frame: &[u8]) -> io::Result<[u8; 4]> {
 /// Reads the next frame. `None`: the other side is gone.
 ///
 /// # Errors
-/// Of the stream; a frame longer than [`MAX_FRAME`], or cut off.
-pub fn read_frame(stream: &mut impl Read) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+/// Of the stream; a frame longer than `limit` bytes, or cut off.
+pub fn read_frame(stream: &mut impl Read, limit: usize) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     let mut length = [0; 4];
     match stream.read_exact(&mut length) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         read => read?,
     }
     let length = u32::from_be_bytes(length) as usize;
-    if length > MAX_FRAME {
+    if length > limit {
         return Err(io::ErrorKind::InvalidData.into());
     }
     let mut frame = Zeroizing::new(vec![0; length]);

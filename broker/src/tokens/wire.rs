@@ -1,4 +1,4 @@
-//! What the broker and the process that holds a module say to each other: one question, one answer.
+//! The protocol between the broker and the process that holds a module: one question, one answer.
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
@@ -6,15 +6,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 pub use keycell_broker_protocol::OaepHash;
+use keycell_broker_protocol::fields::{Reader, Writer};
+use keycell_broker_protocol::{Malformed, read_frame, write_frame};
 use zeroize::Zeroizing;
 
 use super::pin::Pin;
 
-/// Bytes of a question or an answer at most: a path, a URI, a PIN and a blob are far from it.
-const SIZE: usize = 64 * 1024;
-
-/// Between two paths: no path has it.
-const BETWEEN: u8 = 0;
+/// The longest question or answer, in bytes: a path, a URI, a PIN and a blob are far from it.
+const MAX_SIZE: usize = 64 * 1024;
 
 /// What is asked of a module.
 pub(super) enum Operation {
@@ -66,143 +65,114 @@ pub(super) enum Answer {
 impl Question {
     /// Sends the question.
     pub(super) fn write(&self, mut to: impl Write) -> io::Result<()> {
-        // One buffer that never grows, so that no copy of the PIN stays behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(SIZE));
-        let (operation, blob): (u8, &[u8]) = match &self.operation {
-            Operation::PublicKey => (0, &[]),
-            Operation::Decrypt(OaepHash::Sha1, blob) => (1, blob),
-            Operation::Decrypt(OaepHash::Sha256, blob) => (2, blob),
+        let mut fields = Writer::default();
+        match &self.operation {
+            Operation::PublicKey => fields.number(0),
+            Operation::Decrypt(OaepHash::Sha1, blob) => fields.number(1).bytes(blob),
+            Operation::Decrypt(OaepHash::Sha256, blob) => fields.number(2).bytes(blob),
         };
-        let slot = self.selection.slot.map(u32::to_be_bytes);
-        let selection = &self.selection;
-        let files: Option<Vec<_>> = self
-            .files
-            .as_ref()
-            .map(|files| files.iter().map(|file| file.as_os_str().as_bytes()).collect());
-        let files = files.map(|files| files.join(&BETWEEN));
-        for field in [
-            Some(&[operation][..]),
-            Some(blob),
-            Some(self.module.as_os_str().as_bytes()),
-            files.as_deref(),
-            slot.as_ref().map(|slot| &slot[..]),
-            selection.token.as_deref(),
-            selection.manufacturer.as_deref(),
-            selection.model.as_deref(),
-            selection.serial.as_deref(),
-            selection.id.as_deref(),
-            selection.object.as_deref(),
-            self.pin.as_ref().map(Pin::expose),
-            Some(&[u8::from(self.stranger)]),
-        ] {
-            // A field is its length plus one, and its bytes; zero is no field.
-            let length = field.map_or(0, |field| field.len() + 1);
-            let field = field.unwrap_or_default();
-            if bytes.len() + 4 + field.len() > SIZE {
-                return Err(io::ErrorKind::InvalidInput.into());
+        fields.bytes(self.module.as_os_str().as_bytes());
+        match &self.files {
+            None => _ = fields.number(0),
+            Some(files) => {
+                fields.number(1).number(files.len() as u32);
+                files.iter().for_each(|file| _ = fields.bytes(file.as_os_str().as_bytes()));
             }
-            // It is less than SIZE.
-            bytes.extend_from_slice(&(length as u32).to_be_bytes());
-            bytes.extend_from_slice(field);
         }
-        to.write_all(&bytes)
+        let selection = &self.selection;
+        fields.optional(selection.slot.map(u32::to_be_bytes).as_ref().map(|slot| &slot[..]));
+        for attribute in [
+            &selection.token,
+            &selection.manufacturer,
+            &selection.model,
+            &selection.serial,
+            &selection.id,
+            &selection.object,
+        ] {
+            fields.optional(attribute.as_deref());
+        }
+        fields.optional(self.pin.as_ref().map(Pin::expose)).number(u32::from(self.stranger));
+        send(&mut to, &fields.finish())
     }
 
-    /// Reads a question to its end.
-    pub(super) fn read(from: impl Read) -> io::Result<Self> {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(SIZE + 1));
-        from.take(SIZE as u64 + 1).read_to_end(&mut bytes)?;
-        let mut fields = Fields(&bytes);
-        let operation = fields.required()?.to_vec();
-        let blob = fields.required()?.to_vec();
-        let operation = match operation[..] {
-            [0] => Operation::PublicKey,
-            [1] => Operation::Decrypt(OaepHash::Sha1, blob),
-            [2] => Operation::Decrypt(OaepHash::Sha256, blob),
-            _ => return Err(io::ErrorKind::InvalidData.into()),
+    /// Reads a question.
+    pub(super) fn read(mut from: impl Read) -> io::Result<Self> {
+        let frame = receive(&mut from)?;
+        let mut fields = Reader::new(&frame);
+        let operation = match fields.number()? {
+            0 => Operation::PublicKey,
+            1 => Operation::Decrypt(OaepHash::Sha1, fields.bytes()?.to_vec()),
+            2 => Operation::Decrypt(OaepHash::Sha256, fields.bytes()?.to_vec()),
+            _ => return Err(Malformed.into()),
         };
-        let module = PathBuf::from(OsStr::from_bytes(fields.required()?));
-        let files = fields.next()?.map(|files| {
-            let files = files.split(|byte| *byte == BETWEEN).filter(|file| !file.is_empty());
-            files.map(|file| PathBuf::from(OsStr::from_bytes(file))).collect()
-        });
-        let slot = match fields.next()?.map(TryInto::try_into) {
-            None => None,
-            Some(Ok(slot)) => Some(u32::from_be_bytes(slot)),
-            Some(Err(_)) => return Err(io::ErrorKind::InvalidData.into()),
+        let module = path(fields.bytes()?);
+        let files = match fields.number()? {
+            0 => None,
+            1 => Some(fields.list(|fields| fields.bytes().map(path))?),
+            _ => return Err(Malformed.into()),
         };
-        let mut optional = || fields.next().map(|field| field.map(<[u8]>::to_vec));
+        let slot = fields.optional()?.map(|slot| slot.try_into().map_err(|_| Malformed));
+        let mut attribute = || fields.optional().map(|bytes| bytes.map(<[u8]>::to_vec));
         let selection = Selection {
-            slot,
-            token: optional()?,
-            manufacturer: optional()?,
-            model: optional()?,
-            serial: optional()?,
-            id: optional()?,
-            object: optional()?,
+            slot: slot.transpose()?.map(u32::from_be_bytes),
+            token: attribute()?,
+            manufacturer: attribute()?,
+            model: attribute()?,
+            serial: attribute()?,
+            id: attribute()?,
+            object: attribute()?,
         };
-        let pin = fields.next()?.map(Pin::new).transpose().map_err(io::Error::other)?;
-        let stranger = fields.required()? == [1];
+        let pin = fields.optional()?.map(Pin::new).transpose().map_err(io::Error::other)?;
+        let stranger = fields.number()? == 1;
+        fields.end()?;
         Ok(Self { operation, module, files, selection, pin, stranger })
-    }
-}
-
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn next(&mut self) -> io::Result<Option<&'a [u8]>> {
-        let (length, rest) = self.0.split_first_chunk().ok_or(io::ErrorKind::UnexpectedEof)?;
-        let length = u32::from_be_bytes(*length) as usize;
-        self.0 = rest;
-        let Some(length) = length.checked_sub(1) else {
-            return Ok(None);
-        };
-        let (field, rest) = rest.split_at_checked(length).ok_or(io::ErrorKind::UnexpectedEof)?;
-        self.0 = rest;
-        Ok(Some(field))
-    }
-
-    fn required(&mut self) -> io::Result<&'a [u8]> {
-        self.next()?.ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 }
 
 impl Answer {
     /// Sends the answer.
     pub(super) fn write(&self, mut to: impl Write) -> io::Result<()> {
-        let (kind, content): (u8, &[u8]) = match self {
+        let (kind, content): (u32, &[u8]) = match self {
             Self::Done(bytes) => (0, bytes),
             Self::Failed(why) => (1, why.as_bytes()),
             Self::PinRefused(why) => (2, why.as_bytes()),
             Self::Absent(why) => (3, why.as_bytes()),
         };
-        let length = u32::try_from(content.len()).map_err(io::Error::other)?;
-        to.write_all(&[kind])?;
-        to.write_all(&length.to_be_bytes())?;
-        to.write_all(content)?;
-        to.flush()
+        let mut fields = Writer::default();
+        fields.number(kind).bytes(content);
+        send(&mut to, &fields.finish())
     }
 
     /// Reads one answer, not to the end of the stream.
     pub(super) fn read(mut from: impl Read) -> io::Result<Self> {
-        let mut head = [0; 5];
-        from.read_exact(&mut head)?;
-        let [kind, length @ ..] = head;
-        let length = u32::from_be_bytes(length) as usize;
-        if length > SIZE {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        let mut content = Zeroizing::new(vec![0; length]);
-        from.read_exact(&mut content)?;
-        let text = |content: &[u8]| String::from_utf8_lossy(content).into_owned();
+        let frame = receive(&mut from)?;
+        let mut fields = Reader::new(&frame);
+        let (kind, content) = (fields.number()?, fields.bytes()?);
+        fields.end()?;
+        let text = || String::from_utf8_lossy(content).into_owned();
         match kind {
-            0 => Ok(Self::Done(content)),
-            1 => Ok(Self::Failed(text(&content))),
-            2 => Ok(Self::PinRefused(text(&content))),
-            3 => Ok(Self::Absent(text(&content))),
-            _ => Err(io::ErrorKind::InvalidData.into()),
+            0 => Ok(Self::Done(Zeroizing::new(content.to_vec()))),
+            1 => Ok(Self::Failed(text())),
+            2 => Ok(Self::PinRefused(text())),
+            3 => Ok(Self::Absent(text())),
+            _ => Err(Malformed.into()),
         }
     }
+}
+
+fn send(to: &mut impl Write, frame: &[u8]) -> io::Result<()> {
+    if frame.len() > MAX_SIZE {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    write_frame(to, frame)
+}
+
+fn receive(from: &mut impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
+    read_frame(from, MAX_SIZE)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
+fn path(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(bytes))
 }
 
 #[cfg(test)]
@@ -249,7 +219,12 @@ mod tests {
         let mut bytes = Vec::new();
         Answer::Failed("why".to_owned()).write(&mut bytes).expect("written");
         (0..bytes.len()).for_each(|end| assert!(Answer::read(&bytes[..end]).is_err(), "{end}"));
-        assert!(Answer::read(&b"\x00\xff\xff\xff\xff"[..]).is_err());
-        assert!(Answer::read(&b"\x04\0\0\0\0"[..]).is_err());
+    }
+
+    #[test]
+    fn a_frame_that_is_too_long_or_of_an_unknown_kind_is_no_answer() {
+        assert!(Answer::read(&b"\xff\xff\xff\xff\0\0\0\0\0\0\0\0"[..]).is_err());
+        assert!(Answer::read(&b"\0\0\0\x08\0\0\0\x03\0\0\0\0"[..]).is_ok());
+        assert!(Answer::read(&b"\0\0\0\x08\0\0\0\x04\0\0\0\0"[..]).is_err());
     }
 }
