@@ -1,1 +1,0 @@
-//! The sandbox: what must be right for the promise of two instances to hold.
