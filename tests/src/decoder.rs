@@ -39,7 +39,8 @@ enum Reader {
 /// A moment in a decoder's life, as the kernel reports it.
 #[derive(Clone, Copy, Debug)]
 pub enum Moment {
-    /// It has begun: it handles `SIGALRM`, the last signal whose action it sets.
+    /// It has begun and waits for the payload: it handles `SIGALRM`, the last signal whose action it
+    /// sets, and sleeps, so its log is open.
     Begun,
     /// The layer flows: it has put up the filter of the second step.
     Flows,
@@ -54,7 +55,7 @@ impl Moment {
         let caught = u64::from_str_radix(&field("SigCgt"), 16).unwrap_or_default();
         let handles = caught & (1 << (Signal::ALARM.as_raw() - 1)) != 0;
         match self {
-            Self::Begun => handles,
+            Self::Begun => handles && field("State").starts_with('S'),
             // Between the second filter and the first wait for the layer, the event is not complete.
             Self::Flows => {
                 handles && field("Seccomp_filters") == "2" && field("State").starts_with('S')
