@@ -61,8 +61,8 @@ def python_functions(text):
             yield node.name, node.lineno, node.end_lineno - node.lineno + 1
 
 
-def last_parameter(text, start):
-    """The last parameter of a type whose `<` stands before `start`."""
+def error_type(text, start):
+    """The second parameter of a `Result` whose `<` stands before `start`; an alias has only one."""
     depth, begin = 0, start
     for at in range(start, len(text)):
         character = text[at]
@@ -72,7 +72,7 @@ def last_parameter(text, start):
             continue
         elif character in ">)]}":
             if depth == 0:
-                return text[begin:at].strip().rstrip(",").strip()
+                return text[begin:at].strip().rstrip(",").strip() if begin > start else ""
             depth -= 1
         elif character == "," and depth == 0 and text[at + 1 :].lstrip()[:1] != ">":
             begin = at + 1
@@ -87,7 +87,7 @@ def string_errors(path, text):
     text = text[: tests.start()] if tests else text
     text = re.sub(r"//[^\n]*", lambda comment: " " * len(comment[0]), text)
     for found in re.finditer(r"\bResult<", text):
-        if last_parameter(text, found.end()) in ("String", "std::string::String", "alloc::string::String"):
+        if error_type(text, found.end()) in ("String", "std::string::String", "alloc::string::String"):
             yield text.count("\n", 0, found.start()) + 1
 
 
