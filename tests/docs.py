@@ -4,7 +4,7 @@
 - Links between documents lead to a file.
 - Paths in backticks exist.
 - Hostile guests that are named exist.
-- The reading guide in docs/architecture.md names every file of `host/src`.
+- The reading guide in docs/architecture.md names every file of `host/src` and `core/src`.
 - Tables that repeat what the code says are compared with the code, in `docs_tables.py`.
 """
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")])
 SOURCES = (".rs", ".py", ".sh", ".wit", ".toml", ".md", ".json")
 GUIDE = "docs/architecture.md"
-GUIDED = ["host/src"]
+GUIDED = ["host/src", "core/src"]
 
 
 def links(name, text):

@@ -19,8 +19,9 @@ CRATES = {
     "host": "keycell_host", "engine": "keycell_engine", "guest-store": "keycell_guest_store",
     "trusted-path": "keycell_trusted_path", "guest": "keycell_guest",
     "ocicrypt": "ocicrypt", "broker": "keycell_broker", "broker/protocol": "keycell_broker_protocol",
-    "walls": "keycell_walls", "cli": "keycell",
-    "diagnostic": "keycell_diagnostic",
+    "walls": "keycell_walls", "cli": "keycell", "core": "keycell_core", "settings": "keycell_settings",
+    "diagnostic": "keycell_diagnostic", "keys-directory": "keycell_keys_directory",
+    "ocicrypt/arithmetic": "ocicrypt_arithmetic",
 }  # fmt: skip
 # Nothing can depend on the tool, and `keycell` is also the name of the contract's package.
 LIBRARIES = set(CRATES.values()) - {"keycell"}
