@@ -2,8 +2,8 @@
 
 | table | code |
 |---|---|
-| imports in `wit/decoder.wit` | what `host/src/instance.rs` links, what `cli/src/guest/imports.rs` accepts |
-| keys in `docs/operating.md` | flags in `host/src/args.rs`, with their values and defaults |
+| imports in `wit/decoder.wit` | what `core/src/linker.rs` and `host/src/sandbox/files.rs` link, what `cli/src/guest/imports.rs` accepts |
+| keys in `docs/operating.md` | flags in `settings/src/flags.rs`, with their values and defaults |
 """
 
 import re
@@ -16,10 +16,12 @@ def faults(root):
 def imports(root):
     wit = (root / "wit/decoder.wit").read_text()
     accepted_by = (root / "cli/src/guest/imports.rs").read_text()
-    linked = linked_interfaces((root / "host/src/instance.rs").read_text())
+    linked = set()
+    for file in ("core/src/linker.rs", "host/src/sandbox/files.rs"):
+        linked |= linked_interfaces((root / file).read_text())
     accepted = accepted_interfaces(accepted_by)
     for name in sorted(linked ^ accepted):
-        where = ("instance.rs", "imports.rs") if name in linked else ("imports.rs", "instance.rs")
+        where = ("linker.rs", "imports.rs") if name in linked else ("imports.rs", "linker.rs")
         yield f"`{name}` is in {where[0]} and not in {where[1]}"
     covered = {}
     for name, granted in import_rows(wit):
@@ -39,7 +41,7 @@ def imports(root):
 
 
 def linked_interfaces(text):
-    table = text[text.index("const INTERFACES") :]
+    table = text[re.search(r"const INTERFACES", text).start() :]
     table = table[: table.index("\n];")]
     return set(re.findall(r'\(\s*"((?:wasi|keycell):[\w-]+/[\w-]+)"', table))
 
@@ -65,7 +67,7 @@ def keys(root):
     table = page[page.index("| key | value | default |") :].split("\n\n")[0].splitlines()[2:]
     rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in table]
     told = {row[0].strip("`"): row[1:] for row in rows}
-    flags = dict(declared_flags((root / "host/src/args.rs").read_text()))
+    flags = dict(declared_flags((root / "settings/src/flags.rs").read_text()))
     for name in sorted(told.keys() ^ flags.keys()):
         where = "and not a flag" if name in told else "a flag, and not told"
         yield f"docs/operating.md: `{name}` is in the table of keys {where}" if name in told else (
@@ -84,8 +86,7 @@ def keys(root):
 
 def declared_flags(text):
     """Each flag: the values that are possible, where they are listed, and its default."""
-    text = text[text.index("pub fn command() -> Command") :]
-    text = text[: text.index("\n}\n")]
+    text = text[text.index("fn layer_flags") : text.index("/// A path, which may be empty.")]
     parts = re.split(r'(?:Arg::new|switch)\("([\w-]+)"\)', text)
     kinds = re.findall(r"(Arg::new|switch)\(\"", text)
     for kind, name, rest in zip(kinds, parts[1::2], parts[2::2], strict=True):

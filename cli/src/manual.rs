@@ -23,7 +23,7 @@ pub fn write(directory: &Path, keycell: Command) -> Result<String> {
         let shown = directory.display();
         fs::create_dir_all(directory).with_context(|| format!("cannot create `{shown}`"))?;
     }
-    let decoder = keycell_host::args::command();
+    let decoder = keycell_settings::flags::command();
     put(&pages.join("keycell.toml.5"), configuration(&decoder).as_bytes())?;
     put(&pages.join("ctd-decoder.8"), &page(&decoder, SYSTEM)?)?;
     put(&pages.join("keycell-broker.8"), &page(&broker(), SYSTEM)?)?;
@@ -117,7 +117,7 @@ fn configuration(decoder: &Command) -> String {
 
 /// The flags that are keys of the configuration.
 fn flags(command: &Command) -> Vec<&Arg> {
-    let keys: Vec<_> = keycell_host::config::keys(command).collect();
+    let keys: Vec<_> = keycell_settings::configuration::keys(command).collect();
     let is_key = |flag: &&Arg| flag.get_long().is_some_and(|name| keys.contains(&name));
     command.get_arguments().filter(is_key).collect()
 }

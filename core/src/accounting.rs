@@ -1,34 +1,34 @@
-//! The books of one layer: what the cipher released, what reached standard output, and what went
-//! wrong on the way. They decide whether the layer came out, not the guest's word.
+//! The accounting of one layer: what the cipher released, what was written, and what went wrong. It
+//! decides whether the layer came out right, not the guest's claim.
 
 use std::collections::VecDeque;
-use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use ocicrypt::layer::{CHUNK, LayerError, Witness};
 
-use crate::args::CipherSide;
-use crate::{limits, streams};
+use crate::{CipherSide, limits, lock};
 
-/// Shared by the cipher, the streams and the step that judges. One thread uses it.
-#[derive(Clone, Default)]
-pub struct Ledger(Arc<Mutex<Books>>);
+/// Shared by the cipher, the streams and the verdict. One thread uses it.
+#[derive(Clone)]
+pub struct SharedAccounting(Arc<Mutex<Accounting>>);
 
 /// What has happened so far.
-#[derive(Default)]
-pub struct Books {
+pub struct Accounting {
+    /// Where the plain layer goes.
+    output: Box<dyn Write + Send>,
     /// The cipher was opened.
     pub opened: bool,
     /// HMAC and digest were right, and the guest has seen the end of the stream.
     pub drained: bool,
-    /// The whole of standard input was read (by a guest that decrypts itself).
+    /// The whole encrypted layer was read (by a guest that decrypts by itself).
     pub source_ended: bool,
-    /// Bytes read from standard input by a guest that decrypts itself.
+    /// Bytes of the encrypted layer that a guest read that decrypts by itself.
     pub read: u64,
     /// Bytes of plaintext that the cipher gave out.
     pub released: u64,
-    /// Bytes that reached standard output.
+    /// Bytes that were written to the output.
     pub written: u64,
     /// Written by the guest, and not yet passed on.
     held: VecDeque<Bytes>,
@@ -37,41 +37,66 @@ pub struct Books {
     outstanding: VecDeque<Bytes>,
     outstanding_bytes: usize,
     fault: Option<Fault>,
-    /// Verifies beside a guest that decrypts itself, where the layer's key is known.
+    /// Verifies what a guest does that decrypts by itself, where the layer's key is known.
     pub witness: Option<Witness>,
 }
 
 /// The first thing that went wrong with a stream, as the host saw it.
+#[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// The layer is not genuine, or cannot be read.
-    Layer(LayerError),
-    /// Standard output cannot be written to.
-    Sink(io::Error),
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// The output cannot be written to.
+    #[error("cannot write the plain layer")]
+    Output(#[source] io::Error),
     /// The guest wrote something other than what the cipher gave out.
+    #[error("it wrote other bytes than the cipher gave out")]
     Altered,
     /// The guest wrote more than it was given.
+    #[error("it wrote more bytes than it was given")]
     TooMuch,
     /// The guest reads on without writing.
+    #[error("it read the layer without writing it")]
     Hoarding,
 }
 
-/// Something went wrong; the books hold what.
+/// Something went wrong; the accounting has recorded what.
 pub struct Faulty;
 
-impl Ledger {
-    /// The books, to look at or to write in.
-    pub fn books(&self) -> MutexGuard<'_, Books> {
+impl SharedAccounting {
+    /// The accounting of a layer that is written to `output`.
+    pub fn new(output: Box<dyn Write + Send>) -> Self {
+        Self(Arc::new(Mutex::new(Accounting::new(output))))
+    }
+
+    /// The accounting, to read or to change it.
+    pub fn lock(&self) -> MutexGuard<'_, Accounting> {
         lock(&self.0)
     }
 }
 
-/// What is shared, whoever panicked with it: one thread uses it.
-pub fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
+impl Accounting {
+    /// The accounting of a layer that is written to `output`.
+    pub fn new(output: Box<dyn Write + Send>) -> Self {
+        Self {
+            output,
+            opened: false,
+            drained: false,
+            source_ended: false,
+            read: 0,
+            released: 0,
+            written: 0,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            outstanding: VecDeque::new(),
+            outstanding_bytes: 0,
+            fault: None,
+            witness: None,
+        }
+    }
 
-impl Books {
-    /// Remembers the first fault; later ones follow from it.
+    /// Records the first fault; later ones follow from it.
     pub fn fault(&mut self, fault: Fault) {
         self.fault.get_or_insert(fault);
     }
@@ -86,13 +111,14 @@ impl Books {
         self.fault.is_some()
     }
 
-    /// After a fault nothing is given out or comes out any more, not even what would be right: it
-    /// would stand behind a gap.
-    fn is_sound(&self) -> Result<(), Faulty> {
+    /// Fails after a fault: then nothing is released or written any more, not even what would be
+    /// right, because it would follow a gap.
+    fn check_sound(&self) -> Result<(), Faulty> {
         if self.is_faulty() { Err(Faulty) } else { Ok(()) }
     }
 
-    /// Something moved: a guest that waits for streams makes progress, one that loops does not.
+    /// A number that grows whenever bytes move: a guest that waits for streams makes progress, one
+    /// that loops does not.
     pub fn progress(&self) -> u64 {
         self.read + self.released + self.written
     }
@@ -102,12 +128,12 @@ impl Books {
     /// # Errors
     /// Where the guest holds too much already, or something went wrong.
     pub fn release(&mut self, bytes: &Bytes) -> Result<(), Faulty> {
-        self.is_sound()?;
+        self.check_sound()?;
         if self.outstanding_bytes + bytes.len() > limits::OUTSTANDING {
             self.fault(Fault::Hoarding);
             return Err(Faulty);
         }
-        // A guest may ask for no bytes as often as it likes: no note is kept of those.
+        // A guest may ask for no bytes as often as it likes: that is not recorded.
         if !bytes.is_empty() {
             self.released += bytes.len() as u64;
             self.outstanding_bytes += bytes.len();
@@ -122,7 +148,7 @@ impl Books {
     /// # Errors
     /// Where they are not.
     pub fn claim(&mut self, bytes: &Bytes) -> Result<(), Faulty> {
-        self.is_sound()?;
+        self.check_sound()?;
         let mut rest = bytes.as_ref();
         while !rest.is_empty() {
             let Some(next) = self.outstanding.front_mut() else {
@@ -149,7 +175,7 @@ impl Books {
     ///
     /// # Errors
     /// Where the layer goes on beyond its length.
-    pub fn take_in(&mut self, bytes: &[u8]) -> Result<(), Faulty> {
+    pub fn note_read(&mut self, bytes: &[u8]) -> Result<(), Faulty> {
         self.read += bytes.len() as u64;
         match self.witness.as_mut().map(|witness| witness.encrypted(bytes)) {
             Some(Err(error)) => {
@@ -166,7 +192,7 @@ impl Books {
     /// # Errors
     /// Where they are.
     pub fn allow(&mut self, bytes: &[u8]) -> Result<(), Faulty> {
-        self.is_sound()?;
+        self.check_sound()?;
         if self.moved() + bytes.len() as u64 > self.read {
             self.fault(Fault::TooMuch);
             return Err(Faulty);
@@ -177,13 +203,13 @@ impl Books {
         Ok(())
     }
 
-    /// Passes on what was written before `bytes`, but never the last 64 KiB: they wait for the
-    /// verdict over the whole step, so that a layer never comes out complete from a failure.
+    /// Writes what the guest wrote before `bytes`, but never the last 64 KiB: they wait for the
+    /// verdict over the whole step, so that a step that fails never writes a complete layer.
     ///
     /// # Errors
-    /// Where writing to standard output fails.
+    /// Where writing to the output fails.
     pub fn hold_back(&mut self, bytes: Bytes) -> Result<(), Faulty> {
-        // A guest may write no bytes as often as it likes, and no note is kept of those either.
+        // A guest may write no bytes as often as it likes: that is not recorded either.
         if bytes.is_empty() {
             return Ok(());
         }
@@ -195,11 +221,11 @@ impl Books {
         Ok(())
     }
 
-    /// Passes on what was held back: the verdict is that all is well.
+    /// Writes what was held back, because the verdict is that the layer is right.
     ///
     /// # Errors
-    /// Where writing to standard output fails.
-    pub fn let_go(&mut self) -> Result<(), Faulty> {
+    /// Where writing to the output fails.
+    pub fn write_held(&mut self) -> Result<(), Faulty> {
         while !self.held.is_empty() {
             self.write_first()?;
         }
@@ -209,8 +235,8 @@ impl Books {
     fn write_first(&mut self) -> Result<(), Faulty> {
         let Some(bytes) = self.held.pop_front() else { return Ok(()) };
         self.held_bytes -= bytes.len();
-        streams::write_stdout(&bytes).map_err(|error| {
-            self.fault(Fault::Sink(error));
+        self.output.write_all(&bytes).map_err(|error| {
+            self.fault(Fault::Output(error));
             Faulty
         })?;
         self.written += bytes.len() as u64;
@@ -222,11 +248,11 @@ impl Books {
         self.written + self.held_bytes as u64
     }
 
-    /// The witness speaks: HMAC and sealed digest, if the guest has decrypted by itself.
+    /// Verifies HMAC and sealed digest, if the guest has decrypted by itself and the key is known.
     ///
     /// # Errors
     /// A layer that is not genuine, or did not come out right.
-    pub fn hear_witness(&mut self) -> Result<(), Faulty> {
+    pub fn check_witness(&mut self) -> Result<(), Faulty> {
         match self.witness.take().map(Witness::finish) {
             Some(Err(error)) => {
                 self.fault(Fault::Layer(error));
@@ -236,13 +262,13 @@ impl Books {
         }
     }
 
-    /// Whether a command has read all that there was. What it wrote of it may be shorter: its
-    /// scheme is its own.
+    /// Whether a command has read the whole layer. What it wrote may be shorter: its scheme is its
+    /// own.
     pub fn is_read(&self) -> bool {
         self.source_ended && !self.is_faulty()
     }
 
-    /// Whether a whole layer has gone through the guest's hands: one that the host's cipher has
+    /// Whether the guest has passed on a whole layer: one that the host's cipher has
     /// verified, or all of what a guest that decrypts by itself had to read.
     pub fn is_complete(&self, side: CipherSide) -> bool {
         let whole = match side {
@@ -257,92 +283,96 @@ impl Books {
 mod tests {
     use super::*;
 
-    /// Books of a cipher that gave out three chunks.
-    fn books() -> (Books, [Bytes; 3]) {
+    fn empty() -> Accounting {
+        Accounting::new(Box::new(io::sink()))
+    }
+
+    /// The accounting of a cipher that gave out three chunks.
+    fn released() -> (Accounting, [Bytes; 3]) {
         let chunks = ["first", "second", "third"].map(|text| Bytes::from_static(text.as_bytes()));
-        let mut books = Books::default();
+        let mut accounting = empty();
         for chunk in &chunks {
-            assert!(books.release(chunk).is_ok());
+            assert!(accounting.release(chunk).is_ok());
         }
-        (books, chunks)
+        (accounting, chunks)
     }
 
     #[test]
     fn the_same_bytes_in_any_pieces_are_accepted() {
-        let (mut books, chunks) = books();
-        assert!(books.claim(&chunks[0]).is_ok());
-        assert!(books.claim(&Bytes::from_static(b"sec")).is_ok());
-        assert!(books.claim(&Bytes::from_static(b"ondthi")).is_ok());
-        assert!(books.claim(&Bytes::from_static(b"rd")).is_ok());
-        assert_eq!(books.outstanding_bytes, 0);
+        let (mut accounting, chunks) = released();
+        assert!(accounting.claim(&chunks[0]).is_ok());
+        assert!(accounting.claim(&Bytes::from_static(b"sec")).is_ok());
+        assert!(accounting.claim(&Bytes::from_static(b"ondthi")).is_ok());
+        assert!(accounting.claim(&Bytes::from_static(b"rd")).is_ok());
+        assert_eq!(accounting.outstanding_bytes, 0);
     }
 
     #[test]
     fn other_bytes_are_refused() {
-        let (mut books, _) = books();
-        assert!(books.claim(&Bytes::from_static(b"firzt")).is_err());
-        assert!(matches!(books.take_fault(), Some(Fault::Altered)));
+        let (mut accounting, _) = released();
+        assert!(accounting.claim(&Bytes::from_static(b"firzt")).is_err());
+        assert!(matches!(accounting.take_fault(), Some(Fault::Altered)));
     }
 
     #[test]
     fn after_a_fault_nothing_is_accepted() {
-        let (mut books, chunks) = books();
-        assert!(books.claim(&Bytes::from_static(b"first!")).is_err());
-        assert!(books.claim(&chunks[1]).is_err() && books.release(&chunks[1]).is_err());
-        let mut books = Books { read: 4, ..Books::default() };
-        assert!(books.allow(&[0; 5]).is_err() && books.allow(&[0; 4]).is_err());
+        let (mut accounting, chunks) = released();
+        assert!(accounting.claim(&Bytes::from_static(b"first!")).is_err());
+        assert!(accounting.claim(&chunks[1]).is_err() && accounting.release(&chunks[1]).is_err());
+        let mut accounting = Accounting { read: 4, ..empty() };
+        assert!(accounting.allow(&[0; 5]).is_err() && accounting.allow(&[0; 4]).is_err());
     }
 
     #[test]
     fn another_order_is_refused() {
-        let (mut books, chunks) = books();
-        assert!(books.claim(&chunks[1]).is_err());
+        let (mut accounting, chunks) = released();
+        assert!(accounting.claim(&chunks[1]).is_err());
     }
 
     #[test]
     fn more_bytes_than_were_given_out_are_refused() {
-        let (mut books, _) = books();
-        assert!(books.claim(&Bytes::from_static(b"firstsecondthird.")).is_err());
-        assert!(matches!(books.take_fault(), Some(Fault::TooMuch)));
+        let (mut accounting, _) = released();
+        assert!(accounting.claim(&Bytes::from_static(b"firstsecondthird.")).is_err());
+        assert!(matches!(accounting.take_fault(), Some(Fault::TooMuch)));
     }
 
     #[test]
     fn a_guest_that_hoards_is_refused() {
-        let mut books = Books::default();
+        let mut accounting = empty();
         let chunk = Bytes::from(vec![0; CHUNK]);
-        let kept = (0..).take_while(|_| books.release(&chunk).is_ok()).count();
+        let kept = (0..).take_while(|_| accounting.release(&chunk).is_ok()).count();
         assert_eq!(kept, limits::OUTSTANDING / CHUNK);
-        assert!(matches!(books.take_fault(), Some(Fault::Hoarding)));
+        assert!(matches!(accounting.take_fault(), Some(Fault::Hoarding)));
     }
 
     #[test]
     fn a_guest_that_decrypts_itself_cannot_write_more_than_it_read() {
-        let mut books = Books { read: 4, ..Books::default() };
-        assert!(books.allow(b"four").is_ok());
-        assert!(books.hold_back(Bytes::from_static(b"four")).is_ok());
-        assert!(books.allow(b"5").is_err());
+        let mut accounting = Accounting { read: 4, ..empty() };
+        assert!(accounting.allow(b"four").is_ok());
+        assert!(accounting.hold_back(Bytes::from_static(b"four")).is_ok());
+        assert!(accounting.allow(b"5").is_err());
     }
 
     #[test]
     fn a_guest_that_decrypts_itself_has_to_read_to_the_end() {
-        let mut books = Books { read: 4, ..Books::default() };
-        assert!(books.hold_back(Bytes::from_static(b"four")).is_ok());
-        assert!(!books.is_complete(CipherSide::Guest));
-        books.source_ended = true;
-        assert!(books.is_complete(CipherSide::Guest));
+        let mut accounting = Accounting { read: 4, ..empty() };
+        assert!(accounting.hold_back(Bytes::from_static(b"four")).is_ok());
+        assert!(!accounting.is_complete(CipherSide::Guest));
+        accounting.source_ended = true;
+        assert!(accounting.is_complete(CipherSide::Guest));
     }
 
     #[test]
     fn nothing_read_is_nothing_noted() {
-        let mut books = Books::default();
-        assert!((0..100).all(|_| books.release(&Bytes::new()).is_ok()));
-        assert!(books.outstanding.is_empty());
+        let mut accounting = empty();
+        assert!((0..100).all(|_| accounting.release(&Bytes::new()).is_ok()));
+        assert!(accounting.outstanding.is_empty());
     }
 
     #[test]
     fn nothing_written_is_nothing_held() {
-        let mut books = Books::default();
-        assert!((0..100).all(|_| books.hold_back(Bytes::new()).is_ok()));
-        assert!(books.held.is_empty());
+        let mut accounting = empty();
+        assert!((0..100).all(|_| accounting.hold_back(Bytes::new()).is_ok()));
+        assert!(accounting.held.is_empty());
     }
 }

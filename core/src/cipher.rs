@@ -9,11 +9,11 @@ use wasmtime::{Result, format_err};
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::p2::{DynInputStream, InputStream, Pollable, StreamError, StreamResult};
 
-use crate::contract::keycell::decoder::{cipher, types};
-use crate::input::Input;
-use crate::instance::Instance;
-use crate::ledger::{Fault, Ledger, lock};
-use crate::record;
+use crate::accounting::{Fault, SharedAccounting};
+use crate::context::Instance;
+use crate::contract::{cipher, types};
+use crate::streams::Input;
+use crate::{layer_key, lock};
 
 /// What `cipher.open` answers in an instance.
 #[derive(Default)]
@@ -38,8 +38,8 @@ pub struct Loan {
     pub source: u32,
     /// The encrypted layer itself.
     pub input: Input,
-    /// Where it is written down what the cipher did.
-    pub ledger: Ledger,
+    /// Records what the cipher does.
+    pub accounting: SharedAccounting,
 }
 
 /// What an instance is given that decrypts by itself.
@@ -65,17 +65,17 @@ impl cipher::Host for Instance {
             Cipher::Used => return Ok(Err(cipher::Refusal::AlreadyOpen)),
             Cipher::Lent(loan) if loan.source == source.rep() => loan,
             Cipher::Own(own) if own.source == source.rep() => {
-                let key = record::cipher_key(&own.key);
+                let key = layer_key::cipher_key(&own.key);
                 return Ok(Err(cipher::Refusal::NotGranted(cipher::OwnCipher { key, source })));
             }
             Cipher::Lent(_) | Cipher::Own(_) => return Ok(Err(cipher::Refusal::OtherSource)),
         };
-        loan.ledger.books().opened = true;
+        loan.accounting.lock().opened = true;
         let plain = Plain {
             reader: PlainReader::new(loan.input, &loan.key),
             written: Arc::default(),
             chunk: Bytes::new(),
-            ledger: loan.ledger,
+            accounting: loan.accounting,
         };
         self.table.delete(source)?;
         let plain: DynInputStream = Box::new(plain);
@@ -90,7 +90,7 @@ struct Plain {
     written: Arc<Mutex<Option<Vec<u8>>>>,
     /// What is left of the chunk that was given out last.
     chunk: Bytes,
-    ledger: Ledger,
+    accounting: SharedAccounting,
 }
 
 #[async_trait]
@@ -106,29 +106,29 @@ impl InputStream for Plain {
                     self.chunk = Bytes::from_owner(Chunk { bytes: chunk, written });
                 }
                 Ok(None) => {
-                    self.ledger.books().drained = true;
+                    self.accounting.lock().drained = true;
                     return Err(StreamError::Closed);
                 }
                 Err(error) => {
-                    self.ledger.books().fault(Fault::Layer(error));
+                    self.accounting.lock().fault(Fault::Layer(error));
                     return Err(refused());
                 }
             }
         }
         let bytes = self.chunk.split_to(size.min(self.chunk.len()));
-        match self.ledger.books().release(&bytes) {
+        match self.accounting.lock().release(&bytes) {
             Ok(()) => Ok(bytes),
             Err(_) => Err(refused()),
         }
     }
 
-    // As the trait has it, without waiting in between.
+    // As the trait's own version, without waiting first.
     async fn blocking_read(&mut self, size: usize) -> StreamResult<Bytes> {
         self.read(size)
     }
 }
 
-/// A chunk on its way through guest and ledger. Whoever needs it last gives its memory back.
+/// A chunk that guest and accounting share. When the last of them drops it, its memory is reused.
 struct Chunk {
     bytes: Vec<u8>,
     written: Arc<Mutex<Option<Vec<u8>>>>,

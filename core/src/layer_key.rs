@@ -1,4 +1,4 @@
-//! The layer key, as it comes from a guest and as a guest gets it.
+//! The layer key: as a guest returns it, and as a guest gets it that decrypts by itself.
 
 use ocicrypt::layer;
 
@@ -8,13 +8,13 @@ use crate::contract::{CipherKey, LayerKey};
 ///
 /// # Errors
 /// An unknown cipher, a member of the wrong length, a malformed digest.
-pub fn checked(key: &LayerKey) -> Result<layer::LayerKey, layer::LayerError> {
+pub fn check(key: &LayerKey) -> Result<layer::LayerKey, layer::LayerError> {
     let LayerKey { cipher, key, nonce, hmac, digest, length } = key;
     let key = layer::LayerKey::new(cipher, key, nonce, hmac, digest.as_deref())?;
     Ok(key.with_length(*length))
 }
 
-/// What a guest gets that decrypts by itself.
+/// The part of the key that a guest gets that decrypts by itself: neither HMAC nor digest.
 pub fn cipher_key(key: &layer::LayerKey) -> CipherKey {
     CipherKey {
         cipher: layer::AES_256_CTR_HMAC_SHA256.to_owned(),

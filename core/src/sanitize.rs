@@ -5,11 +5,11 @@ use ocicrypt::text::{is_invisible, redacted, without_pem};
 /// The longest message, in bytes: containerd carries it through every layer of its errors.
 pub const MAX_MESSAGE: usize = 4096;
 
-/// What came from outside, fit for a terminal and a log: one line, no control characters, no PEM
-/// block, and no run of letters and digits as long as a line of key material. It keeps secrets
-/// out that got into a message by mistake; a guest that means to can always find another code.
-pub fn cleaned(text: &str) -> String {
-    // First, so that nothing that is not seen can stand in the middle of what is looked for.
+/// Makes text from outside fit for a terminal and a log: one line, no control characters, no PEM
+/// block, and no run of letters and digits as long as a line of key material. It removes secrets
+/// that got into a message by mistake; a guest that wants to leak one can always encode it otherwise.
+pub fn sanitize(text: &str) -> String {
+    // First, so that no invisible character can hide what the next line removes.
     let line: String = text
         .chars()
         .filter_map(|c| if c.is_control() { Some(' ') } else { (!is_invisible(c)).then_some(c) })
@@ -35,53 +35,53 @@ mod tests {
     #[test]
     fn a_line_of_key_material_is_taken_out() {
         let line = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj";
-        assert_eq!(cleaned(&format!("read {line} here")), "read … here");
+        assert_eq!(sanitize(&format!("read {line} here")), "read … here");
     }
 
     #[test]
     fn slashes_do_not_hide_key_material() {
         let line = "bgpYygjE1MviyUPvbknN3/jnYylD94SoUjiPzLBTOo/WlSLjALdSoAm/W71ESoP1";
-        assert_eq!(cleaned(&format!("read {line} here")), "read … here");
+        assert_eq!(sanitize(&format!("read {line} here")), "read … here");
     }
 
     #[test]
     fn a_pem_block_is_taken_out_to_its_last_line() {
         let pem = "-----BEGIN PRIVATE KEY-----\nAAAA\nBB==\n-----END PRIVATE KEY-----";
-        assert_eq!(cleaned(&format!("bad `{pem}`, sorry")), "bad `…`, sorry");
-        assert_eq!(cleaned("bad -----BEGIN PRIVATE KEY-----\nAAAA\n"), "bad …");
+        assert_eq!(sanitize(&format!("bad `{pem}`, sorry")), "bad `…`, sorry");
+        assert_eq!(sanitize("bad -----BEGIN PRIVATE KEY-----\nAAAA\n"), "bad …");
     }
 
     #[test]
     fn what_cannot_be_seen_does_not_hide_a_pem_block() {
         let pem = "-----BEGIN\u{200b} PRIVATE KEY-----\nAA\u{200b}AA\n-----END PRIVATE KEY-----";
-        assert_eq!(cleaned(&format!("bad `{pem}`, sorry")), "bad `…`, sorry");
+        assert_eq!(sanitize(&format!("bad `{pem}`, sorry")), "bad `…`, sorry");
     }
 
     #[test]
     fn paths_of_pods_stay() {
         let text = "/var/lib/kubelet/pods/3f2504e0-4f89-41d3-9a0c-0305e82c3301/volumes/Secret1";
-        assert_eq!(cleaned(text), text);
+        assert_eq!(sanitize(text), text);
     }
 
     #[test]
     fn text_cannot_be_turned_around() {
-        assert_eq!(cleaned("a\u{202e}b\u{2028}c\u{feff}"), "abc");
+        assert_eq!(sanitize("a\u{202e}b\u{2028}c\u{feff}"), "abc");
     }
 
     #[test]
     fn fingerprints_and_paths_stay() {
         let text = "`/etc/containerd/ocicrypt/keys/tenant-a/pod-identity.pem` \
                     SHA256:uNiVztksCsDhcc0u9e8BrrQXVUDQ7v9RzJMVlQx2tKA";
-        assert_eq!(cleaned(text), text);
+        assert_eq!(sanitize(text), text);
     }
 
     #[test]
     fn control_characters_and_lines_are_flattened() {
-        assert_eq!(cleaned("a\x1b[31mb\nc\0"), "a [31mb c ");
+        assert_eq!(sanitize("a\x1b[31mb\nc\0"), "a [31mb c ");
     }
 
     #[test]
     fn a_long_message_is_cut_at_a_character() {
-        assert!(cleaned(&"é ".repeat(5000)).len() < MAX_MESSAGE + 8);
+        assert!(sanitize(&"é ".repeat(5000)).len() < MAX_MESSAGE + 8);
     }
 }

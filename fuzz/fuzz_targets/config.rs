@@ -2,17 +2,14 @@
 
 #![no_main]
 
-use clap::{Arg, ArgAction, Command};
-use keycell_fuzz::host::config::arguments;
+use keycell_diagnostic::Diagnostic;
 use keycell_fuzz::{OwnFile, tell};
+use keycell_settings::configuration::{arguments, keys};
+use keycell_settings::flags::command;
 use libfuzzer_sys::fuzz_target;
 
-const FLAGS: [&str; 4] = ["decryption-keys-path", "cipher", "log", "config"];
-
 fuzz_target!(|bytes: &[u8]| {
-    let flags = FLAGS.map(|name| Arg::new(name).long(name));
-    let command = Command::new("ctd-decoder").args(flags);
-    let command = command.arg(Arg::new("explain").long("explain").action(ArgAction::SetTrue));
+    let command = command();
     let file = OwnFile::with(bytes);
     match arguments(Some(file.path()), &command) {
         Ok(arguments) => {
@@ -20,10 +17,11 @@ fuzz_target!(|bytes: &[u8]| {
                 let argument = argument.into_string().expect("TOML is UTF-8");
                 let flag = argument.strip_prefix("--").and_then(|rest| rest.split_once('='));
                 let (flag, _) = flag.expect("a flag with its value");
-                assert!(flag != "config" && (FLAGS.contains(&flag) || flag == "explain"), "{flag}");
+                assert!(flag != "config" && keys(&command).any(|key| key == flag), "{flag}");
             }
         }
-        Err(failure) => {
+        Err(error) => {
+            let failure = Diagnostic::from(keycell_settings::ArgumentError::from(error));
             tell(&failure.message.replace('\n', " "));
             failure.hints.iter().for_each(tell);
         }

@@ -3,9 +3,9 @@
 
 #![no_main]
 
-use keycell_fuzz::contract::LayerKey;
-use keycell_fuzz::host::cleaned::{MAX_MESSAGE, cleaned, cut};
-use keycell_fuzz::host::record::checked;
+use keycell_core::contract::LayerKey;
+use keycell_core::layer_key::check;
+use keycell_core::sanitize::{MAX_MESSAGE, cut, sanitize};
 use keycell_fuzz::{Fields, data, tell};
 use libfuzzer_sys::fuzz_target;
 use ocicrypt::text::is_invisible;
@@ -41,13 +41,13 @@ fn record(mut fields: Fields<'_>) {
     };
     let length = (shape >> 6 & 1 == 1).then(|| u64::from(fields.u32()));
     let record = LayerKey { cipher, key, nonce, hmac, digest, length };
-    match checked(&record) {
+    match check(&record) {
         Ok(key) => {
             assert_eq!(record.cipher, "AES_256_CTR_HMAC_SHA256");
             assert!(key.key()[..] == record.key && key.nonce()[..] == record.nonce);
             assert!(key.hmac()[..] == record.hmac && key.length() == record.length);
             assert_eq!(key.digest(), record.digest);
-            assert!(checked(&record).is_ok_and(|again| again.is_same(&key)));
+            assert!(check(&record).is_ok_and(|again| again.is_same(&key)));
         }
         Err(error) => tell(&error),
     }
@@ -67,7 +67,7 @@ fn failure(mut fields: Fields<'_>) {
     }
     text.push_str(&String::from_utf8_lossy(fields.bytes()));
 
-    let mut shown = cleaned(&text);
+    let mut shown = sanitize(&text);
     assert!(shown.len() <= MAX_MESSAGE + '…'.len_utf8());
     assert!(!shown.chars().any(|c| c.is_control() || is_invisible(c)), "{shown:?}");
     assert!(!shown.contains("-----BEGIN "), "{shown}");
@@ -76,7 +76,7 @@ fn failure(mut fields: Fields<'_>) {
     }
     // Cleaned text stays as it is, but for the end that was cut.
     if shown.len() < MAX_MESSAGE {
-        assert_eq!(cleaned(&shown), shown);
+        assert_eq!(sanitize(&shown), shown);
     }
     let limit = fields.u16().into();
     cut(&mut shown, limit);

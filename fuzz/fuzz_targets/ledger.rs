@@ -6,15 +6,37 @@
 
 #![no_main]
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::io::{self, Write};
 
 use bytes::Bytes;
-use keycell_fuzz::args::CipherSide;
-use keycell_fuzz::host::ledger::Books;
-use keycell_fuzz::streams::STDOUT;
-use keycell_fuzz::{Fields, limits};
+use keycell_core::{Accounting, CipherSide, limits};
+use keycell_fuzz::Fields;
 use libfuzzer_sys::fuzz_target;
 use ocicrypt::layer::CHUNK;
+
+thread_local! {
+    /// What was written, and how much is taken before the output breaks.
+    static STDOUT: RefCell<(Vec<u8>, usize)> = const { RefCell::new((Vec::new(), 0)) };
+}
+
+struct Output;
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        STDOUT.with_borrow_mut(|(out, room)| {
+            let fits = bytes.len().min(*room);
+            out.extend_from_slice(&bytes[..fits]);
+            *room -= fits;
+            if fits == 0 && !bytes.is_empty() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(fits) }
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 /// What a guest does next, at most so often.
 const MOST: usize = 512;
@@ -36,7 +58,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 /// The host's cipher gave the bytes out, so it knows them.
 fn host_side(mut fields: Fields<'_>) {
-    let mut books = Books::default();
+    let mut accounting = Accounting::new(Box::new(Output));
     let (mut released, mut claimed) = (Vec::new(), 0);
     let mut given = VecDeque::new();
     for _ in 0..MOST {
@@ -46,7 +68,7 @@ fn host_side(mut fields: Fields<'_>) {
         let written = match fields.u8() % 8 {
             0 | 1 => {
                 let bytes = Bytes::from(layer(released.len(), usize::from(fields.u16()) * 5));
-                if books.release(&bytes).is_ok() {
+                if accounting.release(&bytes).is_ok() {
                     released.extend_from_slice(&bytes);
                     given.push_back(bytes);
                 }
@@ -54,8 +76,8 @@ fn host_side(mut fields: Fields<'_>) {
                 continue;
             }
             2 => {
-                books.opened = true;
-                books.drained |= fields.u8() % 2 == 0;
+                accounting.opened = true;
+                accounting.drained |= fields.u8() % 2 == 0;
                 continue;
             }
             // As a splice does it: the very buffer, in its turn or not.
@@ -67,21 +89,21 @@ fn host_side(mut fields: Fields<'_>) {
             _ => Some(Bytes::copy_from_slice(fields.bytes())),
         };
         let written = written.unwrap_or_default();
-        let genuine = !books.is_faulty() && released[claimed..].starts_with(&written);
+        let genuine = !accounting.is_faulty() && released[claimed..].starts_with(&written);
         let length = written.len();
-        match books.claim(&written) {
+        match accounting.claim(&written) {
             Ok(()) => {
                 assert!(genuine, "bytes were taken that the cipher did not give out next");
                 claimed += length;
-                let _ = books.hold_back(written); // what goes wrong with it is in the books
+                let _ = accounting.hold_back(written); // what goes wrong with it is in the accounting
             }
-            Err(_) => assert!(!genuine && books.is_faulty()),
+            Err(_) => assert!(!genuine && accounting.is_faulty()),
         }
         is_held_back(&released[..claimed]);
     }
-    let is_complete = books.is_complete(CipherSide::Host);
-    assert!(!is_complete || books.opened && books.drained && claimed == released.len());
-    let is_out = is_complete && books.let_go().is_ok();
+    let is_complete = accounting.is_complete(CipherSide::Host);
+    assert!(!is_complete || accounting.opened && accounting.drained && claimed == released.len());
+    let is_out = is_complete && accounting.write_held().is_ok();
     STDOUT.with_borrow(|(out, _)| {
         assert!(released.starts_with(out));
         assert!(!is_out || out.len() == released.len());
@@ -90,34 +112,34 @@ fn host_side(mut fields: Fields<'_>) {
 
 /// The guest decrypts by itself: the host knows how much it has read, and no more.
 fn guest_side(mut fields: Fields<'_>) {
-    let mut books = Books::default();
+    let mut accounting = Accounting::new(Box::new(Output));
     let mut written = Vec::new();
     for _ in 0..MOST {
         if fields.is_empty() {
             break;
         }
         match fields.u8() % 4 {
-            0 => books.read += u64::from(fields.u16()) * 3,
-            1 => books.source_ended = true,
+            0 => accounting.read += u64::from(fields.u16()) * 3,
+            1 => accounting.source_ended = true,
             _ => {
                 let bytes = Bytes::from(layer(written.len(), usize::from(fields.u16()) * 3));
-                let fits = (written.len() + bytes.len()) as u64 <= books.read;
-                let accepted = books.allow(&bytes);
+                let fits = (written.len() + bytes.len()) as u64 <= accounting.read;
+                let accepted = accounting.allow(&bytes);
                 assert!(accepted.is_err() || fits, "more was taken than was read");
                 match accepted {
                     Ok(()) => {
                         written.extend_from_slice(&bytes);
-                        let _ = books.hold_back(bytes); // what goes wrong with it is in the books
+                        let _ = accounting.hold_back(bytes); // what goes wrong with it is in the accounting
                     }
-                    Err(_) => assert!(books.is_faulty()),
+                    Err(_) => assert!(accounting.is_faulty()),
                 }
             }
         }
         is_held_back(&written);
     }
-    let is_complete = books.is_complete(CipherSide::Guest);
-    assert!(!is_complete || books.source_ended && written.len() as u64 == books.read);
-    let is_out = is_complete && books.let_go().is_ok();
+    let is_complete = accounting.is_complete(CipherSide::Guest);
+    assert!(!is_complete || accounting.source_ended && written.len() as u64 == accounting.read);
+    let is_out = is_complete && accounting.write_held().is_ok();
     STDOUT.with_borrow(|(out, _)| assert!(!is_out || *out == written));
 }
 

@@ -3,7 +3,6 @@
 
 #![forbid(unsafe_code)]
 
-pub mod host;
 pub mod provider;
 
 use std::convert::Infallible;
@@ -17,9 +16,6 @@ use ocicrypt::keyring::{KeyRing, NamedKey};
 use ocicrypt::keys::Which;
 use rand_core::{TryCryptoRng, TryRng};
 use zeroize::Zeroizing;
-
-// Where the host's files look for them.
-pub use host::{args, contract, limits, streams, words};
 
 /// Characters that a text for the operator may have: what is longer lets hostile bytes through.
 const LONGEST_TEXT: usize = 16 * 1024;

@@ -8,7 +8,7 @@
 
 use std::process::ExitCode;
 
-use keycell_host::{Limits, artefact};
+use keycell_host::{Limits, native_code};
 
 /// As in `ctd-decoder`: wiping is counted too.
 #[global_allocator]
@@ -17,5 +17,5 @@ static MEMORY: keycell_walls::zeroizing_alloc::ZeroizingAlloc =
 
 fn main() -> ExitCode {
     let limits = Limits { walls: false, ..Limits::default() };
-    keycell_host::main_within(&artefact::embedded(), limits)
+    keycell_host::main_within(&native_code::embedded(), limits)
 }

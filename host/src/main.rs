@@ -16,5 +16,5 @@ static MEMORY: keycell_walls::zeroizing_alloc::ZeroizingAlloc =
     keycell_walls::zeroizing_alloc::ZeroizingAlloc;
 
 fn main() -> ExitCode {
-    keycell_host::main(&keycell_host::artefact::embedded())
+    keycell_host::main(&keycell_host::native_code::embedded())
 }

@@ -3,72 +3,71 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use crate::args::Destination;
-use crate::event::Verdict;
-use crate::failures::Ending;
-use crate::log::Log;
-use crate::{
-    Artefact, Limits, ahead, args, crash, deadline, descriptors, failures, limits, message,
-    signals, steps,
-};
+use keycell_core::Limits;
+use keycell_diagnostic::Diagnostic;
+use keycell_settings::{Destination, Request};
+use keycell_walls::{memory, relro, zeroizing_alloc};
+
+use crate::guests::native_code::NativeCode;
+use crate::guests::steps::{self, Run};
+use crate::guests::trap::GuestFailure;
+use crate::input::payload;
+use crate::report::event::Verdict;
+use crate::report::failure::Ending;
+use crate::report::log::Log;
+use crate::report::{crash, message, stderr};
+use crate::sandbox::deadline;
+use crate::unix::{descriptors, prefault, signals};
 
 /// Everything that `ctd-decoder` does, with `guest` as its guest.
 ///
 /// Exit codes: 0, the whole layer was written and has verified; 1, it was not, and standard error
 /// says why, except where nobody reads standard output any more.
-pub fn main(guest: &Artefact) -> ExitCode {
+pub fn main(guest: &NativeCode) -> ExitCode {
     main_within(guest, Limits::default())
 }
 
 /// [`main`] with other limits: for tests, which do not wait for half a minute.
-pub fn main_within(guest: &Artefact, limits: Limits) -> ExitCode {
+pub fn main_within(guest: &NativeCode, limits: Limits) -> ExitCode {
     let started = Instant::now();
     // From here on nothing ends the process without a message, and, once there is a log, an event.
-    signals::take_over();
-    message::speak_on_panic();
-    keycell_walls::zeroizing_alloc::when_exhausted(crash::out_of_memory);
-    // Until the guest's step has its own: files may lie on a drive that does not answer.
+    signals::take_over(crash::on_signal);
+    crash::report_panics();
+    zeroizing_alloc::when_exhausted(crash::out_of_memory);
+    // Until the guest's step has its own: files may be on a drive that does not answer.
     let timer = deadline::start();
-    let wipes_stack = keycell_walls::zeroizing_alloc::stack_can_be_wiped();
+    let wipes_stack = zeroizing_alloc::stack_can_be_wiped();
     deadline::arm(limits.unwrap_seconds);
-    keycell_walls::relro::protect();
-    ahead::map();
-    let _ = keycell_walls::memory::no_dump(); // the payload may hold keys; told of later
-    let job = match args::parse(std::env::args_os()) {
-        Ok(args::Request::Decrypt(job)) => job,
-        Ok(args::Request::Print(text)) => return message::print(&text),
-        Err(failure) => {
-            // Which log was wanted is not known, and containerd may lose what standard error says.
+    relro::protect();
+    prefault::map();
+    let _ = memory::no_dump(); // the payload may hold keys; where it fails, a wall is reported missing
+    let settings = match keycell_settings::parse(std::env::args_os()) {
+        Ok(Request::Decrypt(settings)) => settings,
+        Ok(Request::Print(text)) => return stderr::print(&text),
+        Err(error) => {
+            // Which log is wanted is not known, and containerd may lose what standard error says.
             let log = open_log(&Destination::System, started);
-            return message::fail(&failure, log);
+            return message::fail(&Diagnostic::from(error).into(), false, log);
         }
     };
     // Before anything else is opened: it would get the number of a descriptor that is missing.
     let payload = descriptors::inherited();
-    let log = open_log(&job.log, started);
-    let payload = deadline::without(|| descriptors::read_payload(payload, limits::PAYLOAD));
+    let log = open_log(&settings.report.log, started);
+    let payload = deadline::without(|| payload::read(payload));
+    let run = Run { settings: &settings, limits, log };
     let ended = match timer {
-        Ok(()) => steps::run(&job, payload, guest, limits, log),
-        Err(error) => Err(failures::broken_host(error.into()).into()),
+        Ok(()) => steps::run(&run, payload, guest),
+        Err(error) => Err(GuestFailure::Host(error.into()).into()),
     };
     if wipes_stack {
-        keycell_walls::zeroizing_alloc::wipe_stack();
+        zeroizing_alloc::wipe_stack();
     }
     match ended {
         Ok(()) => {
             log.end(&Verdict::Decrypted);
             ExitCode::SUCCESS
         }
-        Err(Ending::Failed(failure)) if job.quiet_errors => {
-            message::fail_quietly(&failure, &[], log)
-        }
-        Err(Ending::OfManifests(failure, manifests)) if job.quiet_errors => {
-            message::fail_quietly(&failure, &manifests, log)
-        }
-        Err(Ending::Failed(failure)) => message::fail(&failure, log),
-        Err(Ending::OfManifests(failure, manifests)) => {
-            message::fail_naming(&failure, &manifests, log)
-        }
+        Err(Ending::Failed(failure)) => message::fail(&failure, settings.report.quiet_errors, log),
         Err(Ending::ReaderGone) => {
             log.end(&Verdict::Abandoned);
             ExitCode::FAILURE

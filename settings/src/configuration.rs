@@ -1,4 +1,4 @@
-//! The configuration file: flags that need not stand in containerd's configuration.
+//! The configuration file: flags that containerd's configuration need not have.
 //!
 //! Every long flag is a key of the same name, and a key is nothing but the flag: it becomes an
 //! argument that stands before those of the command line. So flags win, and there is no second
@@ -7,14 +7,13 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Command;
+use keycell_diagnostic::hint::DecoderHint;
+use keycell_diagnostic::os_error;
 use keycell_trusted_path::{self as trusted, Trust};
 use toml::de::{DeTable, DeValue};
-
-use crate::contract::Failure;
-use crate::words::{plain, with_hint};
 
 /// Where it lies, unless `--config` says otherwise.
 pub const PATH: &str = "/etc/keycell/config.toml";
@@ -25,10 +24,104 @@ const MAX: u64 = 64 * 1024;
 /// Flags that say what to do with the others.
 const NOT_KEYS: [&str; 3] = ["config", "help", "version"];
 
-/// Whether nothing lies at [`PATH`]. A file that cannot be looked at is there: [`arguments`] says why.
-pub fn is_absent() -> bool {
-    let found = std::fs::symlink_metadata(PATH);
-    found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+/// Why a configuration file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigurationError {
+    /// Others than root and the decoder's user can change it, and so decide who sees keys.
+    #[error("the configuration `{}` can be changed by others than root: {error}", file.display())]
+    Untrusted {
+        /// The file.
+        file: PathBuf,
+        /// Who can change it.
+        error: trusted::Error,
+    },
+    /// It cannot be read.
+    #[error("cannot read the configuration `{}`: {why}", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        why: Unreadable,
+    },
+    /// It is not TOML.
+    #[error("`{}`, line {line}, is not TOML: {why}", file.display())]
+    Syntax {
+        /// The file.
+        file: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// The parser's message.
+        why: String,
+    },
+    /// A key that is no flag.
+    #[error("`{}`, line {line}: there is no key `{key}`", file.display())]
+    UnknownKey {
+        /// The file.
+        file: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// The key.
+        key: String,
+        /// The key that is most like it, or all keys where none is.
+        similar: Similar,
+    },
+    /// A value that no flag has: a table, a list, a date.
+    #[error("`{}`, line {line}: `{key}` cannot be of type `{kind}`", file.display())]
+    WrongType {
+        /// The file.
+        file: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// The key.
+        key: String,
+        /// The type, in TOML's words.
+        kind: &'static str,
+    },
+}
+
+/// Why a configuration file cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// It is a directory, a pipe or a device.
+    #[error("not a regular file")]
+    NotRegular,
+    /// It is longer than 64 KiB.
+    #[error("longer than 64 KiB")]
+    TooLong,
+    /// It is not text.
+    #[error("not UTF-8")]
+    NotUtf8,
+    /// The system refuses.
+    #[error("{}", os_error(.0))]
+    System(io::Error),
+}
+
+/// What a key may have been meant to be.
+#[derive(Debug)]
+pub enum Similar {
+    /// This key.
+    Key(String),
+    /// Any of these: all keys.
+    OneOf(Vec<String>),
+}
+
+impl ConfigurationError {
+    pub(crate) fn hint(&self) -> DecoderHint {
+        match self {
+            Self::Untrusted { error, .. } => {
+                DecoderHint::ProtectConfiguration { fix: error.mend() }
+            }
+            Self::Unreadable { .. } => DecoderHint::NameOtherConfiguration,
+            Self::Syntax { .. } => DecoderHint::ConfigurationSyntax,
+            Self::UnknownKey { similar: Similar::Key(key), .. } => {
+                DecoderHint::SimilarKey { key: key.clone() }
+            }
+            Self::UnknownKey { similar: Similar::OneOf(keys), .. } => {
+                DecoderHint::KnownKeys { keys: keys.clone() }
+            }
+            Self::WrongType { .. } => DecoderHint::ConfigurationTypes,
+        }
+    }
 }
 
 /// The arguments that the file at `path` stands for; `None`: the one at [`PATH`], if it is there.
@@ -39,53 +132,53 @@ pub fn is_absent() -> bool {
 ///
 /// # Ambient Authority
 /// Opens the file with the rights of this process.
-pub fn arguments(path: Option<&Path>, command: &Command) -> Result<Vec<OsString>, Failure> {
+pub fn arguments(
+    path: Option<&Path>,
+    command: &Command,
+) -> Result<Vec<OsString>, ConfigurationError> {
     let named = path.unwrap_or(Path::new(PATH));
-    let shown = named.display().to_string();
     let file = match Trust::of_this_process().open_file(named) {
         Ok(file) => file,
         Err(error) if path.is_none() && error.is_missing() => return Ok(Vec::new()),
-        Err(error) => return Err(refused(&shown, &error)),
+        Err(error) => return Err(refused(named, error)),
     };
-    parse(&read(file, &shown)?, &shown, command)
+    let text = read(file).map_err(|why| unreadable(named, why))?;
+    parse(&text, named, command)
 }
 
 /// Who else can change the file decides who sees keys.
-fn refused(shown: &str, error: &trusted::Error) -> Failure {
+fn refused(file: &Path, error: trusted::Error) -> ConfigurationError {
     match error {
-        trusted::Error::NotRegular { .. } => unreadable(shown, "not a regular file"),
-        trusted::Error::Unreadable { error, .. } => unreadable(shown, &plain(error)),
-        error => with_hint(
-            format!("the configuration `{shown}` can be changed by others than root: {error}"),
-            format!("{}: this file decides who sees keys", error.mend()),
-        ),
+        trusted::Error::NotRegular { .. } => unreadable(file, Unreadable::NotRegular),
+        trusted::Error::Unreadable { error, .. } => unreadable(file, Unreadable::System(error)),
+        error => ConfigurationError::Untrusted { file: file.to_owned(), error },
     }
 }
 
-fn read(file: File, shown: &str) -> Result<String, Failure> {
+fn unreadable(file: &Path, why: Unreadable) -> ConfigurationError {
+    ConfigurationError::Unreadable { file: file.to_owned(), why }
+}
+
+fn read(file: File) -> Result<String, Unreadable> {
     let mut text = String::new();
     match file.take(MAX + 1).read_to_string(&mut text) {
-        Ok(length) if length as u64 > MAX => Err(unreadable(shown, "longer than 64 KiB")),
+        Ok(length) if length as u64 > MAX => Err(Unreadable::TooLong),
         Ok(_) => Ok(text),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            Err(unreadable(shown, "not UTF-8"))
-        }
-        Err(error) => Err(unreadable(shown, &plain(&error))),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Unreadable::NotUtf8),
+        Err(error) => Err(Unreadable::System(error)),
     }
 }
 
-fn parse(text: &str, shown: &str, command: &Command) -> Result<Vec<OsString>, Failure> {
-    let table = DeTable::parse(text).map_err(|error| {
-        let line = line_of(text, error.span().map_or(0, |span| span.start));
-        with_hint(
-            format!("`{shown}`, line {line}, is not TOML: {}", error.message()),
-            "a line is `key = \"value\"`, and a key is a flag of `ctd-decoder --help`",
-        )
+fn parse(text: &str, file: &Path, command: &Command) -> Result<Vec<OsString>, ConfigurationError> {
+    let table = DeTable::parse(text).map_err(|error| ConfigurationError::Syntax {
+        file: file.to_owned(),
+        line: line_of(text, error.span().map_or(0, |span| span.start)),
+        why: error.message().to_owned(),
     })?;
     let keys = table.get_ref().iter();
     keys.map(|(key, value)| {
-        let place = format!("`{shown}`, line {}", line_of(text, key.span().start));
-        argument(key.get_ref(), value.get_ref(), &place, command)
+        let line = line_of(text, key.span().start);
+        argument(key.get_ref(), value.get_ref(), file, line, command)
     })
     .collect()
 }
@@ -94,21 +187,22 @@ fn parse(text: &str, shown: &str, command: &Command) -> Result<Vec<OsString>, Fa
 fn argument(
     key: &str,
     value: &DeValue<'_>,
-    place: &str,
+    file: &Path,
+    line: usize,
     command: &Command,
-) -> Result<OsString, Failure> {
+) -> Result<OsString, ConfigurationError> {
+    let (file, name) = (file.to_owned(), key.to_owned());
     if !keys(command).any(|name| name == key) {
-        return Err(with_hint(format!("{place}: there is no key `{key}`"), nearest(key, command)));
+        let similar = similar(key, command);
+        return Err(ConfigurationError::UnknownKey { file, line, key: name, similar });
     }
     let value = match value {
         DeValue::String(text) => text.to_string(),
         DeValue::Integer(number) if number.radix() == 10 => number.as_str().to_owned(),
         DeValue::Boolean(yes) => yes.to_string(),
         other => {
-            return Err(with_hint(
-                format!("{place}: `{key}` cannot be of type `{}`", other.type_str()),
-                "a value is a string, `true`, `false` or a decimal number",
-            ));
+            let kind = other.type_str();
+            return Err(ConfigurationError::WrongType { file, line, key: name, kind });
         }
     };
     Ok(format!("--{key}={value}").into())
@@ -120,15 +214,12 @@ pub fn keys(command: &Command) -> impl Iterator<Item = &str> {
     flags.filter(|name| !NOT_KEYS.contains(name))
 }
 
-fn nearest(key: &str, command: &Command) -> String {
+fn similar(key: &str, command: &Command) -> Similar {
     let likeness = |name: &str| strsim::jaro_winkler(key, name);
     let best = keys(command).max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
     match best.filter(|name| likeness(name) > 0.8) {
-        Some(name) => format!("did you mean `{name}`?"),
-        None => {
-            let all: Vec<_> = keys(command).map(|name| format!("`{name}`")).collect();
-            format!("the keys are {}", all.join(", "))
-        }
+        Some(name) => Similar::Key(name.to_owned()),
+        None => Similar::OneOf(keys(command).map(str::to_owned).collect()),
     }
 }
 
@@ -136,24 +227,17 @@ fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
 
-fn unreadable(shown: &str, why: &str) -> Failure {
-    with_hint(
-        format!("cannot read the configuration `{shown}`: {why}"),
-        "`--config` names another file; without one the defaults serve",
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> Result<Vec<OsString>, Failure> {
-        parse(text, "config.toml", &crate::args::command())
+    fn parsed(text: &str) -> Result<Vec<OsString>, ConfigurationError> {
+        parse(text, Path::new("config.toml"), &crate::flags::command())
     }
 
     fn refusal(text: &str) -> String {
-        let Err(failure) = parsed(text) else { panic!("accepted: {text}") };
-        format!("{}; {}", failure.message, failure.hints.join("; "))
+        let Err(error) = parsed(text) else { panic!("accepted: {text}") };
+        format!("{error}; {}", error.hint())
     }
 
     #[test]
@@ -165,7 +249,7 @@ mod tests {
 
     #[test]
     fn every_flag_is_a_key() {
-        for name in keys(&crate::args::command()) {
+        for name in keys(&crate::flags::command()) {
             assert!(parsed(&format!("{name} = \"x\"")).is_ok(), "{name}");
         }
     }

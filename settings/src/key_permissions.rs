@@ -1,5 +1,5 @@
-//! Who else may read or change the keys, which the operator should know of. Nothing is opened but the
-//! directory: only owners and modes are looked at.
+//! Who else may read or change the keys. The operator should know of it. Only owners and modes are
+//! looked at; nothing is opened but the directory.
 
 use std::fmt;
 use std::fs;
@@ -20,13 +20,13 @@ const READ: u32 = 0o004;
 pub struct Warning {
     /// What is wrong.
     pub what: String,
-    /// What mends it.
-    pub mend: String,
+    /// How to fix it.
+    pub fix: String,
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.what, self.mend)
+        write!(f, "{}: {}", self.what, self.fix)
     }
 }
 
@@ -41,14 +41,14 @@ pub fn is_inside(keys: &Path, name: &str) -> bool {
 }
 
 /// What is known of the path of the keys before a guest runs.
-pub struct Exposure {
+pub struct KeyPermissions {
     /// From the root: behind the walls nobody asks for the working directory.
     keys: PathBuf,
     trust: Trust,
     directory: Option<Warning>,
 }
 
-impl Exposure {
+impl KeyPermissions {
     /// Looks at `keys`, a directory or one key file, and at everything above it. None where the
     /// working directory is gone.
     ///
@@ -85,9 +85,10 @@ impl Exposure {
 
     /// Whether others can change the file of one key, in a directory that they cannot write to.
     fn changeable(&self, name: &str) -> Option<Warning> {
-        let plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
-        let is_plain = Path::new(name).components().all(plain);
-        if self.directory.is_some() || !is_plain || !is_inside(&self.keys, name) {
+        let is_normal =
+            |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+        let is_below = Path::new(name).components().all(is_normal);
+        if self.directory.is_some() || !is_below || !is_inside(&self.keys, name) {
             return None;
         }
         let error = self.trust.check(&self.keys.join(name)).err()?;
@@ -114,7 +115,7 @@ impl Exposure {
         };
         is_readable.then(|| Warning {
             what: format!("everyone on this node may read the key `{}`", printable(name)),
-            mend: "`chmod 600` it".to_owned(),
+            fix: "`chmod 600` it".to_owned(),
         })
     }
 }
@@ -122,6 +123,6 @@ impl Exposure {
 fn changeable(error: &Error, what: &str) -> Option<Warning> {
     error.is_distrust().then(|| Warning {
         what: format!("{error}, so others can change {what}"),
-        mend: error.mend(),
+        fix: error.mend(),
     })
 }

@@ -21,15 +21,15 @@ static ENTRY: OnceLock<(RawFd, Vec<u8>)> = OnceLock::new();
 /// What is done last.
 static FAREWELL: OnceLock<fn()> = OnceLock::new();
 
-const BEFORE: &[u8] = b"ctd-decoder: error: the system call ";
-const AFTER: &[u8] = b" was stopped, which decrypting a layer never makes\n\
-    hint: an image or a guest may have attacked this node: keep the image, and report this with \
-    the number; if it happens with every image, the number is what this system's C library needs \
-    more than others\n";
+const BEFORE: &str = "the system call ";
+const AFTER: &str = " was stopped, which decrypting a layer never makes";
+const HINT: &str = "an image or a guest may have attacked this node: keep the image, and report this \
+    with the number; if it happens with every image, the number is what this system's C library needs \
+    more than others";
 
-/// What is said, with [`NUMBER`] in the place of the number.
-pub fn words() -> String {
-    [BEFORE, NUMBER.as_bytes(), AFTER].map(String::from_utf8_lossy).concat()
+/// The error and its hint, with [`NUMBER`] in the place of the number.
+pub fn texts() -> (String, &'static str) {
+    ([BEFORE, NUMBER, AFTER].concat(), HINT)
 }
 
 /// From now on a system call that a filter stops is told on standard error, and in a log, before
@@ -129,7 +129,8 @@ fn message(call: u32, text: &mut [u8; 640]) -> usize {
             length += 1;
         }
     };
-    push(BEFORE);
+    push(b"ctd-decoder: error: ");
+    push(BEFORE.as_bytes());
     let mut power = 1_000_000_000;
     while power > 1 && call / power == 0 {
         power /= 10;
@@ -138,7 +139,9 @@ fn message(call: u32, text: &mut [u8; 640]) -> usize {
         push(&[b'0' + (call / power % 10) as u8]);
         power /= 10;
     }
-    push(AFTER);
+    for text in [AFTER, "\nhint: ", HINT, "\n"] {
+        push(text.as_bytes());
+    }
     length
 }
 
@@ -152,7 +155,7 @@ mod tests {
         let length = numbered(b"a #### b ### c ####", 41, &mut text);
         assert_eq!(&text[..length], b"a 0041 b ### c 0041");
         assert_eq!(numbered(&[b'#'; 4097], 41, &mut text), 0);
-        assert!(words().contains("the system call #### was stopped"), "{}", words());
+        assert!(texts().0.starts_with("the system call #### was stopped"), "{}", texts().0);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use keycell_host::args::{self, ContentStore, Job, Request};
+use keycell_diagnostic::{Diagnostic, os_error};
+use keycell_settings::{ContentStore, Request, Settings};
 use keycell_trusted_path::Trust;
 
 use crate::containerd::Processor;
@@ -31,7 +32,7 @@ pub struct Decoder {
     /// The program.
     pub program: PathBuf,
     /// What it is told.
-    pub job: Job,
+    pub settings: Settings,
 }
 
 impl Decoder {
@@ -59,19 +60,18 @@ impl Decoder {
             }
         };
         let words = processor.args.iter().map(OsString::from);
-        match args::parse([OsString::from("ctd-decoder")].into_iter().chain(words)) {
-            Ok(Request::Decrypt(job)) => {
-                Some(Self { processor: processor.clone(), is_keycell, program, job })
+        match keycell_settings::parse([OsString::from("ctd-decoder")].into_iter().chain(words)) {
+            Ok(Request::Decrypt(settings)) => {
+                Some(Self { processor: processor.clone(), is_keycell, program, settings })
             }
             Ok(Request::Print(_)) => {
                 report
                     .fails(format!("the `args` of `{id}` ask for help, or for the version"), None);
                 None
             }
-            Err(failure) => {
-                let hints = failure.hints.into_iter();
-                let hints = hints.map(|hint| ToolHint::OfDecoder { hint }.into()).collect();
-                let message = format!("the `args` of `{id}`: {}", failure.message);
+            Err(error) => {
+                let Diagnostic { message, hints } = error.into();
+                let message = format!("the `args` of `{id}`: {message}");
                 report.add(Severity::Failure, message, hints);
                 None
             }
@@ -80,7 +80,7 @@ impl Decoder {
 
     /// Whether it finds the payload by itself where containerd hands over none.
     pub fn finds_payload(&self) -> bool {
-        self.is_keycell && !matches!(self.job.content_store, ContentStore::Off)
+        self.is_keycell && !matches!(self.settings.content_store, ContentStore::Off)
     }
 
     /// Whether a processor names the same program with the same arguments and variables.
@@ -113,10 +113,7 @@ fn program(processor: &Processor, report: &mut Report) -> Option<PathBuf> {
     let found = match fs::metadata(&program) {
         Ok(found) => found,
         Err(error) => {
-            report.fails(
-                format!("cannot find `{shown}`: {}", keycell_host::words::plain(&error)),
-                install,
-            );
+            report.fails(format!("cannot find `{shown}`: {}", os_error(&error)), install);
             return None;
         }
     };

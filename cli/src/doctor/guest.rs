@@ -14,8 +14,8 @@ pub fn examine(decoder: &Decoder, report: &mut Report) {
     if !decoder.is_keycell {
         return;
     }
-    let job = &decoder.job;
-    match store::chosen(job.guest.as_deref(), &job.guest_store) {
+    let guest = &decoder.settings.guest;
+    match store::chosen(guest.name.as_deref(), &guest.store) {
         Ok(None) => report.fine("the guest that the decoder was built with"),
         Ok(Some((_, found))) => installed(decoder, found, report),
         Err(Refusal { message, hint }) => {
@@ -29,7 +29,7 @@ fn installed(decoder: &Decoder, mut found: Installed, report: &mut Report) {
     let name = &record.name;
     let mut artefact = Vec::new();
     if let Err(error) = found.artefact.read_to_end(&mut artefact) {
-        let why = keycell_host::words::plain(&error);
+        let why = keycell_diagnostic::os_error(&error);
         return report.unknown(format!("cannot read the guest `{name}`: {why}"), None);
     }
     let verify = ToolHint::VerifyGuest { name: name.clone() };
@@ -39,7 +39,7 @@ fn installed(decoder: &Decoder, mut found: Installed, report: &mut Report) {
             verify,
         );
     }
-    match (&record.signature, decoder.job.require_signature) {
+    match (&record.signature, decoder.settings.guest.require_signature) {
         (None, true) => report.fails(
             format!("the guest `{name}` is not signed, and `--require-signature` is set"),
             ToolHint::SignGuest,

@@ -3,8 +3,8 @@
 use keycell_diagnostic::hint::ToolHint;
 use std::path::Path;
 
-use keycell_host::args;
-use keycell_host::exposure::{self, Exposure};
+use keycell_diagnostic::os_error;
+use keycell_settings::key_permissions::{self, KeyPermissions};
 use ocicrypt::algorithms::MinAlgorithms;
 use ocicrypt::keyring::PASSWORD_SUFFIXES;
 
@@ -19,7 +19,7 @@ const LISTED: usize = 16;
 /// Looks at the keys of `decoder`. None where there is nothing to look at.
 pub fn examine(decoder: &Decoder, report: &mut Report) -> Option<Keys> {
     let put = ToolHint::NoPrivateKey;
-    let Some(path) = decoder.job.keys.as_deref() else {
+    let Some(path) = decoder.settings.keys.as_deref() else {
         report.fails("the decoder is told of no keys", ToolHint::NoKeysPath);
         return None;
     };
@@ -27,18 +27,18 @@ pub fn examine(decoder: &Decoder, report: &mut Report) -> Option<Keys> {
     if let Err(error) = std::fs::metadata(path)
         .and_then(|found| found.is_dir().then(|| std::fs::read_dir(path)).transpose())
     {
-        let plain = keycell_host::words::plain(&error);
+        let why = os_error(&error);
         if error.kind() == std::io::ErrorKind::PermissionDenied {
-            report.unknown(format!("cannot look into `{shown}`: {plain}"), ToolHint::RunAsRoot);
+            report.unknown(format!("cannot look into `{shown}`: {why}"), ToolHint::RunAsRoot);
         } else {
-            report.fails(format!("there are no keys in `{shown}`: {plain}"), put.clone());
+            report.fails(format!("there are no keys in `{shown}`: {why}"), put.clone());
         }
         return None;
     }
     let keys = match Keys::read(&[path.to_owned()]) {
-        Ok(keys) => keys.accepting(match decoder.job.algorithms {
-            args::MinAlgorithms::Legacy => MinAlgorithms::Legacy,
-            args::MinAlgorithms::Modern => MinAlgorithms::Modern,
+        Ok(keys) => keys.accepting(match decoder.settings.algorithms {
+            keycell_settings::MinAlgorithms::Legacy => MinAlgorithms::Legacy,
+            keycell_settings::MinAlgorithms::Modern => MinAlgorithms::Modern,
         }),
         Err(error) => {
             report.unknown(format!("{error:#}"), ToolHint::RunAsRoot);
@@ -60,12 +60,12 @@ pub fn examine(decoder: &Decoder, report: &mut Report) -> Option<Keys> {
     if count == 0 && keys.tokens().next().is_none() {
         report.fails(format!("there is no private key in `{shown}`"), put);
     }
-    let exposure = Exposure::of(path);
-    if let Some(warning) = exposure.as_ref().and_then(Exposure::directory) {
-        report.warn(warning.what.clone(), ToolHint::KeyPermissions { fix: warning.mend.clone() });
+    let permissions = KeyPermissions::of(path);
+    if let Some(warning) = permissions.as_ref().and_then(KeyPermissions::directory) {
+        report.warn(warning.what.clone(), ToolHint::KeyPermissions { fix: warning.fix.clone() });
     }
     for name in &names {
-        exposed(path, name, exposure.as_ref(), report);
+        check_permissions(path, name, permissions.as_ref(), report);
     }
     let skipped = ring.skipped();
     for skipped in skipped.iter().take(LISTED) {
@@ -78,18 +78,23 @@ pub fn examine(decoder: &Decoder, report: &mut Report) -> Option<Keys> {
 }
 
 /// Who can read or change a key and its password, and whether the decoder can read it.
-fn exposed(path: &Path, name: &str, exposure: Option<&Exposure>, report: &mut Report) {
+fn check_permissions(
+    path: &Path,
+    name: &str,
+    permissions: Option<&KeyPermissions>,
+    report: &mut Report,
+) {
     let beside = PASSWORD_SUFFIXES.iter().map(|suffix| format!("{name}{suffix}"));
     for name in [name.to_owned()].into_iter().chain(beside) {
-        if path.is_dir() && path.join(&name).exists() && !exposure::is_inside(path, &name) {
+        if path.is_dir() && path.join(&name).exists() && !key_permissions::is_inside(path, &name) {
             report.fails(
                 format!("`{name}` is a link that leaves the keys directory, so the decoder passes it over"),
                 ToolHint::LinkLeavesKeys,
             );
         }
-        for warning in exposure.into_iter().flat_map(|exposure| exposure.of_key(&name)) {
+        for warning in permissions.into_iter().flat_map(|permissions| permissions.of_key(&name)) {
             report
-                .warn(warning.what.clone(), ToolHint::KeyPermissions { fix: warning.mend.clone() });
+                .warn(warning.what.clone(), ToolHint::KeyPermissions { fix: warning.fix.clone() });
         }
     }
 }

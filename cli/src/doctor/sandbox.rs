@@ -10,7 +10,7 @@ pub fn examine(decoders: &[Decoder], report: &mut Report) {
     if ours.peek().is_none() {
         return;
     }
-    let is_required = ours.any(|decoder| decoder.job.require_sandbox);
+    let is_required = ours.any(|decoder| decoder.settings.sandbox.is_required);
     let walls = keycell_walls::probe();
     let there = walls.iter().filter(|wall| wall.missing().is_none()).map(|wall| wall.name);
     report.fine(format!("this kernel gives: {}", there.collect::<Vec<_>>().join(", ")));

@@ -40,7 +40,7 @@ pub fn examine(config: &Config, keys: &mut Keys, report: &mut Report) {
             return report.note(format!("there is no content store at `{shown}` yet"));
         }
         Err(error) => {
-            let why = keycell_host::words::plain(&error);
+            let why = keycell_diagnostic::os_error(&error);
             return report
                 .unknown(format!("cannot look into `{shown}`: {why}"), ToolHint::RunAsRoot);
         }

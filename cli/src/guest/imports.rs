@@ -19,7 +19,7 @@ struct Grant {
 /// The module of WASI 0.1's functions. In lists of imports they are `wasi_snapshot_preview1.NAME`.
 pub const WASIP1: &str = "wasi_snapshot_preview1";
 
-/// Everything that the host links: `host/src/instance.rs` and `host/src/wasip1.rs`. Words that are empty go without saying.
+/// Everything that the host links: `core/src/linker.rs` and `host/src/guests/wasip1.rs`. Words that are empty go without saying.
 const GRANTS: &[Grant] = &[
     Grant {
         package: "wasi:filesystem",

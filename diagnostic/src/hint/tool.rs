@@ -108,11 +108,6 @@ pub enum ToolHint {
     DecoderNotExecutable,
     /// The decoder does not print its version.
     DecoderDoesNotRun,
-    /// A hint of the decoder, for its own flags.
-    OfDecoder {
-        /// The hint.
-        hint: String,
-    },
     /// The decoder has no `--decryption-keys-path`.
     NoKeysPath,
     /// The keys directory has no private key.
@@ -257,7 +252,6 @@ impl fmt::Display for ToolHint {
             Self::DecoderDoesNotRun => {
                 f.write_str("try `ctd-decoder --version` by hand: is it made for this machine?")
             }
-            Self::OfDecoder { hint } => f.write_str(hint),
             Self::NoKeysPath => f.write_str(
                 "add `\"--decryption-keys-path\", \"/etc/containerd/ocicrypt/keys\"` to the \
                  processor's `args`",

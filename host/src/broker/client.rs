@@ -8,16 +8,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keycell_broker_protocol::{Found, MAX_FRAME, Request, Response, frame_length};
-use keycell_trusted_path::Trust;
+use keycell_core::limits;
+use keycell_diagnostic::os_error;
+use keycell_trusted_path::{self as trusted, Trust};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
 use zeroize::Zeroizing;
-
-use crate::failures::plain;
-use crate::limits;
 
 /// The program, beside this one.
 const PROGRAM: &str = "keycell-broker";
@@ -34,6 +34,76 @@ const TOKENS: &str = "OCICRYPT_CONFIG";
 /// The file for [`TOKENS`] where that is not set, after the user's own.
 const TOKENS_FILE: &str = "/etc/ocicrypt.conf";
 
+/// Why the broker gives no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// The file of the key providers does not exist.
+    #[error("there is no file `{}`, which `{PROVIDERS}` names", .0.display())]
+    NoProviderFile(PathBuf),
+    /// Others can change the program, or it is not there.
+    #[error(
+        "cannot start `{}`, which asks key providers and tokens: {error}; {}",
+        program.display(),
+        fix(error)
+    )]
+    Untrusted {
+        /// The program.
+        program: PathBuf,
+        /// Who can change it.
+        error: Arc<trusted::Error>,
+    },
+    /// The system does not start it.
+    #[error("cannot start `{}`, which asks key providers and tokens: {}", program.display(), os_error(error))]
+    NotStarted {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        error: Arc<io::Error>,
+    },
+    /// The system refuses a path or a pipe.
+    #[error("{}", os_error(.0))]
+    System(Arc<io::Error>),
+    /// It was asked too often, or took too long.
+    #[error("gave up after many keys that providers and tokens did not open")]
+    Exhausted,
+    /// It broke down.
+    #[error("the broker failed: {0}")]
+    Broken(ExchangeError),
+    /// It answered something else than was asked.
+    #[error("the broker gave the wrong answer")]
+    WrongAnswer,
+    /// It answered that it failed, with a reason.
+    #[error("{0}")]
+    Answered(String),
+}
+
+/// Why a request or an answer did not pass.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ExchangeError {
+    /// The request is longer than a frame may be.
+    #[error("the request is too long")]
+    LongRequest,
+    /// The answer is longer than a frame may be.
+    #[error("its answer is too long")]
+    LongAnswer,
+    /// The answer is malformed.
+    #[error("it gave a malformed answer")]
+    Malformed,
+    /// The program has ended.
+    #[error("it has ended")]
+    Ended,
+    /// The program did not answer in time.
+    #[error("it did not answer in time")]
+    Late,
+    /// The system refuses.
+    #[error("{}", os_error(.0))]
+    System(Arc<io::Error>),
+}
+
+fn fix(error: &trusted::Error) -> String {
+    if error.is_distrust() { error.mend() } else { INSTALL.to_owned() }
+}
+
 /// A broker, as far as one is configured.
 pub struct Broker {
     state: State,
@@ -48,7 +118,7 @@ enum State {
     NotConfigured,
     Running(Process),
     /// It could not be started, or has broken down: why.
-    Broken(String),
+    Broken(BrokerError),
 }
 
 impl Broker {
@@ -63,10 +133,9 @@ impl Broker {
         let state = match providers.as_ref().map(Path::new) {
             None if !has_tokens => State::NotConfigured,
             // containerd's default configuration names a file that most nodes do not have.
-            Some(path) if !has_tokens && !path.exists() => State::Broken(format!(
-                "there is no file `{}`, which `{PROVIDERS}` names",
-                path.display()
-            )),
+            Some(path) if !has_tokens && !path.exists() => {
+                State::Broken(BrokerError::NoProviderFile(path.to_owned()))
+            }
             _ => Process::start().map_or_else(State::Broken, State::Running),
         };
         Self { state, has_tokens, left: Duration::from_secs(limits::BROKER_SECONDS), calls: 0 }
@@ -95,45 +164,44 @@ impl Broker {
     ///
     /// # Errors
     /// Why the broker cannot tell.
-    pub fn keys(&mut self, path: &Path) -> Result<Option<Vec<Found>>, String> {
+    pub fn keys(&mut self, path: &Path) -> Result<Option<Vec<Found>>, BrokerError> {
         if !self.has_tokens {
             return Ok(None);
         }
-        let path = std::path::absolute(path).map_err(|error| plain(&error))?;
+        let path =
+            std::path::absolute(path).map_err(|error| BrokerError::System(Arc::new(error)))?;
         let path = path.as_os_str().as_bytes().to_vec();
-        match self.ask(|_| Request::Keys { path }) {
+        match self.ask(|_| Request::Keys { path })? {
             Response::NotConfigured => Ok(None),
             Response::Keys(found) => Ok(Some(found)),
-            Response::Failed(why) => Err(why),
-            Response::Opened(_) => Err("the broker gave the wrong answer".to_owned()),
+            Response::Failed(why) => Err(BrokerError::Answered(why)),
+            Response::Opened(_) => Err(BrokerError::WrongAnswer),
         }
     }
 
     /// Asks the broker, and waits. `request` is made with the time that it may take, in
     /// milliseconds.
-    pub fn ask(&mut self, request: impl FnOnce(u32) -> Request) -> Response {
+    pub fn ask(&mut self, request: impl FnOnce(u32) -> Request) -> Result<Response, BrokerError> {
         let process = match &mut self.state {
-            State::NotConfigured => return Response::NotConfigured,
-            State::Broken(why) => return Response::Failed(why.clone()),
+            State::NotConfigured => return Ok(Response::NotConfigured),
+            State::Broken(why) => return Err(why.clone()),
             State::Running(process) => process,
         };
         self.calls += 1;
         if self.calls > limits::BROKER_CALLS || self.left.is_zero() {
-            let why = "gave up after many keys that providers and tokens did not open";
-            return Response::Failed(why.to_owned());
+            return Err(BrokerError::Exhausted);
         }
         let time = self.left.min(Duration::from_secs(limits::BROKER_CALL_SECONDS));
         let frame = request(time.as_millis() as u32).encode();
         let started = Instant::now();
         let answer = process.exchange(&frame, started + time + GRACE);
         self.left = self.left.saturating_sub(started.elapsed());
-        let answer = answer.and_then(|frame| {
-            Response::decode(&frame).map_err(|_| "it gave a malformed answer".to_owned())
-        });
-        answer.unwrap_or_else(|why| {
-            let why = format!("the broker failed: {why}");
+        let answer =
+            answer.and_then(|frame| Response::decode(&frame).map_err(|_| ExchangeError::Malformed));
+        answer.map_err(|why| {
+            let why = BrokerError::Broken(why);
             self.state = State::Broken(why.clone());
-            Response::Failed(why)
+            why
         })
     }
 
@@ -173,67 +241,69 @@ struct Process {
 }
 
 impl Process {
-    fn start() -> Result<Self, String> {
-        let path = beside()?;
-        let shown = path.display().to_string();
+    fn start() -> Result<Self, BrokerError> {
+        let program = beside()?;
         // It is given PINs, and runs with the rights of this process.
-        Trust::of_this_process().check(&path).map_err(|error| {
-            let mend = if error.is_distrust() { error.mend() } else { INSTALL.to_owned() };
-            format!("cannot start `{shown}`, which asks key providers and tokens: {error}; {mend}")
-        })?;
-        let mut command = Command::new(path);
+        if let Err(error) = Trust::of_this_process().check(&program) {
+            return Err(BrokerError::Untrusted { program, error: Arc::new(error) });
+        }
+        let mut command = Command::new(&program);
         // With the environment of this process: the operator's configuration may name variables
         // that a provider needs, and the broker passes on those alone.
         command.current_dir("/").process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().map_err(|error| {
-            let why = plain(&error);
-            format!("cannot start `{shown}`, which asks key providers and tokens: {why}")
-        })?;
+        let mut child = command
+            .spawn()
+            .map_err(|error| BrokerError::NotStarted { program, error: Arc::new(error) })?;
         let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err("the broker has no pipes".to_owned());
+            return Err(BrokerError::Broken(ExchangeError::Ended));
         };
         let process = Self { child, requests: Some(requests), answers };
         // A broker that does not read, or not answer, must not make this process wait.
         let pipes = [process.requests.as_ref().map(AsFd::as_fd), Some(process.answers.as_fd())];
         for pipe in pipes.into_iter().flatten() {
-            rustix::io::ioctl_fionbio(pipe, true).map_err(|error| error.to_string())?;
+            rustix::io::ioctl_fionbio(pipe, true)
+                .map_err(|error| BrokerError::System(Arc::new(error.into())))?;
         }
         Ok(process)
     }
 
-    fn exchange(&mut self, frame: &[u8], until: Instant) -> Result<Zeroizing<Vec<u8>>, String> {
-        let length = frame_length(frame).map_err(|_| "the request is too long".to_owned())?;
+    fn exchange(
+        &mut self,
+        frame: &[u8],
+        until: Instant,
+    ) -> Result<Zeroizing<Vec<u8>>, ExchangeError> {
+        let length = frame_length(frame).map_err(|_| ExchangeError::LongRequest)?;
         self.write(&length, until)?;
         self.write(frame, until)?;
         let mut length = [0; 4];
         self.read(&mut length, until)?;
         let length = u32::from_be_bytes(length) as usize;
         if length > MAX_FRAME {
-            return Err("its answer is too long".to_owned());
+            return Err(ExchangeError::LongAnswer);
         }
         let mut answer = Zeroizing::new(vec![0; length]);
         self.read(&mut answer, until)?;
         Ok(answer)
     }
 
-    fn write(&mut self, mut bytes: &[u8], until: Instant) -> Result<(), String> {
-        let Some(requests) = &mut self.requests else { return Err("it has ended".to_owned()) };
+    fn write(&mut self, mut bytes: &[u8], until: Instant) -> Result<(), ExchangeError> {
+        let Some(requests) = &mut self.requests else { return Err(ExchangeError::Ended) };
         while !bytes.is_empty() {
             match requests.write(bytes) {
                 Ok(written) => bytes = &bytes[written..],
-                Err(error) => again(&error, requests, PollFlags::OUT, until)?,
+                Err(error) => wait_until_ready(error, requests, PollFlags::OUT, until)?,
             }
         }
         Ok(())
     }
 
-    fn read(&mut self, mut buffer: &mut [u8], until: Instant) -> Result<(), String> {
+    fn read(&mut self, mut buffer: &mut [u8], until: Instant) -> Result<(), ExchangeError> {
         while !buffer.is_empty() {
             match self.answers.read(buffer) {
-                Ok(0) => return Err("it has ended".to_owned()),
+                Ok(0) => return Err(ExchangeError::Ended),
                 Ok(read) => buffer = &mut buffer[read..],
-                Err(error) => again(&error, &self.answers, PollFlags::IN, until)?,
+                Err(error) => wait_until_ready(error, &self.answers, PollFlags::IN, until)?,
             }
         }
         Ok(())
@@ -264,32 +334,32 @@ impl Drop for Process {
 /// How long to wait before looking again whether the broker has ended.
 const MOMENT: Duration = Duration::from_millis(2);
 
-/// The broker, beside this program: a path that nobody's environment leads elsewhere.
-fn beside() -> Result<PathBuf, String> {
-    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+/// The broker, beside this program: a path that no environment variable changes.
+fn beside() -> Result<PathBuf, BrokerError> {
+    let own = std::env::current_exe().map_err(|error| BrokerError::System(Arc::new(error)))?;
     Ok(own.with_file_name(PROGRAM))
 }
 
 /// Waits until `pipe` is ready, if that is all that `error` means.
-fn again(
-    error: &io::Error,
+fn wait_until_ready(
+    error: io::Error,
     pipe: &impl AsFd,
     flags: PollFlags,
     until: Instant,
-) -> Result<(), String> {
+) -> Result<(), ExchangeError> {
     match error.kind() {
         io::ErrorKind::Interrupted => return Ok(()),
         io::ErrorKind::WouldBlock => {}
-        io::ErrorKind::BrokenPipe => return Err("it has ended".to_owned()),
-        _ => return Err(plain(error)),
+        io::ErrorKind::BrokenPipe => return Err(ExchangeError::Ended),
+        _ => return Err(ExchangeError::System(Arc::new(error))),
     }
     let left = until.saturating_duration_since(Instant::now());
     if left.is_zero() {
-        return Err("it did not answer in time".to_owned());
+        return Err(ExchangeError::Late);
     }
     let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
     match poll(&mut [PollFd::new(pipe, flags)], Some(&left)) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-        Err(error) => Err(plain(&error.into())),
+        Err(error) => Err(ExchangeError::System(Arc::new(error.into()))),
     }
 }

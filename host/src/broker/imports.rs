@@ -1,26 +1,61 @@
 //! What the guest may ask the broker, while it unwraps. It learns what was opened, and of a failure its
 //! number among the [`Refusals`].
 
+use std::sync::{Arc, Mutex};
+
 use keycell_broker_protocol as protocol;
+use keycell_core::context::BrokerImports;
+use keycell_core::contract::{broker, providers, tokens};
+use keycell_core::lock;
 use protocol::{Request, Response};
 use wasmtime::Result;
 use zeroize::Zeroizing;
 
-use crate::contract::keycell::decoder::{broker, providers, tokens};
-use crate::instance::Instance;
-use crate::refusals::Refusals;
+use super::client::{Broker, BrokerError};
+use super::refusals::Refusals;
 
-impl broker::Host for Instance {}
+/// The broker, shared by an instance, which asks it, and the host, which reports the refusals.
+#[derive(Clone)]
+pub struct SharedBroker(Arc<Mutex<State>>);
 
-impl providers::Host for Instance {
+struct State {
+    broker: Broker,
+    refusals: Refusals,
+    /// The keys in tokens, as they may be shown.
+    tokens: Vec<String>,
+}
+
+impl SharedBroker {
+    /// `tokens` are the keys in tokens, as they may be shown.
+    pub fn new(broker: Broker, tokens: Vec<String>) -> Self {
+        Self(Arc::new(Mutex::new(State { broker, refusals: Refusals::default(), tokens })))
+    }
+
+    /// Ends the broker: why it refused what it did.
+    pub fn end(self) -> Refusals {
+        let mut state = lock(&self.0);
+        state.broker = Broker::none();
+        std::mem::take(&mut state.refusals)
+    }
+}
+
+impl BrokerImports for SharedBroker {
+    fn seconds(&self) -> u64 {
+        lock(&self.0).broker.seconds()
+    }
+}
+
+impl broker::Host for SharedBroker {}
+
+impl providers::Host for SharedBroker {
     fn unwrap(
         &mut self,
         name: String,
         wrapped: Vec<u8>,
         parameters: Vec<Vec<u8>>,
-    ) -> Result<Result<Vec<u8>, broker::Refusal>> {
+    ) -> Result<std::result::Result<Vec<u8>, broker::Refusal>> {
         let parameters = parameters.into_iter().map(Zeroizing::new).collect();
-        let response = self.broker.ask(|milliseconds| Request::Provider {
+        let response = lock(&self.0).broker.ask(|milliseconds| Request::Provider {
             name,
             wrapped,
             parameters,
@@ -30,9 +65,9 @@ impl providers::Host for Instance {
     }
 }
 
-impl tokens::Host for Instance {
+impl tokens::Host for SharedBroker {
     fn keys(&mut self) -> Result<Vec<String>> {
-        Ok(self.tokens.clone())
+        Ok(lock(&self.0).tokens.clone())
     }
 
     fn decrypt(
@@ -40,7 +75,7 @@ impl tokens::Host for Instance {
         key: tokens::TokenKey,
         hash: tokens::OaepHash,
         blob: Vec<u8>,
-    ) -> Result<Result<Vec<u8>, broker::Refusal>> {
+    ) -> Result<std::result::Result<Vec<u8>, broker::Refusal>> {
         let (key, keep): (_, Keep) = match key {
             tokens::TokenKey::Configured(index) => {
                 (protocol::TokenKey::Configured(index), Refusals::keep)
@@ -54,8 +89,12 @@ impl tokens::Host for Instance {
             tokens::OaepHash::Sha1 => protocol::OaepHash::Sha1,
             tokens::OaepHash::Sha256 => protocol::OaepHash::Sha256,
         };
-        let response =
-            self.broker.ask(|milliseconds| Request::Token { key, hash, blob, milliseconds });
+        let response = lock(&self.0).broker.ask(|milliseconds| Request::Token {
+            key,
+            hash,
+            blob,
+            milliseconds,
+        });
         Ok(self.answer(response, keep))
     }
 }
@@ -63,15 +102,20 @@ impl tokens::Host for Instance {
 /// How a reason is kept.
 type Keep = fn(&mut Refusals, &str) -> u32;
 
-impl Instance {
+impl SharedBroker {
     /// The guest gets what was asked for, or a number in the place of the reason.
-    fn answer(&mut self, response: Response, keep: Keep) -> Result<Vec<u8>, broker::Refusal> {
-        let mut failed = |why: &str| Err(broker::Refusal::Failed(keep(&mut self.refusals, why)));
-        match response {
-            Response::Opened(options) => Ok(options.to_vec()),
-            Response::NotConfigured => Err(broker::Refusal::NotConfigured),
-            Response::Failed(why) => failed(&why),
-            Response::Keys(_) => failed("the broker gave the wrong answer"),
-        }
+    fn answer(
+        &self,
+        response: std::result::Result<Response, BrokerError>,
+        keep: Keep,
+    ) -> std::result::Result<Vec<u8>, broker::Refusal> {
+        let why = match response {
+            Ok(Response::Opened(options)) => return Ok(options.to_vec()),
+            Ok(Response::NotConfigured) => return Err(broker::Refusal::NotConfigured),
+            Ok(Response::Failed(why)) => why,
+            Ok(Response::Keys(_)) => BrokerError::WrongAnswer.to_string(),
+            Err(error) => error.to_string(),
+        };
+        Err(broker::Refusal::Failed(keep(&mut lock(&self.0).refusals, &why)))
     }
 }

@@ -4,41 +4,39 @@
 //! is for the operator: the guest gets a number, and the host adds the reasons to the message and the
 //! log.
 
-use crate::cleaned::{cleaned, cut};
-use crate::contract::Failure;
-use crate::log::Log;
+use keycell_core::limits;
+use keycell_core::sanitize::{cut, sanitize};
+use keycell_diagnostic::hint::DecoderHint;
+
+use crate::report::failure::Failure;
+use crate::report::log::Log;
 
 /// Bytes of a reason at most: a provider's last words, and a path.
 const MAX_REASON: usize = 1024;
 
 /// Reasons that a message has at most. Those that it does not have go to the log.
-const TOLD: usize = 3;
+const MAX_SHOWN: usize = 3;
 
 /// Reasons that are kept at most: one for each call that may be made, and a few of the host's own.
-const MAX_KEPT: usize = crate::limits::BROKER_CALLS as usize + 8;
+const MAX_KEPT: usize = limits::BROKER_CALLS as usize + 8;
 
 /// Bytes of the guest's own message where reasons are added to it: they must not be what is cut off.
 const MAX_BEFORE: usize = 1536;
 
-/// What a client is told of a key file that came with the image, whatever the reason: else it would
+/// What a client is shown of a key file that came with the image, whatever the reason: else it would
 /// learn which modules, tokens and keys the node has.
 const OF_A_CLIENT: &str = "the key file that came with the image did not open it; the reason is in \
     the log only";
-
-/// The way out of that, for the operator and for the client.
-const CLIENT_HINT: &str = "the key file of a client may name the modules of `client-modules` in the \
-    file that `OCICRYPT_CONFIG` names, or else those that the node's own key files name; the log of \
-    `ctd-decoder` has the reason";
 
 /// The reasons so far, each with a number.
 #[derive(Default)]
 pub struct Refusals(Vec<Reason>);
 
 struct Reason {
-    told: String,
+    shown: String,
     /// Further words, for the log alone.
     logged: Vec<String>,
-    hint: Option<&'static str>,
+    hint: Option<DecoderHint>,
 }
 
 impl Refusals {
@@ -49,7 +47,7 @@ impl Refusals {
 
     /// Keeps why a key file of a client did not open a wrapped key. All of them have the same number.
     pub fn keep_of_a_client(&mut self, reason: &str) -> u32 {
-        let (number, kept) = self.number(OF_A_CLIENT.to_owned(), Some(CLIENT_HINT));
+        let (number, kept) = self.number(OF_A_CLIENT.to_owned(), Some(DecoderHint::ClientModules));
         let reason = format!("the key file of a client was refused: {}", fit(reason));
         if !kept.logged.contains(&reason) && kept.logged.len() < MAX_KEPT {
             kept.logged.push(reason);
@@ -57,38 +55,38 @@ impl Refusals {
         number
     }
 
-    fn number(&mut self, told: String, hint: Option<&'static str>) -> (u32, &mut Reason) {
-        let known = self.0.iter().position(|reason| reason.told == told);
+    fn number(&mut self, shown: String, hint: Option<DecoderHint>) -> (u32, &mut Reason) {
+        let known = self.0.iter().position(|reason| reason.shown == shown);
         let place = known.unwrap_or_else(|| {
             self.0.truncate(MAX_KEPT);
-            self.0.push(Reason { told, logged: Vec::new(), hint });
+            self.0.push(Reason { shown, logged: Vec::new(), hint });
             self.0.len() - 1
         });
         (place as u32 + 1, &mut self.0[place])
     }
 
-    /// Adds the reasons that the failure is about, as the guest says, to its message. What is not told
+    /// Adds the reasons that the failure is about, as the guest says, to its message. What is not shown
     /// there is noted in the log, so that a guest cannot hide it.
-    pub fn tell(&self, mut failure: Failure, log: &Log) -> Failure {
-        let mut numbers = std::mem::take(&mut failure.refusals);
+    pub fn add_to(&self, mut failure: Failure, numbers: Vec<u32>, log: &Log) -> Failure {
+        let mut numbers = numbers;
         numbers.retain(|number| self.of(*number).is_some());
-        let mut told: Vec<u32> = Vec::new();
+        let mut shown: Vec<u32> = Vec::new();
         for number in numbers {
-            if told.len() < TOLD && !told.contains(&number) {
-                told.push(number);
+            if shown.len() < MAX_SHOWN && !shown.contains(&number) {
+                shown.push(number);
             }
         }
-        if !told.is_empty() {
-            cut(&mut failure.message, MAX_BEFORE);
+        if !shown.is_empty() {
+            cut(&mut failure.diagnostic.message, MAX_BEFORE);
         }
-        for number in &told {
+        for number in &shown {
             let Some(reason) = self.of(*number) else { continue };
-            failure.message += &format!("; ({number}) {}", reason.told);
-            failure.hints.splice(0..0, reason.hint.map(str::to_owned));
+            failure.diagnostic.message += &format!("; ({number}) {}", reason.shown);
+            failure.diagnostic.hints.splice(0..0, reason.hint.clone().map(Into::into));
         }
         for (number, reason) in (1..).zip(&self.0) {
-            if !told.contains(&number) {
-                log.note(&format!("refused ({number}): {}", reason.told));
+            if !shown.contains(&number) {
+                log.note(&format!("refused ({number}): {}", reason.shown));
             }
             reason.logged.iter().for_each(|line| log.note(line));
         }
@@ -102,7 +100,7 @@ impl Refusals {
 
 /// Fit for a message, and not too long for it.
 fn fit(reason: &str) -> String {
-    let mut reason = cleaned(reason);
+    let mut reason = sanitize(reason);
     cut(&mut reason, MAX_REASON);
     reason
 }
@@ -110,13 +108,14 @@ fn fit(reason: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::Destination;
-    use crate::words::with_hint;
+    use keycell_diagnostic::Diagnostic;
+    use keycell_settings::Destination;
 
-    fn told(refusals: &Refusals, numbers: &[u32]) -> Failure {
+    fn shown(refusals: &Refusals, numbers: &[u32]) -> Diagnostic {
         let log = Log::open(&Destination::Off, std::time::Instant::now());
-        let failure = with_hint("x".repeat(10_000), "hint");
-        refusals.tell(Failure { refusals: numbers.to_vec(), ..failure }, &log)
+        let hint = DecoderHint::OfGuest("hint".to_owned());
+        let failure = Diagnostic::new("x".repeat(10_000), hint).into();
+        refusals.add_to(failure, numbers.to_vec(), &log).diagnostic
     }
 
     #[test]
@@ -136,12 +135,13 @@ mod tests {
         refusals.keep("one\nline");
         refusals.keep(&"y".repeat(100_000));
         refusals.keep_of_a_client("no token");
-        let failure = told(&refusals, &[2, 0, 2, 99, u32::MAX, 1, 3]);
+        let failure = shown(&refusals, &[2, 0, 2, 99, u32::MAX, 1, 3]);
         assert!(failure.message.len() < 4096, "{} bytes", failure.message.len());
         let first = failure.message.find("; (2) y");
         assert!(first < failure.message.find("; (1) one line; (3) the key file"));
         assert!(first.is_some() && !failure.message.contains("no token"));
-        assert_eq!(failure.hints, [CLIENT_HINT, "hint"]);
-        assert_eq!(told(&refusals, &[]).message.len(), 10_000);
+        let hints = [DecoderHint::ClientModules, DecoderHint::OfGuest("hint".to_owned())];
+        assert_eq!(failure.hints, hints.map(Into::into));
+        assert_eq!(shown(&refusals, &[]).message.len(), 10_000);
     }
 }

@@ -6,90 +6,150 @@
 //! genuine is this guest's word. What remains is that the last 64 KiB wait until it has ended well
 //! and has read all that there was, and that it writes no more than it has read.
 
+use std::path::Path;
+
+use keycell_core::contract::Origin;
+use keycell_core::guest_log::GuestLog;
+use keycell_core::limits;
+use keycell_core::streams::{Sink, Source};
+use keycell_core::verdict::{self, NotDecrypted};
+use keycell_core::{CipherSide, Instance, SharedAccounting};
+use keycell_diagnostic::Diagnostic;
+use keycell_diagnostic::hint::{DecoderHint, Hint};
 use keycell_guest_store::record::Form;
+use keycell_settings::Settings;
 use wasmtime::{Engine, InstancePre, Store};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
-use crate::args::{CipherSide, Job};
-use crate::broker::Broker;
-use crate::contract::Failure;
-use crate::failures::{Ending, broken_guest, broken_host, foreign_guest, guest_failure, with_hint};
-use crate::installed::Guest;
-use crate::instance::Instance;
-use crate::keys::{KeyPath, Keys};
-use crate::ledger::Ledger;
-use crate::limits::{self, Limits};
-use crate::log::Log;
-use crate::steps::{let_go, prepare, remember, trap_when_stalled};
-use crate::streams::{GuestLog, Sink, Source};
-use crate::{deadline, explain, message, walls, wasip1};
+use crate::input::keys::{KeyPath, Keys};
+use crate::input::layer::EncryptedLayer;
+use crate::report::failure::{Ending, ends_a_run};
+use crate::report::{explain, stderr};
+use crate::sandbox::standard_streams::Stdout;
+use crate::sandbox::{deadline, walls};
 
-/// Runs the command. `Ok` only if it ended well and the books say so too.
+use super::installed::Guest;
+use super::steps::{Run, log_stderr, prepare, trap_when_stalled};
+use super::trap::GuestFailure;
+use super::wasip1;
+
+/// Runs the command. `Ok` only if it ended well and the accounting agrees.
 ///
 /// # Errors
-/// Why there is no layer, with the way out.
-pub async fn run(
-    job: &Job,
-    guest: &Guest,
-    payload: Vec<u8>,
-    keys: Keys,
-    limits: Limits,
-    log: &Log,
-) -> Result<(), Ending> {
-    let of_keys = KeyPath { path: job.keys.as_deref(), is_missing: matches!(keys, Keys::Missing) };
-    let directory = match &keys {
-        Keys::NotConfigured | Keys::Missing => None,
-        Keys::Directory(path) => Some(path.as_path()),
-        Keys::Files(_) => return Err(a_single_file(&guest.name).into()),
-        Keys::Sorted { .. } => return Err(with_tokens(&guest.name).into()),
-    };
+/// Why there is no layer.
+pub async fn run(run: &Run<'_>, guest: &Guest, payload: Vec<u8>, keys: Keys) -> Result<(), Ending> {
+    let Run { settings, limits, log } = run;
+    let key_path =
+        KeyPath { path: settings.keys.as_deref(), is_missing: matches!(keys, Keys::Missing) };
+    let directory = directory(&keys, &guest.name)?;
     let (engine, command) = Command::load(guest)?;
-    if job.explain {
-        message::say(&explain::command(directory, payload.len(), &limits));
+    if settings.report.explain {
+        stderr::say(&explain::command(directory, payload.len(), limits));
     }
-    let said = GuestLog::default();
-    let ledger = Ledger::default();
-    let source = Source::framed(ledger.clone(), payload);
-    let sink = Sink::new(ledger.clone(), CipherSide::Guest);
-    let instance = Instance::for_command(&guest.name, directory, source, sink, &said);
-    let instance = instance.map_err(|error| of_keys.cannot_be_opened(&error))?;
+    let guest_log = GuestLog::default();
+    let accounting = SharedAccounting::new(Box::new(Stdout));
+    let layer = Box::new(EncryptedLayer::default());
+    let source = Source::framed(layer, accounting.clone(), payload);
+    let sink = Sink::new(accounting.clone(), CipherSide::Guest);
+    let instance = Instance::for_command(&guest.name, directory, source, sink, &guest_log);
+    let instance = instance.map_err(|error| key_path.cannot_be_opened(&error))?;
     if limits.walls {
-        walls::before_guest("command", job, &keys, &Broker::none(), log)?;
+        walls::before_guest("command", settings, directory, None, log)?;
     }
     let mut store = instance.into_store(&engine);
-    trap_when_stalled(&mut store, ledger.clone(), limits.stall_seconds);
-    deadline::arm(limits.stall_seconds); // for whatever it does but waiting for the layer
+    trap_when_stalled(&mut store, accounting.clone(), limits.stall_seconds);
+    deadline::arm(limits.stall_seconds); // for everything but waiting for the layer
 
     let answer = command.run(&mut store).await;
     deadline::disarm();
     let exhausted = store.data().is_exhausted();
     drop(store);
-    remember(&said, log);
+    log_stderr(&guest_log, log);
 
-    log.layer().moved(ledger.books().written);
-    let fault = ledger.books().take_fault();
-    if let Some(fault) = fault {
-        return Err(fault.into());
+    let answer = exit_code(answer)
+        .map_err(|error| GuestFailure::new("run", error, &guest_log, exhausted).into());
+    let answer = answer.and_then(|code| match code {
+        0 => Ok(()),
+        code => {
+            let failure = failure(&guest.name, code, &guest_log).into();
+            Err(key_path.for_the_operator(failure).into())
+        }
+    });
+    let verdict = verdict::of_command(answer, &accounting);
+    log.layer().wrote(accounting.lock().written);
+    verdict.map_err(|error| match error {
+        NotDecrypted::Stream(fault) => fault.into(),
+        NotDecrypted::Guest(ending) => ending,
+        NotDecrypted::FalseClaim(claim) => GuestFailure::broken("run", claim).into(),
+    })
+}
+
+/// Why a command cannot be used for this layer.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The layer is to be verified first by the host, which never learns its key.
+    #[error("`--verify-first` cannot be had with a guest that is a command")]
+    VerifyFirst,
+    /// There is no payload.
+    #[error(
+        "containerd passed no payload on descriptor 3, and a guest that is a command needs one"
+    )]
+    NoPayload,
+    /// The keys are one file.
+    #[error("the guest `{0}` is a command: it can be granted a directory of keys, not a file")]
+    SingleFile(String),
+    /// PKCS#11 modules are allowed, so the keys directory may hold PINs.
+    #[error(
+        "the guest `{0}` is a command, and is not granted a directory of keys where PKCS#11 modules \
+         are allowed: it may hold PINs"
+    )]
+    Tokens(String),
+}
+
+impl CommandError {
+    fn hint(&self) -> DecoderHint {
+        match self {
+            Self::VerifyFirst => DecoderHint::CommandCannotVerifyFirst,
+            Self::NoPayload => DecoderHint::PassPayload { or: false },
+            Self::SingleFile(_) => DecoderHint::CommandNeedsDirectory,
+            Self::Tokens(_) => DecoderHint::CommandWithTokens,
+        }
     }
-    let code = match answer {
-        Ok(Ok(())) => 0,
-        Ok(Err(())) => 1,
+}
+
+ends_a_run!(CommandError);
+
+/// The payload for a command, which is given nothing else.
+///
+/// # Errors
+/// There is none, or the layer is to be verified first.
+pub fn payload(origin: Origin, settings: &Settings) -> Result<Vec<u8>, CommandError> {
+    match origin {
+        Origin::Payload(_) if settings.verify_first.is_some() => Err(CommandError::VerifyFirst),
+        Origin::Payload(payload) => Ok(payload),
+        Origin::Stored(_) => Err(CommandError::NoPayload),
+    }
+}
+
+fn directory<'k>(keys: &'k Keys, guest: &str) -> Result<Option<&'k Path>, CommandError> {
+    match keys {
+        Keys::NotConfigured | Keys::Missing => Ok(None),
+        Keys::Directory(path) => Ok(Some(path.as_path())),
+        Keys::Files(_) => Err(CommandError::SingleFile(guest.to_owned())),
+        Keys::Sorted { .. } => Err(CommandError::Tokens(guest.to_owned())),
+    }
+}
+
+fn exit_code(answer: wasmtime::Result<Result<(), ()>>) -> wasmtime::Result<i32> {
+    match answer {
+        Ok(Ok(())) => Ok(0),
+        Ok(Err(())) => Ok(1),
         Err(error) => match error.downcast_ref::<I32Exit>() {
-            Some(exit) => exit.0,
-            None => return Err(guest_failure("run", &error, &said, exhausted).into()),
+            Some(exit) => Ok(exit.0),
+            None => Err(error),
         },
-    };
-    if code != 0 {
-        return Err(of_keys.for_the_operator(told(&guest.name, code, &said)).into());
     }
-    if !ledger.books().is_read() {
-        let why = "it ended with exit code 0 before it had read the whole layer";
-        return Err(broken_guest("run", why).into());
-    }
-    let verdict = let_go(&ledger);
-    log.layer().moved(ledger.books().written);
-    verdict
 }
 
 /// A command in either form, with everything linked that there is.
@@ -99,19 +159,18 @@ enum Command {
 }
 
 impl Command {
-    fn load(guest: &Guest) -> Result<(Engine, Self), Failure> {
+    fn load(guest: &Guest) -> Result<(Engine, Self), Ending> {
         match guest.form {
             Form::Component => {
                 let (engine, command) = prepare(guest)?;
-                let command = CommandPre::new(command).map_err(|error| foreign_guest(&error))?;
+                let command = CommandPre::new(command).map_err(GuestFailure::Foreign)?;
                 Ok((engine, Self::Component(command)))
             }
             Form::Module => {
                 let (engine, module) = guest.module()?;
                 deadline::advance(&engine);
-                let linker = wasip1::linker(&engine).map_err(broken_host)?;
-                let command =
-                    linker.instantiate_pre(&module).map_err(|error| foreign_guest(&error))?;
+                let linker = wasip1::linker(&engine).map_err(GuestFailure::Host)?;
+                let command = linker.instantiate_pre(&module).map_err(GuestFailure::Foreign)?;
                 Ok((engine, Self::Module(command)))
             }
         }
@@ -134,49 +193,25 @@ impl Command {
     }
 }
 
-/// What a command says when it fails: the last line on its standard error, and the hints after it.
-/// Where Go's runtime ends it, what it says stands before a trace.
-fn told(name: &str, code: i32, said: &GuestLog) -> Failure {
-    let text = said.text();
+/// What a command wrote when it failed: the last line on its standard error, and the hints after it.
+/// Where Go's runtime ends it, the message comes before a trace.
+fn failure(name: &str, code: i32, guest_log: &GuestLog) -> Diagnostic {
+    let text = guest_log.text();
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let mut lines = lines.collect::<Vec<_>>();
-    let mut hints = Vec::new();
+    let mut hints: Vec<Hint> = Vec::new();
     while let Some(hint) = lines.last().and_then(|line| line.strip_prefix("hint: ")) {
-        hints.insert(0, hint.to_owned());
+        hints.insert(0, DecoderHint::OfGuest(hint.to_owned()).into());
         lines.pop();
     }
-    let ended = |line: &&&str| line.starts_with("fatal error: ") || line.starts_with("panic: ");
-    let last = lines.last().map(|line| line.rsplit_once("error: ").map_or(*line, |(_, said)| said));
-    let mut failure = with_hint(
-        match lines.iter().find(ended).copied().or(last) {
-            Some(why) => format!("the guest `{name}` failed: {why}"),
-            None => format!("the guest `{name}` failed with exit code {code} and does not say why"),
-        },
-        "the layer was not released; the log has everything that the guest said",
-    );
-    if !hints.is_empty() {
-        failure.hints = hints;
+    if hints.is_empty() {
+        hints.push(DecoderHint::CommandFailed.into());
     }
-    failure
-}
-
-fn a_single_file(name: &str) -> Failure {
-    with_hint(
-        format!(
-            "the guest `{name}` is a command: it can be granted a directory of keys, not a file"
-        ),
-        "put the key, and the file with its password, into a directory of their own, and name that \
-         with `--decryption-keys-path`",
-    )
-}
-
-fn with_tokens(name: &str) -> Failure {
-    with_hint(
-        format!(
-            "the guest `{name}` is a command, and is not granted a directory of keys where PKCS#11 \
-             modules are allowed: it may hold PINs"
-        ),
-        "use a guest that is a decoder, such as `--guest embedded`; where no PKCS#11 token is \
-         used, remove `OCICRYPT_CONFIG` and `/etc/ocicrypt.conf`",
-    )
+    let ended = |line: &&&str| line.starts_with("fatal error: ") || line.starts_with("panic: ");
+    let last = lines.last().map(|line| line.rsplit_once("error: ").map_or(*line, |(_, why)| why));
+    let message = match lines.iter().find(ended).copied().or(last) {
+        Some(why) => format!("the guest `{name}` failed: {why}"),
+        None => format!("the guest `{name}` failed with exit code {code} and does not say why"),
+    };
+    Diagnostic { message, hints }
 }

@@ -1,15 +1,20 @@
 //! The guest that runs: the one that this program was built with, or one that an administrator
 //! has installed.
 
+use std::io;
+
+use keycell_diagnostic::Diagnostic;
+use keycell_diagnostic::hint::DecoderHint;
 use keycell_guest_store::record::{Form, Kind};
 use keycell_guest_store::store::{self, EMBEDDED, Installed, Refusal, Store};
+use keycell_settings::GuestSettings;
 use wasmtime::component::Component;
 use wasmtime::{Engine, Module};
 
-use crate::args::Job;
-use crate::artefact::Artefact;
-use crate::contract::Failure;
-use crate::failures::{broken_host, with_hint};
+use crate::report::failure::{Ending, ends_a_run};
+
+use super::native_code::NativeCode;
+use super::trap::GuestFailure;
 
 /// A guest, ready to be loaded.
 pub struct Guest {
@@ -19,7 +24,7 @@ pub struct Guest {
     pub kind: Kind,
     /// What it is to the engine.
     pub form: Form,
-    artefact: Artefact,
+    native_code: NativeCode,
     /// The digest of the guest that it was compiled from.
     source: Option<String>,
     /// The command that compiles it anew; `None` for the embedded one.
@@ -35,53 +40,46 @@ impl Guest {
     ///
     /// # Ambient Authority
     /// Opens the guest store with the rights of this process.
-    pub fn choose(job: &Job, embedded: Artefact) -> Result<Self, Failure> {
-        let chosen = store::chosen(job.guest.as_deref(), &job.guest_store)?;
+    pub fn choose(settings: &GuestSettings, embedded: NativeCode) -> Result<Self, Ending> {
+        let chosen = store::chosen(settings.name.as_deref(), &settings.store).map_err(refused)?;
         let Some((store, installed)) = chosen else { return Ok(Self::embedded(embedded)) };
-        if job.require_signature && installed.record.signature.is_none() {
-            let name = &installed.record.name;
-            return Err(with_hint(
-                format!("the guest `{name}` is not signed, and `--require-signature` is set"),
-                format!(
-                    "`{}` takes a signature of minisign",
-                    store.command(
-                        "install --replace FILE --signature FILE --public-key KEY --name",
-                        name
-                    )
-                ),
-            ));
+        if settings.require_signature && installed.record.signature.is_none() {
+            let name = installed.record.name;
+            let command = store
+                .command("install --replace FILE --signature FILE --public-key KEY --name", &name);
+            return Err(InstalledError::Unsigned { name, command }.into());
         }
         Self::read(&store, installed)
     }
 
-    fn embedded(artefact: Artefact) -> Self {
-        let source = artefact.digest().map(str::to_owned);
+    fn embedded(native_code: NativeCode) -> Self {
+        let source = native_code.digest().map(str::to_owned);
         let (kind, form) = (Kind::Decoder, Form::Component);
-        Self { name: EMBEDDED.to_owned(), kind, form, artefact, source, rebuild: None }
+        Self { name: EMBEDDED.to_owned(), kind, form, native_code, source, rebuild: None }
     }
 
     #[expect(unsafe_code, reason = "native code is trusted")]
     fn read(
         store: &Store,
         Installed { record, artefact: file, .. }: Installed,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Ending> {
         let length = usize::try_from(record.size).unwrap_or(usize::MAX);
         // SAFETY: the digest stands in a record to which only root, or the user of this process,
         // can write, and `keycell guest install` wrote it when it had compiled the code.
-        let artefact = unsafe { Artefact::read(&file, length, &record.artefact) };
-        let artefact = artefact.map_err(|error| {
-            with_hint(
-                format!("cannot read the code of the guest `{}`: {error}", record.name),
-                format!("`{}` looks closer", store.command("verify", &record.name)),
-            )
+        let read = unsafe { NativeCode::read(&file, length, &record.artefact) };
+        let verify = || store.command("verify", &record.name);
+        let native_code = read.map_err(|error| InstalledError::Unreadable {
+            name: record.name.clone(),
+            error,
+            command: verify(),
         })?;
-        let Some(artefact) = artefact else {
-            return Err(store::altered(&record.name, &store.command("verify", &record.name)).into());
+        let Some(native_code) = native_code else {
+            return Err(refused(store::altered(&record.name, &verify())));
         };
         let rebuild = Some(store.command("rebuild", &record.name));
         let source = Some(record.source.to_string());
         let (kind, form) = (record.kind, record.form);
-        Ok(Self { name: record.name, kind, form, artefact, source, rebuild })
+        Ok(Self { name: record.name, kind, form, native_code, source, rebuild })
     }
 
     /// The digest of the guest that it was compiled from, if that is known: `sha256:…`.
@@ -93,49 +91,107 @@ impl Guest {
     ///
     /// # Errors
     /// Code for an engine with other settings, or for another CPU; code of a core module.
-    pub fn component(&self) -> Result<(Engine, Component), Failure> {
-        self.artefact.component().map_err(|error| self.unfit(error))
+    pub fn component(&self) -> Result<(Engine, Component), Ending> {
+        self.native_code.component().map_err(|error| self.unfit(error))
     }
 
     /// An engine, and the guest in it, which is a core module.
     ///
     /// # Errors
     /// Code for an engine with other settings, or for another CPU; code of a component.
-    pub fn module(&self) -> Result<(Engine, Module), Failure> {
-        self.artefact.module().map_err(|error| self.unfit(error))
+    pub fn module(&self) -> Result<(Engine, Module), Ending> {
+        self.native_code.module().map_err(|error| self.unfit(error))
     }
 
-    fn unfit(&self, error: wasmtime::Error) -> Failure {
-        match &self.rebuild {
-            Some(rebuild) => unfit(&self.name, self.form, rebuild, &error),
-            None => broken_host(error),
+    fn unfit(&self, error: wasmtime::Error) -> Ending {
+        let Some(rebuild) = self.rebuild.clone() else { return GuestFailure::Host(error).into() };
+        let name = self.name.clone();
+        let why = error.root_cause().to_string();
+        // wasmtime has no typed error for these: its texts are all there is.
+        if why == "incompatible object file format" {
+            return InstalledError::OtherForm { name, form: self.form, rebuild }.into();
+        }
+        match why.split('"').nth(1).and_then(|flag| flag.strip_prefix("has_")) {
+            Some(feature) => {
+                InstalledError::OtherCpu { name, feature: feature.to_owned(), rebuild }.into()
+            }
+            None => InstalledError::OtherEngine { name, why, rebuild }.into(),
         }
     }
 }
 
-/// What wasmtime says of an artefact that is whole: it was compiled for something else.
-fn unfit(name: &str, form: Form, rebuild: &str, error: &wasmtime::Error) -> Failure {
-    let why = error.root_cause().to_string();
-    if why == "incompatible object file format" {
-        return with_hint(
-            format!("the guest `{name}` is not the {form} that its record says"),
-            format!("`{rebuild}` compiles it anew"),
-        );
-    }
-    match why.split('"').nth(1).and_then(|flag| flag.strip_prefix("has_")) {
-        Some(feature) => with_hint(
-            format!("the guest `{name}` needs a CPU with `{feature}`, which this one has not"),
-            format!("`{rebuild} --cpu baseline` compiles it for every CPU"),
-        ),
-        None => with_hint(
-            format!("the guest `{name}` was compiled for an engine with other settings: {why}"),
-            format!("`{rebuild}` compiles it anew"),
-        ),
+/// Why an installed guest is not run.
+#[derive(Debug, thiserror::Error)]
+pub enum InstalledError {
+    /// It has no verified signature, and one is required.
+    #[error("the guest `{name}` is not signed, and `--require-signature` is set")]
+    Unsigned {
+        /// The guest.
+        name: String,
+        /// The command that installs it with a signature.
+        command: String,
+    },
+    /// Its code cannot be read.
+    #[error("cannot read the code of the guest `{name}`: {error}")]
+    Unreadable {
+        /// The guest.
+        name: String,
+        /// Why.
+        error: io::Error,
+        /// The command that verifies it.
+        command: String,
+    },
+    /// Its code is a component, and its record says a core module, or the other way round.
+    #[error("the guest `{name}` is not the {form} that its record says")]
+    OtherForm {
+        /// The guest.
+        name: String,
+        /// What its record says.
+        form: Form,
+        /// The command that compiles it.
+        rebuild: String,
+    },
+    /// It was compiled for another processor.
+    #[error("the guest `{name}` needs a CPU with `{feature}`, which this one has not")]
+    OtherCpu {
+        /// The guest.
+        name: String,
+        /// What this processor lacks.
+        feature: String,
+        /// The command that compiles it.
+        rebuild: String,
+    },
+    /// It was compiled for an engine with other settings.
+    #[error("the guest `{name}` was compiled for an engine with other settings: {why}")]
+    OtherEngine {
+        /// The guest.
+        name: String,
+        /// The engine's reason.
+        why: String,
+        /// The command that compiles it.
+        rebuild: String,
+    },
+}
+
+impl InstalledError {
+    fn hint(&self) -> DecoderHint {
+        match self {
+            Self::Unsigned { command, .. } => DecoderHint::SignGuest { command: command.clone() },
+            Self::Unreadable { command, .. } => {
+                DecoderHint::VerifyGuest { command: command.clone() }
+            }
+            Self::OtherForm { rebuild, .. } | Self::OtherEngine { rebuild, .. } => {
+                DecoderHint::RebuildGuest { command: rebuild.clone() }
+            }
+            Self::OtherCpu { rebuild, .. } => {
+                DecoderHint::RebuildGuestForEveryCpu { command: rebuild.clone() }
+            }
+        }
     }
 }
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        with_hint(refusal.message, refusal.hint)
-    }
+ends_a_run!(InstalledError);
+
+fn refused(refusal: Refusal) -> Ending {
+    Diagnostic::new(refusal.message, DecoderHint::GuestStore(refusal.hint)).into()
 }

@@ -25,17 +25,17 @@ const EMBEDDED_DIGEST: &str = include_str!(concat!(env!("OUT_DIR"), "/decoder.di
 
 /// A guest compiled by this project's compiler for this engine.
 #[derive(Clone, Copy)]
-pub struct Artefact {
+pub struct NativeCode {
     bytes: &'static [u8],
     digest: Option<&'static str>,
 }
 
 /// The decoder guest that this program was built with.
-pub fn embedded() -> Artefact {
-    Artefact { bytes: &EMBEDDED.0, digest: Some(EMBEDDED_DIGEST) }
+pub fn embedded() -> NativeCode {
+    NativeCode { bytes: &EMBEDDED.0, digest: Some(EMBEDDED_DIGEST) }
 }
 
-impl Artefact {
+impl NativeCode {
     /// Takes native code from elsewhere, for a guest other than the embedded one.
     ///
     /// # Safety
@@ -85,7 +85,7 @@ impl Artefact {
     /// was mapped.
     ///
     /// # Errors
-    /// Where the artefact was compiled for another engine, CPU or version, or is a core module.
+    /// Where the code was compiled for another engine, CPU or version, or is a core module.
     #[expect(unsafe_code, reason = "native code is loaded")]
     pub fn component(&self) -> Result<(Engine, Component)> {
         let (engine, memory) = (engine()?, NonNull::from(self.bytes));
@@ -98,7 +98,7 @@ impl Artefact {
     /// An engine, and the core module in it, as with [`Self::component`].
     ///
     /// # Errors
-    /// Where the artefact was compiled for another engine, CPU or version, or is a component.
+    /// Where the code was compiled for another engine, CPU or version, or is a component.
     #[expect(unsafe_code, reason = "native code is loaded")]
     pub fn module(&self) -> Result<(Engine, Module)> {
         let (engine, memory) = (engine()?, NonNull::from(self.bytes));
@@ -140,7 +140,7 @@ impl CustomCodeMemory for InPlace {
 #[expect(unsafe_code, reason = "memory protection is changed")]
 fn protect(code: *const u8, length: usize, more: MprotectFlags) -> Result<()> {
     let flags = MprotectFlags::READ | more;
-    // SAFETY: wasmtime calls this with the pages of the artefact's text section alone (the
+    // SAFETY: wasmtime calls this with the pages of the code's text section alone (the
     // section is padded to whole pages), which hold no Rust value that anyone writes to.
     unsafe { rustix::mm::mprotect(code.cast_mut().cast(), length, flags)? };
     Ok(())

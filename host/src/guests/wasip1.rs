@@ -1,7 +1,7 @@
 //! WASI 0.1, which core modules import: wasmtime's, but for random numbers, clocks and waiting.
 //! Those are what components get, from the same place (wasmtime would wait for as long as the guest
 //! says, where no deadline reaches it). As there, only regular files and directories are opened, and
-//! no file has a time ([`crate::files`]).
+//! no file has a time ([`crate::sandbox::files`]).
 //!
 //! Sockets are functions that fail, since there are no descriptors of that kind.
 
@@ -10,7 +10,8 @@ use wasmtime_wasi::p1::wasi_snapshot_preview1::{self as wasi, WasiSnapshotPrevie
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wiggle::GuestMemory;
 
-use crate::instance::{Instance, TICK};
+use keycell_core::Instance;
+use keycell_core::chance::TICK;
 
 const WASIP1: &str = "wasi_snapshot_preview1";
 
@@ -99,7 +100,7 @@ fn without_times(memory: &mut Memory<'_>, answer: i32, to: i32) -> Result<i32> {
 type Open = (i32, i32, i32, i32, i32, i64, i64, i32, i32);
 
 /// wasmtime opens whatever is there, and waits for it. So what is there is looked at before. Whoever
-/// exchanges it for a pipe in that moment makes the guest wait until [`crate::deadline`] ends it.
+/// exchanges it for a pipe in that moment makes the guest wait until [`crate::sandbox::deadline`] ends it.
 async fn path_open(caller: &mut Caller<'_, Instance>, arguments: Open) -> Result<i32> {
     let (directory, links, path, length, how, rights, inherited, flags, to) = arguments;
     let (mut memory, wasi) = Memory::with_wasi(caller)?;

@@ -1,4 +1,4 @@
-//! Which of several layer keys is the layer's.
+//! Candidates: which of several layer keys is the layer's.
 //!
 //! A payload gives one key. Manifests in containerd's content store may give several, since any
 //! image may name any layer, with whatever wrapped keys and HMAC its author likes. An HMAC does not
@@ -7,21 +7,24 @@
 
 use std::fs::File;
 
+use keycell_core::contract::Opened;
+use keycell_diagnostic::Diagnostic;
+use keycell_diagnostic::hint::DecoderHint;
 use ocicrypt::layer::LayerKey;
 
-use crate::contract::Opened;
-use crate::failures::{Ending, several_keys_fit, untried_keys};
-use crate::input::Input;
-use crate::spool::{Spool, which_verify};
-use crate::store::{Digest, Manifests};
+use crate::report::failure::{Ending, Failure};
 
-/// A key that `unwrap` returned, and what it says about that.
+use super::content_store::{Manifests, ambiguous};
+use super::layer::EncryptedLayer;
+use super::spool::{Spool, which_verify};
+
+/// A key that `unwrap` returned, and what the guest says about it.
 pub struct Candidate {
     /// The key.
     pub key: LayerKey,
     /// What opened it.
     pub opened: Opened,
-    /// The manifests that gave it, by their places.
+    /// The manifests that gave it, by their indices.
     pub manifests: Vec<u32>,
     /// What the operator should know of that key.
     pub warning: Option<String>,
@@ -32,19 +35,48 @@ pub struct Conflict {
     /// The digest of the encrypted layer, as one of the manifests has it.
     pub layer: Option<String>,
     /// The manifests that gave each of the keys.
-    pub manifests: Vec<Vec<Digest>>,
+    pub manifests: Vec<Vec<String>>,
+}
+
+impl Conflict {
+    /// Different keys decrypt the layer, each to something else, and each with the right HMAC.
+    fn several_fit(self) -> Ending {
+        let message = format!(
+            "containerd passed no payload, and the manifests in its content store give {} \
+             different keys that fit this layer: nothing was written, because only one of them is \
+             genuine",
+            self.manifests.len()
+        );
+        self.ending(message, &[])
+    }
+
+    /// Several keys open wrapped keys of layers that begin alike.
+    fn untried(self) -> Ending {
+        let message = format!(
+            "containerd passed no payload, and {} different keys in the manifests of its content \
+             store might be the layer's: nothing was written",
+            self.manifests.len()
+        );
+        self.ending(message, &[DecoderHint::TryAllKeys])
+    }
+
+    fn ending(self, message: String, hints: &[DecoderHint]) -> Ending {
+        let hints = hints.iter().cloned().chain(ambiguous()).map(Into::into).collect();
+        let failure = Failure::from(Diagnostic { message, hints });
+        Failure { layer_digest: self.layer, manifests: self.manifests, ..failure }.into()
+    }
 }
 
 /// The encrypted layer, and what else is known of it.
 #[derive(Default)]
 pub struct Layer {
     /// Where it comes from.
-    pub input: Input,
+    pub input: EncryptedLayer,
     /// The same layer in the content store.
     pub blob: Option<File>,
     /// The manifests that name it, where there is no payload.
     pub manifests: Manifests,
-    /// Where all of it is to be kept until it has verified.
+    /// Where all of it is kept until it has verified.
     pub spool: Option<Spool>,
 }
 
@@ -54,13 +86,16 @@ impl Layer {
     /// # Errors
     /// A layer that no candidate opens, as far as it has to be read; several that open it in
     /// different ways; several candidates, and nothing to try them on.
-    pub fn choose(self, mut candidates: Vec<Candidate>) -> Result<(Candidate, Input), Ending> {
+    pub fn choose(
+        self,
+        mut candidates: Vec<Candidate>,
+    ) -> Result<(Candidate, EncryptedLayer), Ending> {
         let keys: Vec<_> = candidates.iter().map(|candidate| candidate.key.clone()).collect();
-        let conflict = |places: &[usize]| Conflict {
-            layer: candidates[places[0]].opened.layer_digest.clone(),
-            manifests: places
+        let conflict = |indices: &[usize]| Conflict {
+            layer: candidates[indices[0]].opened.layer_digest.clone(),
+            manifests: indices
                 .iter()
-                .map(|place| self.manifests.at(&candidates[*place].manifests))
+                .map(|index| self.manifests.at(&candidates[*index].manifests))
                 .collect(),
         };
         let (verified, input) = match (self.spool, self.blob) {
@@ -72,13 +107,13 @@ impl Layer {
             (None, Some(blob)) => (which_verify(blob, &keys)?, self.input),
             (None, None) => {
                 let all: Vec<_> = (0..keys.len()).collect();
-                return Err(untried_keys(conflict(&all)));
+                return Err(conflict(&all).untried());
             }
         };
         let different = different(&keys, &verified);
         match different.as_slice() {
-            [place] => Ok((candidates.swap_remove(*place), input)),
-            several => Err(several_keys_fit(conflict(several))),
+            [index] => Ok((candidates.swap_remove(*index), input)),
+            several => Err(conflict(several).several_fit()),
         }
     }
 }
@@ -86,9 +121,9 @@ impl Layer {
 /// The first of `verified` for each way in which they decrypt the layer.
 fn different(keys: &[LayerKey], verified: &[usize]) -> Vec<usize> {
     let mut different: Vec<usize> = Vec::new();
-    for place in verified {
-        if !different.iter().any(|known| keys[*known].has_same_keystream(&keys[*place])) {
-            different.push(*place);
+    for index in verified {
+        if !different.iter().any(|known| keys[*known].has_same_keystream(&keys[*index])) {
+            different.push(*index);
         }
     }
     different

@@ -1,4 +1,4 @@
-//! containerd's content store: where a layer's wrapped keys stand when containerd passes no payload.
+//! containerd's content store: it has a layer's wrapped keys when containerd passes no payload.
 //!
 //! containerd 2.x pulls through its transfer service by default, and that passes none; nor do `ctr
 //! images pull`, `ctr images import`, or the unpacking of an image that was pulled earlier. At that
@@ -9,26 +9,28 @@
 //! fails: a manifest that was left out could be the genuine one, and the next one a stranger's.
 
 mod blobs;
-pub mod failures;
+mod error;
 mod search;
 
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::args::ContentStore;
-use crate::contract::Stored;
-use crate::failures::{Ending, no_payload};
-use crate::input::Input;
-use blobs::Blobs;
+use keycell_core::contract::Stored;
+use keycell_settings::ContentStore;
+
+use crate::report::failure::Ending;
+
+use super::layer::EncryptedLayer;
+use blobs::{Blobs, Digest};
 use search::Search;
 
-pub use blobs::Digest;
+pub use error::{ContentStoreError, ambiguous};
 
 /// Where containerd keeps its content store below its root.
 const BELOW_ROOT: &str = "io.containerd.content.v1.content";
 
-/// containerd's usual roots: its own, and those of the distributions that bring it along.
+/// containerd's default roots: its own, and those of the distributions that contain it.
 const ROOTS: [&str; 6] = [
     "/var/lib/containerd",
     "/var/lib/rancher/k3s/agent/containerd",
@@ -46,13 +48,13 @@ pub struct Found {
     pub manifests: Manifests,
     /// The layer itself, where the store holds it and no other blob begins in the same way.
     pub blob: Option<File>,
-    /// In words, for the log.
+    /// What was found, as a note for the log.
     pub shown: String,
 }
 
 /// The digests of manifests.
 #[derive(Default)]
-pub struct Manifests(pub Vec<Digest>);
+pub struct Manifests(Vec<Digest>);
 
 impl Manifests {
     /// How many there are.
@@ -65,87 +67,33 @@ impl Manifests {
         self.0.is_empty()
     }
 
-    /// Those at these places.
-    pub fn at(&self, places: &[u32]) -> Vec<Digest> {
-        let digest = |place: &u32| self.0.get(usize::try_from(*place).ok()?).cloned();
-        places.iter().filter_map(digest).collect()
+    /// Those with these indices.
+    pub fn at(&self, indices: &[u32]) -> Vec<String> {
+        let digest = |index: &u32| Some(self.0.get(usize::try_from(*index).ok()?)?.to_string());
+        indices.iter().filter_map(digest).collect()
     }
 }
 
-/// A bound of the search.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bound {
-    /// Of its time.
-    Time,
-    /// Of blobs in a store.
-    Blobs,
-    /// Of bytes that are read in search of manifests.
-    Json,
-    /// Of blobs that are compared with the layer.
-    Compared,
-    /// Of blobs that begin as the layer does.
-    Alike,
-    /// Of manifests.
-    Manifests,
-    /// Of their bytes together.
-    ManifestBytes,
-}
-
-/// Why the store was of no use.
-pub enum StoreFault {
-    /// The operator has turned it off.
-    Off,
-    /// There is none at any of the usual places.
-    Absent,
-    /// What was named is none.
-    Other(PathBuf),
-    /// It cannot be read, and why.
-    Closed(PathBuf, io::Error),
-    /// A blob of it, or the list of them, cannot be read, and why.
-    Unreadable(String, Option<Digest>, io::Error),
-    /// It holds so many blobs, and no manifest of an encrypted layer among them.
-    Bare {
-        /// The stores, as messages name them.
-        shown: String,
-        /// How many blobs they hold.
-        blobs: usize,
-    },
-    /// The search reached a bound, so a manifest may have been left out.
-    Unfinished {
-        /// The stores, as messages name them.
-        shown: String,
-        /// Which bound.
-        bound: Bound,
-        /// Whether a blob was found that begins as the layer does.
-        has_layer: bool,
-        /// Manifests of which there are too many.
-        manifests: Vec<Digest>,
-    },
-}
-
-/// Looks for the layer at the beginning of `input`, which is read ahead and put back.
+/// Looks for the layer at the beginning of `input`, which is peeked at.
 ///
 /// # Errors
-/// [`StoreFault`]. And an input that cannot be read.
+/// [`ContentStoreError`], and a layer that cannot be read.
 ///
 /// # Ambient Authority
 /// Reads the store with the rights of this process.
-pub fn look(place: &ContentStore, input: &mut Input) -> Result<Found, Ending> {
-    let stores = open(place).map_err(no_payload)?;
+pub fn look(place: &ContentStore, input: &mut EncryptedLayer) -> Result<Found, Ending> {
+    let stores = open(place)?;
     let mut search = Search::new(&stores, input);
     search.run()?;
     search.found()
 }
 
-/// The roots of containerd that are looked for, for messages.
-pub fn usual_roots() -> String {
-    ROOTS.map(|root| format!("`{root}`")).join(", ")
-}
-
-fn open(place: &ContentStore) -> Result<Vec<Blobs>, StoreFault> {
+fn open(place: &ContentStore) -> Result<Vec<Blobs>, ContentStoreError> {
     let roots: Vec<PathBuf> = match place {
-        ContentStore::Off => return Err(StoreFault::Off),
-        ContentStore::Usual => ROOTS.iter().map(|root| Path::new(root).join(BELOW_ROOT)).collect(),
+        ContentStore::Off => return Err(ContentStoreError::Off),
+        ContentStore::Default => {
+            ROOTS.iter().map(|root| Path::new(root).join(BELOW_ROOT)).collect()
+        }
         // Either will do.
         ContentStore::At(path) => vec![path.join(BELOW_ROOT), path.clone()],
     };
@@ -155,13 +103,13 @@ fn open(place: &ContentStore) -> Result<Vec<Blobs>, StoreFault> {
             Ok(blobs) => stores.push(blobs),
             Err(error) if is_absent(&error) => {}
             // One that cannot be read may be the one that counts.
-            Err(error) => return Err(StoreFault::Closed(root, error)),
+            Err(error) => return Err(ContentStoreError::Closed { root, error }),
         }
     }
     match (stores.is_empty(), place) {
         (false, _) => Ok(stores),
-        (true, ContentStore::At(path)) => Err(StoreFault::Other(path.clone())),
-        (true, _) => Err(StoreFault::Absent),
+        (true, ContentStore::At(path)) => Err(ContentStoreError::Other { path: path.clone() }),
+        (true, _) => Err(ContentStoreError::Absent),
     }
 }
 

@@ -6,15 +6,18 @@ use std::path::{Path, PathBuf};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use keycell_broker_protocol::Found;
+use keycell_core::contract::KeyFile;
+use keycell_core::limits;
+use keycell_core::sanitize::sanitize;
+use keycell_diagnostic::hint::{DecoderHint, Hint};
+use keycell_diagnostic::os_error;
 use ocicrypt::text::printable_to;
 use zeroize::Zeroize;
 
-use crate::broker::Broker;
-use crate::cleaned::cleaned;
-use crate::contract::{Failure, KeyFile};
-use crate::failures::{plain, with_hint};
-use crate::log::Log;
-use crate::{limits, regular};
+use crate::broker::client::{Broker, BrokerError};
+use crate::report::failure::{Failure, ends_a_run};
+use crate::report::log::Log;
+use crate::unix::regular_file;
 
 /// Passwords lie beside their key under its name and one of these.
 const PASSWORD_SUFFIXES: [&str; 2] = [".pass", ".password"];
@@ -22,6 +25,35 @@ const PASSWORD_SUFFIXES: [&str; 2] = [".pass", ".password"];
 /// How often is looked again at a file that was just there, as the guest does in a directory: one
 /// of a mounted Secret is a link, and what it leads to is exchanged.
 const EXCHANGES: usize = 16;
+
+/// Why the configured keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// They cannot be read.
+    #[error("cannot read the keys in `{}`: {why}", path.display())]
+    Unreadable {
+        /// Where they are.
+        path: PathBuf,
+        /// The system's reason.
+        why: String,
+    },
+    /// The broker cannot tell which files may hold a PIN.
+    #[error("cannot tell which files in the keys directory may hold a PIN: {0}")]
+    Unsorted(#[from] BrokerError),
+}
+
+impl KeysError {
+    fn hint(&self) -> DecoderHint {
+        match self {
+            Self::Unreadable { .. } => DecoderHint::KeysUnreadable,
+            // The broker runs, and answered what is wrong with the configuration of modules.
+            Self::Unsorted(BrokerError::Answered(_)) => DecoderHint::TokenConfigurationRefused,
+            Self::Unsorted(_) => DecoderHint::BrokerMissing,
+        }
+    }
+}
+
+ends_a_run!(KeysError);
 
 /// What of the file system the guest gets to see, in `unwrap` alone.
 pub enum Keys {
@@ -55,7 +87,7 @@ impl Keys {
     ///
     /// # Ambient Authority
     /// Opens `path` with the rights of this process.
-    pub fn find(path: Option<&Path>) -> Result<Self, Failure> {
+    pub fn find(path: Option<&Path>) -> Result<Self, KeysError> {
         let Some(path) = path else { return Ok(Self::NotConfigured) };
         let mut found = look(path);
         for _ in 0..EXCHANGES {
@@ -69,7 +101,7 @@ impl Keys {
         }
         match found {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::Missing),
-            found => found.map_err(|error| unreadable(path, &plain(&error))),
+            found => found.map_err(|error| unreadable(path, os_error(&error))),
         }
     }
 
@@ -78,11 +110,15 @@ impl Keys {
     ///
     /// # Errors
     /// Why the broker cannot tell.
-    pub fn without_tokens(self, path: Option<&Path>, broker: &mut Broker) -> Result<Self, Failure> {
+    pub fn without_tokens(
+        self,
+        path: Option<&Path>,
+        broker: &mut Broker,
+    ) -> Result<Self, KeysError> {
         let (Some(path), Self::Directory(_) | Self::Files(_)) = (path, &self) else {
             return Ok(self);
         };
-        let Some(all) = broker.keys(path).map_err(unsorted)? else { return Ok(self) };
+        let Some(all) = broker.keys(path)? else { return Ok(self) };
         let (mut files, mut tokens, mut passed_over) = (Vec::new(), Vec::new(), Vec::new());
         for found in all {
             match found {
@@ -92,7 +128,7 @@ impl Keys {
                 }
                 Found::Skipped { name, reason } => {
                     let name = printable_to(&name, MAX_NAME);
-                    passed_over.push(cleaned(&format!("`{name}`: {reason}")));
+                    passed_over.push(sanitize(&format!("`{name}`: {reason}")));
                 }
             }
         }
@@ -127,14 +163,14 @@ impl PassedOver {
     }
 
     /// Adds the first of them to the message of a failure of the guest, which does not know of them.
-    pub fn tell(&self, mut failure: Failure) -> Failure {
+    pub fn add_to(&self, mut failure: Failure) -> Failure {
         let PassedOver(files) = self;
         if !files.is_empty() {
             let named = files.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>();
-            failure.message += &format!("; passed over: {}", named.join("; "));
+            failure.diagnostic.message += &format!("; passed over: {}", named.join("; "));
             let more = files.len().saturating_sub(NAMED);
             if more > 0 {
-                failure.message += &format!("; and {more} more");
+                failure.diagnostic.message += &format!("; and {more} more");
             }
         }
         failure
@@ -153,18 +189,20 @@ pub struct KeyPath<'a> {
 impl KeyPath<'_> {
     /// A failure of the guest in words that the operator knows.
     pub fn for_the_operator(&self, mut failure: Failure) -> Failure {
-        let asks_for_keys = failure.hints.iter().any(|hint| hint.contains(FLAG));
+        let diagnostic = &mut failure.diagnostic;
+        let asks_for_keys = |hint: &Hint| hint.to_string().contains(FLAG);
+        let asks_for_keys = diagnostic.hints.iter().any(asks_for_keys);
         match self.path {
             Some(path) if self.is_missing && asks_for_keys => {
-                let hint = format!("`{}`, which `{FLAG}` names, does not exist", path.display());
-                failure.hints.insert(0, hint);
+                let hint = DecoderHint::KeysMissing { path: path.to_owned() };
+                diagnostic.hints.insert(0, hint.into());
             }
             Some(path) => {
                 let path = format!("`{}`", path.display());
-                failure.message = failure.message.replace("`/keys`", &path);
+                diagnostic.message = diagnostic.message.replace("`/keys`", &path);
             }
             None if asks_for_keys => {
-                failure.hints.insert(0, format!("`{FLAG}` was not given"));
+                diagnostic.hints.insert(0, DecoderHint::KeysNotConfigured.into());
             }
             None => {}
         }
@@ -172,10 +210,10 @@ impl KeyPath<'_> {
     }
 
     /// The directory was there a moment ago.
-    pub fn cannot_be_opened(&self, error: &wasmtime::Error) -> Failure {
+    pub fn cannot_be_opened(&self, error: &wasmtime::Error) -> KeysError {
         let cause = error.root_cause();
-        let why = cause.downcast_ref().map_or_else(|| cause.to_string(), plain);
-        unreadable(self.path.unwrap_or(Path::new("/keys")), &why)
+        let why = cause.downcast_ref().map_or_else(|| cause.to_string(), os_error);
+        unreadable(self.path.unwrap_or(Path::new("/keys")), why)
     }
 }
 
@@ -194,16 +232,16 @@ fn read_files(path: &Path) -> io::Result<Keys> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     // The operator named this very file, so a link may lead anywhere.
-    let content = read(regular::open(path)?)?;
+    let content = read(regular_file::open(path)?)?;
     let name = name.to_string_lossy().into_owned();
     let directory = Dir::open_ambient_dir(parent.unwrap_or(Path::new(".")), ambient_authority());
     let passwords = PASSWORD_SUFFIXES.iter().filter_map(|suffix| {
         let name = format!("{name}{suffix}");
         let mut options = OpenOptions::new();
-        options.read(true).custom_flags(regular::flags());
+        options.read(true).custom_flags(regular_file::flags());
         let directory = directory.as_ref().ok()?;
-        let file = regular::patiently(|| directory.open_with(&name, &options)).ok()?;
-        let content = read(regular::checked(file.into_std()).ok()?).ok()?;
+        let file = regular_file::retry_opening(|| directory.open_with(&name, &options)).ok()?;
+        let content = read(regular_file::check(file.into_std()).ok()?).ok()?;
         Some(KeyFile { name, content })
     });
     let passwords = passwords.collect::<Vec<_>>();
@@ -219,18 +257,6 @@ fn read(file: std::fs::File) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-fn unsorted(why: String) -> Failure {
-    with_hint(
-        format!("cannot tell which files in the keys directory may hold a PIN: {why}"),
-        "`keycell-broker` belongs beside `ctd-decoder`; where no PKCS#11 token is used, remove \
-         `OCICRYPT_CONFIG` and `/etc/ocicrypt.conf`",
-    )
-}
-
-fn unreadable(path: &Path, why: &str) -> Failure {
-    with_hint(
-        format!("cannot read the keys in `{}`: {why}", path.display()),
-        "`--decryption-keys-path` is the directory with the private keys, or one key file; the \
-         decoder runs as the user that containerd runs as",
-    )
+fn unreadable(path: &Path, why: String) -> KeysError {
+    KeysError::Unreadable { path: path.to_owned(), why }
 }

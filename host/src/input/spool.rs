@@ -8,22 +8,71 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use keycell_diagnostic::hint::DecoderHint;
+use keycell_diagnostic::os_error;
+use keycell_settings::SpoolSettings;
 use ocicrypt::layer::{CHUNK, Decryptor, LayerError, LayerKey};
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use crate::args::SpoolPlace;
-use crate::contract::Failure;
-use crate::failures::{Ending, FILE_SIZE_LIMIT, plain, with_hint};
-use crate::input::Input;
+use crate::report::failure::{Ending, ends_a_run};
+
+use super::layer::EncryptedLayer;
+
+/// Why the spool cannot keep a layer.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// The system refuses something.
+    #[error("{} cannot {what}: {}", shown(.directory.as_deref()), os_error(.error))]
+    System {
+        /// What the spool cannot do.
+        what: &'static str,
+        /// Its directory; `None`: in memory.
+        directory: Option<PathBuf>,
+        /// Why.
+        error: io::Error,
+    },
+    /// The layer is longer than the limit.
+    #[error("the layer is longer than the {limit} MiB that the spool takes")]
+    TooLong {
+        /// The limit, in MiB.
+        limit: u64,
+    },
+}
+
+impl SpoolError {
+    fn new(what: &'static str, settings: &SpoolSettings, error: io::Error) -> Self {
+        Self::System { what, directory: settings.directory.clone(), error }
+    }
+
+    fn hint(&self) -> DecoderHint {
+        match self {
+            Self::System { error, .. } if error.kind() == io::ErrorKind::FileTooLarge => {
+                DecoderHint::FileSizeLimit
+            }
+            Self::System { directory: Some(_), .. } => DecoderHint::SpoolDirectory,
+            Self::System { directory: None, .. } => DecoderHint::SpoolInMemory,
+            Self::TooLong { .. } => DecoderHint::SpoolLimit,
+        }
+    }
+}
+
+ends_a_run!(SpoolError);
+
+fn shown(directory: Option<&Path>) -> String {
+    match directory {
+        Some(directory) => format!("the spool in `{}`", directory.display()),
+        None => "the spool in memory".to_owned(),
+    }
+}
 
 /// An empty spool.
 pub struct Spool {
     file: File,
-    place: SpoolPlace,
+    settings: SpoolSettings,
 }
 
 impl Spool {
@@ -34,29 +83,38 @@ impl Spool {
     ///
     /// # Ambient Authority
     /// Writes to the directory with the rights of this process.
-    pub fn make(place: &SpoolPlace) -> Result<Self, Failure> {
-        let file = match &place.directory {
+    pub fn make(settings: &SpoolSettings) -> Result<Self, SpoolError> {
+        let file = match &settings.directory {
             Some(directory) => nameless(directory),
             None => rustix::fs::memfd_create("keycell-spool", MemfdFlags::CLOEXEC),
         };
-        let file = file.map_err(|error| cannot("be made", place, &error.into()))?;
-        Ok(Self { file: file.into(), place: place.clone() })
+        let file = file.map_err(|error| SpoolError::new("be made", settings, error.into()))?;
+        Ok(Self { file: file.into(), settings: settings.clone() })
     }
 
-    /// Reads all of `input`, and gives it back once some of `keys` have verified: as a layer to be
-    /// read again, with the places of those keys.
+    /// Reads all of `input`, and returns it once some of `keys` have verified: as a layer to be read
+    /// from the spool, with the indices of those keys.
     ///
     /// # Errors
     /// A layer that is not genuine or too long, or that cannot be read or kept.
-    pub fn fill(mut self, input: Input, keys: &[LayerKey]) -> Result<(Input, Vec<usize>), Ending> {
-        let mut left = self.place.limit.saturating_mul(1024 * 1024);
+    pub fn fill(
+        mut self,
+        input: EncryptedLayer,
+        keys: &[LayerKey],
+    ) -> Result<(EncryptedLayer, Vec<usize>), Ending> {
+        let mut left = self.settings.limit.saturating_mul(1024 * 1024);
         let verified = check(input, keys, |piece| {
-            left = left.checked_sub(piece.len() as u64).ok_or_else(|| too_long(&self.place))?;
+            left = left
+                .checked_sub(piece.len() as u64)
+                .ok_or(SpoolError::TooLong { limit: self.settings.limit })?;
             let written = self.file.write_all(piece);
-            Ok::<_, Ending>(written.map_err(|error| cannot("take the layer", &self.place, &error))?)
+            Ok::<_, Ending>(
+                written
+                    .map_err(|error| SpoolError::new("take the layer", &self.settings, error))?,
+            )
         })?;
-        self.file.rewind().map_err(|error| cannot("be read", &self.place, &error))?;
-        Ok((Input::of_spool(self.file), verified))
+        self.file.rewind().map_err(|error| SpoolError::new("be read", &self.settings, error))?;
+        Ok((EncryptedLayer::of_spool(self.file), verified))
     }
 }
 
@@ -137,22 +195,15 @@ fn hopeless(checks: &mut [Check]) -> Option<LayerError> {
 /// All keys that verify, or the first reason why none does.
 fn verified(checks: Vec<Check>) -> Result<Vec<usize>, LayerError> {
     let (mut verified, mut first) = (Vec::new(), None);
-    for (place, check) in checks.into_iter().enumerate() {
+    for (index, check) in checks.into_iter().enumerate() {
         match check.finish() {
-            Ok(()) => verified.push(place),
+            Ok(()) => verified.push(index),
             Err(error) => {
                 first.get_or_insert(error);
             }
         }
     }
     if verified.is_empty() { Err(first.unwrap_or(LayerError::HmacMismatch)) } else { Ok(verified) }
-}
-
-fn too_long(place: &SpoolPlace) -> Failure {
-    with_hint(
-        format!("the layer is longer than the {} MiB that the spool takes", place.limit),
-        "`--spool-limit` is the longest layer that `--verify-first` keeps, in MiB",
-    )
 }
 
 /// A file that has no name, or has none any more.
@@ -172,27 +223,4 @@ fn nameless(directory: &Path) -> rustix::io::Result<OwnedFd> {
         }
         file => file,
     }
-}
-
-fn cannot(what: &str, place: &SpoolPlace, error: &io::Error) -> Failure {
-    let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-    let (shown, hint) = match &place.directory {
-        Some(directory) if is_full => (
-            format!("the spool in `{}`", directory.display()),
-            "the disk is full, and the layer is not the cause: free space for the largest layer, or \
-             choose another directory with `--spool`",
-        ),
-        Some(directory) => (
-            format!("the spool in `{}`", directory.display()),
-            "`--verify-first` keeps the whole encrypted layer in the directory of `--spool` \
-             before it writes anything: it needs space for the largest layer, or choose another \
-             one",
-        ),
-        None => (
-            "the spool in memory".to_owned(),
-            "`--spool DIR` keeps the encrypted layer on a disk instead",
-        ),
-    };
-    let hint = if error.kind() == io::ErrorKind::FileTooLarge { FILE_SIZE_LIMIT } else { hint };
-    with_hint(format!("{shown} cannot {what}: {}", plain(error)), hint)
 }

@@ -1,21 +1,22 @@
-//! What is told when the process ends in any other way than by returning from `main`: a signal, a
-//! panic, a lack of memory, a step that does not end.
+//! Reports when the process ends in any other way than by returning from `main`: a signal, a panic, a
+//! lack of memory, a step that does not end.
 //!
-//! A signal handler must not allocate, so its message and its event are put together beforehand:
-//! once when the log was opened, and again when it is known whose layer it is. Only the number of
-//! the signal and the time are filled in at the end.
+//! A signal handler must not allocate, so its events are prepared: once when the log is opened, and
+//! once more when it is known whose layer it is. Only the number of the signal and the time are filled
+//! in at the end.
 //!
 //! `SIGKILL` alone, which no process sees, ends the decoder without an event.
 
 use std::io::Write as _;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::SystemTime;
 
-use crate::event::Verdict;
-use crate::linger::hold_stdout;
-use crate::log::Log;
-use crate::{message, signals};
+use crate::unix::hold_stdout::hold_stdout;
+use crate::unix::signals::{self, Reason};
+
+use super::event::Verdict;
+use super::log::{self, Log};
+use super::stderr;
 
 /// Why the process ends.
 #[derive(Clone, Copy)]
@@ -33,37 +34,37 @@ pub enum Cause {
 impl Cause {
     const ALL: [Self; 4] = [Self::Terminated, Self::Crashed, Self::OutOfMemory, Self::Late];
 
-    /// What standard error says, with [`SIGNAL`] in the place of a signal's number.
-    const fn text(self) -> &'static str {
+    /// The error and its hint, with [`SIGNAL`] in the place of a signal's number.
+    const fn text(self) -> (&'static str, &'static str) {
         match self {
-            Self::Terminated => {
-                "ctd-decoder: error: ended by signal \u{80} before the whole layer was written\n\
-                 hint: containerd, its service or whoever else stops processes sent it: pull the \
-                 image again\n"
-            }
-            Self::Crashed => {
-                "ctd-decoder: error: the decoder crashed with signal \u{80}\n\
-                 hint: please report this with the number, since it is a bug; unless a limit of \
-                 containerd's service is too low: 24 is `LimitCPU`, and 11 may be `LimitSTACK`\n"
-            }
-            Self::OutOfMemory => {
-                "ctd-decoder: error: out of memory\n\
-                 hint: `MemoryMax`, `LimitAS` and `LimitDATA` of containerd's service, or the node \
-                 itself, leave the decoder too little\n"
-            }
-            Self::Late => {
-                "ctd-decoder: error: a step of the guest did not end in time\n\
-                 hint: is the keys directory on a drive that does not answer?\n"
-            }
+            Self::Terminated => (
+                "ended by signal \u{80} before the whole layer was written",
+                "containerd, its service or whoever else stops processes sent it: pull the image \
+                 again",
+            ),
+            Self::Crashed => (
+                "the decoder crashed with signal \u{80}",
+                "please report this with the number, since it is a bug; unless a limit of \
+                 containerd's service is too low: 24 is `LimitCPU`, and 11 may be `LimitSTACK`",
+            ),
+            Self::OutOfMemory => (
+                "out of memory",
+                "`MemoryMax`, `LimitAS` and `LimitDATA` of containerd's service, or the node \
+                 itself, leave the decoder too little",
+            ),
+            Self::Late => (
+                "a step of the guest did not end in time",
+                "is the keys directory on a drive that does not answer?",
+            ),
         }
     }
 
     fn verdict(self) -> Verdict {
-        match (self, Verdict::said(self.text())) {
-            (Self::Terminated, Verdict::Failed { error, hints }) => {
-                Verdict::Terminated { error, hints }
-            }
-            (_, verdict) => verdict,
+        let (error, hint) = self.text();
+        let (error, hints) = (error.to_owned(), vec![hint.to_owned()]);
+        match self {
+            Self::Terminated => Verdict::Terminated { error, hints },
+            _ => Verdict::Failed { error, hints },
         }
     }
 }
@@ -79,53 +80,34 @@ const MAX_EVENT: usize = 16 * 1024;
 static LOG: OnceLock<Log> = OnceLock::new();
 
 /// The events of [`Cause::ALL`]: what was known at first, and what is known of the layer.
-static FORESEEN: [OnceLock<[Vec<u8>; 4]>; 2] = [OnceLock::new(), OnceLock::new()];
-
-/// Whether the event of the layer was written, and which.
-static SETTLED: AtomicU8 = AtomicU8::new(OPEN);
-const OPEN: u8 = 0;
-const FAILED: u8 = 1;
-const DONE: u8 = 2;
+static PREPARED: [OnceLock<[Vec<u8>; 4]>; 2] = [OnceLock::new(), OnceLock::new()];
 
 /// From now on whatever ends the process is logged to `log`.
 pub fn watch(log: Log) -> &'static Log {
     let log = LOG.get_or_init(|| log);
     log.layer().starts();
-    foresee(0);
+    prepare(0);
     log
 }
 
-/// What the log knows of the layer by now is told too.
+/// From now on an event has what is known of the layer by now.
 pub fn layer_is_known() {
-    foresee(1);
+    prepare(1);
 }
 
-fn foresee(stage: usize) {
+fn prepare(stage: usize) {
     if let Some(log) = LOG.get() {
-        let events = Cause::ALL.map(|cause| log.foreseen(&cause.verdict()).unwrap_or_default());
-        let _ = FORESEEN[stage].set(events);
+        let events = Cause::ALL.map(|cause| log.prepared(&cause.verdict()).unwrap_or_default());
+        let _ = PREPARED[stage].set(events);
     }
 }
 
-/// Whether the event of the layer is still to be written: it is from now on not.
-pub fn settle(is_decrypted: bool) -> bool {
-    let settled = if is_decrypted { DONE } else { FAILED };
-    SETTLED.compare_exchange(OPEN, settled, Ordering::AcqRel, Ordering::Acquire).is_ok()
-}
-
-/// Whether the layer came out whole, and the process is about to end by itself.
-pub fn is_done() -> bool {
-    SETTLED.load(Ordering::Acquire) == DONE
-}
-
-/// Tells why, and ends the process. Async-signal-safe.
+/// Reports why, and ends the process. Async-signal-safe.
 pub fn end(cause: Cause, signal: i32) -> ! {
-    if settle(false) {
+    if log::settle(false) {
         write_event(cause, signal);
         let mut text = [0; 1024];
-        let said = cause.text().as_bytes();
-        let text = &mut text[..said.len()];
-        text.copy_from_slice(said);
+        let text = fill_message(cause, &mut text);
         fill_in(text, signal);
         let _ = rustix::io::write(rustix::stdio::stderr(), text);
     }
@@ -133,23 +115,57 @@ pub fn end(cause: Cause, signal: i32) -> ! {
     signals::exit()
 }
 
+/// What standard error gets, without allocating.
+fn fill_message(cause: Cause, text: &mut [u8; 1024]) -> &mut [u8] {
+    let (error, hint) = cause.text();
+    let mut length = 0;
+    for part in ["ctd-decoder: error: ", error, "\nhint: ", hint, "\n"] {
+        text[length..length + part.len()].copy_from_slice(part.as_bytes());
+        length += part.len();
+    }
+    &mut text[..length]
+}
+
+/// For signal handlers.
+pub fn on_signal(reason: Reason, signal: i32) {
+    match reason {
+        Reason::Terminated if log::is_decrypted() => {} // the process is about to end by itself
+        Reason::Terminated => end(Cause::Terminated, signal),
+        Reason::Crashed => end(Cause::Crashed, signal),
+    }
+}
+
 /// For the allocator.
 pub fn out_of_memory() {
     end(Cause::OutOfMemory, 0)
 }
 
-/// Tells of a panic, whose message has its hint too, and ends the process.
-pub fn panicked(text: &str) -> ! {
+/// Has a panic reported as one error line, and an event, without a backtrace, which would open files.
+pub fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        // The name alone: the directory is one of whoever built this.
+        let file = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        let place = panic.location();
+        let place = place.map(|place| format!(" in `{}:{}`", file(place.file()), place.line()));
+        let error = format!("internal error{}", place.unwrap_or_default());
+        let hint = "please report this: it is a bug".to_owned();
+        stderr::say(&panicked(error, hint));
+        hold_stdout();
+        signals::exit()
+    }));
+}
+
+/// Writes the event of a panic, and returns the message.
+fn panicked(error: String, hint: String) -> String {
+    let text = format!("ctd-decoder: error: {error}\nhint: {hint}\n");
     if let Some(log) = LOG.get() {
-        log.end(&Verdict::said(text));
+        log.end(&Verdict::Failed { error, hints: vec![hint] });
     }
-    message::say(text);
-    hold_stdout();
-    signals::exit()
+    text
 }
 
 fn write_event(cause: Cause, signal: i32) {
-    let known = FORESEEN[1].get().or_else(|| FORESEEN[0].get());
+    let known = PREPARED[1].get().or_else(|| PREPARED[0].get());
     let descriptor = LOG.get().and_then(Log::descriptor);
     let (Some(events), Some(descriptor)) = (known, descriptor) else { return };
     let event = events[cause as usize].as_slice();
@@ -160,7 +176,7 @@ fn write_event(cause: Cause, signal: i32) {
     let _ = rustix::io::write(descriptor, copy);
 }
 
-/// The number of the signal, and the time, in the place of what was foreseen.
+/// The number of the signal, and the time, in the place of what was prepared.
 fn fill_in(text: &mut [u8], signal: i32) {
     let (tens, ones) = ((signal / 10 % 10) as u8, (signal % 10) as u8);
     let number = [if tens == 0 { b' ' } else { b'0' + tens }, b'0' + ones];
@@ -208,14 +224,10 @@ mod tests {
     #[test]
     fn every_message_is_an_error_and_a_hint() {
         for cause in Cause::ALL {
-            assert!(cause.text().len() < 1024);
-            let said = match cause.verdict() {
-                Verdict::Failed { error, hints } | Verdict::Terminated { error, hints } => {
-                    (error, hints)
-                }
-                _ => panic!("neither"),
-            };
-            assert!(!said.0.is_empty() && said.1.len() == 1 && !said.1[0].is_empty(), "{said:?}");
+            let mut text = [0; 1024];
+            let text = String::from_utf8(fill_message(cause, &mut text).to_vec()).expect("UTF-8");
+            let (error, hint) = cause.text();
+            assert_eq!(text, format!("ctd-decoder: error: {error}\nhint: {hint}\n"));
         }
     }
 }

@@ -1,17 +1,15 @@
-//! What the operator's log gets to know of a layer: one event each, and a note for whatever was
-//! passed over on the way.
+//! The events of the operator's log: one for each layer, and a note for whatever was passed over.
 //!
 //! The scheme, the key, the algorithms and the digest of the layer are the word of a guest, which parsed them. They
-//! are logged if they have the form that they should have, or cleaned and cut: no secret gets into
+//! are logged if they have the form that they should have, or sanitized and cut: no secret gets into
 //! a log by mistake, but a guest that was taken over can choose these few hundred bytes.
 
 use std::time::{Duration, SystemTime};
 
+use keycell_core::contract::Opened;
+use keycell_core::sanitize::sanitize;
+use keycell_settings::key_permissions::Warning;
 use serde_json::Value;
-
-use crate::contract::{Failure, Opened};
-use crate::exposure::Warning;
-use crate::message::cleaned;
 
 /// The longest name of a scheme or a key, in characters.
 const MAX_NAME: usize = 128;
@@ -39,29 +37,20 @@ pub enum Verdict {
     Decrypted,
     /// Nobody reads the plain layer any more.
     Abandoned,
-    /// Somebody ended the decoder before it was through.
+    /// Somebody ended the decoder before it was done.
     Terminated {
         /// What standard error says.
         error: String,
-        /// The ways out.
+        /// How to fix it.
         hints: Vec<String>,
     },
-    /// It was not decrypted: why, and what would mend it.
+    /// It was not decrypted: why, and how to fix that.
     Failed {
         /// What standard error says.
         error: String,
-        /// The ways out.
+        /// How to fix it.
         hints: Vec<String>,
     },
-}
-
-impl Verdict {
-    /// A failure, from all that standard error says about it.
-    pub fn said(text: &str) -> Self {
-        let mut lines = text.lines().filter_map(|line| line.split_once(": ").map(|(_, it)| it));
-        let error = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        Self::Failed { error, hints: lines.map(str::to_owned).collect() }
-    }
 }
 
 impl Layer {
@@ -96,20 +85,20 @@ impl Layer {
         self.digest = digest.filter(|text| is_digest(text)).map(str::to_owned);
     }
 
-    /// Which layer a failure is about, if it says so: not every one knows.
-    pub fn is_of(&mut self, failure: &Failure) {
-        if failure.layer_digest.is_some() {
-            self.is(failure.layer_digest.as_deref());
+    /// Which layer a failure is about, if it is known.
+    pub fn is_of(&mut self, digest: Option<&str>) {
+        if digest.is_some() {
+            self.is(digest);
         }
     }
 
     /// So many bytes of the plain layer were written.
-    pub fn moved(&mut self, bytes: u64) {
+    pub fn wrote(&mut self, bytes: u64) {
         self.bytes = bytes;
     }
 
-    /// The event, at the end, `after` so long. `None`: an event that is put together beforehand,
-    /// when neither that nor the number of bytes is known.
+    /// The event at the end, with the time that it took. `None`: an event that is prepared, when neither
+    /// that nor the number of bytes is known.
     pub fn event(&self, verdict: &Verdict, after: Option<Duration>) -> Event {
         let texts = [
             ("layer", &self.digest),
@@ -144,7 +133,7 @@ impl Layer {
         Event { severity, message: self.sentence(verdict), fields }
     }
 
-    /// For those who read a log without tools.
+    /// The event as a sentence, for people who read a log without tools.
     fn sentence(&self, verdict: &Verdict) -> String {
         let layer = self.digest.as_deref().unwrap_or("a layer");
         match verdict {
@@ -178,9 +167,9 @@ const INFORMATIONAL: u8 = 6;
 pub struct Event {
     /// How bad it is, as syslog counts.
     pub severity: u8,
-    /// In words; a failure takes a line for each way out.
+    /// In words; a failure takes a line for each hint.
     pub message: String,
-    /// The same for programs: names and what they have, in order.
+    /// The same for programs: names and values, in order.
     pub fields: Vec<(&'static str, Value)>,
 }
 
@@ -236,7 +225,7 @@ fn put(entry: &mut Vec<u8>, name: &str, value: &str) {
 }
 
 fn name(text: &str) -> String {
-    let text = cleaned(text);
+    let text = sanitize(text);
     match text.char_indices().nth(MAX_NAME) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
@@ -307,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_together_beforehand_claims_no_numbers() {
+    fn a_prepared_event_claims_no_numbers() {
         let verdict = Verdict::Terminated { error: "e".to_owned(), hints: vec!["h".to_owned()] };
         let event = Layer::default().event(&verdict, None);
         assert_eq!(event.message, "abandoned a layer: e");

@@ -1,13 +1,11 @@
-//! What each instance was granted, in words, for `--explain`.
+//! The text for `--explain`: what each instance was granted.
 
 use std::path::Path;
 
+use keycell_core::CipherSide;
+use keycell_core::contract::{KeyFile, Origin};
+use keycell_core::limits::{self, Limits};
 use keycell_walls::{State, Wall};
-
-use crate::args::CipherSide;
-use crate::broker::Broker;
-use crate::contract::{KeyFile, Origin};
-use crate::limits::{self, Limits};
 
 /// Where the guest finds private keys.
 pub struct Keys<'a> {
@@ -23,7 +21,7 @@ const LISTED: usize = 8;
 /// The grants of the first instance.
 pub fn unwrap(
     keys: &Keys<'_>,
-    broker: &Broker,
+    has_broker: bool,
     tokens: &[String],
     origin: &Origin,
     limits: &Limits,
@@ -55,7 +53,7 @@ pub fn unwrap(
             ("random numbers", true, "for blinding".to_owned()),
             ("memory", true, format!("{} MiB", limits::MEMORY >> 20)),
             ("time", true, format!("{} seconds", limits.unwrap_seconds)),
-            ("key providers, tokens", broker.is_configured(), brokered),
+            ("key providers, tokens", has_broker, brokered),
             ("encrypted layer", false, String::new()),
             ("plain layer", false, String::new()),
             ("cipher", false, String::new()),

@@ -1,9 +1,9 @@
 //! The operator's log, because containerd drops standard error when it sees a stream end early and
 //! never shows that of a decoder that succeeded.
 //!
-//! It is opened before any guest code runs, and from then on only written to. A log that cannot be
-//! opened or written to must not keep a layer from being decrypted: where a file cannot be opened, the
-//! journal or the system's log is told so, and gets the events.
+//! It is opened before any guest code runs, and from then on only written to. A logging failure never
+//! fails a layer: where a file cannot be opened, the journal or the system's log gets a note of that,
+//! and the events.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -11,18 +11,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use keycell_core::lock;
+use keycell_core::sanitize::sanitize;
+use keycell_diagnostic::os_error;
+use keycell_settings::Destination;
 use rustix::io::Errno;
 
-use crate::args::Destination;
-use crate::crash;
-use crate::event::{Event, Layer, Verdict};
-use crate::ledger::lock;
-use crate::message::cleaned;
-use crate::words::plain;
+use super::event::{Event, Layer, Verdict};
 
 /// The socket of journald.
 const JOURNAL: &str = "/run/systemd/journal/socket";
@@ -33,8 +32,25 @@ const SYSLOG: &str = "/dev/log";
 /// Facility `daemon` (RFC 5424, section 6.2.1).
 const FACILITY: u8 = 3;
 
-/// How long a log may keep a layer waiting that does not take an event.
+/// How long a log that does not take an event may delay a layer.
 const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Whether the event of the layer was written, and which.
+static SETTLED: AtomicU8 = AtomicU8::new(OPEN);
+const OPEN: u8 = 0;
+const FAILED: u8 = 1;
+const DECRYPTED: u8 = 2;
+
+/// Whether the event of the layer is still to be written: from now on it is not.
+pub fn settle(is_decrypted: bool) -> bool {
+    let settled = if is_decrypted { DECRYPTED } else { FAILED };
+    SETTLED.compare_exchange(OPEN, settled, Ordering::AcqRel, Ordering::Acquire).is_ok()
+}
+
+/// Whether the event says that the layer was decrypted: the process is about to end by itself.
+pub fn is_decrypted() -> bool {
+    SETTLED.load(Ordering::Acquire) == DECRYPTED
+}
 
 /// An open log, and what it will say of the layer.
 pub struct Log {
@@ -42,7 +58,7 @@ pub struct Log {
     sink: Option<(Format, OwnedFd)>,
     /// The file that was named; empty where none was.
     file: PathBuf,
-    /// It did not take an event: what else there is to say is not worth the wait.
+    /// It did not take an event: further events are dropped, since each would cost a delay.
     is_broken: AtomicBool,
     started: Instant,
     layer: Mutex<Layer>,
@@ -95,7 +111,7 @@ impl Log {
     }
 
     /// Where to read it, for a message. None if nothing is written anywhere.
-    pub fn place(&self) -> Option<String> {
+    pub fn location(&self) -> Option<String> {
         let (format, _) = self.sink.as_ref()?;
         Some(match (format, &self.file) {
             (Format::Journal, _) => "the journal, `journalctl -t ctd-decoder`".to_owned(),
@@ -127,14 +143,13 @@ impl Log {
             Err(_) => Layer::default().event(verdict, after), // a panic while it was changed
         };
         let entry = self.sink.as_ref().map(|(format, _)| format.entry(&event));
-        if crash::settle(matches!(verdict, Verdict::Decrypted)) {
+        if settle(matches!(verdict, Verdict::Decrypted)) {
             self.write(entry.as_deref().unwrap_or_default());
         }
     }
 
-    /// What [`Log::end`] would write if it ended so: for a signal handler, which must not put it
-    /// together itself.
-    pub fn foreseen(&self, verdict: &Verdict) -> Option<Vec<u8>> {
+    /// What [`Log::end`] would write for `verdict`: for a signal handler, which must not allocate.
+    pub fn prepared(&self, verdict: &Verdict) -> Option<Vec<u8>> {
         let (format, _) = self.sink.as_ref()?;
         Some(format.entry(&self.layer().event(verdict, None)))
     }
@@ -187,9 +202,9 @@ fn append(path: &Path) -> io::Result<(Format, OwnedFd)> {
 fn cannot_be_written(path: &Path, error: &io::Error) -> String {
     let why = match error.raw_os_error() {
         Some(libc::ELOOP) => "it is a symbolic link".to_owned(),
-        _ => plain(error),
+        _ => os_error(error),
     };
-    format!("the log `{}` cannot be opened: {}", cleaned(&path.display().to_string()), why)
+    format!("the log `{}` cannot be opened: {}", sanitize(&path.display().to_string()), why)
 }
 
 fn connect(path: &str) -> io::Result<OwnedFd> {

@@ -1,9 +1,9 @@
-//! Time: a timer that interrupts a guest, without a thread.
+//! Deadlines: a timer that interrupts a guest, without a thread.
 //!
 //! Once a second a signal advances the epoch that compiled guest code compares at every loop and
 //! call. A system call (on a key directory of a dead network drive) does not look at the epoch, whether
 //! a guest asked for it or the host makes it before there is one. So the same signal ends the whole
-//! process if a step is still not over a good while after its deadline. Only calls that wait for the
+//! process if a step has not ended some seconds after its deadline. Only calls that wait for the
 //! payload or the layer's streams may take as long as the registry does.
 
 use std::sync::OnceLock;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::Engine;
 
-use crate::crash::{self, Cause};
+use crate::report::crash::{self, Cause};
 
 /// Seconds that the process gets beyond the deadline before it is ended from the signal handler.
 const GRACE: u64 = 5;
@@ -41,13 +41,13 @@ pub fn arm(seconds: u64) {
     LAST_RESORT.store(seconds + GRACE, Ordering::Relaxed);
 }
 
-/// Takes [`arm`] back.
+/// Cancels [`arm`].
 pub fn disarm() {
     GRANTED.store(0, Ordering::Relaxed);
     LAST_RESORT.store(0, Ordering::Relaxed);
 }
 
-/// Waits for a stream of the layer, for as long as that takes. Afterwards the step has its time anew.
+/// Waits for a stream of the layer, for as long as that takes. Afterwards the step has its full time.
 pub fn without<T>(wait: impl FnOnce() -> T) -> T {
     LAST_RESORT.store(0, Ordering::Relaxed);
     let waited = wait();

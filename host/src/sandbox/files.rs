@@ -1,13 +1,14 @@
-//! The file system of a guest: the keys directory, to read. It is wasmtime's, but for what must not
-//! depend on wasmtime's way of doing it:
+//! The file system of a guest: the keys directory, read-only. It is wasmtime's, except for what must
+//! not depend on how wasmtime does it:
 //!
 //! - **Only regular files and directories are opened**, without waiting: a pipe that nobody writes to
 //!   would be waited for, and a device may do something when it is opened.
-//! - **No file has a time.** Who else reads a key file moves its access time: that would be a clock.
+//! - **No file has a time.** Another reader of a key file changes its access time: that would be a
+//!   clock.
 //! - **Streams are read in place.** wasmtime reads them on a thread, and there is none behind the walls.
-//! - **Nothing is changed**, whatever the directory's grant says.
+//! - **Nothing is changed**, whatever rights the directory has.
 //!
-//! A system call on a drive that does not answer is ended by [`crate::deadline`].
+//! A system call on a drive that does not answer is ended by [`super::deadline`].
 
 use std::fs::File;
 use std::io;
@@ -27,7 +28,10 @@ use wasmtime_wasi::p2::{
 };
 use wasmtime_wasi::{FsPerms, OpenMode, async_trait};
 
-use crate::regular;
+use keycell_core::linker::Add;
+use wasmtime_wasi::filesystem::WasiFilesystemView;
+
+use crate::unix::regular_file;
 
 use types::{DescriptorFlags, DescriptorStat, DescriptorType, ErrorCode, OpenFlags, PathFlags};
 
@@ -35,10 +39,20 @@ use types::{DescriptorFlags, DescriptorStat, DescriptorType, ErrorCode, OpenFlag
 const PERMIT: usize = 64 * 1024;
 
 /// wasmtime's file system, and what an instance holds of it.
-pub struct Files<'a>(pub WasiFilesystemCtxView<'a>);
+struct Files<'a>(WasiFilesystemCtxView<'a>);
+
+/// The interfaces of the file system.
+pub const INTERFACES: [(&str, Add); 2] = [
+    ("wasi:filesystem/types", |linker| {
+        types::add_to_linker::<_, HasFiles>(linker, |instance| Files(instance.filesystem()))
+    }),
+    ("wasi:filesystem/preopens", |linker| {
+        preopens::add_to_linker::<_, HasFiles>(linker, |instance| Files(instance.filesystem()))
+    }),
+];
 
 /// For the linker.
-pub struct HasFiles;
+struct HasFiles;
 
 impl HasData for HasFiles {
     type Data<'a> = Files<'a>;
@@ -71,9 +85,11 @@ fn check(file: &File) -> io::Result<FileType> {
 /// As wasmtime does it: the kernel lets no path and no link lead out of the directory.
 fn open_below(directory: &Dir, path: &str, flags: OFlags) -> io::Result<File> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    regular::patiently(|| match openat2(&*directory.dir, path, flags, Mode::empty(), resolve) {
-        Err(Errno::XDEV) => Err(Errno::PERM.into()),
-        opened => Ok(opened?.into()),
+    regular_file::retry_opening(|| {
+        match openat2(&*directory.dir, path, flags, Mode::empty(), resolve) {
+            Err(Errno::XDEV) => Err(Errno::PERM.into()),
+            opened => Ok(opened?.into()),
+        }
     })
 }
 
@@ -303,12 +319,13 @@ impl Files<'_> {
         how: OpenFlags,
         flags: DescriptorFlags,
     ) -> FsResult<Handle> {
-        let again = || Resource::new_borrow(directory.rep());
+        let borrowed = || Resource::new_borrow(directory.rep());
         let stat =
-            types::HostDescriptor::stat_at(&mut self.0, again(), links, path.clone()).await?;
+            types::HostDescriptor::stat_at(&mut self.0, borrowed(), links, path.clone()).await?;
         match stat.type_ {
             DescriptorType::RegularFile | DescriptorType::Directory => {
-                types::HostDescriptor::open_at(&mut self.0, again(), links, path, how, flags).await
+                types::HostDescriptor::open_at(&mut self.0, borrowed(), links, path, how, flags)
+                    .await
             }
             DescriptorType::SymbolicLink => Err(ErrorCode::Loop.into()),
             _ => refused(),

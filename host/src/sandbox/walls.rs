@@ -1,57 +1,82 @@
-//! The operating system's walls, as the host asks for them and speaks of them.
+//! The operating system's walls, as the host asks for them and reports them.
 
+use std::path::Path;
+
+use keycell_core::sanitize::sanitize;
+use keycell_diagnostic::hint::DecoderHint;
+use keycell_settings::Settings;
 use keycell_walls::Wall;
 use keycell_walls::decoder::{Needs, Walls};
 use keycell_walls::rights::User;
 use keycell_walls::sigsys::{self, Entry};
 use rustix::fs::{FileType, fstat};
 
-use crate::args::Job;
-use crate::broker::Broker;
-use crate::contract::Failure;
-use crate::event::Verdict;
-use crate::failures::with_hint;
-use crate::keys::Keys;
-use crate::log::Log;
-use crate::message::cleaned;
-use crate::{explain, linger, message};
+use crate::report::event::Verdict;
+use crate::report::failure::ends_a_run;
+use crate::report::log::Log;
+use crate::report::{explain, stderr};
+use crate::unix::hold_stdout;
 
-/// Puts up the walls of the first phase, around `step`: keys are read, the broker is asked. A
-/// command has no other phase.
+/// Why the walls do not stand.
+#[derive(Debug, thiserror::Error)]
+pub enum WallError {
+    /// The process cannot become the configured user.
+    #[error("cannot become the user `{user}`, which `--user` names: {why}")]
+    User {
+        /// The user.
+        user: String,
+        /// Why.
+        why: String,
+    },
+    /// A wall is missing, and all are required.
+    #[error("the sandbox has no wall `{name}`, and `--require-sandbox` is set: {why}")]
+    Missing {
+        /// The wall.
+        name: String,
+        /// Why the kernel does not give it.
+        why: String,
+    },
+}
+
+impl WallError {
+    fn hint(&self) -> DecoderHint {
+        match self {
+            Self::User { .. } => DecoderHint::User,
+            Self::Missing { .. } => DecoderHint::WallMissing,
+        }
+    }
+}
+
+ends_a_run!(WallError);
+
+/// Puts up the walls of the first phase, around `step`: the directory `keys` may be read, and the
+/// process group `broker` may be ended. A command has no other phase.
 ///
 /// # Errors
 /// A user that the process cannot become; with `--require-sandbox`, a wall that is missing.
 pub fn before_guest(
     step: &str,
-    job: &Job,
-    keys: &Keys,
-    broker: &Broker,
+    settings: &Settings,
+    keys: Option<&Path>,
+    broker: Option<i32>,
     log: &Log,
-) -> Result<Walls, Failure> {
-    let user = job
-        .user
-        .as_deref()
-        .map(|name| User::parse(name).map_err(|why| cannot_become(name, &why.to_string())));
-    let user = user.transpose()?;
-    let keys = match keys {
-        Keys::Directory(path) => Some(path.as_path()),
-        _ => None,
-    };
+) -> Result<Walls, WallError> {
+    let name = settings.sandbox.user.as_deref();
+    let user = name.map(User::parse).transpose().map_err(|why| cannot_become(name, &why))?;
     let needs = Needs {
         keys,
-        broker: broker.group(),
+        broker,
         user: user.as_ref(),
         stopped_call: entry(log),
-        farewell: Some(linger::hold_stdout),
-        writes_files: log.is_file() || job.verify_first.is_some() || a_stream_is_a_file(),
+        farewell: Some(hold_stdout::hold_stdout),
+        writes_files: log.is_file() || settings.verify_first.is_some() || a_stream_is_a_file(),
     };
-    let walls = Walls::before_guest(needs);
-    let walls = walls
-        .map_err(|why| cannot_become(job.user.as_deref().unwrap_or_default(), &why.to_string()))?;
+    let walls = Walls::before_guest(needs).map_err(|why| cannot_become(name, &why))?;
     for wall in walls.missing().filter(|wall| wall.required) {
-        log.note(&format!("the sandbox has no wall `{}`: {}", wall.name, why_missing(wall)));
+        let why = sanitize(&reason(wall));
+        log.note(&format!("the sandbox has no wall `{}`: {why}", wall.name));
     }
-    checked(walls, job, step)
+    check(walls, settings, step)
 }
 
 /// Puts up the walls of the second phase: the layer flows, and nothing else happens any more. The log gets
@@ -59,58 +84,54 @@ pub fn before_guest(
 ///
 /// # Errors
 /// With `--require-sandbox`, a wall that is missing.
-pub fn before_layer(walls: Walls, job: &Job, log: &Log) -> Result<(), Failure> {
+pub fn before_layer(walls: Walls, settings: &Settings, log: &Log) -> Result<(), WallError> {
     let missing_before: Vec<_> = walls.missing().map(|wall| wall.name).collect();
     let walls = walls.before_layer();
     let is_new = |wall: &&Wall| wall.required && !missing_before.contains(&wall.name);
     for wall in walls.missing().filter(is_new) {
-        let (name, why) = (wall.name, why_missing(wall));
+        let (name, why) = (wall.name, sanitize(&reason(wall)));
         log.note(&format!("the sandbox has no wall `{name}` while the layer flows: {why}"));
     }
-    checked(walls, job, "decrypt").map(drop)
+    check(walls, settings, "decrypt").map(drop)
 }
 
-fn checked(walls: Walls, job: &Job, step: &str) -> Result<Walls, Failure> {
-    if job.explain {
-        message::say(&explain::walls(step, walls.walls()));
+fn check(walls: Walls, settings: &Settings, step: &str) -> Result<Walls, WallError> {
+    if settings.report.explain {
+        stderr::say(&explain::walls(step, walls.walls()));
     }
     let missing = walls.missing().find(|wall| wall.required);
-    if let (true, Some(wall)) = (job.require_sandbox, missing) {
-        return Err(with_hint(
-            format!(
-                "the sandbox has no wall `{}`, and `--require-sandbox` is set: {}",
-                wall.name,
-                wall.missing().map(ToString::to_string).unwrap_or_default()
-            ),
-            "`keycell doctor` shows which walls this kernel gives; without `--require-sandbox` \
-             the layer is decrypted behind the others",
-        ));
+    if let (true, Some(wall)) = (settings.sandbox.is_required, missing) {
+        let (name, why) = (wall.name.to_string(), reason(wall));
+        return Err(WallError::Missing { name, why });
     }
     Ok(walls)
 }
 
-/// Why a wall is missing, fit for the log.
-fn why_missing(wall: &Wall) -> String {
-    cleaned(&wall.missing().map(ToString::to_string).unwrap_or_default())
+/// Why a wall is missing.
+fn reason(wall: &Wall) -> String {
+    wall.missing().map(ToString::to_string).unwrap_or_default()
 }
 
-/// What the log is told when a system call was stopped: an event too.
+fn cannot_become(user: Option<&str>, why: &impl ToString) -> WallError {
+    WallError::User { user: user.unwrap_or_default().to_owned(), why: why.to_string() }
+}
+
+/// The event of the log for a system call that was stopped.
 fn entry(log: &Log) -> Option<Entry<'_>> {
-    let text = log.foreseen(&Verdict::said(&sigsys::words()))?;
+    let text = log.prepared(&stopped())?;
     log.descriptor().map(|log| Entry { log, text })
 }
 
-fn cannot_become(user: &str, why: &str) -> Failure {
-    with_hint(
-        format!("cannot become the user `{user}`, which `--user` names: {why}"),
-        "`--user` takes a name from `/etc/passwd`, `UID` or `UID:GID`, and needs root",
-    )
-}
-
-/// Standard output, or standard error.
+/// Standard output, or standard error, is a file.
 fn a_stream_is_a_file() -> bool {
     [rustix::stdio::stdout(), rustix::stdio::stderr()].into_iter().any(|stream| {
         let found = fstat(stream);
         found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::RegularFile)
     })
+}
+
+/// The verdict over a layer whose decoder made a forbidden system call.
+fn stopped() -> Verdict {
+    let (error, hint) = sigsys::texts();
+    Verdict::Failed { error, hints: vec![hint.to_owned()] }
 }

@@ -1,5 +1,5 @@
-//! Memory that every run uses, mapped ahead: one call takes a fraction of the time of the page faults
-//! that it replaces, of which a start has some two hundred (docs/performance.md).
+//! Maps memory that every run uses in advance: one call takes a fraction of the time of the page
+//! faults that it replaces, of which a start has some two hundred (docs/performance.md).
 
 use std::ptr;
 

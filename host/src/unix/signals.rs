@@ -4,11 +4,10 @@
 //! on that: [`take_over`] sets all of them before anything else happens.
 
 use std::ptr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect};
-
-use crate::crash::{self, Cause};
 
 /// The stack of signal handlers, in bytes: as large as wasmtime wants it, which would otherwise map
 /// one of its own. Rust's is too small for the registers of some processors and a message.
@@ -36,11 +35,26 @@ const CRASHES: [libc::c_int; 8] = [
 /// The process that decodes.
 static OWNER: AtomicU32 = AtomicU32::new(0);
 
-/// What becomes of a signal.
+/// Why a signal ends the process.
+#[derive(Clone, Copy)]
+pub enum Reason {
+    /// Somebody asked for it.
+    Terminated,
+    /// A bug, or the limit on processor time.
+    Crashed,
+}
+
+/// Reports why the process ends, and ends it; it returns where a signal that asks for the end comes
+/// too late. Must be async-signal-safe.
+pub type End = fn(Reason, libc::c_int);
+
+static END: OnceLock<End> = OnceLock::new();
+
+/// What is done with a signal.
 enum Plan {
     /// It stays as the caller left it.
     Leave,
-    /// A write that cannot be made fails, and is told.
+    /// A write that cannot be made fails with an error.
     Ignore,
     /// The system's default: an ignored `SIGCHLD` would take the broker's exit status away.
     Default,
@@ -57,7 +71,7 @@ fn plan(signal: libc::c_int) -> Plan {
             Plan::Leave
         }
         libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => Plan::Leave,
-        // [`crate::deadline`] needs it.
+        // The deadline needs it.
         libc::SIGALRM => Plan::End { handler: terminated, unless_ignored: false },
         signal if CRASHES.contains(&signal) => {
             Plan::End { handler: crashed, unless_ignored: false }
@@ -67,9 +81,10 @@ fn plan(signal: libc::c_int) -> Plan {
     }
 }
 
-/// Sets what becomes of every signal, and blocks none. To be called first of all: it comes before
-/// wasmtime's handlers, which pass on what is not a trap of a guest.
-pub fn take_over() {
+/// Sets what is done with every signal, and blocks none. To be called first of all, before wasmtime's
+/// handlers, which pass on what is not a trap of a guest. `end` reports and ends the process.
+pub fn take_over(end: End) {
+    let _ = END.set(end);
     OWNER.store(std::process::id(), Ordering::Relaxed);
     own_stack();
     for signal in 1..=LAST {
@@ -125,25 +140,26 @@ fn set(signal: libc::c_int, plan: &Plan) {
 
 /// Somebody wants the process to end.
 extern "C" fn terminated(signal: libc::c_int) {
-    if !crash::is_done() {
-        end(Cause::Terminated, signal);
-    }
+    end(Reason::Terminated, signal);
 }
 
 extern "C" fn crashed(signal: libc::c_int) {
-    end(Cause::Crashed, signal);
-}
-
-/// A child that has not started another program yet, or only waits, has these handlers too: whatever
-/// becomes of it is not the layer's end.
-fn end(cause: Cause, signal: libc::c_int) -> ! {
-    if std::process::id() == OWNER.load(Ordering::Relaxed) {
-        crash::end(cause, signal)
-    }
+    end(Reason::Crashed, signal);
     exit()
 }
 
-/// Ends the process here and now, with exit code 1. Async-signal-safe.
+/// A child that has not executed another program yet, or only waits, has these handlers too. It ends
+/// without a report, because it is not the layer's end.
+fn end(reason: Reason, signal: libc::c_int) {
+    if std::process::id() != OWNER.load(Ordering::Relaxed) {
+        exit()
+    }
+    if let Some(end) = END.get() {
+        end(reason, signal);
+    }
+}
+
+/// Ends the process at once, with exit code 1. Async-signal-safe.
 #[expect(unsafe_code, reason = "the one way out of a signal handler")]
 pub fn exit() -> ! {
     // SAFETY: async-signal-safe, and does not return.

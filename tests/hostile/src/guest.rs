@@ -5,7 +5,7 @@ use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::process::ExitCode;
 use std::{env, fs, io};
 
-use keycell_host::{Artefact, Limits, artefact};
+use keycell_host::{Limits, NativeCode, native_code};
 
 use crate::accident;
 
@@ -29,9 +29,9 @@ pub fn main() -> ExitCode {
         eprintln!("no guest: `{GUEST}` is the path of an artefact");
         return ExitCode::from(2);
     };
-    let artefact = if path == EMBEDDED { Ok(artefact::embedded()) } else { load(&path) };
-    let artefact = match artefact {
-        Ok(artefact) => artefact,
+    let guest = if path == EMBEDDED { Ok(native_code::embedded()) } else { load(&path) };
+    let guest = match guest {
+        Ok(guest) => guest,
         Err(error) => {
             eprintln!("no guest: {error}");
             return ExitCode::from(2);
@@ -43,7 +43,7 @@ pub fn main() -> ExitCode {
         limits.stall_seconds = seconds;
     }
     accident::prepare();
-    keycell_host::main_within(&artefact, limits)
+    keycell_host::main_within(&guest, limits)
 }
 
 /// What an artefact has to be aligned to.
@@ -51,7 +51,7 @@ const PAGE: usize = 64 * 1024;
 
 /// Reads an artefact into memory that is never freed.
 #[expect(unsafe_code, reason = "native code is loaded")]
-fn load(path: &std::ffi::OsStr) -> io::Result<Artefact> {
+fn load(path: &std::ffi::OsStr) -> io::Result<NativeCode> {
     let file = fs::read(path)?;
     let layout = Layout::from_size_align(file.len().next_multiple_of(PAGE).max(PAGE), PAGE)
         .map_err(io::Error::other)?;
@@ -67,5 +67,5 @@ fn load(path: &std::ffi::OsStr) -> io::Result<Artefact> {
     };
     // SAFETY: aligned to 64 KiB; this package's build script compiled it with the engine's
     // compiler, and nothing has a pointer to it that could write.
-    Ok(unsafe { Artefact::from_trusted(bytes) })
+    Ok(unsafe { NativeCode::from_trusted(bytes) })
 }

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 
-use super::Bound;
+use super::error::Bound;
 
 /// The digests that blobs are named after, and how many hexadecimal digits each has.
 const ALGORITHMS: [(&str, usize); 3] = [("sha256", 64), ("sha384", 96), ("sha512", 128)];
@@ -22,7 +22,7 @@ const MOST: usize = 1 << 18;
 const OFTEN: usize = 256;
 
 /// The digest of a blob, as manifests have it: `sha256:` and 64 lower-case hexadecimal digits.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(Box<str>);
 
 impl Digest {

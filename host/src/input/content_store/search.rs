@@ -3,13 +3,16 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use keycell_core::contract::{Stored, StoredLayer};
 use memchr::memmem;
+use ocicrypt::layer::LayerError;
+
+use crate::input::layer::EncryptedLayer;
+use crate::report::failure::Ending;
 
 use super::blobs::{self, Blobs, Comparison, Digest};
-use super::{Bound, Found, Manifests, StoreFault};
-use crate::contract::{Stored, StoredLayer};
-use crate::failures::{Ending, no_payload, unreadable_layer};
-use crate::input::Input;
+use super::error::{Bound, ContentStoreError};
+use super::{Found, Manifests};
 
 /// What the names of annotations with wrapped keys begin with: the one thing that the host knows
 /// about manifests.
@@ -46,7 +49,7 @@ const NAMED: usize = 8;
 
 pub(super) struct Search<'i> {
     stores: &'i [Blobs],
-    input: &'i mut Input,
+    input: &'i mut EncryptedLayer,
     /// The first bytes of the layer, read once there is something to compare them with.
     beginning: Option<Vec<u8>>,
     /// When the search has to end.
@@ -65,7 +68,7 @@ pub(super) struct Search<'i> {
 }
 
 impl<'i> Search<'i> {
-    pub(super) fn new(stores: &'i [Blobs], input: &'i mut Input) -> Self {
+    pub(super) fn new(stores: &'i [Blobs], input: &'i mut EncryptedLayer) -> Self {
         Self {
             stores,
             input,
@@ -115,8 +118,8 @@ impl<'i> Search<'i> {
             _ => Vec::new(),
         };
         let has_layer = !self.equal.is_empty();
-        let shown = self.shown();
-        Err(no_payload(StoreFault::Unfinished { shown, bound, has_layer, manifests }))
+        let stores = self.shown();
+        Err(ContentStoreError::Unfinished { stores, bound, has_layer, manifests }.into())
     }
 
     /// The stores, as messages name them.
@@ -172,7 +175,7 @@ impl<'i> Search<'i> {
         }
         if self.beginning.is_none() {
             let waiting = Instant::now();
-            self.beginning = Some(self.input.read_ahead(BEGINNING).map_err(unreadable_layer)?);
+            self.beginning = Some(self.input.peek(BEGINNING).map_err(LayerError::from)?);
             self.end += waiting.elapsed(); // that was not the store's time
         }
         self.check((Instant::now() > self.end).then_some(Bound::Time))?;
@@ -211,7 +214,7 @@ impl<'i> Search<'i> {
     pub(super) fn found(self) -> Result<Found, Ending> {
         let shown = self.shown();
         if self.manifests.is_empty() {
-            return Err(no_payload(StoreFault::Bare { shown, blobs: self.blobs }));
+            return Err(ContentStoreError::Bare { stores: shown, blobs: self.blobs }.into());
         }
         let blob = match self.equal.as_slice() {
             [(digest, _)] => self.open(digest)?,
@@ -251,8 +254,8 @@ impl<'i> Search<'i> {
     }
 }
 
-fn unreadable(store: &Blobs, digest: Option<&Digest>, error: std::io::Error) -> Ending {
-    no_payload(StoreFault::Unreadable(store.shown.clone(), digest.cloned(), error))
+fn unreadable(store: &Blobs, blob: Option<&Digest>, error: std::io::Error) -> Ending {
+    ContentStoreError::Unreadable { store: store.shown.clone(), blob: blob.cloned(), error }.into()
 }
 
 /// Everything in `bytes` that looks like the digest of a blob.

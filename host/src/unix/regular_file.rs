@@ -25,15 +25,15 @@ pub fn open(path: &Path) -> io::Result<File> {
     }
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(flags());
-    checked(patiently(|| options.open(path))?)
+    check(retry_opening(|| options.open(path))?)
 }
 
-/// Opens again what cannot be opened yet: something was renamed meanwhile, or another program has a lease
-/// on the file and was asked to give it up (fcntl(2)).
+/// Retries what cannot be opened yet: something was renamed meanwhile, or another program has a lease on
+/// the file and was asked to give it up (fcntl(2)).
 ///
 /// # Errors
 /// As open(2); after a minute, that it cannot be opened yet.
-pub fn patiently<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+pub fn retry_opening<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     for _ in 0..PAUSES {
         match open() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(PAUSE),
@@ -52,7 +52,7 @@ pub fn flags() -> i32 {
 ///
 /// # Errors
 /// It is not.
-pub fn checked(file: File) -> io::Result<File> {
+pub fn check(file: File) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) }
 }
 

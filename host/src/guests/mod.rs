@@ -1,0 +1,10 @@
+//! Guests: which one runs, and how.
+
+pub mod command;
+pub mod decrypt;
+pub mod installed;
+pub mod native_code;
+pub mod steps;
+pub mod trap;
+pub mod unwrap;
+pub mod wasip1;

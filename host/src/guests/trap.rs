@@ -1,0 +1,154 @@
+//! How a guest fails without an answer: it trapped, took too long or too much, or was not for this
+//! host.
+
+use std::io;
+
+use keycell_core::guest_log::GuestLog;
+use keycell_core::limits;
+use keycell_core::sanitize::sanitize;
+use keycell_diagnostic::hint::DecoderHint;
+use wasmtime::Trap;
+
+use crate::report::failure::ends_a_run;
+
+/// Why a guest gave no answer, or none that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum GuestFailure {
+    /// It needs more memory than it is granted.
+    #[error("the step `{step}` needs more than {} MiB of memory", limits::MEMORY >> 20)]
+    Memory {
+        /// The step.
+        step: &'static str,
+    },
+    /// The system refused memory.
+    #[error("out of memory in the step `{step}`")]
+    OutOfMemory {
+        /// The step.
+        step: &'static str,
+    },
+    /// It did not end in time.
+    #[error("the guest failed in its step `{step}`: it did not end in time{last}")]
+    Late {
+        /// The step.
+        step: &'static str,
+        /// What it wrote last.
+        last: LastWords,
+    },
+    /// It trapped.
+    #[error("the guest failed in its step `{step}`: it trapped: {trap}{last}")]
+    Trapped {
+        /// The step.
+        step: &'static str,
+        /// How.
+        trap: Trap,
+        /// What it wrote last.
+        last: LastWords,
+    },
+    /// The engine or the host stopped it for another reason.
+    #[error("the guest failed in its step `{step}`: {cause}{last}")]
+    Stopped {
+        /// The step.
+        step: &'static str,
+        /// The engine's reason.
+        cause: wasmtime::Error,
+        /// What it wrote last.
+        last: LastWords,
+    },
+    /// It does not keep the contract.
+    #[error("the guest failed in its step `{step}`: {why}")]
+    Broken {
+        /// The step.
+        step: &'static str,
+        /// How it broke the contract.
+        why: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It is for another host: it imports more than any step is granted, or lacks a step.
+    #[error("this guest cannot be run: {}", chain(.0))]
+    Foreign(wasmtime::Error),
+    /// The host cannot start: a wrong build, or a system without what it needs.
+    #[error("cannot start the sandbox: {}", .0.root_cause())]
+    Host(wasmtime::Error),
+}
+
+impl GuestFailure {
+    /// Why `error` ended the guest in `step`, where it was refused memory if `exhausted`.
+    pub fn new(
+        step: &'static str,
+        error: wasmtime::Error,
+        stderr: &GuestLog,
+        exhausted: bool,
+    ) -> Self {
+        if exhausted {
+            return Self::Memory { step };
+        }
+        if is_out_of_memory(&error) {
+            return Self::OutOfMemory { step };
+        }
+        let last = LastWords::of(stderr);
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::Interrupt) => Self::Late { step, last },
+            Some(trap) => Self::Trapped { step, trap: *trap, last },
+            None => Self::Stopped { step, cause: root(error), last },
+        }
+    }
+
+    /// A guest that does not keep the contract.
+    pub fn broken(step: &'static str, why: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Broken { step, why: Box::new(why) }
+    }
+
+    fn hint(&self) -> DecoderHint {
+        match self {
+            Self::Memory { .. } => DecoderHint::GuestMemory,
+            Self::OutOfMemory { .. } => DecoderHint::MemoryLimit,
+            Self::Late { .. } | Self::Trapped { .. } | Self::Stopped { .. } => {
+                DecoderHint::GuestBroken
+            }
+            Self::Broken { .. } => DecoderHint::GuestBroken,
+            Self::Foreign(_) => DecoderHint::GuestForeign,
+            Self::Host(_) => DecoderHint::HostLimits,
+        }
+    }
+}
+
+ends_a_run!(GuestFailure);
+
+/// The last line that a guest wrote to its standard error.
+#[derive(Debug)]
+pub struct LastWords(Option<String>);
+
+impl LastWords {
+    fn of(stderr: &GuestLog) -> Self {
+        let text = stderr.text();
+        // Rust ends a panic with a note on how to get a backtrace, which is useless here.
+        let mut lines = text.lines().rev();
+        let last = lines.find(|line| !line.is_empty() && !line.starts_with("note: "));
+        Self(last.map(sanitize))
+    }
+}
+
+impl std::fmt::Display for LastWords {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            Some(line) => write!(f, "; it last said: {line}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The cause alone: the chain begins with addresses in the guest.
+fn root(error: wasmtime::Error) -> wasmtime::Error {
+    wasmtime::Error::msg(error.root_cause().to_string())
+}
+
+fn chain(error: &wasmtime::Error) -> String {
+    error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Whether the system refused memory.
+fn is_out_of_memory(error: &wasmtime::Error) -> bool {
+    let of_system = |error: &io::Error| error.kind() == io::ErrorKind::OutOfMemory;
+    let cause = error.root_cause();
+    cause.downcast_ref().is_some_and(of_system)
+        || cause.downcast_ref() == Some(&rustix::io::Errno::NOMEM)
+}

@@ -1,0 +1,8 @@
+//! What the decoder is given: payload, keys, the encrypted layer.
+
+pub mod candidates;
+pub mod content_store;
+pub mod keys;
+pub mod layer;
+pub mod payload;
+pub mod spool;

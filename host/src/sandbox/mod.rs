@@ -1,0 +1,6 @@
+//! What surrounds the sandbox: deadlines, the layer's streams, files, the operating system's walls.
+
+pub mod deadline;
+pub mod files;
+pub mod standard_streams;
+pub mod walls;

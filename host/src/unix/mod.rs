@@ -1,0 +1,7 @@
+//! What Unix gives a process, and asks of it: descriptors, signals, memory.
+
+pub mod descriptors;
+pub mod hold_stdout;
+pub mod prefault;
+pub mod regular_file;
+pub mod signals;
