@@ -4,14 +4,13 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use ocicrypt::layer::{self, PlainReader};
-use wasmtime::component::Resource;
+use wasmtime::component::{Resource, ResourceTable};
 use wasmtime::{Result, format_err};
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::p2::{DynInputStream, InputStream, Pollable, StreamError, StreamResult};
 
 use crate::accounting::{Fault, SharedAccounting};
-use crate::context::Instance;
-use crate::contract::{cipher, types};
+use crate::contract::cipher;
 use crate::streams::Input;
 use crate::{layer_key, lock};
 
@@ -50,25 +49,28 @@ pub struct Own {
     pub source: u32,
 }
 
-impl types::Host for Instance {}
-
-impl cipher::Host for Instance {
-    fn open(
+impl Cipher {
+    /// Answers `cipher.open`, once, for the encrypted layer alone.
+    ///
+    /// # Errors
+    /// A handle that is not in `table`, which ends the instance.
+    pub fn open(
         &mut self,
         source: Resource<DynInputStream>,
+        table: &mut ResourceTable,
     ) -> Result<Result<Resource<DynInputStream>, cipher::Refusal>> {
-        let loan = match std::mem::replace(&mut self.cipher, Cipher::Used) {
-            Cipher::NoLayer => {
-                self.cipher = Cipher::NoLayer;
+        let loan = match std::mem::replace(self, Self::Used) {
+            Self::NoLayer => {
+                *self = Self::NoLayer;
                 return Ok(Err(cipher::Refusal::NoLayer));
             }
-            Cipher::Used => return Ok(Err(cipher::Refusal::AlreadyOpen)),
-            Cipher::Lent(loan) if loan.source == source.rep() => loan,
-            Cipher::Own(own) if own.source == source.rep() => {
+            Self::Used => return Ok(Err(cipher::Refusal::AlreadyOpen)),
+            Self::Lent(loan) if loan.source == source.rep() => loan,
+            Self::Own(own) if own.source == source.rep() => {
                 let key = layer_key::cipher_key(&own.key);
                 return Ok(Err(cipher::Refusal::NotGranted(cipher::OwnCipher { key, source })));
             }
-            Cipher::Lent(_) | Cipher::Own(_) => return Ok(Err(cipher::Refusal::OtherSource)),
+            Self::Lent(_) | Self::Own(_) => return Ok(Err(cipher::Refusal::OtherSource)),
         };
         loan.accounting.lock().opened = true;
         let plain = Plain {
@@ -77,9 +79,9 @@ impl cipher::Host for Instance {
             chunk: Bytes::new(),
             accounting: loan.accounting,
         };
-        self.table.delete(source)?;
+        table.delete(source)?;
         let plain: DynInputStream = Box::new(plain);
-        Ok(Ok(self.table.push(plain)?))
+        Ok(Ok(table.push(plain)?))
     }
 }
 

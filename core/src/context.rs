@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use wasmtime::component::ResourceTable;
+use wasmtime::component::{Resource, ResourceTable};
 use wasmtime::{Engine, ResourceLimiter, Result, Store, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::p2::DynInputStream;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use crate::cipher::Cipher;
-use crate::contract::{broker, providers, tokens};
+use crate::contract::{broker, cipher, providers, tokens, types};
 use crate::guest_log::GuestLog;
 use crate::limits;
 use crate::streams::{Closed, Sink, Source};
@@ -175,6 +176,17 @@ impl ResourceLimiter for Limiter {
 impl WasiView for Instance {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: self.wasi.ctx().ctx, table: &mut self.table }
+    }
+}
+
+impl types::Host for Instance {}
+
+impl cipher::Host for Instance {
+    fn open(
+        &mut self,
+        source: Resource<DynInputStream>,
+    ) -> Result<Result<Resource<DynInputStream>, cipher::Refusal>> {
+        self.cipher.open(source, &mut self.table)
     }
 }
 

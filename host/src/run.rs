@@ -9,7 +9,8 @@ use keycell_settings::{Destination, Request};
 use keycell_walls::{memory, relro, zeroizing_alloc};
 
 use crate::guests::native_code::NativeCode;
-use crate::guests::steps::{self, Run};
+use crate::guests::shared::Run;
+use crate::guests::steps;
 use crate::guests::trap::GuestFailure;
 use crate::input::payload;
 use crate::report::event::Verdict;

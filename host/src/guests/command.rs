@@ -24,13 +24,13 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::input::keys::{KeyPath, Keys};
 use crate::input::layer::EncryptedLayer;
-use crate::report::failure::{Ending, ends_a_run};
+use crate::report::failure::{Ending, ends_a_run, of_guest};
 use crate::report::{explain, stderr};
 use crate::sandbox::standard_streams::Stdout;
 use crate::sandbox::{deadline, walls};
 
 use super::installed::Guest;
-use super::steps::{Run, log_stderr, prepare, trap_when_stalled};
+use super::shared::{Run, log_stderr, prepare, trap_when_stalled};
 use super::trap::GuestFailure;
 use super::wasip1;
 
@@ -201,7 +201,7 @@ fn failure(name: &str, code: i32, guest_log: &GuestLog) -> Diagnostic {
     let mut lines = lines.collect::<Vec<_>>();
     let mut hints: Vec<Hint> = Vec::new();
     while let Some(hint) = lines.last().and_then(|line| line.strip_prefix("hint: ")) {
-        hints.insert(0, DecoderHint::OfGuest(hint.to_owned()).into());
+        hints.insert(0, of_guest(hint.to_owned()));
         lines.pop();
     }
     if hints.is_empty() {

@@ -15,7 +15,7 @@ use crate::report::failure::{Ending, Failure};
 use crate::report::{explain, stderr};
 use crate::sandbox::standard_streams::Stdout;
 
-use super::steps::{Run, log_stderr, trap_when_stalled};
+use super::shared::{Run, log_stderr, trap_when_stalled};
 use super::trap::GuestFailure;
 
 /// Runs the step in an instance of its own. `Ok` only if the accounting agrees.

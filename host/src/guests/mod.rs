@@ -4,6 +4,7 @@ pub mod command;
 pub mod decrypt;
 pub mod installed;
 pub mod native_code;
+pub mod shared;
 pub mod steps;
 pub mod trap;
 pub mod unwrap;

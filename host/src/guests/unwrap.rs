@@ -21,7 +21,7 @@ use crate::report::log::Log;
 use crate::report::{explain, stderr};
 use crate::sandbox::deadline;
 
-use super::steps::{Run, log_stderr, patience};
+use super::shared::{Run, log_stderr, patience};
 use super::trap::GuestFailure;
 
 /// The private keys as the instance gets them.

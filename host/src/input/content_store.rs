@@ -9,6 +9,7 @@
 //! fails: a manifest that was left out could be the genuine one, and the next one a stranger's.
 
 mod blobs;
+mod digest;
 mod error;
 mod search;
 
@@ -22,7 +23,8 @@ use keycell_settings::ContentStore;
 use crate::report::failure::Ending;
 
 use super::layer::EncryptedLayer;
-use blobs::{Blobs, Digest};
+use blobs::Blobs;
+use digest::Digest;
 use search::Search;
 
 pub use error::{ContentStoreError, ambiguous};

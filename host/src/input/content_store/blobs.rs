@@ -1,7 +1,6 @@
 //! The blobs of a content store: regular files that are named after their digest, opened without
 //! following a link and without waiting for one that is a pipe.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -10,52 +9,14 @@ use std::time::Instant;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 
+use super::digest::{ALGORITHMS, Digest};
 use super::error::Bound;
-
-/// The digests that blobs are named after, and how many hexadecimal digits each has.
-const ALGORITHMS: [(&str, usize); 3] = [("sha256", 64), ("sha384", 96), ("sha512", 128)];
 
 /// Blobs that are looked at: a quarter of a million.
 const MOST: usize = 1 << 18;
 
 /// How often the time is looked at, in blobs.
 const OFTEN: usize = 256;
-
-/// The digest of a blob, as manifests have it: `sha256:` and 64 lower-case hexadecimal digits.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Digest(Box<str>);
-
-impl Digest {
-    /// The digest at the beginning of `text`, if there is one.
-    pub(super) fn at_start_of(text: &[u8]) -> Option<Self> {
-        let (algorithm, digits) = ALGORITHMS.into_iter().find_map(|(name, length)| {
-            let digits = text.strip_prefix(name.as_bytes())?.strip_prefix(b":")?;
-            Some((name, digits.get(..length)?))
-        })?;
-        Self::new(algorithm, digits)
-    }
-
-    /// As much of it as tells it from others, for a message.
-    pub(super) fn short(&self) -> &str {
-        &self.0[..self.0.len().min("sha256:".len() + 12)]
-    }
-
-    fn new(algorithm: &str, digits: &[u8]) -> Option<Self> {
-        let is_hex = digits.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        let digits = std::str::from_utf8(digits).ok().filter(|_| is_hex)?;
-        Some(Self(format!("{algorithm}:{digits}").into()))
-    }
-
-    fn parts(&self) -> (&str, &str) {
-        self.0.split_once(':').unwrap_or_default()
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// The blobs of a content store.
 pub(super) struct Blobs {
@@ -100,7 +61,9 @@ impl Blobs {
         for (algorithm, directory) in &self.directories {
             for entry in Dir::read_from(directory)? {
                 let entry = entry?;
-                let Some(name) = digest(algorithm, entry.file_name().to_bytes()) else { continue };
+                let Some(name) = Digest::of_file(algorithm, entry.file_name().to_bytes()) else {
+                    continue;
+                };
                 if !matches!(entry.file_type(), FileType::RegularFile | FileType::Unknown) {
                     continue;
                 }
@@ -198,9 +161,4 @@ pub(super) fn fill(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize>
         }
     }
     Ok(length)
-}
-
-fn digest(algorithm: &str, name: &[u8]) -> Option<Digest> {
-    let (_, digits) = ALGORITHMS.into_iter().find(|(known, _)| *known == algorithm)?;
-    Digest::new(algorithm, name).filter(|_| name.len() == digits)
 }

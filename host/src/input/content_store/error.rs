@@ -9,7 +9,7 @@ use keycell_diagnostic::{Diagnostic, os_error};
 use crate::report::failure::{Ending, Failure};
 
 use super::ROOTS;
-use super::blobs::Digest;
+use super::digest::Digest;
 
 /// A bound of the search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -10,7 +10,8 @@ use ocicrypt::layer::LayerError;
 use crate::input::layer::EncryptedLayer;
 use crate::report::failure::Ending;
 
-use super::blobs::{self, Blobs, Comparison, Digest};
+use super::blobs::{self, Blobs, Comparison};
+use super::digest::Digest;
 use super::error::{Bound, ContentStoreError};
 use super::{Found, Manifests};
 

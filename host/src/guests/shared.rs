@@ -1,0 +1,77 @@
+//! What every way of running a guest uses.
+
+use std::mem;
+
+use keycell_core::guest_log::GuestLog;
+use keycell_core::sanitize::sanitize;
+use keycell_core::{Instance, Limits, SharedAccounting, limits, linker};
+use keycell_settings::Settings;
+use wasmtime::component::InstancePre;
+use wasmtime::{Engine, Store, Trap, UpdateDeadline};
+
+use crate::broker::client::Broker;
+use crate::report::failure::Ending;
+use crate::report::log::Log;
+use crate::sandbox::{deadline, files};
+
+use super::installed::Guest;
+use super::trap::GuestFailure;
+
+/// What all of one run needs.
+pub struct Run<'a> {
+    /// How to decrypt.
+    pub settings: &'a Settings,
+    /// How long the steps may take.
+    pub limits: Limits,
+    /// Where to log.
+    pub log: &'a Log,
+}
+
+/// Seconds that key providers and tokens take beside the guest's.
+pub fn patience(broker: &Broker) -> u64 {
+    if broker.is_configured() { limits::BROKER_SECONDS } else { 0 }
+}
+
+/// The guest with everything linked that it imports, in an engine whose epoch advances.
+///
+/// # Errors
+/// A guest for another engine, or one that imports what no guest is granted.
+pub fn prepare(guest: &Guest) -> Result<(Engine, InstancePre<Instance>), Ending> {
+    let (engine, component) = guest.component()?;
+    deadline::advance(&engine);
+    let linker = linker::linker(&engine, &component, &files::INTERFACES);
+    let linker = linker.map_err(GuestFailure::Host)?;
+    let guest = linker.instantiate_pre(&component).map_err(GuestFailure::Foreign)?;
+    mem::forget(linker); // a thousand small allocations, none of which is secret
+    Ok((engine, guest))
+}
+
+/// A guest that computes without moving a byte is stopped; one that waits for a slow registry is
+/// not, since it does not run while it waits.
+pub fn trap_when_stalled(store: &mut Store<Instance>, accounting: SharedAccounting, seconds: u64) {
+    let (mut seen, mut idle) = (0, 0);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(move |_| {
+        let progress = accounting.lock().progress();
+        idle = if progress == seen { idle + 1 } else { 0 };
+        seen = progress;
+        if idle > seconds {
+            return Err(Trap::Interrupt.into());
+        }
+        Ok(UpdateDeadline::Continue(1))
+    });
+}
+
+/// Logs what a guest wrote to its standard error, such as notes about keys that it passed over: on
+/// success containerd drops standard error, and Go ctd-decoder is silent.
+pub fn log_stderr(guest_log: &GuestLog, log: &Log) {
+    let text = guest_log.text();
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    for line in lines.clone().take(limits::GUEST_LINES) {
+        log.note(&format!("guest: {}", sanitize(line)));
+    }
+    let more = lines.skip(limits::GUEST_LINES).count();
+    if more > 0 {
+        log.note(&format!("guest: … and {more} lines more"));
+    }
+}
