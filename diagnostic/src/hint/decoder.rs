@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecoderHint {
-    /// A hint that a guest gave for its own failure, fit to be shown.
+    /// A hint that a guest gave for its own failure, in its own words.
     OfGuest(String),
 
     // Flags and configuration.
@@ -54,8 +54,8 @@ pub enum DecoderHint {
     KeysUnreadable,
     /// The broker cannot start, or cannot tell which key files hold PINs.
     BrokerMissing,
-    /// The configuration of PKCS#11 modules cannot be used.
-    TokenConfigurationRefused,
+    /// The broker cannot use the configuration of PKCS#11 modules, or the keys: its answer says why.
+    BrokerRefused,
     /// The key file of a client was refused.
     ClientModules,
 
@@ -259,10 +259,9 @@ fn of_input(hint: &DecoderHint) -> &'static str {
             "`keycell-broker` belongs beside `ctd-decoder`; where no PKCS#11 token is used, remove \
              `OCICRYPT_CONFIG` and `/etc/ocicrypt.conf`"
         }
-        Hint::TokenConfigurationRefused => {
-            "`OCICRYPT_CONFIG`, or else `/etc/ocicrypt.conf`, names the modules that may be loaded, \
-             so only its owner, root, may be able to write to it; where no PKCS#11 token is used, \
-             remove both"
+        Hint::BrokerRefused => {
+            "correct what the message names; where no PKCS#11 token is used, remove \
+             `OCICRYPT_CONFIG` and `/etc/ocicrypt.conf`"
         }
         Hint::ClientModules => {
             "the key file of a client may name the modules of `client-modules` in the file that \

@@ -9,7 +9,7 @@ use keycell_broker_protocol::Found;
 use keycell_core::contract::KeyFile;
 use keycell_core::limits;
 use keycell_core::sanitize::sanitize;
-use keycell_diagnostic::hint::{DecoderHint, Hint};
+use keycell_diagnostic::hint::{DecoderHint, UnwrapHint};
 use keycell_diagnostic::os_error;
 use ocicrypt::text::printable_to;
 use zeroize::Zeroize;
@@ -46,8 +46,8 @@ impl KeysError {
     fn hint(&self) -> DecoderHint {
         match self {
             Self::Unreadable { .. } => DecoderHint::KeysUnreadable,
-            // The broker runs, and answered what is wrong with the configuration of modules.
-            Self::Unsorted(BrokerError::Answered(_)) => DecoderHint::TokenConfigurationRefused,
+            // The broker runs, and its message names what is wrong: the configuration, or the keys.
+            Self::Unsorted(BrokerError::Answered(_)) => DecoderHint::BrokerRefused,
             Self::Unsorted(_) => DecoderHint::BrokerMissing,
         }
     }
@@ -190,14 +190,14 @@ impl KeyPath<'_> {
     /// A failure of the guest in words that the operator knows.
     pub fn for_the_operator(&self, mut failure: Failure) -> Failure {
         let diagnostic = &mut failure.diagnostic;
-        let asks_for_keys = |hint: &Hint| hint.to_string().contains(FLAG);
-        let asks_for_keys = diagnostic.hints.iter().any(asks_for_keys);
+        let asks_for_keys = diagnostic.hints.contains(&UnwrapHint::NoKeyConfigured.into());
         match self.path {
             Some(path) if self.is_missing && asks_for_keys => {
                 let hint = DecoderHint::KeysMissing { path: path.to_owned() };
                 diagnostic.hints.insert(0, hint.into());
             }
             Some(path) => {
+                // The contract passes text, in which a guest names the files as it sees them.
                 let path = format!("`{}`", path.display());
                 diagnostic.message = diagnostic.message.replace("`/keys`", &path);
             }
@@ -216,9 +216,6 @@ impl KeyPath<'_> {
         unreadable(self.path.unwrap_or(Path::new("/keys")), why)
     }
 }
-
-/// The flag that names the keys.
-const FLAG: &str = "--decryption-keys-path";
 
 fn look(path: &Path) -> io::Result<Keys> {
     match std::fs::metadata(path)? {

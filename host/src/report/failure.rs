@@ -2,7 +2,7 @@
 
 use keycell_core::contract;
 use keycell_diagnostic::Diagnostic;
-use keycell_diagnostic::hint::DecoderHint;
+use keycell_diagnostic::hint::{DecoderHint, Hint, UnwrapHint};
 
 /// Why there is no layer.
 #[derive(Debug)]
@@ -34,10 +34,18 @@ impl From<Diagnostic> for Failure {
 /// A failure of a guest, in its own words.
 impl From<contract::Failure> for Failure {
     fn from(failure: contract::Failure) -> Self {
-        let hints = failure.hints.into_iter().map(|hint| DecoderHint::OfGuest(hint).into());
+        let hints = failure.hints.into_iter().map(of_guest);
         let diagnostic = Diagnostic { message: failure.message, hints: hints.collect() };
         Self { layer_digest: failure.layer_digest, ..diagnostic.into() }
     }
+}
+
+/// A hint of a guest. The host adds to the one about missing keys, so it has to know that one.
+pub fn of_guest(hint: String) -> Hint {
+    if hint == UnwrapHint::NoKeyConfigured.to_string() {
+        return UnwrapHint::NoKeyConfigured.into();
+    }
+    DecoderHint::OfGuest(hint).into()
 }
 
 impl From<Failure> for Ending {
