@@ -1,6 +1,7 @@
 //! Keys in SoftHSM. The blobs are openssl's.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -150,6 +151,26 @@ fn refused(suite: &mut Suite) {
         let decoder = node.without_payload(&sealed)?.payload(token.payload(&sealed)?.bytes());
         let words = ["no PKCS#11 module may be loaded", "allowed-module-paths"];
         says(&allowed(&token, decoder).run()?, &words)
+    });
+    case("token/configuration-that-others-can-write", || {
+        let (node, token, sealed) = made()?;
+        fs::set_permissions(token.policy(), fs::Permissions::from_mode(0o666))?;
+        let path = token.policy().display().to_string();
+        let decoder = node.without_payload(&sealed)?.payload(token.payload(&sealed)?.bytes());
+        let hint = "hint: correct what the message names; where no PKCS#11 token is used, remove";
+        says(&allowed(&token, decoder).run()?, &[&path, "can be written to by others", hint])
+    });
+    case("token/malformed-configuration", || {
+        let (node, token, sealed) = made()?;
+        fs::write(token.policy(), "pkcs11: text")?;
+        let decoder = node.without_payload(&sealed)?.payload(token.payload(&sealed)?.bytes());
+        let hint = "hint: correct what the message names; where no PKCS#11 token is used, remove";
+        let words = ["`pkcs11` is not a mapping", hint];
+        let outcome = allowed(&token, decoder).run()?;
+        says(&outcome, &words)?;
+        // The cause is the configuration, not a broker that is missing.
+        ensure!(!outcome.stderr.contains("keycell-broker"), "{}", outcome.stderr);
+        Ok(())
     });
     case("token/nothing-configured", || {
         let (node, token, sealed) = made()?;
