@@ -12,7 +12,9 @@ const GUEST_FLAGS: &str = "-Ctarget-feature=+wide-arithmetic";
 
 fn main() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no workspace")?;
-    for input in ["guest", "ocicrypt", "wit", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml"] {
+    let crates = ["guest", "ocicrypt", "diagnostic", "keys-directory"];
+    let others = ["wit", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml"];
+    for input in crates.into_iter().chain(others) {
         println!("cargo::rerun-if-changed={}", root.join(input).display());
     }
 
