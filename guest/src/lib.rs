@@ -8,7 +8,6 @@
 #![deny(unsafe_code)]
 
 pub mod failure;
-pub mod files;
 pub mod keys;
 pub mod steps;
 pub mod stored;

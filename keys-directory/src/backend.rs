@@ -1,0 +1,65 @@
+//! How a directory is read: the interface, and its implementations.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+
+#[cfg(feature = "cap-std")]
+mod cap_std_directory;
+#[cfg(not(all(target_os = "wasi", target_env = "p2")))]
+mod std_directory;
+#[cfg(all(target_os = "wasi", target_env = "p2"))]
+mod wasi_directory;
+
+#[cfg(feature = "cap-std")]
+pub use cap_std_directory::{CapStdDirectory, CapStdFile};
+#[cfg(not(all(target_os = "wasi", target_env = "p2")))]
+pub use std_directory::StdDirectory as GrantedDirectory;
+#[cfg(all(target_os = "wasi", target_env = "p2"))]
+pub use wasi_directory::WasiDirectory as GrantedDirectory;
+
+/// A directory and everything below it. Paths are relative to it; the empty path is the directory
+/// itself.
+pub trait Directory {
+    /// A file that was read.
+    type File;
+
+    /// The names in the directory `path`, at most `limit` of them.
+    ///
+    /// # Errors
+    /// The directory does not exist, or may not be read.
+    fn list(&self, path: &Path, limit: usize) -> io::Result<Listing>;
+
+    /// Reads what `path` leads to. Links are followed.
+    ///
+    /// # Errors
+    /// The target does not exist, or may not be read.
+    fn read(&self, path: &Path) -> io::Result<Found<Self::File>>;
+
+    /// Whether the name exists, even as a link that leads nowhere.
+    fn exists(&self, path: &Path) -> bool;
+
+    /// Whether `path` is a link.
+    fn is_link(&self, path: &Path) -> bool;
+}
+
+/// The names in a directory.
+#[derive(Default)]
+pub struct Listing {
+    /// The names, in no order.
+    pub names: Vec<OsString>,
+    /// Whether there are other names, which are not UTF-8.
+    pub has_other_names: bool,
+}
+
+/// What a path leads to.
+pub enum Found<F> {
+    /// A directory.
+    Directory,
+    /// Neither a directory nor a regular file.
+    Special,
+    /// A file that is larger than [`crate::MAX_FILE`].
+    Large,
+    /// A file.
+    File(F),
+}
