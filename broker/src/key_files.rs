@@ -13,14 +13,12 @@ use std::io;
 use std::path::Path;
 
 use keycell_broker_protocol as protocol;
+use keycell_keys_directory::{CapStdFile, PASSWORD_SUFFIXES};
 use zeroize::Zeroizing;
 
 use crate::tokens::{KeyFileError, KnownPin, NoKeyFile, TokenKey, mentions_pin, printable};
 use material::key_material;
-use walk::{File, MAX_ENTRIES, MAX_FILES, Seen};
-
-/// Passwords lie beside their key under its name and one of these.
-const PASSWORD_SUFFIXES: [&str; 2] = [".pass", ".password"];
+use walk::{MAX_FILES, Seen};
 
 /// What lies in a keys directory.
 #[derive(Default)]
@@ -79,14 +77,14 @@ impl Sorted {
 
 enum Sorting {
     Token(String),
-    File(File),
+    File(CapStdFile),
 }
 
 /// What the guest gets of a file that is no PKCS#11 key file. `keys` are the names of the keys so far:
 /// the name of a password begins with that of its key, so it comes later.
 fn for_the_guest(
     name: &str,
-    file: File,
+    file: CapStdFile,
     pins: &[KnownPin],
     keys: &mut BTreeSet<String>,
 ) -> Result<Zeroizing<Vec<u8>>, PassedOver> {
@@ -136,20 +134,8 @@ enum PassedOver {
          is handed over, because it may hold a PIN"
     )]
     NoKey,
-    #[error("beyond the {MAX_ENTRIES} files that are looked at")]
-    TooMany,
     #[error("the files are larger than {} MiB together", MAX_FILES >> 20)]
     TooMuch,
-    #[error("larger than 1 MiB")]
-    Large,
-    #[error("directories are nested too deeply")]
-    Deep,
-    #[error("not a regular file")]
-    Special,
-    #[error("the link leaves the keys directory or is absolute")]
-    LeavingLink,
-    #[error("the link leads nowhere, or in a circle")]
-    DeadLink,
-    #[error("{}", .0.kind())]
-    Unreadable(io::Error),
+    #[error(transparent)]
+    Walk(#[from] keycell_keys_directory::PassedOver),
 }

@@ -93,6 +93,3 @@ impl<D: Directory, V: FnMut(&str, Result<D::File, PassedOver>)> Walk<'_, D, V> {
 fn list<D: Directory>(directory: &D, path: &Path) -> io::Result<Listing> {
     retry_while_replaced(|| directory.exists(path), || directory.list(path, MAX_ENTRIES + 1))
 }
-
-#[cfg(test)]
-mod tests;

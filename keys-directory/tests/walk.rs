@@ -1,12 +1,16 @@
+//! The walk: order, limits, links, and what is passed over.
+
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::*;
-use crate::{GrantedDirectory, MAX_FILE};
+use keycell_keys_directory::{
+    Directory, Found, GrantedDirectory, Listing, MAX_DEPTH, MAX_ENTRIES, MAX_FILE, walk,
+};
 
 /// A directory that is removed at the end.
 struct Temporary(PathBuf);
@@ -98,7 +102,7 @@ fn a_large_file_and_a_dead_link_are_passed_over() {
 fn a_ring_of_directories_ends() {
     let temporary = Temporary::new();
     temporary.link(".", "ring");
-    let name = vec!["ring"; MAX_DEPTH + 1].join("/");
+    let name = ["ring"; MAX_DEPTH + 1].join("/");
     let expected = pairs(&[(&name, "directories are nested too deeply")]);
     assert_eq!(with_std(&temporary), expected);
 }
@@ -119,7 +123,8 @@ fn no_link_leads_out_with_cap_std() {
     temporary.file("inside", b"key");
     temporary.link("../outside", "out");
     temporary.link("inside", "in");
-    let directory = crate::CapStdDirectory::open(&temporary.keys()).expect("a directory");
+    let directory =
+        keycell_keys_directory::CapStdDirectory::open(&temporary.keys()).expect("a directory");
     let found = visits(&directory, |file| String::from_utf8_lossy(&file.content).into_owned());
     let leaves = "the link leaves the keys directory or is absolute";
     assert_eq!(found, pairs(&[("in", "key"), ("inside", "key"), ("out", leaves)]));
