@@ -11,6 +11,7 @@ use keycell_core::limits;
 use keycell_core::sanitize::sanitize;
 use keycell_diagnostic::hint::{DecoderHint, UnwrapHint};
 use keycell_diagnostic::os_error;
+use keycell_keys_directory::{PASSWORD_SUFFIXES, retry_while_replaced};
 use ocicrypt::text::printable_to;
 use zeroize::Zeroize;
 
@@ -18,13 +19,6 @@ use crate::broker::client::{Broker, BrokerError};
 use crate::report::failure::{Failure, ends_a_run};
 use crate::report::log::Log;
 use crate::unix::regular_file;
-
-/// Passwords lie beside their key under its name and one of these.
-const PASSWORD_SUFFIXES: [&str; 2] = [".pass", ".password"];
-
-/// How often is looked again at a file that was just there, as the guest does in a directory: one
-/// of a mounted Secret is a link, and what it leads to is exchanged.
-const EXCHANGES: usize = 16;
 
 /// Why the configured keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -89,16 +83,8 @@ impl Keys {
     /// Opens `path` with the rights of this process.
     pub fn find(path: Option<&Path>) -> Result<Self, KeysError> {
         let Some(path) = path else { return Ok(Self::NotConfigured) };
-        let mut found = look(path);
-        for _ in 0..EXCHANGES {
-            let is_there = || std::fs::symlink_metadata(path).is_ok();
-            match &found {
-                Err(error) if error.kind() == io::ErrorKind::NotFound && is_there() => {
-                    found = look(path);
-                }
-                _ => break,
-            }
-        }
+        let exists = || std::fs::symlink_metadata(path).is_ok();
+        let found = retry_while_replaced(exists, || look(path));
         match found {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::Missing),
             found => found.map_err(|error| unreadable(path, os_error(&error))),
