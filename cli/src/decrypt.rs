@@ -7,9 +7,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use ocicrypt::layer::PlainReader;
 use ocicrypt::media_type;
-use serde_json::Value;
 
-use crate::annotations;
+use crate::image_documents::Descriptor;
 use crate::keys::Keys;
 use crate::layer_selection::Selection;
 use crate::layout::{Image, Name};
@@ -48,8 +47,8 @@ struct Decryption {
 }
 
 impl Exchange for Decryption {
-    fn layer(&mut self, layer: &Value, source: Source<'_>) -> Result<Option<Value>> {
-        let encrypted = layer["mediaType"].as_str().unwrap_or_default();
+    fn layer(&mut self, layer: &Descriptor, source: Source<'_>) -> Result<Option<Descriptor>> {
+        let encrypted = layer.media_type();
         let Ok(plain) = media_type::plain(encrypted) else { return Ok(None) };
         let key = self.keys.open(layer)?;
         let mut blob = source.target.blob()?;
@@ -58,8 +57,8 @@ impl Exchange for Decryption {
             blob.write_all(&chunk)?;
         }
         let kept = blob.keep().context("the plain layer")?;
-        let mut layer = annotations::without_encryption(layer);
-        layer["mediaType"] = plain.into();
+        let mut layer = layer.without_encryption();
+        layer.media_type = Some(plain.to_owned());
         kept.describe(&mut layer);
         Ok(Some(layer))
     }

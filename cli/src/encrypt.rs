@@ -10,10 +10,9 @@ use getrandom::SysRng;
 use ocicrypt::encrypt;
 use ocicrypt::layer::{Encryptor, LayerKey, PlainReader};
 use ocicrypt::media_type;
-use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::annotations;
+use crate::image_documents::Descriptor;
 use crate::keys::Keys;
 use crate::layer_selection::Selection;
 use crate::layout::{Image, Name};
@@ -93,7 +92,7 @@ impl Encryption {
         Ok(each.collect::<Result<Vec<_>>>()?.concat())
     }
 
-    fn add_recipients(&mut self, layer: &Value, source: &Source<'_>) -> Result<Value> {
+    fn add_recipients(&mut self, layer: &Descriptor, source: &Source<'_>) -> Result<Descriptor> {
         let hint = "this layer is encrypted already: with `--keys` and a key that opens it, the \
                     recipients are added";
         let keys = self.keys.as_mut().context(hint)?;
@@ -104,15 +103,15 @@ impl Encryption {
             let mut plain = PlainReader::new(source.read(layer)?, &key);
             while plain.next_chunk().context(NOT_OPENED)?.is_some() {}
         }
-        let existing = annotations::of(layer);
+        let existing = layer.annotations();
         let all = encrypt::add_recipients(&existing, &key, &self.recipients(&key)?, &mut SysRng)?;
-        Ok(annotations::with(layer, all))
+        Ok(layer.with_annotations(all))
     }
 }
 
 impl Exchange for Encryption {
-    fn layer(&mut self, layer: &Value, source: Source<'_>) -> Result<Option<Value>> {
-        let media_type = layer["mediaType"].as_str().unwrap_or_default();
+    fn layer(&mut self, layer: &Descriptor, source: Source<'_>) -> Result<Option<Descriptor>> {
+        let media_type = layer.media_type();
         if media_type::plain(media_type).is_ok() {
             let layer = self.add_recipients(layer, &source)?;
             source.copy(&layer)?;
@@ -137,12 +136,12 @@ impl Exchange for Encryption {
         }
         let key = encryptor.finish();
         let digest = key.digest().unwrap_or_default();
-        ensure!(layer["digest"] == *digest, "the layer changed while it was read");
+        ensure!(layer.digest() == digest, "the layer changed while it was read");
         let wrapped = encrypt::annotations(&key, &self.recipients(&key)?, &mut SysRng)?;
-        let all: BTreeMap<_, _> = annotations::of(layer).into_iter().chain(wrapped).collect();
-        let mut layer = annotations::with(layer, all);
+        let all: BTreeMap<_, _> = layer.annotations().into_iter().chain(wrapped).collect();
+        let mut layer = layer.with_annotations(all);
         let kept = blob.keep()?;
-        layer["mediaType"] = encrypted.into();
+        layer.media_type = Some(encrypted);
         kept.describe(&mut layer);
         Ok(Some(layer))
     }

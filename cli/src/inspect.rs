@@ -11,11 +11,10 @@ use ocicrypt::jwe::Jwe;
 use ocicrypt::pgp::PgpMessage;
 use ocicrypt::pkcs7::Envelope;
 use ocicrypt::pkcs11;
-use serde_json::Value;
 
-use crate::annotations;
+use crate::image_documents::Descriptor;
 use crate::keys::Keys;
-use crate::layout::{Image, members};
+use crate::layout::{Described, Image};
 
 /// What `keycell inspect` is told.
 #[derive(Args)]
@@ -37,26 +36,29 @@ pub fn run(arguments: &Arguments) -> Result<String> {
     let mut keys = (!arguments.keys.is_empty()).then(|| Keys::read(&arguments.keys)).transpose()?;
     let manifests = image.manifests()?;
     let mut text = String::new();
-    for manifest in &manifests {
+    for Described { descriptor, manifest } in &manifests {
         if manifests.len() > 1 {
-            writeln!(text, "{}", platform(&manifest.descriptor))?;
+            writeln!(text, "{}", platform(descriptor))?;
         }
-        for (number, layer) in (1..).zip(members(&manifest.document, "layers")) {
+        for (number, layer) in (1..).zip(&manifest.layers) {
             text += &describe(number, layer, keys.as_mut())?;
         }
     }
     Ok(text)
 }
 
-fn platform(descriptor: &Value) -> String {
-    let part = |name: &str| descriptor["platform"][name].as_str().unwrap_or("unknown");
-    format!("{}/{}:", part("os"), part("architecture")).escape_debug().to_string()
+fn platform(descriptor: &Descriptor) -> String {
+    let platform = descriptor.platform.as_ref();
+    let os = platform.and_then(|platform| platform.os.as_deref());
+    let architecture = platform.and_then(|platform| platform.architecture.as_deref());
+    let (os, architecture) = (os.unwrap_or("unknown"), architecture.unwrap_or("unknown"));
+    format!("{os}/{architecture}:").escape_debug().to_string()
 }
 
-fn describe(number: usize, layer: &Value, keys: Option<&mut Keys>) -> Result<String> {
-    let media_type = layer["mediaType"].as_str().unwrap_or("of no media type").escape_debug();
-    let size = layer["size"].as_u64().unwrap_or(0);
-    let wrapped = annotation::wrapped_keys(&annotations::of(layer));
+fn describe(number: usize, layer: &Descriptor, keys: Option<&mut Keys>) -> Result<String> {
+    let media_type = layer.media_type.as_deref().unwrap_or("of no media type").escape_debug();
+    let size = layer.size();
+    let wrapped = annotation::wrapped_keys(&layer.annotations());
     let mut text = format!("layer {number}: {media_type}, {size} bytes, ");
     if wrapped.is_empty() {
         text += "not encrypted\n";

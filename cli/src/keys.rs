@@ -18,8 +18,9 @@ use ocicrypt::keyring::{KeyFile, KeyRing, PASSWORD_SUFFIXES};
 use ocicrypt::layer::LayerKey;
 use ocicrypt::payload::{self, Payload};
 use ocicrypt::unwrap::{self, Opened};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::image_documents::Descriptor;
 use crate::local_broker::Brokered;
 
 /// Private keys, as `ctd-decoder` would find them.
@@ -69,7 +70,7 @@ impl Keys {
     ///
     /// # Errors
     /// Why no key opens it, as `ctd-decoder` says it.
-    pub fn open(&mut self, layer: &Value) -> Result<LayerKey> {
+    pub fn open(&mut self, layer: &Descriptor) -> Result<LayerKey> {
         Ok(self.unwrap(layer)?.key)
     }
 
@@ -77,7 +78,7 @@ impl Keys {
     ///
     /// # Errors
     /// As [`Keys::open`].
-    pub fn unwrap(&mut self, layer: &Value) -> Result<Opened> {
+    pub fn unwrap(&mut self, layer: &Descriptor) -> Result<Opened> {
         let payload = payload_of(layer)?;
         let mut bounds = Bounds { algorithms: self.algorithms, ..Bounds::default() };
         let (ring, broker) = (&self.ring, &mut self.broker);
@@ -94,7 +95,7 @@ impl Keys {
     ///
     /// # Errors
     /// A layer that is malformed.
-    pub fn that_open(&mut self, layer: &Value, budget: &mut Budget) -> Result<Openers> {
+    pub fn that_open(&mut self, layer: &Descriptor, budget: &mut Budget) -> Result<Openers> {
         let payload = payload_of(layer)?;
         let mut bounds = Bounds { algorithms: self.algorithms, budget: budget.clone() };
         let mut openers = Openers::default();
@@ -175,7 +176,7 @@ pub fn described(ring: &KeyRing) -> impl Iterator<Item = String> {
     ring.keys().map(ToString::to_string).chain(ring.pgp_keys().map(ToString::to_string))
 }
 
-fn payload_of(layer: &Value) -> Result<Payload> {
+fn payload_of(layer: &Descriptor) -> Result<Payload> {
     let value = json!({ "DecryptConfig": null, "Descriptor": layer });
     Ok(Payload::parse(&payload::encode(&serde_json::to_vec(&value)?))?)
 }

@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use serde_json::Value;
 
-use crate::layout::{Image, members};
+use crate::image_documents::{Descriptor, Manifest, Platform};
+use crate::layout::{Described, Image};
 
 /// Layers by number and by platform; all of them if none is named.
 #[derive(Args, Default)]
@@ -30,19 +30,23 @@ impl Selection {
     pub fn has_platform(
         &self,
         image: &Image,
-        descriptor: &Value,
-        manifest: &Value,
+        descriptor: &Descriptor,
+        manifest: &Manifest,
     ) -> Result<bool> {
         if self.platforms.is_empty() {
             return Ok(true);
         }
-        let platform = match &descriptor["platform"] {
-            Value::Null => image.document(&manifest["config"]).context("its platform")?,
-            platform => platform.clone(),
+        let config = || {
+            let config = manifest.config.as_ref().context("the manifest has no configuration")?;
+            image.document(config)
         };
-        let part = |name: &str| platform[name].as_str().unwrap_or_default().to_owned();
-        let short = format!("{}/{}", part("os"), part("architecture"));
-        let long = format!("{short}/{}", part("variant"));
+        let platform: Platform = match &descriptor.platform {
+            Some(platform) => platform.clone(),
+            None => config().context("its platform")?,
+        };
+        let part = |member: Option<String>| member.unwrap_or_default();
+        let short = format!("{}/{}", part(platform.os), part(platform.architecture));
+        let long = format!("{short}/{}", part(platform.variant));
         Ok(self.platforms.iter().any(|wanted| *wanted == short || *wanted == long))
     }
 
@@ -52,11 +56,11 @@ impl Selection {
     /// Where no layer is chosen: the platform is misspelt, or the number too high.
     pub fn bytes(&self, image: &Image) -> Result<u64> {
         let (mut bytes, mut count) = (0, 0);
-        for manifest in image.manifests()? {
-            if self.has_platform(image, &manifest.descriptor, &manifest.document)? {
-                for (number, layer) in (1..).zip(members(&manifest.document, "layers")) {
+        for Described { descriptor, manifest } in image.manifests()? {
+            if self.has_platform(image, &descriptor, &manifest)? {
+                for (number, layer) in (1..).zip(&manifest.layers) {
                     if self.has_layer(number) {
-                        bytes += layer["size"].as_u64().unwrap_or(0);
+                        bytes += layer.size();
                         count += 1;
                     }
                 }

@@ -5,11 +5,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
-/// The annotation that carries a tag in `index.json`.
-pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+use crate::image_documents::{Descriptor, Document, Index, Manifest};
 
 /// The longest index or manifest, in bytes: 16 MiB. Registries refuse those above 4.
 const MAX_DOCUMENT: u64 = 16 * 1024 * 1024;
@@ -45,15 +44,15 @@ impl Name {
 pub struct Image {
     root: PathBuf,
     /// Its descriptor in `index.json`.
-    pub entry: Value,
+    pub entry: Descriptor,
 }
 
-/// A manifest, and where it stands in its image.
-pub struct Manifest {
-    /// Its descriptor.
-    pub descriptor: Value,
-    /// The document.
-    pub document: Value,
+/// A manifest of an image, with its descriptor.
+pub struct Described {
+    /// The descriptor.
+    pub descriptor: Descriptor,
+    /// The manifest.
+    pub manifest: Manifest,
 }
 
 impl Image {
@@ -63,11 +62,10 @@ impl Image {
     /// Where that is no layout, has no such tag, or several images and none was named.
     pub fn open(name: &str) -> Result<Self> {
         let Name { root, tag, shown } = Name::parse(name);
-        let index = parse(&root.join("index.json"), &read(&root.join("index.json"))?)?;
-        let tagged = |entry: &&Value| {
-            tag.as_deref().is_none_or(|tag| entry["annotations"][REF_NAME] == *tag)
-        };
-        let entries: Vec<_> = members(&index, "manifests").iter().filter(tagged).collect();
+        let path = root.join("index.json");
+        let index: Index = parse(&path, &read(&path)?)?;
+        let tagged = |entry: &&Descriptor| tag.is_none() || entry.tag() == tag.as_deref();
+        let entries: Vec<_> = index.manifests.iter().filter(tagged).collect();
         let [entry] = entries[..] else {
             let count = entries.len();
             bail!("`{shown}` names {count} images: name one as `oci:DIR:TAG`");
@@ -79,43 +77,52 @@ impl Image {
     ///
     /// # Errors
     /// A document that is missing, altered or nested too deeply.
-    pub fn layers(&self) -> Result<Vec<Value>> {
-        let manifests = self.manifests()?;
-        let layers = manifests.iter().flat_map(|manifest| members(&manifest.document, "layers"));
-        Ok(layers.cloned().collect())
+    pub fn layers(&self) -> Result<Vec<Descriptor>> {
+        Ok(self.manifests()?.into_iter().flat_map(|it| it.manifest.layers).collect())
     }
 
     /// All manifests, in order: an index is followed to those that it lists.
     ///
     /// # Errors
     /// A document that is missing, altered or nested too deeply.
-    pub fn manifests(&self) -> Result<Vec<Manifest>> {
+    pub fn manifests(&self) -> Result<Vec<Described>> {
         let mut manifests = Vec::new();
         self.collect(&self.entry, 0, &mut manifests)?;
         Ok(manifests)
     }
 
-    fn collect(&self, descriptor: &Value, depth: usize, into: &mut Vec<Manifest>) -> Result<()> {
+    fn collect(
+        &self,
+        descriptor: &Descriptor,
+        depth: usize,
+        into: &mut Vec<Described>,
+    ) -> Result<()> {
         ensure!(depth <= MAX_DEPTH, "image indexes are nested too deeply");
-        let document = self.document(descriptor)?;
-        if document["manifests"].is_array() {
-            let mut listed = members(&document, "manifests").iter();
-            return listed.try_for_each(|entry| self.collect(entry, depth + 1, into));
+        match self.document(descriptor)? {
+            Document::Index(index) => {
+                let mut listed = index.manifests.iter();
+                listed.try_for_each(|entry| self.collect(entry, depth + 1, into))
+            }
+            Document::Manifest(manifest) => {
+                into.push(Described { descriptor: descriptor.clone(), manifest: *manifest });
+                Ok(())
+            }
         }
-        into.push(Manifest { descriptor: descriptor.clone(), document });
-        Ok(())
     }
 
-    /// The index or manifest that a descriptor names, which must be what its digest says.
+    /// The document that a descriptor names: its digest is checked.
     ///
     /// # Errors
     /// A document that is missing, too long, altered, or not JSON.
-    pub fn document(&self, descriptor: &Value) -> Result<Value> {
+    pub fn document<T: DeserializeOwned>(&self, descriptor: &Descriptor) -> Result<T> {
         let path = self.blob(descriptor)?;
         let bytes = read(&path)?;
         let found = sha256(&Sha256::digest(&bytes));
-        let wanted = descriptor["digest"].as_str().unwrap_or_default();
-        ensure!(found == wanted, "`{}` was altered: its digest is `{found}`", path.display());
+        ensure!(
+            found == descriptor.digest(),
+            "`{}` was altered: its digest is `{found}`",
+            path.display()
+        );
         parse(&path, &bytes)
     }
 
@@ -123,7 +130,7 @@ impl Image {
     ///
     /// # Errors
     /// A digest that is none, or of another algorithm than SHA-256.
-    pub fn blob(&self, descriptor: &Value) -> Result<PathBuf> {
+    pub fn blob(&self, descriptor: &Descriptor) -> Result<PathBuf> {
         Ok(self.root.join(blob_path(descriptor)?))
     }
 }
@@ -132,18 +139,20 @@ impl Image {
 ///
 /// # Errors
 /// A digest that is none, or of another algorithm than SHA-256.
-pub fn blob_path(descriptor: &Value) -> Result<PathBuf> {
-    let digest = descriptor["digest"].as_str().context("a descriptor has no digest")?;
+pub fn blob_path(descriptor: &Descriptor) -> Result<PathBuf> {
+    digest_path(descriptor.digest.as_deref().context("a descriptor has no digest")?)
+}
+
+/// Where the bytes of the blob with this digest lie within a layout.
+///
+/// # Errors
+/// A digest that is none, or of another algorithm than SHA-256.
+pub fn digest_path(digest: &str) -> Result<PathBuf> {
     let hex = digest.strip_prefix("sha256:").filter(|hex| {
         hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     });
     let hex = hex.with_context(|| format!("`{}` is not a digest", digest.escape_debug()))?;
     Ok(Path::new("blobs/sha256").join(hex))
-}
-
-/// The members of a list, or none.
-pub fn members<'a>(document: &'a Value, name: &str) -> &'a [Value] {
-    document[name].as_array().map_or(&[], Vec::as_slice)
 }
 
 /// A digest as it is written.
@@ -162,6 +171,12 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// Parses the document that was read from `path`.
-pub fn parse(path: &Path, bytes: &[u8]) -> Result<Value> {
-    serde_json::from_slice(bytes).with_context(|| format!("`{}` is not JSON", path.display()))
+///
+/// # Errors
+/// Bytes that are not JSON, or JSON that is no such document.
+pub fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
+    let shown = path.display();
+    let value: serde_json::Value =
+        serde_json::from_slice(bytes).with_context(|| format!("`{shown}` is not JSON"))?;
+    serde_json::from_value(value).with_context(|| format!("`{shown}` is malformed"))
 }

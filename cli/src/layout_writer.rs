@@ -5,11 +5,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tempfile::{NamedTempFile, TempDir};
 
-use crate::layout::{self, REF_NAME, sha256};
+use crate::image_documents::{Descriptor, Index};
+use crate::layout::{self, sha256};
 
 /// Where an image goes. A new layout is made beside its place and moved there at the end; in one
 /// that is there already, blobs are added, and `index.json` is replaced at the end.
@@ -61,14 +62,14 @@ impl Target {
     ///
     /// # Errors
     /// Where nothing can be written.
-    pub fn document(&self, document: &Value) -> Result<Kept> {
+    pub fn document(&self, document: &impl Serialize) -> Result<Kept> {
         let mut blob = self.blob()?;
         blob.write_all(&serde_json::to_vec(document)?)?;
         blob.keep()
     }
 
     /// Whether a blob is there already.
-    pub fn holds(&self, descriptor: &Value) -> Result<bool> {
+    pub fn holds(&self, descriptor: &Descriptor) -> Result<bool> {
         Ok(self.directory().join(layout::blob_path(descriptor)?).is_file())
     }
 
@@ -76,26 +77,20 @@ impl Target {
     ///
     /// # Errors
     /// Where nothing can be written.
-    pub fn publish(self, mut entry: Value, tag: Option<&str>) -> Result<()> {
+    pub fn publish(self, mut entry: Descriptor, tag: Option<&str>) -> Result<()> {
         if let Some(tag) = tag {
-            if !entry["annotations"].is_object() {
-                entry["annotations"] = json!({});
-            }
-            entry["annotations"][REF_NAME] = tag.into();
+            entry.set_tag(tag);
         }
         let directory = self.directory().to_owned();
         let path = directory.join("index.json");
         let mut index = match &self.staging {
-            Some(_) => json!({ "schemaVersion": 2, "manifests": [] }),
+            Some(_) => Index::default(),
             None => layout::parse(&path, &fs::read(&path)?)?,
         };
-        let mut entries: Vec<_> = layout::members(&index, "manifests").to_vec();
-        entries.retain(|other| {
-            other["annotations"][REF_NAME] != entry["annotations"][REF_NAME]
-                || (entry["annotations"][REF_NAME].is_null() && other["digest"] != entry["digest"])
+        index.manifests.retain(|other| {
+            other.tag() != entry.tag() || (entry.tag().is_none() && other.digest != entry.digest)
         });
-        entries.push(entry);
-        index["manifests"] = entries.into();
+        index.manifests.push(entry);
         let mut file = NamedTempFile::with_prefix_in(".keycell-", &directory)?;
         file.write_all(&serde_json::to_vec(&index)?)?;
         readable(file.as_file())?;
@@ -149,9 +144,9 @@ pub struct Kept {
 
 impl Kept {
     /// Makes `descriptor` that of this blob.
-    pub fn describe(self, descriptor: &mut Value) {
-        descriptor["digest"] = self.digest.into();
-        descriptor["size"] = self.size.into();
+    pub fn describe(self, descriptor: &mut Descriptor) {
+        descriptor.digest = Some(self.digest);
+        descriptor.size = Some(self.size);
     }
 }
 

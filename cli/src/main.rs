@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-mod annotations;
 mod config;
 mod conform;
 mod containerd;
@@ -10,6 +9,7 @@ mod decrypt;
 mod doctor;
 mod encrypt;
 mod guest;
+mod image_documents;
 mod inspect;
 mod keys;
 mod layer_selection;

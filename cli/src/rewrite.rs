@@ -5,11 +5,11 @@ use std::fs::File;
 use std::io::{Read, Write};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::image_documents::{Descriptor, Document, Manifest};
 use crate::layer_selection::Selection;
-use crate::layout::{Image, MAX_DEPTH, members, sha256};
+use crate::layout::{Image, MAX_DEPTH, sha256};
 use crate::layout_writer::Target;
 use crate::progress::Progress;
 
@@ -22,7 +22,7 @@ pub trait Exchange {
     ///
     /// # Errors
     /// Why it cannot be exchanged.
-    fn layer(&mut self, layer: &Value, source: Source<'_>) -> Result<Option<Value>>;
+    fn layer(&mut self, layer: &Descriptor, source: Source<'_>) -> Result<Option<Descriptor>>;
 }
 
 /// Where a layer comes from and goes to.
@@ -39,7 +39,7 @@ impl Source<'_> {
     ///
     /// # Errors
     /// A blob that is not there, or altered.
-    pub fn copy(&self, layer: &Value) -> Result<()> {
+    pub fn copy(&self, layer: &Descriptor) -> Result<()> {
         copy(self.image, self.target, layer)
     }
 
@@ -47,11 +47,11 @@ impl Source<'_> {
     ///
     /// # Errors
     /// A blob that is not there.
-    pub fn read(&self, layer: &Value) -> Result<Blob> {
+    pub fn read(&self, layer: &Descriptor) -> Result<Blob> {
         let path = self.image.blob(layer)?;
         let file =
             File::open(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        let wanted = layer["digest"].as_str().unwrap_or_default().to_owned();
+        let wanted = layer.digest().to_owned();
         Ok(Blob { file, hash: Sha256::new(), wanted, progress: self.progress.clone() })
     }
 }
@@ -97,7 +97,7 @@ pub fn rewrite(
     target: &Target,
     selection: &Selection,
     exchange: &mut dyn Exchange,
-) -> Result<(Value, usize)> {
+) -> Result<(Descriptor, usize)> {
     let chosen = selection.bytes(image)?;
     let progress = Progress::new(chosen);
     let mut rewriting = Rewriting { image, target, selection, exchange, progress, exchanged: 0 };
@@ -116,16 +116,17 @@ struct Rewriting<'a> {
 
 impl Rewriting<'_> {
     /// An index or a manifest, and all that it names.
-    fn descriptor(&mut self, descriptor: &Value, depth: usize) -> Result<Value> {
+    fn descriptor(&mut self, descriptor: &Descriptor, depth: usize) -> Result<Descriptor> {
         ensure!(depth <= MAX_DEPTH, "image indexes are nested too deeply");
-        let original = self.image.document(descriptor)?;
+        let original: Document = self.image.document(descriptor)?;
         let mut document = original.clone();
-        if let Some(manifests) = document["manifests"].as_array() {
-            let manifests: Result<Vec<_>> =
-                manifests.iter().map(|manifest| self.descriptor(manifest, depth + 1)).collect();
-            document["manifests"] = manifests?.into();
-        } else {
-            self.manifest(descriptor, &mut document)?;
+        match &mut document {
+            Document::Index(index) => {
+                for manifest in &mut index.manifests {
+                    *manifest = self.descriptor(manifest, depth + 1)?;
+                }
+            }
+            Document::Manifest(manifest) => self.manifest(descriptor, manifest)?,
         }
         let mut descriptor = descriptor.clone();
         if document == original {
@@ -136,13 +137,12 @@ impl Rewriting<'_> {
         Ok(descriptor)
     }
 
-    fn manifest(&mut self, descriptor: &Value, document: &mut Value) -> Result<()> {
-        if document["config"].is_object() {
-            copy(self.image, self.target, &document["config"])?;
+    fn manifest(&mut self, descriptor: &Descriptor, manifest: &mut Manifest) -> Result<()> {
+        if let Some(config) = &manifest.config {
+            copy(self.image, self.target, config)?;
         }
-        let has_platform = self.selection.has_platform(self.image, descriptor, document)?;
-        let mut layers = members(document, "layers").to_vec();
-        for (number, layer) in (1..).zip(&mut layers) {
+        let has_platform = self.selection.has_platform(self.image, descriptor, manifest)?;
+        for (number, layer) in (1..).zip(&mut manifest.layers) {
             let source =
                 Source { image: self.image, target: self.target, progress: &self.progress };
             let is_chosen = has_platform && self.selection.has_layer(number);
@@ -160,20 +160,17 @@ impl Rewriting<'_> {
                 None => {
                     copy(self.image, self.target, layer)?;
                     if is_chosen {
-                        self.progress.add(layer["size"].as_u64().unwrap_or(0));
+                        self.progress.add(layer.size());
                     }
                 }
             }
-        }
-        if !layers.is_empty() {
-            document["layers"] = layers.into();
         }
         Ok(())
     }
 }
 
 /// Copies a blob, if it is not there already.
-fn copy(image: &Image, target: &Target, descriptor: &Value) -> Result<()> {
+fn copy(image: &Image, target: &Target, descriptor: &Descriptor) -> Result<()> {
     if target.holds(descriptor)? {
         return Ok(());
     }
@@ -181,7 +178,7 @@ fn copy(image: &Image, target: &Target, descriptor: &Value) -> Result<()> {
     let mut file = match File::open(&path) {
         Ok(file) => file,
         // A foreign layer is fetched from elsewhere.
-        Err(_) if descriptor["urls"].is_array() => return Ok(()),
+        Err(_) if descriptor.urls.is_some() => return Ok(()),
         Err(error) => bail!("cannot read `{}`: {error}", path.display()),
     };
     let mut blob = target.blob()?;
@@ -193,7 +190,7 @@ fn copy(image: &Image, target: &Target, descriptor: &Value) -> Result<()> {
         }
     }
     let found = blob.keep()?.digest;
-    let wanted = descriptor["digest"].as_str().unwrap_or_default();
+    let wanted = descriptor.digest();
     ensure!(found == wanted, "a blob was altered: `{wanted}` is `{found}`");
     Ok(())
 }

@@ -7,12 +7,11 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use ocicrypt::annotation;
-use serde_json::{Value, json};
 
-use crate::annotations;
 use crate::containerd::Config;
+use crate::image_documents::{Descriptor, Document};
 use crate::keys::Keys;
-use crate::layout::{Image, MAX_DEPTH, blob_path, members};
+use crate::layout::{Image, MAX_DEPTH, digest_path};
 
 use super::report::{Report, Severity};
 use super::{Arguments, store};
@@ -33,11 +32,11 @@ pub fn examine(
     };
     let mut encrypted = 0;
     for (number, layer) in (1..).zip(&layers) {
-        if annotation::wrapped_keys(&annotations::of(layer)).is_empty() {
+        if annotation::wrapped_keys(&layer.annotations()).is_empty() {
             continue;
         }
         encrypted += 1;
-        let digest = layer["digest"].as_str().unwrap_or_default().escape_debug();
+        let digest = layer.digest().escape_debug();
         match keys.unwrap(layer) {
             Ok(opened) => {
                 let by = &opened.by;
@@ -67,13 +66,13 @@ pub fn examine(
 }
 
 /// The layers of an image in a layout, or in containerd's store.
-fn layers(name: &str, arguments: &Arguments, config: &Config) -> Result<Vec<Value>> {
+fn layers(name: &str, arguments: &Arguments, config: &Config) -> Result<Vec<Descriptor>> {
     let directory =
         name.strip_prefix("oci:").map_or(name, |rest| rest.split(':').next().unwrap_or(rest));
     if name.starts_with("oci:") || Path::new(directory).join("index.json").is_file() {
         return Image::open(name)?.layers();
     }
-    let is_digest = blob_path(&json!({ "digest": name })).is_ok();
+    let is_digest = digest_path(name).is_ok();
     let digest = if is_digest { name.to_owned() } else { digest_of(name, arguments, config)? };
     let mut layers = Vec::new();
     collect(&digest, config, 0, &mut layers)?;
@@ -101,17 +100,20 @@ fn digest_of(name: &str, arguments: &Arguments, config: &Config) -> Result<Strin
 }
 
 /// Follows an index to the manifests that are there: of the other platforms, the store has none.
-fn collect(digest: &str, config: &Config, depth: usize, into: &mut Vec<Value>) -> Result<()> {
-    let path = blob_path(&json!({ "digest": digest }))?;
+fn collect(digest: &str, config: &Config, depth: usize, into: &mut Vec<Descriptor>) -> Result<()> {
+    let path = digest_path(digest)?;
     let path = store::blobs(config).join(path.file_name().unwrap_or_default());
     let document = store::document(&path);
     let document = document
         .with_context(|| format!("there is no manifest `{digest}` in the content store"))?;
-    into.extend(members(&document, "layers").iter().cloned());
-    let listed =
-        members(&document, "manifests").iter().filter_map(|entry| entry["digest"].as_str());
-    for digest in listed.filter(|_| depth < MAX_DEPTH) {
-        let _ = collect(digest, config, depth + 1, into); // not pulled
+    match document {
+        Document::Manifest(manifest) => into.extend(manifest.layers),
+        Document::Index(index) if depth < MAX_DEPTH => {
+            for entry in &index.manifests {
+                let _ = collect(entry.digest(), config, depth + 1, into); // not pulled
+            }
+        }
+        Document::Index(_) => {}
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! containerd's content store: which encrypted layers it knows, and which keys open them.
 
 use keycell_diagnostic::hint::ToolHint;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,10 @@ use std::time::SystemTime;
 
 use ocicrypt::annotation;
 use ocicrypt::budget::{self, Budget};
-use serde_json::Value;
 
-use crate::annotations;
 use crate::containerd::Config;
+use crate::image_documents::{Descriptor, Document, Manifest};
 use crate::keys::Keys;
-use crate::layout::members;
 
 use super::report::Report;
 
@@ -45,13 +43,14 @@ pub fn examine(config: &Config, keys: &mut Keys, report: &mut Report) {
                 .unknown(format!("cannot look into `{shown}`: {why}"), ToolHint::RunAsRoot);
         }
     };
-    let mut layers: BTreeMap<String, Value> = BTreeMap::new();
-    for layer in found.iter().flat_map(|manifest| members(manifest, "layers")) {
-        if !annotation::wrapped_keys(&annotations::of(layer)).is_empty()
-            && layers.len() < MAX_LAYERS
+    let mut layers: Vec<&Descriptor> = Vec::new();
+    for layer in found.iter().flat_map(|manifest| &manifest.layers) {
+        // Two images may have the same layer, each for other recipients.
+        if layers.len() < MAX_LAYERS
+            && !annotation::wrapped_keys(&layer.annotations()).is_empty()
+            && !layers.contains(&layer)
         {
-            // Two images may have the same layer, each for other recipients.
-            layers.entry(layer.to_string()).or_insert_with(|| layer.clone());
+            layers.push(layer);
         }
     }
     if layers.is_empty() {
@@ -60,7 +59,7 @@ pub fn examine(config: &Config, keys: &mut Keys, report: &mut Report) {
     let mut useful = BTreeSet::new();
     let (mut closed, mut uncertain) = (0, 0);
     let (mut budget, mut gave_up) = (Budget::new(WORK), false);
-    for layer in layers.values() {
+    for layer in &layers {
         let openers = keys.that_open(layer, &mut budget).unwrap_or_default();
         match (openers.certain.is_empty(), openers.possible.is_empty()) {
             (true, true) => closed += 1,
@@ -105,7 +104,7 @@ pub fn blobs(config: &Config) -> PathBuf {
 }
 
 /// The newest blobs that are JSON and list layers.
-fn manifests(directory: &Path) -> std::io::Result<Vec<Value>> {
+fn manifests(directory: &Path) -> std::io::Result<Vec<Manifest>> {
     let mut candidates: Vec<(SystemTime, PathBuf)> = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
@@ -116,15 +115,16 @@ fn manifests(directory: &Path) -> std::io::Result<Vec<Value>> {
     }
     candidates.sort_by(|a, b| b.cmp(a));
     candidates.truncate(MAX_BLOBS);
-    Ok(candidates
-        .iter()
-        .filter_map(|(_, path)| document(path))
-        .filter(|it| it["layers"].is_array())
-        .collect())
+    let documents = candidates.iter().filter_map(|(_, path)| document(path));
+    let manifest = |document| match document {
+        Document::Manifest(manifest) => Some(*manifest),
+        Document::Index(_) => None,
+    };
+    Ok(documents.filter_map(manifest).collect())
 }
 
-/// The JSON object in a file. Whether it is one shows at its first byte.
-pub fn document(path: &Path) -> Option<Value> {
+/// The manifest or index in a file. The first byte shows whether the file is a JSON object.
+pub fn document(path: &Path) -> Option<Document> {
     let mut file = File::open(path).ok()?;
     let mut bytes = vec![0];
     file.read_exact(&mut bytes).ok()?;

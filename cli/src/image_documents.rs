@@ -1,0 +1,226 @@
+//! The documents of an image: descriptors, manifests and indexes (OCI image specification 1.1).
+//!
+//! Members that this tool does not use stay as they are, in their order: an image that is rewritten
+//! keeps them. The types of the crate `oci-spec` drop the members that they do not know.
+
+use std::collections::BTreeMap;
+
+use ocicrypt::annotation::{PUBLIC_OPTIONS, Scheme};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+/// The annotation that carries a tag in `index.json`.
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// A reference to a blob.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// What the blob is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// The digest of the blob, as `sha256:` and hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// The length of the blob, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Where else the blob can be fetched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub urls: Option<Vec<String>>,
+    /// The annotations, in their order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<Map<String, Value>>,
+    /// The platform of a manifest that an index lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    #[serde(flatten)]
+    other: Map<String, Value>,
+}
+
+impl Descriptor {
+    /// The media type, or an empty string.
+    pub fn media_type(&self) -> &str {
+        self.media_type.as_deref().unwrap_or_default()
+    }
+
+    /// The digest, or an empty string.
+    pub fn digest(&self) -> &str {
+        self.digest.as_deref().unwrap_or_default()
+    }
+
+    /// The length of the blob in bytes, or 0.
+    pub fn size(&self) -> u64 {
+        self.size.unwrap_or_default()
+    }
+
+    /// The annotations that are strings, which the specification requires of all.
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        let all = self.annotations.iter().flatten();
+        all.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
+    }
+
+    /// The descriptor with these annotations in place of its own.
+    #[must_use]
+    pub fn with_annotations(&self, annotations: BTreeMap<String, String>) -> Self {
+        let map: Map<_, _> =
+            annotations.into_iter().map(|(name, value)| (name, value.into())).collect();
+        Self { annotations: (!map.is_empty()).then_some(map), ..self.clone() }
+    }
+
+    /// The descriptor without the annotations of encryption.
+    #[must_use]
+    pub fn without_encryption(&self) -> Self {
+        let mut rest = self.annotations();
+        rest.retain(|name, _| name != PUBLIC_OPTIONS && Scheme::of_annotation(name).is_none());
+        self.with_annotations(rest)
+    }
+
+    /// The tag that `index.json` gives the image.
+    pub fn tag(&self) -> Option<&str> {
+        self.annotations.as_ref()?.get(REF_NAME)?.as_str()
+    }
+
+    /// Gives the image a tag, beside its other annotations.
+    pub fn set_tag(&mut self, tag: &str) {
+        self.annotations.get_or_insert_default().insert(REF_NAME.to_owned(), tag.into());
+    }
+}
+
+/// The platform of an image. A configuration has the same three members.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Platform {
+    /// The processor, such as `arm64`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<String>,
+    /// The operating system, such as `linux`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub os: Option<String>,
+    /// The variant of the processor, such as `v7`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    #[serde(flatten)]
+    other: Map<String, Value>,
+}
+
+/// A manifest: the configuration and the layers of an image for one platform.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    #[serde(flatten)]
+    head: Head,
+    /// The configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<Descriptor>,
+    /// The layers, lowest first.
+    #[serde(default, deserialize_with = "list")]
+    pub layers: Vec<Descriptor>,
+    #[serde(flatten)]
+    other: Map<String, Value>,
+}
+
+/// An index: manifests for several platforms, or further indexes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Index {
+    #[serde(flatten)]
+    head: Head,
+    /// What it lists.
+    #[serde(default, deserialize_with = "list")]
+    pub manifests: Vec<Descriptor>,
+    #[serde(flatten)]
+    other: Map<String, Value>,
+}
+
+impl Default for Index {
+    /// An index that lists nothing.
+    fn default() -> Self {
+        let head = Head { schema_version: Some(2), ..Head::default() };
+        Self { head, manifests: Vec::new(), other: Map::new() }
+    }
+}
+
+/// The members that manifests and indexes begin with.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema_version: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact_type: Option<String>,
+}
+
+/// A manifest or an index. An index is what has a list of manifests, whatever its media type is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Value", untagged)]
+pub enum Document {
+    /// A manifest.
+    Manifest(Box<Manifest>),
+    /// An index.
+    Index(Index),
+}
+
+impl TryFrom<Value> for Document {
+    type Error = serde_json::Error;
+
+    fn try_from(value: Value) -> Result<Self, Self::Error> {
+        if value.get("manifests").is_some_and(Value::is_array) {
+            serde_json::from_value(value).map(Self::Index)
+        } else {
+            serde_json::from_value(value).map(Self::Manifest)
+        }
+    }
+}
+
+/// A list. Go writes `null` for one without members.
+fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Descriptor>, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_written_with_unknown_members_in_their_order() -> serde_json::Result<()> {
+        for text in [
+            r#"{"schemaVersion":2,"mediaType":"m","config":{"mediaType":"c","digest":"sha256:00","size":2},"layers":[{"mediaType":"l","digest":"sha256:11","size":3,"urls":["u"],"annotations":{"b":"1","a":"2"},"z":{"y":1,"x":null},"w":1.5}],"subject":{"size":1},"annotations":{"d":"","c":""},"b":[],"a":{}}"#,
+            r#"{"schemaVersion":2,"manifests":[{"mediaType":"m","digest":"sha256:22","size":4,"platform":{"architecture":"arm","os":"linux","variant":"v7","os.version":"1"}}],"z":1,"a":2}"#,
+        ] {
+            let document: Document = serde_json::from_str(text)?;
+            assert_eq!(serde_json::to_string(&document)?, text);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn an_index_is_what_lists_manifests() -> serde_json::Result<()> {
+        let document = serde_json::from_str(r#"{"mediaType":"m","manifests":[]}"#)?;
+        assert!(matches!(document, Document::Index(_)));
+        for text in ["{}", r#"{"layers":null}"#, r#"{"manifests":null,"layers":[]}"#] {
+            let Document::Manifest(manifest) = serde_json::from_str(text)? else {
+                panic!("{text}")
+            };
+            assert_eq!(manifest.layers, []);
+        }
+        for text in
+            ["1", r#"{"manifests":[1]}"#, r#"{"layers":{}}"#, r#"{"layers":[{"size":"1"}]}"#]
+        {
+            assert!(serde_json::from_str::<Document>(text).is_err(), "{text}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_tag_stands_beside_other_annotations() -> serde_json::Result<()> {
+        let mut entry: Descriptor = serde_json::from_str(r#"{"annotations":{"a":"1"}}"#)?;
+        assert_eq!(entry.tag(), None);
+        entry.set_tag("t");
+        assert_eq!((entry.tag(), entry.annotations().len()), (Some("t"), 2));
+        let bare = entry.with_annotations(BTreeMap::new());
+        assert_eq!(serde_json::to_string(&bare)?, "{}");
+        Ok(())
+    }
+}
