@@ -2,6 +2,7 @@
 //! together from all files, and the part of it that Keycell needs.
 
 mod config;
+mod import_glob;
 mod install;
 mod snippet;
 mod version;

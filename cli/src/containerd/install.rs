@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tempfile::NamedTempFile;
 use toml::Table;
 
-use super::config::fits;
+use super::import_glob;
 use super::snippet::quoted;
 use super::{CONFIG, Config, Version, snippet};
 
@@ -143,9 +143,8 @@ fn create(it: &Installation) -> Result<Vec<String>> {
 /// The directory of the first import that would take our file.
 fn drop_ins(config: &Config) -> Option<PathBuf> {
     let takes = |glob: &&PathBuf| {
-        let pattern = glob.file_name().map(|name| name.to_string_lossy());
-        let parent = glob.parent().map(|parent| parent.to_string_lossy().contains('*'));
-        parent == Some(false) && pattern.is_some_and(|pattern| fits(&pattern, DROP_IN))
+        let parent = glob.parent();
+        parent.is_some_and(|parent| import_glob::matches(glob, &parent.join(DROP_IN)))
     };
     Some(config.globs.iter().find(takes)?.parent()?.to_owned())
 }

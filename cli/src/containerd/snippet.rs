@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use ocicrypt::media_type::{ENCRYPTED, TAR, TAR_GZIP, TAR_ZSTD};
+
 use super::WITH_PAYLOAD;
 
 /// The file of key providers that containerd's own defaults name.
@@ -21,16 +23,14 @@ pub fn snippet(syntax: u32, keys: &Path, decoder: &Path) -> String {
     if syntax > 1 {
         let _ = writeln!(text, "version = {syntax}\n");
     }
-    for (id, accepts, returns) in [
-        (WITH_PAYLOAD[0], &["tar+gzip", "tar+zstd"][..], "tar+gzip"),
-        (WITH_PAYLOAD[1], &["tar"], "tar"),
-    ] {
-        let media_type =
-            |kind: &&str| format!("\"application/vnd.oci.image.layer.v1.{kind}+encrypted\"");
-        let accepts: Vec<_> = accepts.iter().map(media_type).collect();
+    for (id, accepts, returns) in
+        [(WITH_PAYLOAD[0], &[TAR_GZIP, TAR_ZSTD][..], TAR_GZIP), (WITH_PAYLOAD[1], &[TAR], TAR)]
+    {
+        let quoted_type = |media_type: &&str| format!("\"{media_type}{ENCRYPTED}\"");
+        let accepts: Vec<_> = accepts.iter().map(quoted_type).collect();
         let _ = writeln!(text, "[stream_processors.\"{id}\"]");
         let _ = writeln!(text, "  accepts = [{}]", accepts.join(", "));
-        let _ = writeln!(text, "  returns = \"application/vnd.oci.image.layer.v1.{returns}\"");
+        let _ = writeln!(text, "  returns = \"{returns}\"");
         let _ = writeln!(text, "  path = {}", quoted(decoder));
         let _ = writeln!(text, "  args = [\"--decryption-keys-path\", {}]", quoted(keys));
         let _ = writeln!(text, "  env = [\"OCICRYPT_KEYPROVIDER_CONFIG={PROVIDERS}\"]\n");

@@ -3,6 +3,7 @@
 
 use crate::containerd::{Config, Version, WITH_PAYLOAD};
 use keycell_diagnostic::hint::ToolHint;
+use ocicrypt::media_type::ENCRYPTED;
 
 use super::decoder::Decoder;
 use super::processors::LAYERS;
@@ -14,7 +15,7 @@ pub fn examine(config: &Config, version: Version, decoders: &[Decoder], report: 
     let pull = Pull::of(config, version);
     report.note(pull.description());
     for (kind, media_type) in LAYERS {
-        let accepting = config.accepting(&format!("{media_type}+encrypted"));
+        let accepting = config.accepting(&format!("{media_type}{ENCRYPTED}"));
         // Anything else is reported with the processors.
         let [(id, processor)] = accepting[..] else { continue };
         let Some(decoder) = decoders.iter().find(|decoder| decoder.is_same(processor)) else {

@@ -2,21 +2,18 @@
 
 use crate::containerd::{Config, Processor, WITH_PAYLOAD};
 use keycell_diagnostic::hint::ToolHint;
+use ocicrypt::media_type::{ENCRYPTED, TAR, TAR_GZIP, TAR_ZSTD};
 
 use super::report::Report;
 
-/// The kinds of layers, and how their media types are called.
-pub const LAYERS: [(&str, &str); 3] = [
-    ("tar", "application/vnd.oci.image.layer.v1.tar"),
-    ("gzip", "application/vnd.oci.image.layer.v1.tar+gzip"),
-    ("zstd", "application/vnd.oci.image.layer.v1.tar+zstd"),
-];
+/// The kinds of layers, and their media types.
+pub const LAYERS: [(&str, &str); 3] = [("tar", TAR), ("gzip", TAR_GZIP), ("zstd", TAR_ZSTD)];
 
 /// The processors for encrypted layers, each once.
 pub fn of_layers(config: &Config) -> Vec<(&str, &Processor)> {
     let mut found: Vec<(&str, &Processor)> = Vec::new();
     for (_, media_type) in LAYERS {
-        for (id, processor) in config.accepting(&format!("{media_type}+encrypted")) {
+        for (id, processor) in config.accepting(&format!("{media_type}{ENCRYPTED}")) {
             if !found.iter().any(|(known, _)| *known == id) {
                 found.push((id, processor));
             }
@@ -28,15 +25,15 @@ pub fn of_layers(config: &Config) -> Vec<(&str, &Processor)> {
 /// For each kind of layer: who takes it, and whether what comes out can be unpacked.
 pub fn examine(config: &Config, report: &mut Report) {
     for (kind, media_type) in LAYERS {
-        let accepting = config.accepting(&format!("{media_type}+encrypted"));
+        let accepting = config.accepting(&format!("{media_type}{ENCRYPTED}"));
         let names: Vec<_> = accepting.iter().map(|(id, _)| format!("`{id}`")).collect();
         match accepting[..] {
             [] if kind == "zstd" => report.fails(
-                format!("no processor takes `{media_type}+encrypted`: {kind} layers fail"),
+                format!("no processor takes `{media_type}{ENCRYPTED}`: {kind} layers fail"),
                 ToolHint::AcceptZstd,
             ),
             [] => report.fails(
-                format!("no processor takes `{media_type}+encrypted`: {kind} layers fail"),
+                format!("no processor takes `{media_type}{ENCRYPTED}`: {kind} layers fail"),
                 ToolHint::NoProcessor,
             ),
             [(id, processor)] => {
@@ -64,7 +61,7 @@ pub fn examine(config: &Config, report: &mut Report) {
 /// containerd unpacks what it knows: a tar, however compressed.
 fn returns(id: &str, processor: &Processor, kind: &str, report: &mut Report) {
     let known = LAYERS.iter().any(|(_, media_type)| *media_type == processor.returns);
-    let is_tar_alone = processor.returns == LAYERS[0].1;
+    let is_tar_alone = processor.returns == TAR;
     if !known {
         report.fails(
             format!("`{id}` returns `{}`, which containerd cannot unpack", processor.returns),

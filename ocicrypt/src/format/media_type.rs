@@ -5,11 +5,20 @@ use crate::encoding::text::printable;
 /// The suffix that the format adds to the media type of a layer when it is encrypted.
 pub const ENCRYPTED: &str = "+encrypted";
 
+/// A layer that is a tar archive.
+pub const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
+
+/// A layer that is a tar archive, compressed with gzip.
+pub const TAR_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+/// A layer that is a tar archive, compressed with zstd.
+pub const TAR_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+
 /// The media types that a layer can have before it is encrypted.
 const PLAIN: [&str; 10] = [
-    "application/vnd.oci.image.layer.v1.tar",
-    "application/vnd.oci.image.layer.v1.tar+gzip",
-    "application/vnd.oci.image.layer.v1.tar+zstd",
+    TAR,
+    TAR_GZIP,
+    TAR_ZSTD,
     "application/vnd.oci.image.layer.nondistributable.v1.tar",
     "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
     "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
