@@ -1,4 +1,4 @@
-//! `keycell config containerd`: what containerd needs to be told, and to tell it.
+//! `keycell config containerd`: prints, installs or uninstalls containerd's configuration.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use crate::containerd::{self, Installation, Version};
 
-/// What `keycell config` is told.
+/// The arguments of `keycell config`.
 #[derive(Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -20,7 +20,7 @@ enum Of {
     Containerd(Containerd),
 }
 
-/// What `keycell config containerd` is told.
+/// The arguments of `keycell config containerd`.
 #[derive(Args)]
 struct Containerd {
     /// For this release of containerd, such as `1.7` or `2.1`, instead of the one that is installed
@@ -36,7 +36,7 @@ struct Containerd {
     /// file that is changed is kept with `.before-keycell` at its end
     #[arg(long, conflicts_with = "remove")]
     write: bool,
-    /// Take out what `--write` has installed
+    /// Uninstall what `--write` installed
     #[arg(long)]
     remove: bool,
     /// The first file of containerd's configuration
@@ -47,7 +47,7 @@ struct Containerd {
     containerd: PathBuf,
 }
 
-/// Prints the configuration, or installs it, or takes it out.
+/// Prints, installs or uninstalls the configuration.
 pub fn run(arguments: Arguments) -> Result<String> {
     let Of::Containerd(arguments) = arguments.of;
     if arguments.remove {
@@ -84,7 +84,7 @@ fn told(done: Vec<String>, nothing: &str) -> String {
     done.iter().map(String::as_str).chain([restart]).map(|line| format!("{line}\n")).collect()
 }
 
-/// `ctd-decoder` lies where `keycell` does, unless nothing lies there.
+/// The `ctd-decoder` beside `keycell`, or else the usual one.
 fn beside_this_program() -> PathBuf {
     let own = std::env::current_exe().unwrap_or_default();
     let beside = own.with_file_name("ctd-decoder");

@@ -1,4 +1,4 @@
-//! `keycell decrypt`: the plain image, for whoever holds a key.
+//! `keycell decrypt`: decrypts the layers of an image.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::layout::{Image, Name};
 use crate::layout_writer::Target;
 use crate::rewrite::{Exchange, Source, rewrite};
 
-/// What `keycell decrypt` is told.
+/// The arguments of `keycell decrypt`.
 #[derive(Args)]
 pub struct Arguments {
     /// A directory with an OCI image layout; `oci:DIR` and `oci:DIR:TAG` as skopeo writes it

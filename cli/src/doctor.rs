@@ -1,5 +1,5 @@
-//! `keycell doctor`: what would happen on the next pull of an encrypted image, and what would mend
-//! what would not work. It only looks.
+//! `keycell doctor`: whether the next pull of an encrypted image will succeed, and how to fix what
+//! fails. It changes nothing.
 
 mod decoder;
 mod guest;
@@ -24,7 +24,7 @@ use crate::containerd::{self, Config, Version};
 use decoder::Decoder;
 use report::Report;
 
-/// What `keycell doctor` is told.
+/// The arguments of `keycell doctor`.
 #[derive(Args)]
 pub struct Arguments {
     /// The first file of containerd's configuration; without it, the usual place, k3s's or RKE2's
@@ -48,7 +48,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Looks at everything and prints what was found.
+/// Examines everything and prints the findings.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut report = Report::default();
     examine(arguments, &mut report);

@@ -1,4 +1,4 @@
-//! `keycell encrypt`: layers for recipients, and recipients for layers.
+//! `keycell encrypt`: encrypts layers for recipients, and adds recipients to encrypted layers.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -20,7 +20,7 @@ use crate::layout_writer::Target;
 use crate::recipient::{Options, Wanted};
 use crate::rewrite::{CHUNK, Exchange, Source, rewrite};
 
-/// What `keycell encrypt` is told.
+/// The arguments of `keycell encrypt`.
 #[derive(Args)]
 pub struct Arguments {
     /// A directory with an OCI image layout; `oci:DIR` and `oci:DIR:TAG` as skopeo writes it
@@ -78,7 +78,7 @@ struct Encryption {
     keys: Option<Keys>,
     /// Layers that were encrypted before.
     added: usize,
-    /// Media types of what is no layer, such as an attestation.
+    /// Media types of blobs that are no layers, such as an attestation.
     passed_over: Vec<String>,
 }
 
@@ -99,7 +99,7 @@ impl Encryption {
         let opened = keys.unwrap(layer)?;
         let key = opened.key;
         if !opened.is_authenticated {
-            // The key may be a wrong one, and nobody would open the layer with it.
+            // The key may be wrong, and then the new recipients could not open the layer.
             let mut plain = PlainReader::new(source.read(layer)?, &key);
             while plain.next_chunk().context(NOT_OPENED)?.is_some() {}
         }

@@ -1,4 +1,4 @@
-//! `keycell inspect`: the layers of an image, how their keys are wrapped, and who can open them.
+//! `keycell inspect`: lists the layers of an image, how their keys are wrapped, and for whom.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use crate::image_documents::Descriptor;
 use crate::keys::Keys;
 use crate::layout::{Described, Image};
 
-/// What `keycell inspect` is told.
+/// The arguments of `keycell inspect`.
 #[derive(Args)]
 pub struct Arguments {
     /// A directory with an OCI image layout; `oci:DIR` and `oci:DIR:TAG` as skopeo writes it
@@ -27,10 +27,10 @@ pub struct Arguments {
     keys: Vec<PathBuf>,
 }
 
-/// Recipients of one layer that are listed at most.
+/// The most recipients of one layer that are listed.
 const LISTED: usize = 64;
 
-/// A line for each layer, and one for each of its recipients.
+/// Returns a line for each layer, and one for each of its recipients.
 pub fn run(arguments: &Arguments) -> Result<String> {
     let image = Image::open(&arguments.image)?;
     let mut keys = (!arguments.keys.is_empty()).then(|| Keys::read(&arguments.keys)).transpose()?;
@@ -100,7 +100,7 @@ fn describe(number: usize, layer: &Descriptor, keys: Option<&mut Keys>) -> Resul
     Ok(text)
 }
 
-/// As far as the format names them.
+/// The recipients, as far as the format names them.
 fn recipients(keys: &WrappedKeys) -> Vec<String> {
     let malformed = |error: String| vec![error];
     let of_item = |item: &[u8]| match keys.scheme {

@@ -26,14 +26,14 @@ use crate::local_broker::Brokered;
 /// Private keys, as `ctd-decoder` would find them.
 pub struct Keys {
     ring: KeyRing,
-    /// Each file with keys by itself.
+    /// A key ring for each file with keys.
     each: OnceCell<Vec<KeyRing>>,
     broker: Brokered,
     algorithms: MinAlgorithms,
 }
 
 impl Keys {
-    /// Reads directories, with all that lies in them, and files.
+    /// Reads directories with all files in them, and single files.
     ///
     /// # Errors
     /// A path that cannot be read.
@@ -56,12 +56,12 @@ impl Keys {
         Self { algorithms, ..self }
     }
 
-    /// The keys themselves, and what was passed over.
+    /// The keys, and the files that are no keys.
     pub fn ring(&self) -> &KeyRing {
         &self.ring
     }
 
-    /// The keys in tokens that lie among them.
+    /// The keys in tokens that PKCS#11 key files name.
     pub fn tokens(&self) -> impl Iterator<Item = &TokenKey> {
         self.broker.tokens()
     }
@@ -69,7 +69,7 @@ impl Keys {
     /// The key of an encrypted layer.
     ///
     /// # Errors
-    /// Why no key opens it, as `ctd-decoder` says it.
+    /// Why no key opens it, with the text of `ctd-decoder`.
     pub fn open(&mut self, layer: &Descriptor) -> Result<LayerKey> {
         Ok(self.unwrap(layer)?.key)
     }
@@ -90,8 +90,8 @@ impl Keys {
         })
     }
 
-    /// Which key files open an encrypted layer, each tried by itself. All together pay from `budget`,
-    /// which bounds the time.
+    /// Which key files open an encrypted layer. Each is tried separately; `budget` limits the time for
+    /// all of them.
     ///
     /// # Errors
     /// A layer that is malformed.
@@ -122,7 +122,7 @@ impl Keys {
         self.each().iter().map(name_of).collect()
     }
 
-    /// Each file with keys by itself. Kept, so that what is encrypted is opened once.
+    /// A key ring for each file with keys. They are kept, so that each locked key is opened once.
     fn each(&self) -> &[KeyRing] {
         self.each.get_or_init(|| {
             let alone = |wanted: KeyFile<'_>| {
@@ -149,11 +149,12 @@ fn for_this_tool(hint: &mut Hint) {
 /// The names of the keys that open a layer.
 #[derive(Default)]
 pub struct Openers {
-    /// Those that do.
+    /// The keys that open it.
     pub certain: Vec<String>,
-    /// Those that may: the wrapped key is not authenticated, and only the layer tells.
+    /// The keys that may open it: the wrapped key is not authenticated, and only decrypting the layer
+    /// shows whether they are right.
     pub possible: Vec<String>,
-    /// Whether the budget was spent before all had been tried.
+    /// Whether the budget was spent before all keys were tried.
     pub gave_up: bool,
 }
 
@@ -166,7 +167,7 @@ impl Openers {
     }
 }
 
-/// What a file with keys is called.
+/// The name of a file with keys.
 fn name_of(ring: &KeyRing) -> String {
     described(ring).collect::<Vec<_>>().join(" or ")
 }
@@ -181,8 +182,8 @@ fn payload_of(layer: &Descriptor) -> Result<Payload> {
     Ok(Payload::parse(&payload::encode(&serde_json::to_vec(&value)?))?)
 }
 
-/// A line for each key, and one for each file that is none. Passwords that lie beside the files
-/// open those that are encrypted.
+/// Returns a line for each key, and one for each file that is no key. Password files beside the key
+/// files open locked keys.
 pub fn list(files: &[PathBuf]) -> Result<String> {
     let mut ring = KeyRing::new();
     for path in files {

@@ -1,4 +1,4 @@
-//! Which layers of an image are meant.
+//! The layers of an image that the command line selects.
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -6,7 +6,7 @@ use clap::Args;
 use crate::image_documents::{Descriptor, Manifest, Platform};
 use crate::layout::{Described, Image};
 
-/// Layers by number and by platform; all of them if none is named.
+/// Selects layers by number and by platform; without either, all layers.
 #[derive(Args, Default)]
 pub struct Selection {
     /// Only this layer, counted from 1, and those named likewise; of every platform
@@ -18,12 +18,13 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Whether the layer of this number is chosen, where its platform is.
+    /// Whether the layer number is selected. The platform is checked separately.
     pub fn has_layer(&self, number: usize) -> bool {
         self.layers.is_empty() || self.layers.contains(&number)
     }
 
-    /// Whether the platform of a manifest is chosen. An index says it, else the configuration.
+    /// Whether the platform of a manifest is selected. The platform is that in the index, or else that
+    /// in the configuration.
     ///
     /// # Errors
     /// A configuration that cannot be read.
@@ -50,10 +51,10 @@ impl Selection {
         Ok(self.platforms.iter().any(|wanted| *wanted == short || *wanted == long))
     }
 
-    /// The bytes of all chosen layers.
+    /// The total size of all selected layers, in bytes.
     ///
     /// # Errors
-    /// Where no layer is chosen: the platform is misspelt, or the number too high.
+    /// No layer is selected: the platform is misspelt, or the number is too high.
     pub fn bytes(&self, image: &Image) -> Result<u64> {
         let (mut bytes, mut count) = (0, 0);
         for Described { descriptor, manifest } in image.manifests()? {

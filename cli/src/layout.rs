@@ -10,10 +10,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::image_documents::{Descriptor, Document, Index, Manifest};
 
-/// The longest index or manifest, in bytes: 16 MiB. Registries refuse those above 4.
+/// The largest index or manifest that is read, in bytes: 16 MiB. Registries refuse those above 4 MiB.
 const MAX_DOCUMENT: u64 = 16 * 1024 * 1024;
 
-/// Indexes in indexes.
+/// How deep indexes may be nested.
 pub const MAX_DEPTH: usize = 4;
 
 /// The name of an image: `DIR`, `oci:DIR` or `oci:DIR:TAG`.
@@ -26,8 +26,8 @@ pub struct Name {
 }
 
 impl Name {
-    /// Parses a name as skopeo has it. A colon that belongs to a directory which exists does not
-    /// begin a tag.
+    /// Parses a name in skopeo's form. A colon in the name of an existing directory does not begin a
+    /// tag.
     pub fn parse(name: &str) -> Self {
         let path = name.strip_prefix("oci:").unwrap_or(name);
         let (root, tag) = match path.rsplit_once(':') {
@@ -59,7 +59,7 @@ impl Image {
     /// Opens the image of this name.
     ///
     /// # Errors
-    /// Where that is no layout, has no such tag, or several images and none was named.
+    /// A directory that is no layout, a tag that it does not have, or several images without a tag.
     pub fn open(name: &str) -> Result<Self> {
         let Name { root, tag, shown } = Name::parse(name);
         let path = root.join("index.json");
@@ -81,7 +81,7 @@ impl Image {
         Ok(self.manifests()?.into_iter().flat_map(|it| it.manifest.layers).collect())
     }
 
-    /// All manifests, in order: an index is followed to those that it lists.
+    /// All manifests, in order, with those that indexes list.
     ///
     /// # Errors
     /// A document that is missing, altered or nested too deeply.
@@ -126,27 +126,27 @@ impl Image {
         parse(&path, &bytes)
     }
 
-    /// Where the bytes of a blob lie.
+    /// The path of a blob.
     ///
     /// # Errors
-    /// A digest that is none, or of another algorithm than SHA-256.
+    /// A digest that is missing, malformed, or of another algorithm than SHA-256.
     pub fn blob(&self, descriptor: &Descriptor) -> Result<PathBuf> {
         Ok(self.root.join(blob_path(descriptor)?))
     }
 }
 
-/// Where the bytes of a blob lie within a layout.
+/// The path of a blob within a layout.
 ///
 /// # Errors
-/// A digest that is none, or of another algorithm than SHA-256.
+/// A digest that is missing, malformed, or of another algorithm than SHA-256.
 pub fn blob_path(descriptor: &Descriptor) -> Result<PathBuf> {
     digest_path(descriptor.digest.as_deref().context("a descriptor has no digest")?)
 }
 
-/// Where the bytes of the blob with this digest lie within a layout.
+/// The path of the blob with this digest within a layout.
 ///
 /// # Errors
-/// A digest that is none, or of another algorithm than SHA-256.
+/// A digest that is missing, malformed, or of another algorithm than SHA-256.
 pub fn digest_path(digest: &str) -> Result<PathBuf> {
     let hex = digest.strip_prefix("sha256:").filter(|hex| {
         hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
@@ -155,7 +155,7 @@ pub fn digest_path(digest: &str) -> Result<PathBuf> {
     Ok(Path::new("blobs/sha256").join(hex))
 }
 
-/// A digest as it is written.
+/// A SHA-256 digest in the form `sha256:HEX`.
 pub fn sha256(digest: &[u8]) -> String {
     digest.iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
 }

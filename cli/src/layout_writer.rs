@@ -1,4 +1,4 @@
-//! An OCI image layout that is written: nothing of it is seen before all of it is there.
+//! Writes an OCI image layout. The image becomes visible only when it is complete.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -12,8 +12,8 @@ use tempfile::{NamedTempFile, TempDir};
 use crate::image_documents::{Descriptor, Index};
 use crate::layout::{self, sha256};
 
-/// Where an image goes. A new layout is made beside its place and moved there at the end; in one
-/// that is there already, blobs are added, and `index.json` is replaced at the end.
+/// The destination of an image. A new layout is written to a temporary directory beside it and moved
+/// at the end. In an existing layout, blobs are added, and `index.json` is replaced at the end.
 pub struct Target {
     root: PathBuf,
     /// The new layout, until it is moved.
@@ -24,7 +24,7 @@ impl Target {
     /// Prepares a layout in `root`.
     ///
     /// # Errors
-    /// Where nothing can be written, or something else is there.
+    /// A directory that cannot be written to, or that holds something else.
     pub fn open(root: &Path) -> Result<Self> {
         let shown = root.display();
         let cannot = || format!("cannot write to `{shown}`");
@@ -50,7 +50,7 @@ impl Target {
     /// A file for a blob whose digest is not known yet.
     ///
     /// # Errors
-    /// Where nothing can be written.
+    /// A file that cannot be written.
     pub fn blob(&self) -> Result<NewBlob> {
         let blobs = self.directory().join("blobs/sha256");
         let file = NamedTempFile::with_prefix_in(".keycell-", &blobs);
@@ -61,7 +61,7 @@ impl Target {
     /// Adds an index or a manifest.
     ///
     /// # Errors
-    /// Where nothing can be written.
+    /// A file that cannot be written.
     pub fn document(&self, document: &impl Serialize) -> Result<Kept> {
         let mut blob = self.blob()?;
         blob.write_all(&serde_json::to_vec(document)?)?;
@@ -73,10 +73,10 @@ impl Target {
         Ok(self.directory().join(layout::blob_path(descriptor)?).is_file())
     }
 
-    /// Lists the image as `tag`, in the place of one that had this tag, and shows the whole.
+    /// Lists the image under `tag`, instead of one that had this tag, and makes the layout visible.
     ///
     /// # Errors
-    /// Where nothing can be written.
+    /// A file that cannot be written.
     pub fn publish(self, mut entry: Descriptor, tag: Option<&str>) -> Result<()> {
         if let Some(tag) = tag {
             entry.set_tag(tag);
@@ -98,7 +98,7 @@ impl Target {
         file.persist(&path).with_context(|| format!("cannot write `{}`", path.display()))?;
         if let Some(staging) = self.staging {
             let shown = self.root.display();
-            // An empty directory gives way.
+            // This replaces an empty directory.
             fs::rename(staging.path(), &self.root)
                 .with_context(|| format!("cannot move the image to `{shown}`"))?;
             readable_directory(&self.root)?;
@@ -112,7 +112,7 @@ impl Target {
     }
 }
 
-/// A blob that is being written. It vanishes if it is not kept.
+/// A blob that is being written. It is removed if it is not kept.
 pub struct NewBlob {
     file: NamedTempFile,
     hash: Sha256,
@@ -121,10 +121,10 @@ pub struct NewBlob {
 }
 
 impl NewBlob {
-    /// Gives it its name.
+    /// Completes the blob: its digest becomes its name.
     ///
     /// # Errors
-    /// Where nothing can be written.
+    /// A file that cannot be written.
     pub fn keep(self) -> Result<Kept> {
         let digest = sha256(&self.hash.finalize());
         readable(self.file.as_file())?;
@@ -135,7 +135,7 @@ impl NewBlob {
     }
 }
 
-/// A blob that has its name.
+/// A complete blob.
 pub struct Kept {
     /// Its digest, as it is written.
     pub digest: String,
@@ -143,7 +143,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Makes `descriptor` that of this blob.
+    /// Sets the digest and the size of this blob in `descriptor`.
     pub fn describe(self, descriptor: &mut Descriptor) {
         descriptor.digest = Some(self.digest);
         descriptor.size = Some(self.size);
@@ -163,7 +163,7 @@ impl Write for NewBlob {
     }
 }
 
-/// Temporary files are their owner's alone; blobs of an image are for everyone, as skopeo has it.
+/// Makes a file readable by everyone, as skopeo does. Temporary files are readable only by their owner.
 fn readable(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     file.set_permissions(fs::Permissions::from_mode(0o644))

@@ -1,4 +1,4 @@
-//! Key providers and tokens, for an operator who decrypts by hand: in this very process.
+//! Key providers and tokens for `keycell`, in its own process.
 
 use keycell_broker::Refusal as Refused;
 use keycell_broker::providers::{self, Providers};
@@ -17,8 +17,8 @@ pub struct Brokered {
 }
 
 impl Brokered {
-    /// Finds PKCS#11 key files among the files of `ring`, and what the environment allows. What is
-    /// wrong with that is told when it is needed: most layers need none of it.
+    /// Finds PKCS#11 key files among the files of `ring`, and reads what the environment allows. An
+    /// error in either is reported when a layer needs it; most layers do not.
     pub fn find(ring: &KeyRing) -> Self {
         let policy = Policy::find(|name| std::env::var_os(name));
         let tokens = ring.files().filter_map(|file| Token::parse(file.bytes)?.ok()).collect();

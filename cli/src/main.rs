@@ -1,4 +1,5 @@
-//! `keycell`: the operator's tool. It looks at keys and images, encrypts them, and decrypts them.
+//! `keycell`: the operator's tool. It encrypts, decrypts and inspects images, examines nodes, and
+//! installs guests.
 
 #![forbid(unsafe_code)]
 
@@ -45,14 +46,14 @@ enum Verb {
     Decrypt(decrypt::Arguments),
     /// List the layers of an image, and for whom the encrypted ones are
     Inspect(inspect::Arguments),
-    /// Install guests that `ctd-decoder` may run beside its own, and look after them
+    /// Install and manage guests that `ctd-decoder` may run instead of its own
     Guest(guest::Arguments),
-    /// Say what would happen on the next pull of an encrypted image, and what would mend it
+    /// Check whether the next pull of an encrypted image will succeed, and say how to fix what fails
     #[command(
-        after_help = "Exit codes: 0 nothing will fail, 1 something will, 2 something could not be looked at."
+        after_help = "Exit codes: 0 nothing will fail, 1 something will, 2 something could not be examined."
     )]
     Doctor(doctor::Arguments),
-    /// Print or install what other programs need to be told
+    /// Print or install the configuration that other programs need
     Config(config::Arguments),
     /// List the private keys in files, with the fingerprints that `ctd-decoder` prints
     Keys {
@@ -63,7 +64,7 @@ enum Verb {
     /// Write manual pages and shell completions
     #[command(hide = true)]
     Manual {
-        /// Where to
+        /// The directory to write to
         directory: PathBuf,
     },
     /// Write what containerd would pass to `ctd-decoder` on descriptor 3 for a layer, and print
@@ -78,7 +79,7 @@ enum Verb {
         #[arg(long)]
         output: PathBuf,
     },
-    /// Judge a decoder: this one, a guest, or anyone's that speaks the protocol of `ctd-decoder`
+    /// Test whether a decoder or a guest conforms to the protocol of `ctd-decoder`
     Conform(conform::Arguments),
 }
 

@@ -1,4 +1,4 @@
-//! `keycell payload`: what containerd passes on descriptor 3, to try a decoder by hand.
+//! `keycell payload`: writes what containerd passes on descriptor 3, to run a decoder by hand.
 
 use std::path::Path;
 
@@ -8,8 +8,8 @@ use serde_json::json;
 
 use crate::layout::Image;
 
-/// Writes the payload of a CRI pull for layer `number`, counted from 1, and answers with the path
-/// of the encrypted layer.
+/// Writes the payload of a CRI pull for layer `number`, counted from 1. Returns the path of the
+/// encrypted layer.
 pub fn write(name: &str, number: usize, output: &Path) -> Result<String> {
     let image = Image::open(name)?;
     let layers = image.layers()?;

@@ -1,15 +1,15 @@
-//! A progress bar for work that takes long, on a terminal.
+//! A progress bar on a terminal.
 
 use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// How far the work is. Says nothing where nobody looks.
+/// The progress of an operation. Without a terminal, nothing is shown.
 #[derive(Clone)]
 pub struct Progress(ProgressBar);
 
 impl Progress {
-    /// For so many bytes.
+    /// A progress bar for this number of bytes.
     pub fn new(bytes: u64) -> Self {
         let bar = ProgressBar::new(bytes);
         if std::io::stderr().is_terminal() {
@@ -23,7 +23,7 @@ impl Progress {
         Self(bar)
     }
 
-    /// So many more are done.
+    /// Adds bytes that are done.
     pub fn add(&self, bytes: u64) {
         self.0.inc(bytes);
     }

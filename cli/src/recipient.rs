@@ -1,4 +1,4 @@
-//! Recipients, named as skopeo names them.
+//! Recipients, named in skopeo's form.
 
 use std::fmt;
 use std::process::Command;
@@ -13,7 +13,7 @@ use keycell_broker::tokens::{Policy, TokenKey};
 use ocicrypt::encrypt::{self, Pkcs7Form, Pkcs11Hash, Recipient, RecipientError};
 use ocicrypt::layer::LayerKey;
 
-/// How to wrap, where the name of a recipient does not say it.
+/// Options for wrapping that the name of a recipient does not hold.
 #[derive(Args)]
 pub struct Options {
     /// The hash for RSA-OAEP with PKCS#11 recipients: SoftHSM knows `sha1` only
@@ -37,20 +37,20 @@ pub struct Options {
 
 /// A recipient that was named on the command line.
 pub enum Wanted {
-    /// With public keys that were read: an OpenPGP address may have several.
+    /// A recipient with public keys. An OpenPGP address may have several.
     Keys {
-        /// As it was named.
+        /// The name on the command line.
         name: String,
-        /// What came of them.
+        /// One recipient for each key.
         recipients: Vec<Recipient>,
     },
     /// A key provider, which wraps each layer's key itself.
     Provider {
         /// The name of the provider.
         name: String,
-        /// What is passed on to it.
+        /// The parameter for the provider.
         parameters: Vec<Vec<u8>>,
-        /// All that are configured.
+        /// All configured providers.
         providers: Providers,
     },
 }
@@ -120,7 +120,7 @@ impl fmt::Display for Wanted {
     }
 }
 
-/// Who the key ring, or GnuPG, knows under this address, key ID or fingerprint.
+/// The public keys of the key ring, or of GnuPG, with this address, key ID or fingerprint.
 fn pgp(name: &str, options: &Options) -> Result<Result<Vec<Recipient>, RecipientError>> {
     let ring = match &options.pgp_keyring {
         Some(path) => read(path)?,

@@ -1,5 +1,5 @@
-//! An image with some of its layers exchanged: new blobs, manifests, indexes and digests; all else
-//! is copied as it is.
+//! Copies an image and replaces some of its layers, with new blobs, manifests, indexes and digests.
+//! Everything else is copied unchanged.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -13,40 +13,40 @@ use crate::layout::{Image, MAX_DEPTH, sha256};
 use crate::layout_writer::Target;
 use crate::progress::Progress;
 
-/// How much is read at a time, in bytes.
+/// The size of a read, in bytes.
 pub const CHUNK: usize = 256 * 1024;
 
-/// What happens to the chosen layers.
+/// What replaces the selected layers.
 pub trait Exchange {
-    /// The descriptor of what `layer` becomes, and its blob in `target`; or none to leave it.
+    /// Writes the replacement of `layer` and returns its descriptor, or none to keep the layer.
     ///
     /// # Errors
-    /// Why it cannot be exchanged.
+    /// Why the layer cannot be replaced.
     fn layer(&mut self, layer: &Descriptor, source: Source<'_>) -> Result<Option<Descriptor>>;
 }
 
-/// Where a layer comes from and goes to.
+/// The source and the destination of a layer.
 pub struct Source<'a> {
     image: &'a Image,
     /// The layout that is written.
     pub target: &'a Target,
-    /// How far it is.
+    /// The progress of the whole operation.
     pub progress: &'a Progress,
 }
 
 impl Source<'_> {
-    /// Copies the bytes of a layer as they are.
+    /// Copies a layer unchanged.
     ///
     /// # Errors
-    /// A blob that is not there, or altered.
+    /// A blob that is missing or altered.
     pub fn copy(&self, layer: &Descriptor) -> Result<()> {
         copy(self.image, self.target, layer)
     }
 
-    /// The bytes of a layer, whose digest and length are checked when they end.
+    /// Reads a layer. Its digest is checked at the end.
     ///
     /// # Errors
-    /// A blob that is not there.
+    /// A blob that is missing.
     pub fn read(&self, layer: &Descriptor) -> Result<Blob> {
         let path = self.image.blob(layer)?;
         let file =
@@ -65,10 +65,10 @@ pub struct Blob {
 }
 
 impl Blob {
-    /// Reads as much as there is room, or nothing at the end.
+    /// Fills the buffer as far as possible, and returns 0 at the end.
     ///
     /// # Errors
-    /// Of the file; at the end, a digest that is another.
+    /// A file that cannot be read; at the end, a wrong digest.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let length = self.file.read(buffer)?;
         self.hash.update(&buffer[..length]);
@@ -87,11 +87,12 @@ impl Read for Blob {
     }
 }
 
-/// Writes `image` into `target` with the chosen layers exchanged; answers with its new entry for
-/// `index.json` and the number of layers that were.
+/// Writes `image` to `target` and replaces the selected layers. Returns the new entry for
+/// `index.json` and the number of replaced layers.
 ///
 /// # Errors
-/// Why that cannot be done. The source is only read.
+/// A blob that is missing or altered, a destination that cannot be written to, or why a layer cannot
+/// be replaced.
 pub fn rewrite(
     image: &Image,
     target: &Target,
@@ -115,7 +116,7 @@ struct Rewriting<'a> {
 }
 
 impl Rewriting<'_> {
-    /// An index or a manifest, and all that it names.
+    /// Copies an index or a manifest, and all blobs that it names.
     fn descriptor(&mut self, descriptor: &Descriptor, depth: usize) -> Result<Descriptor> {
         ensure!(depth <= MAX_DEPTH, "image indexes are nested too deeply");
         let original: Document = self.image.document(descriptor)?;
@@ -130,7 +131,7 @@ impl Rewriting<'_> {
         }
         let mut descriptor = descriptor.clone();
         if document == original {
-            copy(self.image, self.target, &descriptor)?; // its very bytes: signatures are about them
+            copy(self.image, self.target, &descriptor)?; // the same bytes, for signatures over them
         } else {
             self.target.document(&document)?.describe(&mut descriptor);
         }
@@ -169,7 +170,7 @@ impl Rewriting<'_> {
     }
 }
 
-/// Copies a blob, if it is not there already.
+/// Copies a blob, unless it exists at the destination.
 fn copy(image: &Image, target: &Target, descriptor: &Descriptor) -> Result<()> {
     if target.holds(descriptor)? {
         return Ok(());
@@ -177,7 +178,7 @@ fn copy(image: &Image, target: &Target, descriptor: &Descriptor) -> Result<()> {
     let path = image.blob(descriptor)?;
     let mut file = match File::open(&path) {
         Ok(file) => file,
-        // A foreign layer is fetched from elsewhere.
+        // A foreign layer is fetched from its URL.
         Err(_) if descriptor.urls.is_some() => return Ok(()),
         Err(error) => bail!("cannot read `{}`: {error}", path.display()),
     };

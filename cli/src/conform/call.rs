@@ -29,7 +29,7 @@ pub enum End {
     Hang(Duration),
 }
 
-/// What a run left.
+/// The outcome of a run.
 pub struct Outcome {
     /// How it ended.
     pub end: End,
@@ -37,7 +37,7 @@ pub struct Outcome {
     pub stdout: Vec<u8>,
     /// More came out than anyone could expect; the rest was not read.
     pub flooded: bool,
-    /// What it said.
+    /// Its standard error.
     pub stderr: Vec<u8>,
 }
 
@@ -99,7 +99,7 @@ fn attend(
     let group = Pid::from_child(&child);
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     thread::scope(|scope| {
-        // A target that ends early breaks these pipes: how it ended tells the story.
+        // A target that ends early breaks these pipes; its exit status is what counts.
         let reader = payload.map(|(bytes, (reader, mut writer))| {
             scope.spawn(move || writer.write_all(bytes).is_ok());
             reader
@@ -117,7 +117,7 @@ fn attend(
         });
 
         let end = wait(&mut child, limit);
-        // Also ends what the target left behind with our pipes in its hands.
+        // This also ends processes that the target left behind with open pipes.
         let _ = kill_process_group(group, Signal::KILL);
         let end = match end? {
             Some(status) => End::Exit(status),

@@ -26,11 +26,11 @@ pub struct Family {
     pub is_trusted: bool,
 }
 
-/// One run of a decoder, and what should come of it.
+/// One run of a decoder, and the expected outcome.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// `FAMILY/…`, unlike any other.
+    /// A unique name, `FAMILY/…`.
     pub name: String,
     /// How much a decoder may be expected to do this.
     pub level: Level,
@@ -44,7 +44,7 @@ pub struct Case {
     /// What is unusual about the call.
     #[serde(default)]
     pub call: Call,
-    /// What should come of it.
+    /// The expected outcome.
     pub expect: Expect,
     /// The file on standard input.
     pub layer: String,
@@ -58,11 +58,11 @@ pub struct Case {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// Without it, images that work elsewhere do not, or what is wrong gets out.
+    /// Without it, images that work elsewhere fail, or wrong content is written.
     Must,
-    /// A standard has it, or nodes are more robust with it; the Go implementation may lack it.
+    /// A standard requires it, or it makes nodes more robust; the Go implementation may lack it.
     Should,
-    /// What some decoders have beyond that.
+    /// Further features of some decoders.
     May,
 }
 
@@ -135,7 +135,7 @@ pub struct Pieces {
     pub pause: u64,
 }
 
-/// What should come of a call.
+/// The expected outcome of a call.
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Expect {

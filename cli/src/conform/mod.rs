@@ -4,10 +4,10 @@
 //! |---|---|
 //! | [`case`] | the format of the case files |
 //! | [`cases`] | where they come from: out of this program, or from a path |
-//! | [`target`] | what is judged, and how it is called |
+//! | [`target`] | what is tested, and how it is called |
 //! | [`stage`] | the files of one case, on disk |
 //! | [`call`] | one run, on pipes, within a time limit |
-//! | [`verdict`] | whether what happened is what should have |
+//! | [`verdict`] | whether the outcome is the expected one |
 //! | [`known`] | failures that are expected, by name |
 //! | [`report`] | the score, as text and as JSON |
 
@@ -38,7 +38,7 @@ use report::{Report, Scored};
 use target::Target;
 use verdict::Verdict;
 
-/// What `keycell conform` takes.
+/// The arguments of `keycell conform`.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// A decoder: a program such as `ctd-decoder`, or a guest (`.wasm`), which `wasmtime run` runs
@@ -81,7 +81,7 @@ pub struct Arguments {
     list: bool,
 }
 
-/// Judges the target and prints the score. Exit code 0: it conforms; 1: it does not.
+/// Tests the target and prints the score. Exit code 0: it conforms; 1: it does not.
 ///
 /// # Errors
 /// When the kit cannot be run: no such target, no such cases.

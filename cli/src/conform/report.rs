@@ -11,17 +11,17 @@ use super::cases::Chosen;
 use super::known::Known;
 use super::verdict::Verdict;
 
-/// A case, and what became of it.
+/// A case and its result.
 pub struct Scored<'a> {
     /// The case.
     pub case: &'a Case,
-    /// What became of it.
+    /// Its result.
     pub verdict: Verdict,
     /// How long it took.
     pub time: Duration,
 }
 
-/// All that became of a target.
+/// All results of a target.
 pub struct Report<'a> {
     target: String,
     scored: Vec<Scored<'a>>,
@@ -47,7 +47,7 @@ impl<'a> Report<'a> {
         Self { target: target.display().to_string(), scored, known, require }
     }
 
-    /// Whether the target is what it should be.
+    /// Whether the target conforms.
     pub fn conforms(&self) -> bool {
         self.unexpected().next().is_none() && self.mended().next().is_none()
     }

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::case::{Case, Entry, Family, Payload, Special};
 
-/// What containerd would say of a layer where the payload is not to be read.
+/// The media type of the layer if the payload has none.
 const MEDIA_TYPE: &str = "application/vnd.oci.image.layer.v1.tar+gzip+encrypted";
 
 /// A case, ready to be run.
@@ -32,7 +32,7 @@ impl Stage {
     /// Writes the files of the case.
     ///
     /// # Errors
-    /// When they cannot be written, or the case names a file that is not there.
+    /// Files that cannot be written, or a case that names a file that does not exist.
     pub fn set(family: &Family, case: &Case) -> Result<Self> {
         let set = || -> Result<Self> {
             let dir = TempDir::with_prefix("keycell-conform-")?;

@@ -1,4 +1,4 @@
-//! What is judged, and how it is called.
+//! The target of a test, and how it is called.
 
 use std::ffi::OsString;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! Whether what happened is what should have.
+//! Compares the outcome of a case with the expected one.
 
 use std::fmt::Write as _;
 use std::os::unix::process::ExitStatusExt;
@@ -16,13 +16,13 @@ const PIPE: i32 = 13;
 const CRASHES: [&str; 4] =
     ["panic: ", "fatal error: ", "thread '", "Traceback (most recent call last)"];
 
-/// What runtimes of guests say then, anywhere in a line.
+/// What runtimes of guests print when a guest crashes, anywhere in a line.
 const TRAP: &str = "wasm trap: ";
 
 /// The most of a message that a report repeats.
 const SHOWN: usize = 200;
 
-/// What became of a case.
+/// The result of a case.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// What should have happened did.
@@ -129,7 +129,7 @@ fn said(stderr: &[u8]) -> String {
     if text.is_empty() { String::new() } else { format!(": {}", shown(&text.join(" | "))) }
 }
 
-/// Without what a terminal would obey.
+/// The text without control characters.
 fn shown(text: &str) -> String {
     let mut shown: String = text.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
     if text.chars().count() > SHOWN {

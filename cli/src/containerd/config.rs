@@ -1,4 +1,4 @@
-//! containerd's configuration as it comes together from a file and those that it imports.
+//! containerd's configuration, read from a file and the files that it imports.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
@@ -11,10 +11,10 @@ use toml::{Table, Value};
 
 use super::{KEYS, Version, WITH_PAYLOAD, import_glob};
 
-/// A file is refused beyond so many bytes: 4 MiB.
+/// The largest file that is read, in bytes: 4 MiB.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
-/// Files that one configuration imports at most.
+/// The most files that one configuration may import.
 const MAX_FILES: usize = 256;
 
 /// The sections of the CRI plugin, by the version of the configuration.
@@ -25,16 +25,16 @@ const CRI_V3: &str = "io.containerd.cri.v1.images";
 /// The section of the server, which was `grpc` before version 4.
 const SERVER_V4: &str = "io.containerd.server.v1.grpc";
 
-/// What of the configuration matters to a decoder.
+/// The part of the configuration that concerns decoders.
 pub struct Config {
-    /// All files, in the order in which containerd reads them. None: there is not even the first,
-    /// and containerd's defaults hold.
+    /// All files, in the order in which containerd reads them. The list is empty if the first does
+    /// not exist; containerd's defaults apply then.
     pub files: Vec<PathBuf>,
-    /// The version that the first file has; 1 if it says none.
+    /// The version of the first file; 1 if the file has none.
     pub version: u32,
-    /// The stream processors by their ids: those of containerd's defaults too.
+    /// The stream processors by their ids, with those of containerd's defaults.
     pub processors: BTreeMap<String, Processor>,
-    /// Where the content store and everything else lies.
+    /// The directory that holds the content store and containerd's other data.
     pub root: PathBuf,
     /// The socket that `ctr` talks to.
     pub address: PathBuf,
@@ -65,14 +65,14 @@ pub struct Processor {
     pub args: Vec<String>,
     /// `NAME=value`, beside containerd's own environment.
     pub env: Vec<String>,
-    /// The file that it stands in. None: it is one of containerd's defaults.
+    /// The file that defines it; none for one of containerd's defaults.
     pub file: Option<PathBuf>,
 }
 
 impl Processor {
     /// The value of a variable that is set for it.
     pub fn variable(&self, name: &str) -> Option<&str> {
-        // The last one wins, as in any environment.
+        // The last value counts, as in any environment.
         let mut set = self.env.iter().rev().filter_map(|entry| entry.split_once('='));
         set.find_map(|(found, value)| (found == name).then_some(value))
     }
@@ -113,7 +113,7 @@ impl Processor {
 }
 
 impl Config {
-    /// What containerd does without a file.
+    /// The configuration that containerd uses without a file.
     fn defaults() -> Self {
         let processors = [(WITH_PAYLOAD[1], TAR), (WITH_PAYLOAD[0], TAR_GZIP)]
             .map(|(id, media_type)| (id.to_owned(), Processor::of_containerd(media_type)));
@@ -131,13 +131,13 @@ impl Config {
         }
     }
 
-    /// Reads `path` and what it imports, as a containerd of this version would: every file once,
-    /// those that a file imports after all that were named before. A `path` that does not exist
-    /// leaves containerd with its defaults.
+    /// Reads `path` and its imports as a containerd of this version does. Each file is read once,
+    /// and the imports of a file come after all files that were named before. If `path` does not
+    /// exist, the result is containerd's defaults.
     ///
     /// # Errors
-    /// What containerd would not start with: a file that is missing, or not TOML, or of a version
-    /// that is too new.
+    /// A configuration with which containerd does not start: a file that is missing, not TOML, or of
+    /// a version that is too new, or a malformed pattern.
     pub fn read(path: &Path, containerd: Option<Version>) -> Result<Self> {
         let mut config = Self::defaults();
         let merges = containerd.is_some_and(Version::merges_plugins);
@@ -145,7 +145,7 @@ impl Config {
         let newest = containerd.map_or(u32::MAX, Version::newest_config_version);
         let mut pending = VecDeque::from([path.to_owned()]);
         let mut seen = BTreeSet::new();
-        // The file with the CRI section that holds so far.
+        // The file whose CRI section applies so far.
         let mut cri: Option<PathBuf> = None;
         while let Some(file) = pending.pop_front() {
             if !seen.insert(file.clone()) {
@@ -245,7 +245,7 @@ impl Config {
         for name in [CRI_V1, CRI_V2, CRI_V3] {
             let Some(section) = plugins.and_then(|plugins| plugins.get(name)) else { continue };
             if !merges {
-                // The old section is gone, with what it said.
+                // The whole section is replaced.
                 self.key_model = "node".to_owned();
                 self.replaced
                     .extend(cri.replace(file.to_owned()).map(|old| (old, file.to_owned())));
@@ -256,7 +256,7 @@ impl Config {
                     self.key_model = model.to_owned();
                 }
             }
-            // Where containerd 2.x finds it in the old section, it does not take it over.
+            // containerd 2.x ignores this key in the old section.
             let local = section.get("use_local_image_pull").and_then(Value::as_bool);
             if let (CRI_V3, Some(local)) = (name, local) {
                 self.local_image_pull = local;
@@ -291,7 +291,8 @@ fn read(file: &Path) -> std::io::Result<String> {
     fs::read_to_string(file)
 }
 
-/// Where a file is not TOML, without its content, which may hold a registry's password.
+/// The error for a file that is not TOML. It does not quote the file, which may hold a registry's
+/// password.
 fn syntax(file: &Path, text: &str, error: &toml::de::Error) -> anyhow::Error {
     let at = error.span().map_or(0, |span| span.start.min(text.len()));
     let line = text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;

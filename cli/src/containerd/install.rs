@@ -1,4 +1,4 @@
-//! Installs the configuration as a file that containerd imports, and takes it out again.
+//! Installs and uninstalls the configuration as a file that containerd imports.
 
 use std::fs;
 use std::io::{ErrorKind, Write as _};
@@ -13,30 +13,30 @@ use super::import_glob;
 use super::snippet::quoted;
 use super::{CONFIG, Config, Version, snippet};
 
-/// The name of the file that is imported. After those of others, which it must not be overridden by.
+/// The name of the imported file. It sorts after usual names, so that no other file overrides it.
 const DROP_IN: &str = "90-keycell.toml";
 
-/// What marks a line that was put into a file of somebody else, and a line that it stands for.
+/// The marks of a line that was added to an existing file, and of the line that it replaces.
 const MARK: &str = "# added by `keycell config containerd`";
 const FORMER: &str = "# before `keycell config containerd`: ";
 
 /// The mark of a whole file of ours.
 const OURS: &str = "# Written by `keycell config containerd --write`; `--remove` takes it away.\n";
 
-/// What a first file begins with where there was none.
+/// The beginning of a first configuration file that Keycell creates.
 const BEGUN: &str = "# Begun by `keycell config containerd --write`.\n";
 
-/// The lines around ours in a template of k3s or RKE2.
+/// The lines before and after Keycell's part in a template of k3s or RKE2.
 const BEGIN: &str = "# keycell begin\n";
 const END: &str = "# keycell end\n";
 
-/// What is to be installed.
+/// What to install, and where.
 pub struct Installation {
     /// The first file of containerd's configuration.
     pub config: PathBuf,
     /// The containerd that reads it.
     pub version: Version,
-    /// The program, if it can be asked whether it likes the outcome.
+    /// The program that can check the configuration, if there is one.
     pub program: Option<PathBuf>,
     /// The keys directory.
     pub keys: PathBuf,
@@ -44,11 +44,11 @@ pub struct Installation {
     pub decoder: PathBuf,
 }
 
-/// Puts the configuration where containerd reads it, and answers with what was done, a line each.
-/// A file that is changed is kept beside it, with `.before-keycell` at its end.
+/// Installs the configuration where containerd reads it. Returns the changes, one line each. A copy
+/// of a changed file is kept beside it, with the suffix `.before-keycell`.
 ///
 /// # Errors
-/// A configuration that cannot be read, or not be changed safely: how to do it by hand.
+/// A configuration that cannot be read or changed safely; the message says how to change it by hand.
 pub fn install(it: &Installation) -> Result<Vec<String>> {
     let found = Config::read(&it.config, Some(it.version))?;
     if found.files.is_empty() {
@@ -79,7 +79,7 @@ pub fn install(it: &Installation) -> Result<Vec<String>> {
     Ok(done)
 }
 
-/// Takes out what [`install`] did, and answers with what was done, a line each.
+/// Uninstalls what [`install`] installed. Returns the changes, one line each.
 ///
 /// # Errors
 /// A file that cannot be changed.
@@ -120,10 +120,10 @@ pub fn remove(config: &Path) -> Result<Vec<String>> {
     Ok(done)
 }
 
-/// What the template of k3s and RKE2 begins with that only adds to theirs.
+/// The beginning of a template of k3s and RKE2 that extends theirs.
 const BASE: &str = "{{ template \"base\" . }}\n";
 
-/// containerd had no configuration: one that imports, so that others can go on from it.
+/// Creates a first configuration file, which imports a directory, where there was none.
 fn create(it: &Installation) -> Result<Vec<String>> {
     ensure!(
         !is_generated(&it.config),
@@ -140,7 +140,7 @@ fn create(it: &Installation) -> Result<Vec<String>> {
     Ok(done)
 }
 
-/// The directory of the first import that would take our file.
+/// The directory of the first import that matches Keycell's file.
 fn drop_ins(config: &Config) -> Option<PathBuf> {
     let takes = |glob: &&PathBuf| {
         let parent = glob.parent();
@@ -149,7 +149,7 @@ fn drop_ins(config: &Config) -> Option<PathBuf> {
     Some(config.globs.iter().find(takes)?.parent()?.to_owned())
 }
 
-/// k3s and RKE2 write this file anew at each start, from a template.
+/// Whether k3s or RKE2 writes this file from a template at each start.
 fn is_generated(config: &Path) -> bool {
     config.to_string_lossy().contains("/rancher/")
 }
@@ -165,7 +165,7 @@ fn in_template(config: &Path, version: u32, snippet: &str) -> Result<Vec<String>
     Ok(vec![place(&file, &format!("{text}{separator}{BEGIN}{sections}{END}"))?])
 }
 
-/// A text without what was put into it.
+/// A text without the lines that Keycell added.
 fn without_ours(text: &str) -> String {
     let mut rest = String::new();
     let mut is_ours = false;
@@ -183,7 +183,7 @@ fn without_ours(text: &str) -> String {
     rest
 }
 
-/// Adds the directory to the imports of a file, in a line that can be told from others.
+/// Adds the directory to the imports of a file, in a line with a mark.
 fn import(file: &Path, directory: &Path) -> Result<String> {
     let shown = file.display();
     let text = fs::read_to_string(file).with_context(|| format!("cannot read `{shown}`"))?;
@@ -212,7 +212,7 @@ fn import(file: &Path, directory: &Path) -> Result<String> {
     place(file, &text)
 }
 
-/// What the real containerd makes of it, if there is one.
+/// Checks the configuration with the installed containerd, if there is one.
 fn check(it: &Installation) -> Result<()> {
     let found = Config::read(&it.config, Some(it.version))?;
     for (id, processor) in &found.processors {
@@ -235,7 +235,7 @@ fn check(it: &Installation) -> Result<()> {
     Ok(())
 }
 
-/// Writes a file whole, or not at all, and keeps what was there.
+/// Writes a file atomically, and keeps a copy of the old one.
 fn place(file: &Path, text: &str) -> Result<String> {
     let shown = file.display();
     match fs::read_to_string(file) {

@@ -7,17 +7,17 @@ use ocicrypt::media_type::{ENCRYPTED, TAR, TAR_GZIP, TAR_ZSTD};
 
 use super::WITH_PAYLOAD;
 
-/// The file of key providers that containerd's own defaults name.
+/// The key provider configuration that containerd's defaults name.
 const PROVIDERS: &str = "/etc/containerd/ocicrypt/ocicrypt_keyprovider.conf";
 
 /// The part of a configuration of version `syntax` that containerd needs to run `decoder` with
-/// `keys`. It can stand in the first file, or in one that is imported.
+/// `keys`. It may be in the first file or in an imported one.
 ///
-/// It has no section of a plugin: in a file that containerd 1.x imports that would replace the
-/// whole section of the CRI plugin, and `key_model` is `node` without it. containerd 2.x hands over
-/// no payload, and the decoder does without. zstd layers go through the
-/// gzip processor, because containerd hands a payload to these two processors alone; it recognises
-/// by itself how the layer is compressed that comes out.
+/// It has no section of a plugin: in a file that containerd 1.x imports, such a section would replace
+/// the whole section of the CRI plugin, and `key_model` is `node` by default. containerd 2.x passes no
+/// payload, and the decoder does not need one. The gzip processor also takes zstd layers, because
+/// containerd passes a payload only to these two processors; containerd recognizes the compression of
+/// the decrypted layer by its first bytes.
 pub fn snippet(syntax: u32, keys: &Path, decoder: &Path) -> String {
     let mut text = String::new();
     if syntax > 1 {

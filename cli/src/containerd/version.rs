@@ -15,7 +15,7 @@ impl Version {
     /// Asks a containerd program for its version.
     ///
     /// # Errors
-    /// A program that is not there, or does not answer as containerd does.
+    /// A program that does not exist, or does not answer as containerd does.
     pub fn of(program: &Path) -> Result<Self> {
         let shown = program.display();
         let mut command = Command::new(program);
@@ -44,14 +44,14 @@ impl Version {
         }
     }
 
-    /// Whether plugin sections of imported files are merged with those that are there; before, they
-    /// replaced them.
+    /// Whether the plugin sections of imported files are merged with those read before. Older
+    /// releases replaced them.
     pub fn merges_plugins(self) -> bool {
         self >= Self(2, 0, 0)
     }
 
-    /// Whether a glob among the imports that is not absolute is one from the directory of the file;
-    /// before 1.6.30 and 1.7.16, it was one from the working directory of containerd.
+    /// Whether a relative glob among the imports starts at the directory of the file. Before 1.6.30
+    /// and 1.7.16, it started at the working directory of containerd.
     pub fn joins_globs(self) -> bool {
         match self {
             Self(1, 6, patch) => patch >= 30,

@@ -16,7 +16,7 @@ use crate::layout::{Image, MAX_DEPTH, digest_path};
 use super::report::{Report, Severity};
 use super::{Arguments, store};
 
-/// Tries the keys on every encrypted layer, as the decoder would, and decrypts nothing.
+/// Tries the keys on every encrypted layer, as the decoder does, and decrypts no layer.
 pub fn examine(
     name: &str,
     arguments: &Arguments,
@@ -79,7 +79,7 @@ fn layers(name: &str, arguments: &Arguments, config: &Config) -> Result<Vec<Desc
     Ok(layers)
 }
 
-/// containerd keeps names in a database of its own: its client is asked.
+/// The digest of a name, from containerd's client: containerd keeps names in its own database.
 fn digest_of(name: &str, arguments: &Arguments, config: &Config) -> Result<String> {
     let mut command = Command::new("ctr");
     command.arg("--address").arg(&config.address).args(["--namespace", &arguments.namespace]);
@@ -99,7 +99,7 @@ fn digest_of(name: &str, arguments: &Arguments, config: &Config) -> Result<Strin
     }
 }
 
-/// Follows an index to the manifests that are there: of the other platforms, the store has none.
+/// Collects the layers of all manifests in the store. Those of other platforms are not there.
 fn collect(digest: &str, config: &Config, depth: usize, into: &mut Vec<Descriptor>) -> Result<()> {
     let path = digest_path(digest)?;
     let path = store::blobs(config).join(path.file_name().unwrap_or_default());

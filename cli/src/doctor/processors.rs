@@ -1,4 +1,4 @@
-//! The stream processors: which programs containerd hands encrypted layers to.
+//! The stream processors: the programs that decrypt layers for containerd.
 
 use crate::containerd::{Config, Processor, WITH_PAYLOAD};
 use keycell_diagnostic::hint::ToolHint;
@@ -22,7 +22,8 @@ pub fn of_layers(config: &Config) -> Vec<(&str, &Processor)> {
     found
 }
 
-/// For each kind of layer: who takes it, and whether what comes out can be unpacked.
+/// Reports, for each kind of layer, which processor takes it, and whether containerd can unpack what
+/// the processor returns.
 pub fn examine(config: &Config, report: &mut Report) {
     for (kind, media_type) in LAYERS {
         let accepting = config.accepting(&format!("{media_type}{ENCRYPTED}"));
@@ -58,7 +59,7 @@ pub fn examine(config: &Config, report: &mut Report) {
     }
 }
 
-/// containerd unpacks what it knows: a tar, however compressed.
+/// Reports a media type that containerd cannot unpack.
 fn returns(id: &str, processor: &Processor, kind: &str, report: &mut Report) {
     let known = LAYERS.iter().any(|(_, media_type)| *media_type == processor.returns);
     let is_tar_alone = processor.returns == TAR;

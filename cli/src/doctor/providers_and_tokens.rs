@@ -1,4 +1,4 @@
-//! Key providers and PKCS#11 tokens, as the broker would find them.
+//! Key providers and PKCS#11 tokens, as the broker finds them.
 
 use keycell_diagnostic::hint::ToolHint;
 use std::ffi::OsString;
@@ -14,8 +14,8 @@ use crate::keys::Keys;
 use super::decoder::Decoder;
 use super::report::Report;
 
-/// Looks at what the processor's environment configures. What containerd's own environment has
-/// beside it cannot be seen from here.
+/// Examines what the environment of the processor configures. containerd's own environment is not
+/// visible here.
 pub fn examine(decoder: &Decoder, keys: Option<&Keys>, report: &mut Report) {
     let variable = |name: &str| decoder.processor.variable(name).filter(|value| !value.is_empty());
     let providers = match variable("OCICRYPT_KEYPROVIDER_CONFIG").map(Path::new) {

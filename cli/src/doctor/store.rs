@@ -1,4 +1,4 @@
-//! containerd's content store: which encrypted layers it knows, and which keys open them.
+//! containerd's content store: which encrypted layers its manifests name, and which keys open them.
 
 use keycell_diagnostic::hint::ToolHint;
 use std::collections::BTreeSet;
@@ -16,19 +16,19 @@ use crate::keys::Keys;
 
 use super::report::Report;
 
-/// Blobs that are looked at: the newest of them.
+/// The most blobs that are examined, newest first.
 const MAX_BLOBS: usize = 20_000;
 
 /// A manifest of more bytes is not read: registries refuse those above 4 MiB.
 const MAX_MANIFEST: u64 = 4 * 1024 * 1024;
 
-/// Layers that keys are tried on: one costs a private-key operation for each key.
+/// The most layers that keys are tried on. Each costs one private-key operation for each key.
 const MAX_LAYERS: usize = 128;
 
-/// What that may cost for all layers together: four times what one layer may, some 20 seconds.
+/// The budget for all layers together: four times that of one layer, about 20 seconds.
 const WORK: u64 = 4 * budget::LAYER;
 
-/// Tries every key on the encrypted layers that manifests of the store name.
+/// Tries every key on the encrypted layers of the manifests in the store.
 pub fn examine(config: &Config, keys: &mut Keys, report: &mut Report) {
     let directory = blobs(config);
     let shown = directory.display();

@@ -13,7 +13,7 @@ use super::StoreOption;
 
 #[derive(Args)]
 pub struct Arguments {
-    /// Which guest; `embedded` is the decoder's own. Without one: tell which it is
+    /// Which guest; `embedded` is the decoder's own. Without it, the default is shown
     name: Option<String>,
     #[command(flatten)]
     store: StoreOption,

@@ -23,12 +23,12 @@ use super::store_writer::{self, Parts};
 pub struct Arguments {
     /// The guest: a component, or a core module for WASI 0.1
     file: PathBuf,
-    /// What it is called; otherwise after its file
+    /// The name of the guest [default: the name of its file]
     #[arg(long)]
     name: Option<String>,
     #[command(flatten)]
     signing: Signing,
-    /// Put it in the place of the guest that has this name
+    /// Replace the guest that has this name
     #[arg(long)]
     replace: bool,
     /// The CPUs that its code runs on: all of this kind, or those that have what this one has.
@@ -124,7 +124,7 @@ pub fn compiled(
     Ok(Parts { record, artefact, source, signature: signed })
 }
 
-/// What a guest is and may do, and where it comes from.
+/// Describes a guest: its kind, its rights and its origin.
 pub fn described(record: &Record) -> Result<String> {
     let mut text = format!("`{}`: a {}, a {}\n", record.name, record.kind, record.form);
     for words in &record.may {

@@ -1,4 +1,4 @@
-//! `keycell guest`: which guests `ctd-decoder` may run beside its own.
+//! `keycell guest`: installs and manages guests that `ctd-decoder` may run instead of its own.
 
 mod default;
 mod imports;
@@ -19,7 +19,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use keycell_guest_store::store::{DEFAULT_STORE, Refusal, Store};
 
-/// What to do with the guests of this node.
+/// The subcommands of `keycell guest`.
 #[derive(Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -32,28 +32,28 @@ enum Verb {
     Install(install::Arguments),
     /// List the guests that are installed
     List(show::List),
-    /// Tell what is known of a guest
+    /// Show the record of a guest
     Show(show::Show),
     /// Check guests against their records, their signatures and their sources
     Verify(verify::Arguments),
-    /// Compile guests anew from their sources, as after an upgrade
+    /// Recompile guests from their sources, for example after an upgrade
     Rebuild(rebuild::Arguments),
-    /// Take a guest out of the store
+    /// Remove a guest from the store
     Remove(remove::Arguments),
-    /// Name the guest that `ctd-decoder` uses without `--guest`, or tell which it is
+    /// Set or show the guest that `ctd-decoder` uses without `--guest`
     Default(default::Arguments),
 }
 
 /// The guest store that a command is about.
 #[derive(Args)]
 struct StoreOption {
-    /// Where guests are installed
+    /// The directory with the installed guests
     #[arg(long = "store", value_name = "DIR", default_value = DEFAULT_STORE)]
     directory: PathBuf,
 }
 
 impl StoreOption {
-    /// The store, which has to be there.
+    /// Opens the store, which must exist.
     fn open(&self) -> Result<Store> {
         let shown = self.directory.display();
         Store::open(&self.directory).map_err(refused)?.ok_or_else(|| {
@@ -63,10 +63,10 @@ impl StoreOption {
     }
 }
 
-/// Does it, and returns what there is to say.
+/// Runs the subcommand and returns its output.
 ///
 /// # Errors
-/// Why it cannot be done.
+/// Why the subcommand fails.
 pub fn run(arguments: &Arguments) -> Result<String> {
     match &arguments.verb {
         Verb::Install(arguments) => install::run(arguments),

@@ -21,7 +21,7 @@ pub struct Arguments {
     store: StoreOption,
 }
 
-/// For the engine of this program, from sources that are what they were.
+/// Compiles guests for the engine of this program, from sources that are unchanged.
 pub fn run(arguments: &Arguments) -> Result<String> {
     let store = arguments.store.open()?;
     let names = if arguments.names.is_empty() { store.names() } else { arguments.names.clone() };

@@ -20,7 +20,7 @@ pub struct Arguments {
     store: StoreOption,
 }
 
-/// Whatever is wrong with it: this is how one gets rid of a guest that was tampered with.
+/// Removes a guest without checking it, so that an altered guest can be removed as well.
 pub fn run(arguments: &Arguments) -> Result<String> {
     let name = &arguments.name;
     store::is_name(name).map_err(refused)?;

@@ -1,4 +1,4 @@
-//! Signatures of minisign over the file that a guest comes as.
+//! Signatures of minisign over the source of a guest.
 
 use keycell_diagnostic::Diagnostic;
 use keycell_diagnostic::hint::ToolHint;
@@ -11,7 +11,7 @@ use keycell_guest_store::record::Signature;
 use keycell_trusted_path::Trust;
 use minisign_verify::{Error, PublicKey};
 
-/// The signature, and whose it has to be.
+/// The signature, and the public key of its signer.
 #[derive(Args)]
 pub struct Signing {
     /// A signature over FILE that `minisign -S` made
@@ -23,8 +23,8 @@ pub struct Signing {
 }
 
 impl Signing {
-    /// Verifies it over `source`; `None` where no signature was given. Returns what the record
-    /// says of it, and the signature itself.
+    /// Verifies the signature of `source`. Returns its entry for the record and the signature itself,
+    /// or none if no signature was given.
     ///
     /// # Errors
     /// A signature that is not that of this file and key.

@@ -1,4 +1,4 @@
-//! The file that a guest comes as: a component, or a core module for WASI 0.1.
+//! The source of a guest: a component, or a core module for WASI 0.1.
 
 use anyhow::Result;
 use keycell_diagnostic::Diagnostic;
@@ -8,7 +8,7 @@ use wasmparser::{BinaryReaderError, ExternalKind, Parser, Payload, TypeRef};
 
 use super::imports::{self, CONTRACT};
 
-/// A guest that keeps the contract, as far as can be seen from outside.
+/// A guest whose imports and exports are those of the contract.
 pub struct Source {
     /// What it is to the engine.
     pub form: Form,

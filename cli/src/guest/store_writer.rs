@@ -1,4 +1,4 @@
-//! Writing to the store, all or nothing.
+//! Writes guests to the store atomically.
 
 use super::refused;
 use keycell_diagnostic::Diagnostic;
@@ -15,22 +15,22 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use tempfile::TempDir;
 
-/// Everything of a guest.
+/// All files of a guest.
 pub struct Parts {
-    /// What is known of it.
+    /// Its record.
     pub record: Record,
     /// Its native code.
     pub artefact: Vec<u8>,
-    /// The file that it came as.
+    /// Its source.
     pub source: Vec<u8>,
     /// The signature over that file.
     pub signature: Option<String>,
 }
 
-/// The store at `path`, which is made where there is none.
+/// Opens the store at `path`, and creates it if it does not exist.
 ///
 /// # Errors
-/// A store that cannot be made, or that others can write to.
+/// A store that cannot be created, or that others can write to.
 pub fn open(path: &Path) -> Result<Store> {
     let shown = path.display();
     if !path.exists() {
@@ -43,10 +43,10 @@ pub fn open(path: &Path) -> Result<Store> {
     store.with_context(|| format!("the guest store `{shown}` was removed"))
 }
 
-/// Puts a guest into the store: a decoder that starts meanwhile sees all of it or nothing.
+/// Adds a guest to the store. A decoder that starts meanwhile sees either the whole guest or none.
 ///
 /// # Errors
-/// A guest of this name that is there already, unless it is replaced; a disk that is full.
+/// A guest of this name that exists, unless it is to be replaced; a full disk.
 pub fn write(store: &Store, parts: &Parts, replace: bool) -> Result<()> {
     let name = &parts.record.name;
     let staged = stage(store, parts).with_context(|| {
@@ -75,7 +75,7 @@ pub fn write(store: &Store, parts: &Parts, replace: bool) -> Result<()> {
     Ok(())
 }
 
-/// A directory in the store, and so on its disk, that is removed if it is not moved.
+/// A temporary directory on the file system of the store. It is removed unless it is moved.
 fn stage(store: &Store, parts: &Parts) -> Result<TempDir> {
     let staged = tempfile::Builder::new().prefix(".new-").tempdir_in(store.path())?;
     let json = parts.record.to_json();

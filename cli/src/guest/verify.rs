@@ -24,8 +24,8 @@ pub struct Arguments {
     store: StoreOption,
 }
 
-/// Everything that the decoder looks at, and what it does not: whether the code is what the
-/// source compiles to, and whether the signature is still that of the source.
+/// Checks all that the decoder checks, and whether the source compiles to the code and has the
+/// signature that was installed.
 pub fn run(arguments: &Arguments) -> Result<String> {
     let store = arguments.store.open()?;
     let names = if arguments.names.is_empty() { store.names() } else { arguments.names.clone() };
@@ -44,7 +44,7 @@ pub fn run(arguments: &Arguments) -> Result<String> {
     bail!(Diagnostic { message, hints: hints.unwrap_or_default() })
 }
 
-/// The hint where what was installed cannot be used.
+/// The hint for an installed guest that cannot be used.
 pub(super) fn reinstall(store: &Store, name: &str) -> ToolHint {
     ToolHint::ReinstallGuest { command: store.command("install --replace FILE --name", name) }
 }
@@ -89,7 +89,7 @@ pub fn checked_source(
     Ok((source, Some(text)))
 }
 
-/// The same guest, compiled now.
+/// Compiles the same guest.
 pub fn of_source(found: &Installed, source: (Vec<u8>, Option<String>)) -> Result<Parts> {
     let record = found.record.clone();
     let shown = format!("{}/{SOURCE}", record.name);
