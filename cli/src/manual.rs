@@ -92,7 +92,7 @@ fn configuration(decoder: &Command) -> String {
          .SH DESCRIPTION\n\
          TOML. Every flag of \\fBctd\\-decoder\\fR(8) is a key of the same name, and what stands on the \
          command line wins. A key that is not known is an error, and so is a value of the wrong \
-         type. Without the file the defaults serve.\n\
+         type. Without the file the defaults apply.\n\
          .SH KEYS\n"
     );
     for argument in flags(decoder) {

@@ -153,7 +153,7 @@ impl Store {
     pub fn guest(&self, name: &str) -> Result<Installed, Refusal> {
         let found = self.find(name)?;
         let (engine, target) = (&found.record.engine, &found.record.target);
-        let rebuild = format!("`{}` compiles it anew", self.command("rebuild", name));
+        let rebuild = format!("`{}` compiles it again", self.command("rebuild", name));
         if engine != ENGINE {
             return Err(refusal(
                 format!("the guest `{name}` was compiled for `{engine}`, and this is `{ENGINE}`"),
@@ -300,12 +300,12 @@ pub fn no_guest(name: &str, path: &Path, installed: &str) -> Refusal {
     )
 }
 
-/// The code of the guest `name` is not what was installed; `verify` is the command that looks closer.
+/// The code of the guest `name` is not what was installed; `verify` is the command that checks it in detail.
 pub fn altered(name: &str, verify: &str) -> Refusal {
     refusal(
         format!("the code of the guest `{name}` is not what was installed: its SHA-256 differs"),
         format!(
-            "find out who wrote to it; `{verify}` looks closer, and `rebuild` compiles it anew"
+            "find out who wrote to it; `{verify}` checks it in detail, and `rebuild` compiles it again"
         ),
     )
 }
@@ -332,7 +332,7 @@ pub fn is_name(name: &str) -> Result<(), Refusal> {
 const MEND_DEFAULT: &str =
     "`keycell guest default NAME` writes it anew; `embedded` is the decoder's own";
 
-const LOOK: &str = "`keycell guest verify` looks closer";
+const LOOK: &str = "`keycell guest verify` checks it in detail";
 
 fn command(verb: &str, name: &str, path: &Path) -> String {
     let store = match path == Path::new(DEFAULT_STORE) {

@@ -39,7 +39,7 @@ fn layer_flags() -> [Arg; 6] {
             .value_name("SIDE")
             .value_parser(["host", "guest"])
             .default_value("host")
-            .help("Where the layer is decrypted: lent by the host, or inside the guest"),
+            .help("Where the layer is decrypted: by the host's cipher, or inside the guest"),
         Arg::new("content-store")
             .long("content-store")
             .value_name("DIR|off")
@@ -58,7 +58,7 @@ fn layer_flags() -> [Arg; 6] {
             .value_name("MIB")
             .value_parser(clap::value_parser!(u64).range(1..))
             .default_value("8192")
-            .help("The longest layer that it keeps"),
+            .help("The longest layer that `--verify-first` keeps"),
     ]
 }
 
@@ -98,12 +98,12 @@ fn report_flags() -> [Arg; 8] {
             .value_name("LEVEL")
             .value_parser(["legacy", "modern"])
             .default_value("legacy")
-            .help("Which algorithms may have wrapped the key of a layer: all, or those of today"),
+            .help("Which algorithms may have wrapped the key of a layer: all, or modern ones only"),
         switch("quiet-errors").help(
             "Keep the names and fingerprints of keys out of standard error: they are in the log",
         ),
         switch("explain")
-            .help("Tell on standard error what each instance of the guest was granted"),
+            .help("Print on standard error what each instance of the guest was granted"),
         Arg::new("config")
             .long("config")
             .value_name("FILE")

@@ -210,13 +210,13 @@ impl fmt::Display for DecoderHint {
                 quoted(roots)
             ),
             Self::SignGuest { command } => write!(f, "`{command}` takes a signature of minisign"),
-            Self::VerifyGuest { command } => write!(f, "`{command}` looks closer"),
-            Self::RebuildGuest { command } => write!(f, "`{command}` compiles it anew"),
+            Self::VerifyGuest { command } => write!(f, "`{command}` checks it in detail"),
+            Self::RebuildGuest { command } => write!(f, "`{command}` compiles it again"),
             Self::RebuildGuestForEveryCpu { command } => {
                 write!(f, "`{command} --cpu baseline` compiles it for every CPU")
             }
             Self::QuietErrors { log: Some(log) } => {
-                write!(f, "`quiet-errors` is on: the reason and the ways out are in {log}")
+                write!(f, "`quiet-errors` is on: the reason and the hints are in {log}")
             }
             other => f.write_str(fixed(other)),
         }
@@ -233,14 +233,14 @@ fn fixed(hint: &DecoderHint) -> &'static str {
              the host: choose one"
         }
         Hint::NameOtherConfiguration => {
-            "`--config` names another file; without one the defaults serve"
+            "`--config` names another file; without one the defaults apply"
         }
         Hint::ConfigurationSyntax => {
             "a line is `key = \"value\"`, and a key is a flag of `ctd-decoder --help`"
         }
         Hint::ConfigurationTypes => "a value is a string, `true`, `false` or a decimal number",
         Hint::QuietErrors { .. } => {
-            "`quiet-errors` is on: there is no log that could tell the reason: `log` names one"
+            "`quiet-errors` is on: there is no log with the reason: `log` names one"
         }
         hint => of_input(hint),
     }
@@ -286,8 +286,8 @@ fn of_input(hint: &DecoderHint) -> &'static str {
             "the decoder has to run as the user that containerd runs as, usually root"
         }
         Hint::ContentStoreUnreadable => {
-            "what cannot be read may be the manifest of this image, so no other one is used: look \
-             after the disk, or remove the image that has this blob and pull it again"
+            "what cannot be read may be the manifest of this image, so no other one is used: check \
+             the disk, or remove the image that has this blob and pull it again"
         }
         Hint::ContentStoreBare => {
             "is this the store of the containerd that calls? `--content-store DIR` names the root \
@@ -347,7 +347,7 @@ fn of_streams(hint: &DecoderHint) -> &'static str {
         }
         Hint::CutOff => {
             "containerd's log has why it stopped, such as a pull that was cancelled, a connection \
-             that broke or a disk that cannot be read: mend that and pull the image again"
+             that broke or a disk that cannot be read: fix that and pull the image again"
         }
         Hint::PullAgain => "remove the image and pull it again",
         Hint::SealedDigest => {
@@ -373,7 +373,7 @@ fn of_guests(hint: &DecoderHint) -> &'static str {
             "the layer was not released; with the embedded guest this is a bug, please report it"
         }
         Hint::CommandFailed => {
-            "the layer was not released; the log has everything that the guest said"
+            "the layer was not released; the log has everything that the guest wrote"
         }
         Hint::GuestForeign => {
             "`wit/decoder.wit` says what a guest may import and must export: no sockets, for \
@@ -392,7 +392,7 @@ fn of_guests(hint: &DecoderHint) -> &'static str {
              little? if not, this is a bug, please report it"
         }
         Hint::CommandCannotVerifyFirst => {
-            "such a guest does the cipher by itself, and the host never learns the key: choose a \
+            "such a guest decrypts the layer by itself, and the host never learns the key: choose a \
              decoder component, or go without the flag"
         }
         Hint::CommandNeedsDirectory => {

@@ -162,7 +162,7 @@ impl fmt::Display for ToolHint {
             Self::GuestIsDefault { command } => write!(f, "`{command}` first"),
             Self::ReinstallGuest { command } => write!(f, "`{command}` installs it anew"),
             Self::RebuildGuest { command } => {
-                write!(f, "find out who wrote to it; `{command}` compiles it anew")
+                write!(f, "find out who wrote to it; `{command}` compiles it again")
             }
             Self::CompilerRefused { fix } => f.write_str(fix),
             Self::ForeignImports => f.write_str(
@@ -273,7 +273,9 @@ impl fmt::Display for ToolHint {
                  `OCICRYPT_CONFIG` names",
             ),
             Self::ModuleNotAllowed => f.write_str("add its module to `allowed-module-paths`"),
-            Self::VerifyGuest { name } => write!(f, "`keycell guest verify {name}` looks closer"),
+            Self::VerifyGuest { name } => {
+                write!(f, "`keycell guest verify {name}` checks it in detail")
+            }
             Self::SignGuest => {
                 f.write_str("`keycell guest install --signature` takes a signature of minisign")
             }

@@ -89,7 +89,7 @@ pub async fn run(run: &Run<'_>, guest: &Guest, payload: Vec<u8>, keys: Keys) -> 
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// The layer is to be verified first by the host, which never learns its key.
-    #[error("`--verify-first` cannot be had with a guest that is a command")]
+    #[error("`--verify-first` does not work with a guest that is a command")]
     VerifyFirst,
     /// There is no payload.
     #[error(

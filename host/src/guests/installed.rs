@@ -27,7 +27,7 @@ pub struct Guest {
     native_code: NativeCode,
     /// The digest of the guest that it was compiled from.
     source: Option<String>,
-    /// The command that compiles it anew; `None` for the embedded one.
+    /// The command that compiles it again; `None` for the embedded one.
     rebuild: Option<String>,
 }
 
@@ -152,7 +152,7 @@ pub enum InstalledError {
         rebuild: String,
     },
     /// It was compiled for another processor.
-    #[error("the guest `{name}` needs a CPU with `{feature}`, which this one has not")]
+    #[error("the guest `{name}` needs a CPU with `{feature}`, which this one does not have")]
     OtherCpu {
         /// The guest.
         name: String,

@@ -75,7 +75,7 @@ const SPOILT: &[(&str, Spoil, &[&str])] = &[
         "cpu/feature",
         // A feature that no CPU has, switched on.
         |store| store.forge("tiny", |code| replace(code, b"has_fma\x02\x00", b"has_xyz\x02\x01")),
-        &["needs a CPU with `xyz`, which this one has not", "--cpu baseline"],
+        &["needs a CPU with `xyz`, which this one does not have", "--cpu baseline"],
     ),
     (
         "link/code",

@@ -15,7 +15,7 @@ use super::digest::Digest;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Bound {
     /// Of its time.
-    #[error("was not searched to its end in 20 seconds")]
+    #[error("was not searched completely in 20 seconds")]
     Time,
     /// Of blobs in a store.
     #[error("has more than 262144 blobs")]
