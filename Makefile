@@ -162,6 +162,8 @@ fuzz-check:
 lint: targets fuzz-check
 	$(CARGO) fmt --all --check
 	python3 tests/docs.py
+	python3 tests/imports.py
+	python3 tests/structure.py
 	$(CARGO) clippy --release --locked --package ocicrypt --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --workspace --exclude keycell-guest --exclude keycell-hostile-guests \
 	    --all-targets -- -D warnings

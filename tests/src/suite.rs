@@ -65,3 +65,23 @@ impl Suite {
         libtest_mimic::run(&self.arguments, self.trials).exit_code()
     }
 }
+
+/// A suite most of whose cases need no tool.
+pub struct Cases(pub Suite);
+
+impl Cases {
+    /// Adds a case that needs no tool.
+    pub fn case(&mut self, name: &str, run: impl FnOnce() -> Result<()> + Send + 'static) {
+        self.0.case(name, &[], run);
+    }
+
+    /// Adds a case that needs these tools.
+    pub fn case_with(
+        &mut self,
+        tools: &[Tool],
+        name: &str,
+        run: impl FnOnce() -> Result<()> + Send + 'static,
+    ) {
+        self.0.case(name, tools, run);
+    }
+}

@@ -146,149 +146,133 @@ pub enum ToolHint {
 
 impl fmt::Display for ToolHint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoKey => f.write_str(
-                "put the private key of one of the image's recipients into the directory that \
-                 `--keys` names (PEM, DER, JWK or OpenPGP), readable for you",
-            ),
-            Self::GuestStore { fix } => f.write_str(fix),
-            Self::Untrusted { fix } => f.write_str(fix),
-            Self::NoGuestStore => {
-                f.write_str("`keycell guest install FILE` makes one; `--store DIR` names another")
-            }
-            Self::GuestExists => f.write_str(
-                "`--replace` puts this one in its place, `--name` gives it another name",
-            ),
-            Self::GuestIsDefault { command } => write!(f, "`{command}` first"),
-            Self::ReinstallGuest { command } => write!(f, "`{command}` installs it anew"),
+        let text = match self {
+            Self::GuestStore { fix }
+            | Self::Untrusted { fix }
+            | Self::CompilerRefused { fix }
+            | Self::KeyPermissions { fix } => fix,
+            Self::GuestIsDefault { command } => return write!(f, "`{command}` first"),
+            Self::ReinstallGuest { command } => return write!(f, "`{command}` installs it anew"),
             Self::RebuildGuest { command } => {
-                write!(f, "find out who wrote to it; `{command}` compiles it again")
+                return write!(f, "find out who wrote to it; `{command}` compiles it again");
             }
-            Self::CompilerRefused { fix } => f.write_str(fix),
-            Self::ForeignImports => f.write_str(
-                "`wit/decoder.wit` says what there is; imports that are never called can be \
-                 left out by the linker, so look for what calls them",
-            ),
-            Self::NotWebAssembly => f.write_str(
-                "a guest is a file `.wasm`: a component, or a core module for WASI 0.1; what \
-                 is compiled already, or is text, is not taken",
-            ),
-            Self::MalformedWebAssembly => {
-                f.write_str("it is cut off, or was damaged: build it or fetch it again")
-            }
-            Self::NoGuest { contract } => write!(
-                f,
-                "a guest exports `unwrapping` and `decrypting` of \
+            Self::NoGuest { contract } => {
+                return write!(
+                    f,
+                    "a guest exports `unwrapping` and `decrypting` of \
                      `keycell:decoder@{contract}` (`wit/decoder.wit`), or is a command with \
                      `wasi:cli/run@0.2` or `_start`"
-            ),
-            Self::NoPublicKey => f.write_str(
-                "`minisign -G` writes a public key to `minisign.pub`; its second line is the \
-                 key",
-            ),
-            Self::SignatureAltered => {
-                f.write_str("get both again, from where the signer publishes them")
+                );
             }
-            Self::SignatureOfAnotherKey => f.write_str(
-                "`--public-key` is the key of whoever signed this file: get it from them, not \
-                 from where the file came from",
-            ),
-            Self::SignatureLegacy => f.write_str("sign the file again with minisign 0.10 or newer"),
-            Self::SignatureForeign => {
-                f.write_str("`minisign -S -m FILE` writes a signature to `FILE.minisig`")
-            }
-            Self::UntrustedCases => f.write_str(
-                "such a case can make the target execute what it likes: read it, and add \
-                 `--trust-cases`",
-            ),
-            Self::RunAsRoot => f.write_str("run `keycell doctor` as root"),
-            Self::ConfigurationRefused => {
-                f.write_str("`containerd config dump` says the same: correct the file")
-            }
-            Self::ConfigurationMissing => f.write_str("name the file that containerd reads"),
-            Self::SectionsReplaced => f.write_str(
-                "containerd 1.x does not merge sections of plugins: put all of it into one \
-                 file",
-            ),
-            Self::RelativeImport => f.write_str(
-                "write the whole path; containerd 1.6.30, 1.7.16 and 2.0 take the directory \
-                 of the file",
-            ),
-            Self::AcceptZstd => f.write_str(
-                "list it in the `accepts` of the `tar.gzip` processor, as `keycell config \
-                 containerd` does",
-            ),
-            Self::NoProcessor => f.write_str("`keycell config containerd --write` installs one"),
-            Self::SeveralProcessors => {
-                f.write_str("leave one of them, and give the others other ids' `accepts`")
-            }
-            Self::ReturnsUnknown => f.write_str(
-                "`returns` is the media type of the decrypted layer, \
-                 `application/vnd.oci.image.layer.v1.tar+gzip` for instance",
-            ),
-            Self::ReturnsTar => f.write_str(
-                "use one processor for `tar`, and one that returns `tar+gzip` for the others",
-            ),
-            Self::OtherProcessor => f.write_str(
-                "let the processor `io.containerd.ocicrypt.decoder.v1.tar.gzip` take it: \
-                 containerd hands a payload to few ids",
-            ),
-            Self::KeyModel => f.write_str(
-                "set `key_model = \"node\"` in the section `image_decryption` of the CRI \
-                 plugin",
-            ),
-            Self::TransferService => f.write_str(
-                "set `use_local_image_pull = true` in \
-                 `[plugins.\"io.containerd.cri.v1.images\"]`, or do without `--content-store \
-                 off`: the decoder then finds it in the content store",
-            ),
-            Self::NoPayloadHook => {
-                f.write_str("update containerd: 2.1.7, 2.2.2 and 2.3 have it again")
-            }
-            Self::InstallDecoder => {
-                f.write_str("install Keycell, or give the processor the `path` of `ctd-decoder`")
-            }
-            Self::DecoderNotExecutable => f.write_str("`chmod 755` it"),
-            Self::DecoderDoesNotRun => {
-                f.write_str("try `ctd-decoder --version` by hand: is it made for this machine?")
-            }
-            Self::NoKeysPath => f.write_str(
-                "add `\"--decryption-keys-path\", \"/etc/containerd/ocicrypt/keys\"` to the \
-                 processor's `args`",
-            ),
-            Self::NoPrivateKey => f.write_str(
-                "put the private key of one of the images' recipients there, readable for \
-                 root alone",
-            ),
-            Self::KeyPermissions { fix } => f.write_str(fix),
-            Self::LinkLeavesKeys => f.write_str(
-                "copy the file there, or link to it within the directory with a relative path",
-            ),
-            Self::InstallBroker => f.write_str("install `keycell-broker` beside `ctd-decoder`"),
-            Self::TokenConfigurationRefused => f.write_str(
-                "correct the file, or remove `OCICRYPT_CONFIG` and `/etc/ocicrypt.conf`",
-            ),
-            Self::NoModuleConfigured => f.write_str(
-                "allow its module in `/etc/ocicrypt.conf`, or in the file that \
-                 `OCICRYPT_CONFIG` names",
-            ),
-            Self::ModuleNotAllowed => f.write_str("add its module to `allowed-module-paths`"),
             Self::VerifyGuest { name } => {
-                write!(f, "`keycell guest verify {name}` checks it in detail")
+                return write!(f, "`keycell guest verify {name}` checks it in detail");
             }
-            Self::SignGuest => {
-                f.write_str("`keycell guest install --signature` takes a signature of minisign")
-            }
-            Self::UpdateKernel => {
-                f.write_str("update the kernel, or go without `--require-sandbox`")
-            }
-            Self::RequireSandbox => f.write_str("with `--require-sandbox` it refuses to"),
-            Self::ImageNames => f.write_str(
-                "an image is `oci:DIR:TAG`, a name that `ctr images list` shows, or a digest",
-            ),
-            Self::TooMuchWork => {
-                f.write_str("`keycell doctor --image IMAGE` tries the keys on one image")
-            }
-        }
+            Self::NoKey => NO_KEY,
+            Self::NoGuestStore => NO_GUEST_STORE,
+            Self::GuestExists => GUEST_EXISTS,
+            Self::ForeignImports => FOREIGN_IMPORTS,
+            Self::NotWebAssembly => NOT_WEB_ASSEMBLY,
+            Self::MalformedWebAssembly => MALFORMED_WEB_ASSEMBLY,
+            Self::NoPublicKey => NO_PUBLIC_KEY,
+            Self::SignatureAltered => SIGNATURE_ALTERED,
+            Self::SignatureOfAnotherKey => SIGNATURE_OF_ANOTHER_KEY,
+            Self::SignatureLegacy => SIGNATURE_LEGACY,
+            Self::SignatureForeign => SIGNATURE_FOREIGN,
+            Self::UntrustedCases => UNTRUSTED_CASES,
+            Self::RunAsRoot => RUN_AS_ROOT,
+            Self::ConfigurationRefused => CONFIGURATION_REFUSED,
+            Self::ConfigurationMissing => CONFIGURATION_MISSING,
+            Self::SectionsReplaced => SECTIONS_REPLACED,
+            Self::RelativeImport => RELATIVE_IMPORT,
+            Self::AcceptZstd => ACCEPT_ZSTD,
+            Self::NoProcessor => NO_PROCESSOR,
+            Self::SeveralProcessors => SEVERAL_PROCESSORS,
+            Self::ReturnsUnknown => RETURNS_UNKNOWN,
+            Self::ReturnsTar => RETURNS_TAR,
+            Self::OtherProcessor => OTHER_PROCESSOR,
+            Self::KeyModel => KEY_MODEL,
+            Self::TransferService => TRANSFER_SERVICE,
+            Self::NoPayloadHook => NO_PAYLOAD_HOOK,
+            Self::InstallDecoder => INSTALL_DECODER,
+            Self::DecoderNotExecutable => DECODER_NOT_EXECUTABLE,
+            Self::DecoderDoesNotRun => DECODER_DOES_NOT_RUN,
+            Self::NoKeysPath => NO_KEYS_PATH,
+            Self::NoPrivateKey => NO_PRIVATE_KEY,
+            Self::LinkLeavesKeys => LINK_LEAVES_KEYS,
+            Self::InstallBroker => INSTALL_BROKER,
+            Self::TokenConfigurationRefused => TOKEN_CONFIGURATION_REFUSED,
+            Self::NoModuleConfigured => NO_MODULE_CONFIGURED,
+            Self::ModuleNotAllowed => MODULE_NOT_ALLOWED,
+            Self::SignGuest => SIGN_GUEST,
+            Self::UpdateKernel => UPDATE_KERNEL,
+            Self::RequireSandbox => REQUIRE_SANDBOX,
+            Self::ImageNames => IMAGE_NAMES,
+            Self::TooMuchWork => TOO_MUCH_WORK,
+        };
+        f.write_str(text)
     }
 }
+
+const NO_KEY: &str = "put the private key of one of the image's recipients into the directory that \
+    `--keys` names (PEM, DER, JWK or OpenPGP), readable for you";
+const NO_GUEST_STORE: &str = "`keycell guest install FILE` makes one; `--store DIR` names another";
+const GUEST_EXISTS: &str = "`--replace` puts this one in its place, `--name` gives it another name";
+const FOREIGN_IMPORTS: &str = "`wit/decoder.wit` says what there is; imports that are never called can be \
+    left out by the linker, so look for what calls them";
+const NOT_WEB_ASSEMBLY: &str = "a guest is a file `.wasm`: a component, or a core module for WASI 0.1; what \
+    is compiled already, or is text, is not taken";
+const MALFORMED_WEB_ASSEMBLY: &str = "it is cut off, or was damaged: build it or fetch it again";
+const NO_PUBLIC_KEY: &str = "`minisign -G` writes a public key to `minisign.pub`; its second line is the \
+    key";
+const SIGNATURE_ALTERED: &str = "get both again, from where the signer publishes them";
+const SIGNATURE_OF_ANOTHER_KEY: &str = "`--public-key` is the key of whoever signed this file: get it from them, not \
+    from where the file came from";
+const SIGNATURE_LEGACY: &str = "sign the file again with minisign 0.10 or newer";
+const SIGNATURE_FOREIGN: &str = "`minisign -S -m FILE` writes a signature to `FILE.minisig`";
+const UNTRUSTED_CASES: &str = "such a case can make the target execute what it likes: read it, and add \
+    `--trust-cases`";
+const RUN_AS_ROOT: &str = "run `keycell doctor` as root";
+const CONFIGURATION_REFUSED: &str = "`containerd config dump` says the same: correct the file";
+const CONFIGURATION_MISSING: &str = "name the file that containerd reads";
+const SECTIONS_REPLACED: &str = "containerd 1.x does not merge sections of plugins: put all of it into one \
+    file";
+const RELATIVE_IMPORT: &str = "write the whole path; containerd 1.6.30, 1.7.16 and 2.0 take the directory \
+    of the file";
+const ACCEPT_ZSTD: &str = "list it in the `accepts` of the `tar.gzip` processor, as `keycell config \
+    containerd` does";
+const NO_PROCESSOR: &str = "`keycell config containerd --write` installs one";
+const SEVERAL_PROCESSORS: &str = "leave one of them, and give the others other ids' `accepts`";
+const RETURNS_UNKNOWN: &str = "`returns` is the media type of the decrypted layer, \
+    `application/vnd.oci.image.layer.v1.tar+gzip` for instance";
+const RETURNS_TAR: &str =
+    "use one processor for `tar`, and one that returns `tar+gzip` for the others";
+const OTHER_PROCESSOR: &str = "let the processor `io.containerd.ocicrypt.decoder.v1.tar.gzip` take it: \
+    containerd hands a payload to few ids";
+const KEY_MODEL: &str = "set `key_model = \"node\"` in the section `image_decryption` of the CRI \
+    plugin";
+const TRANSFER_SERVICE: &str = "set `use_local_image_pull = true` in \
+    `[plugins.\"io.containerd.cri.v1.images\"]`, or do without `--content-store \
+    off`: the decoder then finds it in the content store";
+const NO_PAYLOAD_HOOK: &str = "update containerd: 2.1.7, 2.2.2 and 2.3 have it again";
+const INSTALL_DECODER: &str = "install Keycell, or give the processor the `path` of `ctd-decoder`";
+const DECODER_NOT_EXECUTABLE: &str = "`chmod 755` it";
+const DECODER_DOES_NOT_RUN: &str =
+    "try `ctd-decoder --version` by hand: is it made for this machine?";
+const NO_KEYS_PATH: &str = "add `\"--decryption-keys-path\", \"/etc/containerd/ocicrypt/keys\"` to the \
+    processor's `args`";
+const NO_PRIVATE_KEY: &str = "put the private key of one of the images' recipients there, readable for \
+    root alone";
+const LINK_LEAVES_KEYS: &str =
+    "copy the file there, or link to it within the directory with a relative path";
+const INSTALL_BROKER: &str = "install `keycell-broker` beside `ctd-decoder`";
+const TOKEN_CONFIGURATION_REFUSED: &str =
+    "correct the file, or remove `OCICRYPT_CONFIG` and `/etc/ocicrypt.conf`";
+const NO_MODULE_CONFIGURED: &str = "allow its module in `/etc/ocicrypt.conf`, or in the file that \
+    `OCICRYPT_CONFIG` names";
+const MODULE_NOT_ALLOWED: &str = "add its module to `allowed-module-paths`";
+const SIGN_GUEST: &str = "`keycell guest install --signature` takes a signature of minisign";
+const UPDATE_KERNEL: &str = "update the kernel, or go without `--require-sandbox`";
+const REQUIRE_SANDBOX: &str = "with `--require-sandbox` it refuses to";
+const IMAGE_NAMES: &str =
+    "an image is `oci:DIR:TAG`, a name that `ctr images list` shows, or a digest";
+const TOO_MUCH_WORK: &str = "`keycell doctor --image IMAGE` tries the keys on one image";

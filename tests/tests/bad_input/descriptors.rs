@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use keycell_tests::node::{Node, says};
 use keycell_tests::sealed::Sealed;
 
-use crate::Cases;
+use keycell_tests::suite::Cases;
 
 pub(crate) fn add(cases: &mut Cases) {
     closed(cases);

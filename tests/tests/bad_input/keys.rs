@@ -17,7 +17,7 @@ use keycell_tests::sealed::Sealed;
 use keycell_tests::tools::Tool;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-use crate::Cases;
+use keycell_tests::suite::Cases;
 
 /// Debian's `nobody`, or anyone else without rights.
 const NOBODY: u32 = 65_534;
@@ -128,24 +128,24 @@ fn other_files(cases: &mut Cases) {
 }
 
 fn special_files(cases: &mut Cases) {
-    cases.case_with(Tool::Root, "keys/device", || {
+    cases.case_with(&[Tool::Root], "keys/device", || {
         let add = |node: &Node| {
             let (path, mode) = (node.keys().join("null"), Mode::from_raw_mode(0o666));
             Ok(mknodat(CWD, path, FileType::CharacterDevice, mode, rustix::fs::makedev(1, 5))?)
         };
         alone(add, &["`null`: not a regular file"])
     });
-    cases.case_with(Tool::Setpriv, "keys/unreadable-file", || {
+    cases.case_with(&[Tool::Setpriv], "keys/unreadable-file", || {
         let words = ["`secret.pem`: permission denied"];
         says(&unreadable(&Node::without_key()?, "secret.pem")?, &words)?;
         // With the right key beside it.
         let node = Node::new()?;
         unreadable(&node, "secret.pem")?.is_silent_success(&[])
     });
-    cases.case_with(Tool::Setpriv, "keys/unreadable-directory-within", || {
+    cases.case_with(&[Tool::Setpriv], "keys/unreadable-directory-within", || {
         says(&unreadable(&Node::without_key()?, "team")?, &["`team`: permission denied"])
     });
-    cases.case_with(Tool::Setpriv, "keys/unreadable-directory", || {
+    cases.case_with(&[Tool::Setpriv], "keys/unreadable-directory", || {
         says(&unreadable(&Node::without_key()?, "")?, &["/keys`: permission denied"])
     });
 }
@@ -206,7 +206,7 @@ fn many_files(cases: &mut Cases) {
         ensure!(outcome.stderr.len() < 4200, "{} bytes of message", outcome.stderr.len());
         Ok(())
     });
-    cases.case_with(Tool::Openssl, "keys/every-kind-that-opens-no-layer", || {
+    cases.case_with(&[Tool::Openssl], "keys/every-kind-that-opens-no-layer", || {
         let (node, sealed) = (Node::without_key()?, Sealed::of_length(1000));
         for algorithm in ["ED25519", "X25519", "RSA-PSS"] {
             let path = node.keys().join(format!("{}.pem", algorithm.to_lowercase()));

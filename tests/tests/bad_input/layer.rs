@@ -10,7 +10,7 @@ use keycell_tests::payload::Payload;
 use keycell_tests::sealed::Sealed;
 use serde_json::Value;
 
-use crate::Cases;
+use keycell_tests::suite::Cases;
 
 /// Around the pieces of 64 KiB in which a layer is read, and more of them than are held back.
 const LENGTHS: [usize; 7] = [1, 65_535, 65_536, 65_537, 131_072, 200_000, 1 << 20];

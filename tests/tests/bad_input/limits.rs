@@ -10,7 +10,7 @@ use keycell_tests::events;
 use keycell_tests::node::{Node, says, withheld};
 use keycell_tests::sealed::Sealed;
 
-use crate::Cases;
+use keycell_tests::suite::Cases;
 
 /// A layer longer than what is held back.
 const LENGTH: usize = 300_000;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use keycell_tests::node::{KEY, Node, says};
 use keycell_tests::sealed::Sealed;
 
-use crate::Cases;
+use keycell_tests::suite::Cases;
 
 pub(crate) fn add(cases: &mut Cases) {
     links_inside(cases);

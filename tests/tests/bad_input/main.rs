@@ -1,6 +1,6 @@
-//! What a decoder makes of input that is damaged, hostile or simply not what it should be.
+//! How a decoder handles input that is damaged, hostile or simply not what it should be.
 //!
-//! Wherever a key fits, the layer comes out, whatever lies beside it. Everywhere else: exit 1, one
+//! Wherever a key fits, the layer is decrypted, no matter what else is there. Everywhere else: exit 1, one
 //! error that says what was found, a hint, and never a complete layer on stdout, in bounded time
 //! and memory. One case for each row of a table; the modules are the tables.
 
@@ -20,9 +20,7 @@ mod wrapped;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
-use keycell_tests::suite::Suite;
-use keycell_tests::tools::Tool;
+use keycell_tests::suite::{Cases, Suite};
 
 fn main() -> ExitCode {
     let mut cases = Cases(Suite::from_args());
@@ -39,22 +37,4 @@ fn main() -> ExitCode {
     descriptors::add(&mut cases);
     limits::add(&mut cases);
     cases.0.run()
-}
-
-/// Cases that are functions without arguments.
-struct Cases(Suite);
-
-impl Cases {
-    fn case(&mut self, name: &str, run: impl FnOnce() -> Result<()> + Send + 'static) {
-        self.0.case(name, &[], run);
-    }
-
-    fn case_with(
-        &mut self,
-        tool: Tool,
-        name: &str,
-        run: impl FnOnce() -> Result<()> + Send + 'static,
-    ) {
-        self.0.case(name, &[tool], run);
-    }
 }

@@ -7,7 +7,7 @@ use keycell_tests::node::{Node, withheld};
 use keycell_tests::sealed::{PUBLIC_OPTIONS, Sealed};
 use serde_json::{Value, json};
 
-use crate::Cases;
+use keycell_tests::suite::Cases;
 
 pub(crate) fn add(cases: &mut Cases) {
     nonces(cases);

@@ -12,8 +12,8 @@ use keycell_tests::sealed::{PKCS7_KEYS, Sealed};
 use keycell_tests::tools::Tool;
 use serde_json::Value;
 
-use crate::Cases;
 use crate::wrapped::flipped;
+use keycell_tests::suite::Cases;
 
 /// The length of a block of AES, and of the vector.
 const BLOCK: usize = 16;
@@ -25,10 +25,10 @@ pub(crate) fn add(cases: &mut Cases) {
     for length in LENGTHS {
         for flags in [&[][..], &["--verify-first"], &["--cipher", "guest"]] {
             let name = format!("oracle/cbc/{length}{}", flags.concat());
-            cases.case_with(Tool::Openssl, &name, move || one_outcome(length, flags));
+            cases.case_with(&[Tool::Openssl], &name, move || one_outcome(length, flags));
         }
     }
-    cases.case_with(Tool::Openssl, "oracle/two-contents-of-one-key", two_contents);
+    cases.case_with(&[Tool::Openssl], "oracle/two-contents-of-one-key", two_contents);
 }
 
 /// A message in CBC, and where its parts are.

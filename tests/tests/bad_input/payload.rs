@@ -6,7 +6,7 @@ use keycell_tests::payload::{TYPE_URL, any};
 use keycell_tests::sealed::{JWE_KEYS, PUBLIC_OPTIONS, Sealed, random};
 use serde_json::{Value, json};
 
-use crate::Cases;
+use keycell_tests::suite::Cases;
 
 /// What the program itself takes, and what it reads of a payload before it is too long: twice,
 /// because a buffer that grows is two buffers for a moment.

@@ -10,15 +10,15 @@ use keycell_tests::node::Node;
 use keycell_tests::sealed::{PGP_KEYS, Sealed};
 use keycell_tests::tools::Tool;
 
-use crate::Cases;
 use crate::wrapped::{Wrapped, beginnings, changed, flipped};
+use keycell_tests::suite::Cases;
 
 pub(crate) fn add(cases: &mut Cases) {
     // Dropped with the last case, and what it started with it.
     let made = Arc::new(OnceLock::new());
     let mut case = |name: &str, run: fn(&Made) -> Result<()>| {
         let made = made.clone();
-        cases.case_with(Tool::Gpg, &format!("pgp/{name}"), move || {
+        cases.case_with(&[Tool::Gpg], &format!("pgp/{name}"), move || {
             let made = made.get_or_init(Made::new);
             run(made.as_ref().map_err(|error| anyhow!("{error:#}"))?)
         });

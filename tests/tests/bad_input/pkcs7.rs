@@ -10,8 +10,8 @@ use keycell_tests::node::Node;
 use keycell_tests::sealed::{PKCS7_KEYS, Sealed};
 use keycell_tests::tools::Tool;
 
-use crate::Cases;
 use crate::wrapped::{Wrapped, beginnings, changed, flipped};
+use keycell_tests::suite::Cases;
 
 /// Bytes of an RSA-2048 key's modulus, and of what is wrapped for it.
 const MODULUS: usize = 256;
@@ -21,7 +21,7 @@ pub(crate) fn add(cases: &mut Cases) {
     let made = Arc::new(OnceLock::new());
     let mut case = |name: &str, run: fn(&Made) -> Result<()>| {
         let made = made.clone();
-        cases.case_with(Tool::Openssl, &format!("pkcs7/{name}"), move || {
+        cases.case_with(&[Tool::Openssl], &format!("pkcs7/{name}"), move || {
             let made = made.get_or_init(Made::new);
             run(made.as_ref().map_err(|error| anyhow!("{error:#}"))?)
         });

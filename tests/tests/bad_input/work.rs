@@ -15,7 +15,7 @@ use keycell_tests::sealed::{JWE_KEYS, PKCS7_KEYS, Sealed, random};
 use keycell_tests::tools::Tool;
 use serde_json::json;
 
-use crate::Cases;
+use keycell_tests::suite::Cases;
 
 /// Less than the 30 seconds that the step has: the error comes before the deadline.
 const SOON: Duration = Duration::from_secs(25);
@@ -28,7 +28,7 @@ const FEWER: [&str; 2] = [
 
 pub(crate) fn add(cases: &mut Cases) {
     let mut case = |name: &str, run: fn() -> Result<()>| {
-        cases.case_with(Tool::Openssl, &format!("work/{name}"), run);
+        cases.case_with(&[Tool::Openssl], &format!("work/{name}"), run);
     };
     case("rsa-operations", rsa_operations);
     case("cms-content", cms_content);

@@ -16,7 +16,8 @@ use keycell_tests::tools::Tool;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 
-use crate::{Case, Cases, LONG};
+use crate::{Case, LONG};
+use keycell_tests::suite::Cases;
 
 /// What the program itself takes, in KiB.
 const PROGRAM_KIB: u64 = 24 * 1024;

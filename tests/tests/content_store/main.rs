@@ -1,8 +1,8 @@
 //! A decoder that gets no payload, and what containerd's content store has for it.
 //!
-//! The stores are made by hand here, because whoever makes an image decides what lies in them; a
-//! real containerd's are in `tests/containerd/`. Whatever it is: the layer comes out, or nothing
-//! does, with one message.
+//! The stores are made by hand here, because whoever makes an image decides what they contain; a
+//! real containerd's are in `tests/containerd/`. In every case the layer is decrypted, or nothing
+//! is written and there is one message.
 
 mod hostile;
 mod search;
@@ -18,8 +18,7 @@ use keycell_tests::jwe::Recipient;
 use keycell_tests::node::Node;
 use keycell_tests::sealed::Sealed;
 use keycell_tests::store::ContentStore;
-use keycell_tests::suite::Suite;
-use keycell_tests::tools::Tool;
+use keycell_tests::suite::{Cases, Suite};
 
 fn main() -> ExitCode {
     let mut cases = Cases(Suite::from_args());
@@ -28,23 +27,6 @@ fn main() -> ExitCode {
     hostile::add(&mut cases);
     verify_first::add(&mut cases);
     cases.0.run()
-}
-
-struct Cases(Suite);
-
-impl Cases {
-    fn case(&mut self, name: &str, run: impl FnOnce() -> Result<()> + Send + 'static) {
-        self.0.case(name, &[], run);
-    }
-
-    fn case_with(
-        &mut self,
-        tools: &[Tool],
-        name: &str,
-        run: impl FnOnce() -> Result<()> + Send + 'static,
-    ) {
-        self.0.case(name, tools, run);
-    }
 }
 
 /// A node, a layer that is encrypted for it, and a content store.

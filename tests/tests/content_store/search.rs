@@ -13,7 +13,8 @@ use keycell_tests::sealed::Sealed;
 use keycell_tests::tools::Tool;
 use tempfile::TempDir;
 
-use crate::{Case, Cases, LONG, media_type};
+use crate::{Case, LONG, media_type};
+use keycell_tests::suite::Cases;
 
 pub(crate) fn add(cases: &mut Cases) {
     found(cases);

@@ -21,7 +21,8 @@ use keycell_tests::sealed::{Sealed, random};
 use keycell_tests::store::{ContentStore, manifest};
 use keycell_tests::tools::Tool;
 
-use crate::{Cases, media_type};
+use crate::media_type;
+use keycell_tests::suite::Cases;
 
 /// Manifests that a stranger adds with one key, and what is said of them.
 const OF_ONE_KEY: [(usize, &str); 5] = [

@@ -8,7 +8,8 @@ use keycell_tests::node::{Node, says, withheld};
 use keycell_tests::sealed::Sealed;
 use keycell_tests::tools::Tool;
 
-use crate::{Case, Cases, LONG};
+use crate::{Case, LONG};
+use keycell_tests::suite::Cases;
 
 pub(crate) fn add(cases: &mut Cases) {
     for length in [0, 1, 65_535, 65_536, 65_537, 3 * 65_536, LONG] {

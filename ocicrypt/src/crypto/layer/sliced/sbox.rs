@@ -7,14 +7,38 @@ use super::lanes::Lanes;
 /// SubBytes, but for the four complements that [`complement`] puts into the round keys.
 #[inline(always)]
 pub(super) fn sub_bytes(state: &mut [Lanes; 8]) {
-    let u7 = state[0];
-    let u6 = state[1];
-    let u5 = state[2];
-    let u4 = state[3];
-    let u3 = state[4];
-    let u2 = state[5];
-    let u1 = state[6];
-    let u0 = state[7];
+    let (factors, sum) = start(state);
+    let inverse = invert(sum);
+    *state = finish(factors, inverse);
+}
+
+/// The sums of input bits that are multiplied with the inverse, by their names in the circuit.
+#[derive(Clone, Copy)]
+struct Factors {
+    y1: Lanes,
+    y2: Lanes,
+    y3: Lanes,
+    y4: Lanes,
+    y5: Lanes,
+    y6: Lanes,
+    y7: Lanes,
+    y8: Lanes,
+    y9: Lanes,
+    y10: Lanes,
+    y11: Lanes,
+    y12: Lanes,
+    y13: Lanes,
+    y14: Lanes,
+    y15: Lanes,
+    y16: Lanes,
+    y17: Lanes,
+    u7: Lanes,
+}
+
+/// The linear start, and the products that map a byte to an element of GF(2⁴): `t21` to `t24`.
+#[inline(always)]
+fn start(state: &[Lanes; 8]) -> (Factors, [Lanes; 4]) {
+    let [u7, u6, u5, u4, u3, u2, u1, u0] = *state;
 
     let y14 = u3 ^ u5;
     let y13 = u0 ^ u6;
@@ -62,14 +86,21 @@ pub(super) fn sub_bytes(state: &mut [Lanes; 8]) {
     let t4 = t3 ^ t2;
     let t17 = t4 ^ y20;
     let t21 = t17 ^ t14;
+
+    let factors =
+        Factors { y1, y2, y3, y4, y5, y6, y7, y8, y9, y10, y11, y12, y13, y14, y15, y16, y17, u7 };
+    (factors, [t21, t22, t23, t24])
+}
+
+/// The inverse in GF(2⁴): `t29`, `t33`, `t37` and `t40`.
+#[inline(always)]
+fn invert([t21, t22, t23, t24]: [Lanes; 4]) -> [Lanes; 4] {
     let t26 = t21 & t23;
     let t27 = t24 ^ t26;
     let t31 = t22 ^ t26;
     let t25 = t21 ^ t22;
     let t28 = t25 & t27;
     let t29 = t28 ^ t22;
-    let z14 = t29 & y2;
-    let z5 = t29 & y7;
     let t30 = t23 ^ t24;
     let t32 = t31 & t30;
     let t33 = t32 ^ t24;
@@ -78,6 +109,19 @@ pub(super) fn sub_bytes(state: &mut [Lanes; 8]) {
     let t38 = t27 ^ t36;
     let t39 = t29 & t38;
     let t40 = t25 ^ t39;
+    let t34 = t23 ^ t33;
+    let t37 = t36 ^ t34;
+    [t29, t33, t37, t40]
+}
+
+/// The products with the inverse, and the linear end.
+#[inline(always)]
+fn finish(factors: Factors, [t29, t33, t37, t40]: [Lanes; 4]) -> [Lanes; 8] {
+    let Factors { y1, y2, y3, y4, y5, y6, y7, y8, y9, y10, y11, y12, y13, y14, y15, y16, y17, u7 } =
+        factors;
+
+    let z14 = t29 & y2;
+    let z5 = t29 & y7;
     let t43 = t29 ^ t40;
     let z3 = t43 & y16;
     let tc12 = z3 ^ z5;
@@ -85,8 +129,6 @@ pub(super) fn sub_bytes(state: &mut [Lanes; 8]) {
     let z13 = t40 & y5;
     let z4 = t40 & y1;
     let tc6 = z3 ^ z4;
-    let t34 = t23 ^ t33;
-    let t37 = t36 ^ t34;
     let t41 = t40 ^ t37;
     let z8 = t41 & y10;
     let z17 = t41 & y8;
@@ -130,14 +172,7 @@ pub(super) fn sub_bytes(state: &mut [Lanes; 8]) {
     let s7 = z12 ^ tc18;
     let s4 = tc14 ^ s3;
 
-    state[0] = s7;
-    state[1] = s6;
-    state[2] = s5;
-    state[3] = s4;
-    state[4] = s3;
-    state[5] = s2;
-    state[6] = s1;
-    state[7] = s0;
+    [s7, s6, s5, s4, s3, s2, s1, s0]
 }
 
 /// What [`sub_bytes`] leaves out.
