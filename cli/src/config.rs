@@ -1,11 +1,12 @@
 //! `keycell config containerd`: prints, installs or uninstalls containerd's configuration.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
-use crate::containerd::{self, Installation, Version};
+use crate::containerd::{self, Change, Installation, Version};
 
 /// The arguments of `keycell config`.
 #[derive(Args)]
@@ -48,10 +49,10 @@ struct Containerd {
 }
 
 /// Prints, installs or uninstalls the configuration.
-pub fn run(arguments: Arguments) -> Result<String> {
+pub fn run(arguments: Arguments) -> Result<Outcome> {
     let Of::Containerd(arguments) = arguments.of;
     if arguments.remove {
-        return Ok(told(containerd::remove(&arguments.config)?, "nothing of Keycell was there"));
+        return Ok(Outcome::Changed(containerd::remove(&arguments.config)?));
     }
     let named = arguments.version.as_deref().map(str::parse::<Version>).transpose()?;
     let installed = || {
@@ -64,7 +65,7 @@ pub fn run(arguments: Arguments) -> Result<String> {
     let decoder = arguments.decoder.unwrap_or_else(beside_this_program);
     if !arguments.write {
         let (keys, syntax) = (&arguments.keys, version.config_version());
-        return Ok(containerd::snippet(syntax, keys, &decoder));
+        return Ok(Outcome::Snippet(containerd::snippet(syntax, keys, &decoder)));
     }
     let installation = Installation {
         config: arguments.config,
@@ -73,15 +74,28 @@ pub fn run(arguments: Arguments) -> Result<String> {
         keys: arguments.keys,
         decoder,
     };
-    Ok(told(containerd::install(&installation)?, ""))
+    Ok(Outcome::Changed(containerd::install(&installation)?))
 }
 
-fn told(done: Vec<String>, nothing: &str) -> String {
-    if done.is_empty() {
-        return format!("{nothing}\n");
+/// What was done, or the text for another program.
+pub enum Outcome {
+    Snippet(String),
+    Changed(Vec<Change>),
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Snippet(text) => f.write_str(text),
+            Self::Changed(changes) if changes.is_empty() => {
+                writeln!(f, "the configuration has no lines of Keycell")
+            }
+            Self::Changed(changes) => {
+                changes.iter().try_for_each(|change| writeln!(f, "{change}"))?;
+                writeln!(f, "restart containerd, and then run `keycell doctor`")
+            }
+        }
     }
-    let restart = "restart containerd, and look at what `keycell doctor` says";
-    done.iter().map(String::as_str).chain([restart]).map(|line| format!("{line}\n")).collect()
 }
 
 /// The `ctd-decoder` beside `keycell`, or else the usual one.

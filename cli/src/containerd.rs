@@ -8,7 +8,7 @@ mod snippet;
 mod version;
 
 pub use config::{Config, Processor};
-pub use install::{Installation, install, remove};
+pub use install::{Change, Installation, install, remove};
 pub use snippet::snippet;
 pub use version::Version;
 

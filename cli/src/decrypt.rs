@@ -1,5 +1,6 @@
 //! `keycell decrypt`: decrypts the layers of an image.
 
+use std::fmt;
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -13,7 +14,7 @@ use crate::keys::Keys;
 use crate::layer_selection::Selection;
 use crate::layout::{Image, Name};
 use crate::layout_writer::Target;
-use crate::rewrite::{Exchange, Source, rewrite};
+use crate::rewrite::{Exchange, Layers, Source, rewrite};
 
 /// The arguments of `keycell decrypt`.
 #[derive(Args)]
@@ -30,7 +31,7 @@ pub struct Arguments {
 }
 
 /// Decrypts the chosen layers of an image. Layers that are not encrypted are copied.
-pub fn run(arguments: Arguments) -> Result<String> {
+pub fn run(arguments: Arguments) -> Result<Outcome> {
     let mut decryption = Decryption { keys: Keys::read(&arguments.keys)? };
     let image = Image::open(&arguments.source)?;
     let destination = Name::parse(&arguments.destination);
@@ -38,8 +39,18 @@ pub fn run(arguments: Arguments) -> Result<String> {
     let (entry, count) = rewrite(&image, &target, &arguments.selection, &mut decryption)?;
     ensure!(count > 0, "no layer of this image is encrypted: `keycell inspect` lists them");
     target.publish(entry, destination.tag.as_deref())?;
-    let plural = if count == 1 { "layer" } else { "layers" };
-    Ok(format!("decrypted {count} {plural}\n"))
+    Ok(Outcome { layers: count })
+}
+
+/// What was decrypted.
+pub struct Outcome {
+    layers: usize,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "decrypted {}", Layers(self.layers))
+    }
 }
 
 struct Decryption {

@@ -1,6 +1,7 @@
 //! `keycell encrypt`: encrypts layers for recipients, and adds recipients to encrypted layers.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -18,7 +19,7 @@ use crate::layer_selection::Selection;
 use crate::layout::{Image, Name};
 use crate::layout_writer::Target;
 use crate::recipient::{Options, Wanted};
-use crate::rewrite::{CHUNK, Exchange, Source, rewrite};
+use crate::rewrite::{CHUNK, Exchange, Layers, Source, rewrite};
 
 /// The arguments of `keycell encrypt`.
 #[derive(Args)]
@@ -43,7 +44,7 @@ pub struct Arguments {
 }
 
 /// Encrypts the chosen layers of an image.
-pub fn run(arguments: Arguments) -> Result<String> {
+pub fn run(arguments: Arguments) -> Result<Outcome> {
     let wanted = arguments.recipients.iter();
     let wanted: Result<Vec<_>> =
         wanted.map(|name| Wanted::parse(name, &arguments.options)).collect();
@@ -58,16 +59,29 @@ pub fn run(arguments: Arguments) -> Result<String> {
         bail!("there is no layer that could be encrypted: the media types are `{types}`");
     }
     target.publish(entry, destination.tag.as_deref())?;
-    let layers = |count| if count == 1 { "1 layer".to_owned() } else { format!("{count} layers") };
-    let (added, encrypted) = (encryption.added, count - encryption.added);
-    let mut text = String::new();
-    if encrypted > 0 {
-        text += &format!("encrypted {} for {}\n", layers(encrypted), encryption.shown());
+    let Encryption { wanted, added, .. } = encryption;
+    Ok(Outcome { recipients: wanted, encrypted: count - added, added })
+}
+
+/// What was encrypted, and for whom.
+pub struct Outcome {
+    recipients: Vec<Wanted>,
+    encrypted: usize,
+    added: usize,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let recipients = self.recipients.iter().map(Wanted::to_string).collect::<Vec<_>>();
+        let recipients = recipients.join(", ");
+        if self.encrypted > 0 {
+            writeln!(f, "encrypted {} for {recipients}", Layers(self.encrypted))?;
+        }
+        if self.added > 0 {
+            writeln!(f, "added to {}: {recipients}", Layers(self.added))?;
+        }
+        Ok(())
     }
-    if added > 0 {
-        text += &format!("added to {}: {}\n", layers(added), encryption.shown());
-    }
-    Ok(text)
 }
 
 const NOT_OPENED: &str = "the wrapped key of this layer is not authenticated (CMS with CBC), and what \
@@ -83,10 +97,6 @@ struct Encryption {
 }
 
 impl Encryption {
-    fn shown(&self) -> String {
-        self.wanted.iter().map(Wanted::to_string).collect::<Vec<_>>().join(", ")
-    }
-
     fn recipients(&self, key: &LayerKey) -> Result<Vec<encrypt::Recipient>> {
         let each = self.wanted.iter().map(|wanted| wanted.recipients(key));
         Ok(each.collect::<Result<Vec<_>>>()?.concat())

@@ -23,9 +23,11 @@ mod progress;
 mod recipient;
 mod rewrite;
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 use keycell_broker::child;
 use keycell_diagnostic::Diagnostic;
@@ -88,40 +90,39 @@ fn main() -> ExitCode {
     if child::is_asked() {
         return child::main();
     }
-    let done = match Arguments::parse().verb {
-        Verb::Encrypt(arguments) => encrypt::run(arguments),
-        Verb::Decrypt(arguments) => decrypt::run(arguments),
-        Verb::Inspect(arguments) => inspect::run(&arguments),
-        Verb::Guest(arguments) => guest::run(&arguments),
-        Verb::Doctor(arguments) => match doctor::run(&arguments) {
-            Ok(code) => return code,
-            Err(error) => Err(error),
-        },
-        Verb::Config(arguments) => config::run(arguments),
-        Verb::Manual { directory } => manual::write(&directory, Arguments::command()),
-        Verb::Keys { files } => keys::list(&files),
-        Verb::Payload { image, layer, output } => payload::write(&image, layer, &output),
-        // Its exit code 1 is a verdict on the target.
-        Verb::Conform(arguments) => {
-            return conform::run(&arguments).unwrap_or_else(|error| {
-                tell(&error);
-                ExitCode::from(2)
-            });
-        }
-    };
-    match done {
-        Ok(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            tell(&error);
-            ExitCode::FAILURE
-        }
-    }
+    let verb = Arguments::parse().verb;
+    // The exit code 1 of `conform` is a verdict on the target.
+    let failed =
+        if matches!(verb, Verb::Conform(_)) { ExitCode::from(2) } else { ExitCode::FAILURE };
+    run(verb).unwrap_or_else(|error| {
+        print_error(&error);
+        failed
+    })
 }
 
-fn tell(error: &anyhow::Error) {
+fn run(verb: Verb) -> Result<ExitCode> {
+    match verb {
+        Verb::Encrypt(arguments) => print(encrypt::run(arguments)?),
+        Verb::Decrypt(arguments) => print(decrypt::run(arguments)?),
+        Verb::Inspect(arguments) => print(inspect::run(&arguments)?),
+        Verb::Guest(arguments) => print(guest::run(&arguments)?),
+        Verb::Doctor(arguments) => return doctor::run(&arguments),
+        Verb::Config(arguments) => print(config::run(arguments)?),
+        Verb::Manual { directory } => manual::write(&directory, Arguments::command())?,
+        Verb::Keys { files } => print(keys::list(&files)?),
+        Verb::Payload { image, layer, output } => {
+            println!("{}", payload::write(&image, layer, &output)?.display());
+        }
+        Verb::Conform(arguments) => return conform::run(&arguments),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(outcome: impl Display) {
+    print!("{outcome}");
+}
+
+fn print_error(error: &anyhow::Error) {
     eprintln!("keycell: error: {error:#}");
     for hint in error.downcast_ref::<Diagnostic>().iter().flat_map(|one| &one.hints) {
         eprintln!("hint: {hint}");

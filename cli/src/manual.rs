@@ -16,7 +16,7 @@ const SYSTEM: &str = "8";
 ///
 /// # Errors
 /// A directory that cannot be written to.
-pub fn write(directory: &Path, keycell: Command) -> Result<String> {
+pub fn write(directory: &Path, keycell: Command) -> Result<()> {
     let pages = directory.join("man");
     let completions = directory.join("completions");
     for directory in [&pages, &completions] {
@@ -45,7 +45,7 @@ pub fn write(directory: &Path, keycell: Command) -> Result<String> {
             put(&completions.join(file), &text)?;
         }
     }
-    Ok(String::new())
+    Ok(())
 }
 
 /// A command and all that it has below it, but for what is hidden.

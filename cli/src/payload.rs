@@ -1,6 +1,6 @@
 //! `keycell payload`: writes what containerd passes on descriptor 3, to run a decoder by hand.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use ocicrypt::payload;
@@ -10,7 +10,7 @@ use crate::layout::Image;
 
 /// Writes the payload of a CRI pull for layer `number`, counted from 1. Returns the path of the
 /// encrypted layer.
-pub fn write(name: &str, number: usize, output: &Path) -> Result<String> {
+pub fn write(name: &str, number: usize, output: &Path) -> Result<PathBuf> {
     let image = Image::open(name)?;
     let layers = image.layers()?;
     let layer = number.checked_sub(1).and_then(|index| layers.get(index));
@@ -20,5 +20,5 @@ pub fn write(name: &str, number: usize, output: &Path) -> Result<String> {
     let bytes = payload::encode(&serde_json::to_vec(&value)?);
     let shown = output.display();
     std::fs::write(output, bytes).with_context(|| format!("cannot write `{shown}`"))?;
-    Ok(format!("{}\n", image.blob(layer)?.display()))
+    image.blob(layer)
 }

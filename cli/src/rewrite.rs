@@ -1,6 +1,7 @@
 //! Copies an image and replaces some of its layers, with new blobs, manifests, indexes and digests.
 //! Everything else is copied unchanged.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{Read, Write};
 
@@ -23,6 +24,16 @@ pub trait Exchange {
     /// # Errors
     /// Why the layer cannot be replaced.
     fn layer(&mut self, layer: &Descriptor, source: Source<'_>) -> Result<Option<Descriptor>>;
+}
+
+/// A number of layers, in words.
+pub struct Layers(pub usize);
+
+impl fmt::Display for Layers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.0 == 1 { "layer" } else { "layers" };
+        write!(f, "{} {plural}", self.0)
+    }
 }
 
 /// The source and the destination of a layer.

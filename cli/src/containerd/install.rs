@@ -1,9 +1,9 @@
 //! Installs and uninstalls the configuration as a file that containerd imports.
 
-use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::{fmt, fs};
 
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::NamedTempFile;
@@ -44,12 +44,39 @@ pub struct Installation {
     pub decoder: PathBuf,
 }
 
-/// Installs the configuration where containerd reads it. Returns the changes, one line each. A copy
+/// What was done to a file.
+pub enum Change {
+    None(PathBuf),
+    Written(PathBuf),
+    Rewritten(PathBuf),
+    Edited { file: PathBuf, backup: PathBuf },
+    Removed(PathBuf),
+    LinesRemoved(PathBuf),
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None(file) => write!(f, "`{}` is as it should be", file.display()),
+            Self::Written(file) => write!(f, "wrote `{}`", file.display()),
+            Self::Rewritten(file) => write!(f, "wrote `{}` again", file.display()),
+            Self::Edited { file, backup } => {
+                write!(f, "changed `{}`; a copy of it is `{}`", file.display(), backup.display())
+            }
+            Self::Removed(file) => write!(f, "removed `{}`", file.display()),
+            Self::LinesRemoved(file) => {
+                write!(f, "removed the lines of Keycell from `{}`", file.display())
+            }
+        }
+    }
+}
+
+/// Installs the configuration where containerd reads it. Returns the changes. A copy
 /// of a changed file is kept beside it, with the suffix `.before-keycell`.
 ///
 /// # Errors
 /// A configuration that cannot be read or changed safely; the message says how to change it by hand.
-pub fn install(it: &Installation) -> Result<Vec<String>> {
+pub fn install(it: &Installation) -> Result<Vec<Change>> {
     let found = Config::read(&it.config, Some(it.version))?;
     if found.files.is_empty() {
         return create(it);
@@ -79,11 +106,11 @@ pub fn install(it: &Installation) -> Result<Vec<String>> {
     Ok(done)
 }
 
-/// Uninstalls what [`install`] installed. Returns the changes, one line each.
+/// Uninstalls what [`install`] installed. Returns the changes.
 ///
 /// # Errors
 /// A file that cannot be changed.
-pub fn remove(config: &Path) -> Result<Vec<String>> {
+pub fn remove(config: &Path) -> Result<Vec<Change>> {
     let mut done = Vec::new();
     let mut directories = vec![beside(config, "conf.d")];
     if let Ok(found) = Config::read(config, None) {
@@ -95,7 +122,7 @@ pub fn remove(config: &Path) -> Result<Vec<String>> {
         if fs::read_to_string(&file).is_ok_and(|text| text.starts_with(OURS)) {
             fs::remove_file(&file)
                 .with_context(|| format!("cannot remove `{}`", file.display()))?;
-            done.push(format!("removed `{}`", file.display()));
+            done.push(Change::Removed(file));
         }
     }
     let templates = ["config-v3.toml.tmpl", "config.toml.tmpl"].map(|name| beside(config, name));
@@ -111,10 +138,10 @@ pub fn remove(config: &Path) -> Result<Vec<String>> {
         if is_begun || rest.trim() == BASE.trim() {
             fs::remove_file(&file)
                 .with_context(|| format!("cannot remove `{}`", file.display()))?;
-            done.push(format!("removed `{}`", file.display()));
+            done.push(Change::Removed(file));
         } else {
             replace(&file, &rest)?;
-            done.push(format!("took the lines of Keycell out of `{}`", file.display()));
+            done.push(Change::LinesRemoved(file));
         }
     }
     Ok(done)
@@ -124,7 +151,7 @@ pub fn remove(config: &Path) -> Result<Vec<String>> {
 const BASE: &str = "{{ template \"base\" . }}\n";
 
 /// Creates a first configuration file, which imports a directory, where there was none.
-fn create(it: &Installation) -> Result<Vec<String>> {
+fn create(it: &Installation) -> Result<Vec<Change>> {
     ensure!(
         !is_generated(&it.config),
         "there is no `{}`: has k3s or RKE2 been started?",
@@ -154,7 +181,7 @@ fn is_generated(config: &Path) -> bool {
     config.to_string_lossy().contains("/rancher/")
 }
 
-fn in_template(config: &Path, version: u32, snippet: &str) -> Result<Vec<String>> {
+fn in_template(config: &Path, version: u32, snippet: &str) -> Result<Vec<Change>> {
     let name = if version >= 3 { "config-v3.toml.tmpl" } else { "config.toml.tmpl" };
     let file = beside(config, name);
     // The version stands in what the template extends.
@@ -184,7 +211,7 @@ fn without_ours(text: &str) -> String {
 }
 
 /// Adds the directory to the imports of a file, in a line with a mark.
-fn import(file: &Path, directory: &Path) -> Result<String> {
+fn import(file: &Path, directory: &Path) -> Result<Change> {
     let shown = file.display();
     let text = fs::read_to_string(file).with_context(|| format!("cannot read `{shown}`"))?;
     let glob = quoted(&directory.join("*.toml"));
@@ -229,25 +256,28 @@ fn check(it: &Installation) -> Result<()> {
     command.arg("--config").arg(&it.config).args(["config", "dump"]).stdin(Stdio::null());
     let Ok(output) = command.output() else { return Ok(()) };
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("containerd does not take the configuration, so it was taken back: {}", said.trim());
+        let output = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "containerd does not take the configuration, so it was taken back: {}",
+            output.trim()
+        );
     }
     Ok(())
 }
 
 /// Writes a file atomically, and keeps a copy of the old one.
-fn place(file: &Path, text: &str) -> Result<String> {
+fn place(file: &Path, text: &str) -> Result<Change> {
     let shown = file.display();
     match fs::read_to_string(file) {
-        Ok(former) if former == text => return Ok(format!("`{shown}` is as it should be")),
+        Ok(former) if former == text => return Ok(Change::None(file.to_owned())),
         Ok(former) if former.starts_with(OURS) => {
             replace(file, text)?;
-            return Ok(format!("wrote `{shown}` anew"));
+            return Ok(Change::Rewritten(file.to_owned()));
         }
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {
             replace(file, text)?;
-            return Ok(format!("wrote `{shown}`"));
+            return Ok(Change::Written(file.to_owned()));
         }
         Err(error) => return Err(error).with_context(|| format!("cannot read `{shown}`")),
     }
@@ -256,7 +286,7 @@ fn place(file: &Path, text: &str) -> Result<String> {
         fs::copy(file, &backup).with_context(|| format!("cannot write `{}`", backup.display()))?;
     }
     replace(file, text)?;
-    Ok(format!("changed `{shown}`; it was kept as `{}`", backup.display()))
+    Ok(Change::Edited { file: file.to_owned(), backup })
 }
 
 fn replace(file: &Path, text: &str) -> Result<()> {

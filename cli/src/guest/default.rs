@@ -1,6 +1,7 @@
 //! `keycell guest default`.
 
 use super::refused;
+use std::fmt;
 use std::fs::{self, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -19,14 +20,14 @@ pub struct Arguments {
     store: StoreOption,
 }
 
-pub fn run(arguments: &Arguments) -> Result<String> {
+pub fn run(arguments: &Arguments) -> Result<Outcome> {
     let Some(name) = &arguments.name else {
         let store = Store::open(&arguments.store.directory).map_err(refused)?;
         let default = match &store {
             Some(store) => store.default_guest().map_err(refused)?,
             None => None,
         };
-        return Ok(default.unwrap_or_else(|| EMBEDDED.to_owned()) + "\n");
+        return Ok(Outcome::Is(default.unwrap_or_else(|| EMBEDDED.to_owned())));
     };
     let store = arguments.store.open()?;
     let path = store.path().join(DEFAULT);
@@ -36,7 +37,7 @@ pub fn run(arguments: &Arguments) -> Result<String> {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(error).with_context(cannot);
             }
-            _ => return Ok("the default guest is the decoder's own\n".to_owned()),
+            _ => return Ok(Outcome::SetToEmbedded),
         }
     }
     // A default that is refused would stop every layer on this node.
@@ -47,5 +48,22 @@ pub fn run(arguments: &Arguments) -> Result<String> {
     file.as_file().sync_all()?;
     file.persist(&path).with_context(cannot)?;
     fs::File::open(store.path())?.sync_all()?;
-    Ok(format!("the default guest is `{name}`\n"))
+    Ok(Outcome::SetTo(name.clone()))
+}
+
+/// The default guest, as it is or as it was set.
+pub enum Outcome {
+    Is(String),
+    SetTo(String),
+    SetToEmbedded,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Is(name) => writeln!(f, "{name}"),
+            Self::SetTo(name) => writeln!(f, "the default guest is `{name}`"),
+            Self::SetToEmbedded => writeln!(f, "the default guest is the decoder's own"),
+        }
+    }
 }

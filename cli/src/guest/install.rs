@@ -3,10 +3,8 @@
 use super::refused;
 use keycell_diagnostic::Diagnostic;
 use keycell_diagnostic::hint::ToolHint;
-use std::fmt::Write as _;
-use std::fs;
-use std::panic;
 use std::path::PathBuf;
+use std::{fmt, fs, panic};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -54,7 +52,7 @@ impl From<Cpus> for Cpu {
     }
 }
 
-pub fn run(arguments: &Arguments) -> Result<String> {
+pub fn run(arguments: &Arguments) -> Result<Outcome> {
     let shown = arguments.file.display().to_string();
     let name = match &arguments.name {
         Some(name) => name.clone(),
@@ -70,16 +68,26 @@ pub fn run(arguments: &Arguments) -> Result<String> {
     let parts = compiled(name, source, &shown, signature, signed, arguments.cpu.into())?;
     let store = store_writer::open(&arguments.store.directory)?;
     store_writer::write(&store, &parts, arguments.replace)?;
-    let record = parts.record;
+    let command = store.command("default", &parts.record.name);
+    Ok(Outcome { guest: Described(parts.record), command })
+}
 
-    let mut text = format!("installed {}", described(&record)?);
-    let default = store.command("default", &record.name);
-    writeln!(
-        text,
-        "`ctd-decoder --guest {}` runs it, and `{default}` makes it the default",
-        record.name
-    )?;
-    Ok(text)
+/// What was installed, and the command that makes it the default.
+pub struct Outcome {
+    guest: Described,
+    command: String,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { guest, command } = self;
+        write!(f, "installed {guest}")?;
+        writeln!(
+            f,
+            "`ctd-decoder --guest {}` runs it, and `{command}` makes it the default",
+            guest.0.name
+        )
+    }
 }
 
 /// Checks and compiles a guest.
@@ -98,7 +106,7 @@ pub fn compiled(
         Form::Component => compiler::compile_component,
         Form::Module => compiler::compile_module,
     };
-    // A compiler that panics is told below, in one error.
+    // The error below reports a panic of the compiler.
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
     let artefact = compile(&source, for_cpu);
@@ -124,22 +132,28 @@ pub fn compiled(
     Ok(Parts { record, artefact, source, signature: signed })
 }
 
-/// Describes a guest: its kind, its rights and its origin.
-pub fn described(record: &Record) -> Result<String> {
-    let mut text = format!("`{}`: a {}, a {}\n", record.name, record.kind, record.form);
-    for words in &record.may {
-        writeln!(text, "  {words}")?;
+/// A record, in several lines.
+pub struct Described(pub Record);
+
+impl fmt::Display for Described {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let record = &self.0;
+        writeln!(f, "`{}`: a {}, a {}", record.name, record.kind, record.form)?;
+        for line in &record.may {
+            writeln!(f, "  {line}")?;
+        }
+        if record.kind == Kind::Command {
+            writeln!(
+                f,
+                "  sees the private keys and writes the layer in one instance, and checks the HMAC itself"
+            )?;
+        }
+        writeln!(f, "source    {}", record.source)?;
+        writeln!(f, "code      {}, {} KiB", record.artefact, record.size.div_ceil(1024))?;
+        writeln!(f, "engine    {}, {} {}", record.engine, record.target, record.cpu)?;
+        match &record.signature {
+            Some(Signature { key, comment }) => writeln!(f, "signed by {key}: {comment}"),
+            None => writeln!(f, "not signed"),
+        }
     }
-    if record.kind == Kind::Command {
-        text +=
-            "  sees the private keys and writes the layer in one instance; the HMAC is its word\n";
-    }
-    writeln!(text, "source    {}", record.source)?;
-    writeln!(text, "code      {}, {} KiB", record.artefact, record.size.div_ceil(1024))?;
-    writeln!(text, "engine    {}, {} {}", record.engine, record.target, record.cpu)?;
-    match &record.signature {
-        Some(Signature { key, comment }) => writeln!(text, "signed by {key}: {comment}")?,
-        None => text += "not signed\n",
-    }
-    Ok(text)
 }

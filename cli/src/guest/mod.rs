@@ -13,6 +13,7 @@ mod verify;
 
 use keycell_diagnostic::Diagnostic;
 use keycell_diagnostic::hint::ToolHint;
+use std::fmt::Display;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -67,16 +68,16 @@ impl StoreOption {
 ///
 /// # Errors
 /// Why the subcommand fails.
-pub fn run(arguments: &Arguments) -> Result<String> {
-    match &arguments.verb {
-        Verb::Install(arguments) => install::run(arguments),
-        Verb::List(arguments) => show::list(arguments),
-        Verb::Show(arguments) => show::show(arguments),
-        Verb::Verify(arguments) => verify::run(arguments),
-        Verb::Rebuild(arguments) => rebuild::run(arguments),
-        Verb::Remove(arguments) => remove::run(arguments),
-        Verb::Default(arguments) => default::run(arguments),
-    }
+pub fn run(arguments: &Arguments) -> Result<Box<dyn Display>> {
+    Ok(match &arguments.verb {
+        Verb::Install(arguments) => Box::new(install::run(arguments)?),
+        Verb::List(arguments) => Box::new(show::list(arguments)?),
+        Verb::Show(arguments) => Box::new(show::show(arguments)?),
+        Verb::Verify(arguments) => Box::new(verify::run(arguments)?),
+        Verb::Rebuild(arguments) => Box::new(rebuild::run(arguments)?),
+        Verb::Remove(arguments) => Box::new(remove::run(arguments)?),
+        Verb::Default(arguments) => Box::new(default::run(arguments)?),
+    })
 }
 
 /// A refusal of the guest store, as a diagnostic.

@@ -1,10 +1,11 @@
 //! `keycell guest rebuild`.
 
 use super::refused;
-use std::fmt::Write as _;
+use std::fmt;
 
 use anyhow::Result;
 use clap::Args;
+use keycell_guest_store::record::Record;
 
 use super::install::Cpus;
 use super::verify::{checked_source, of_source, reinstall};
@@ -22,10 +23,10 @@ pub struct Arguments {
 }
 
 /// Compiles guests for the engine of this program, from sources that are unchanged.
-pub fn run(arguments: &Arguments) -> Result<String> {
+pub fn run(arguments: &Arguments) -> Result<Outcome> {
     let store = arguments.store.open()?;
     let names = if arguments.names.is_empty() { store.names() } else { arguments.names.clone() };
-    let mut text = String::new();
+    let mut compiled = Vec::new();
     for name in &names {
         let mut found = store.find(name).map_err(refused)?;
         let source = checked_source(&found, &reinstall(&store, name))?;
@@ -34,7 +35,21 @@ pub fn run(arguments: &Arguments) -> Result<String> {
         }
         let parts = of_source(&found, source)?;
         store_writer::write(&store, &parts, true)?;
-        writeln!(text, "compiled `{name}` for {}, {}", parts.record.engine, parts.record.cpu)?;
+        compiled.push(parts.record);
     }
-    Ok(text)
+    Ok(Outcome { compiled })
+}
+
+/// What was compiled.
+pub struct Outcome {
+    compiled: Vec<Record>,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Record { name, engine, cpu, .. } in &self.compiled {
+            writeln!(f, "compiled `{name}` for {engine}, {cpu}")?;
+        }
+        Ok(())
+    }
 }

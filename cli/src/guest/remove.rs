@@ -3,7 +3,7 @@
 use super::refused;
 use keycell_diagnostic::Diagnostic;
 use keycell_diagnostic::hint::ToolHint;
-use std::fs;
+use std::{fmt, fs};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -21,7 +21,7 @@ pub struct Arguments {
 }
 
 /// Removes a guest without checking it, so that an altered guest can be removed as well.
-pub fn run(arguments: &Arguments) -> Result<String> {
+pub fn run(arguments: &Arguments) -> Result<Outcome> {
     let name = &arguments.name;
     store::is_name(name).map_err(refused)?;
     let store = arguments.store.open()?;
@@ -39,5 +39,16 @@ pub fn run(arguments: &Arguments) -> Result<String> {
         .map_err(std::io::Error::from)
         .with_context(|| format!("cannot remove `{}`", path.display()))?;
     gone.close().with_context(|| format!("cannot remove all of `{}`", path.display()))?;
-    Ok(format!("removed `{name}`\n"))
+    Ok(Outcome { removed: name.clone() })
+}
+
+/// What was removed.
+pub struct Outcome {
+    removed: String,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "removed `{}`", self.removed)
+    }
 }

@@ -8,7 +8,7 @@ use keycell_guest_store::store::{EMBEDDED, Store};
 use serde_json::{Value, json};
 
 use super::StoreOption;
-use super::install::described;
+use super::install::Described;
 
 #[derive(Args)]
 pub struct List {
@@ -50,11 +50,11 @@ pub fn list(arguments: &List) -> Result<String> {
     }
     let mut text = line(&default, EMBEDDED, "decoder  a part of `ctd-decoder`");
     for (found, name) in &records {
-        let said = match found {
+        let status = match found {
             Ok(found) => summary(&found.record),
             Err(refusal) => format!("unusable {}", refusal.message),
         };
-        text += &line(&default, name, &said);
+        text += &line(&default, name, &status);
     }
     Ok(text)
 }
@@ -65,12 +65,12 @@ pub fn show(arguments: &Show) -> Result<String> {
     if arguments.json {
         return Ok(record.to_json());
     }
-    described(&record)
+    Ok(Described(record).to_string())
 }
 
-fn line(default: &str, name: &str, said: &str) -> String {
+fn line(default: &str, name: &str, status: &str) -> String {
     let mark = if name == default { "*" } else { " " };
-    format!("{mark} {name:<20} {said}\n")
+    format!("{mark} {name:<20} {status}\n")
 }
 
 fn summary(record: &Record) -> String {

@@ -3,7 +3,7 @@
 use super::refused;
 use keycell_diagnostic::Diagnostic;
 use keycell_diagnostic::hint::ToolHint;
-use std::fmt::Write as _;
+use std::fmt;
 use std::io::Read;
 
 use anyhow::{Result, bail};
@@ -26,30 +26,53 @@ pub struct Arguments {
 
 /// Checks all that the decoder checks, and whether the source compiles to the code and has the
 /// signature that was installed.
-pub fn run(arguments: &Arguments) -> Result<String> {
+pub fn run(arguments: &Arguments) -> Result<Outcome> {
     let store = arguments.store.open()?;
     let names = if arguments.names.is_empty() { store.names() } else { arguments.names.clone() };
-    let mut text = String::new();
+    let mut verified = Vec::new();
     let mut bad = Vec::new();
     for name in &names {
         match verify(&store, name) {
-            Ok(what) => writeln!(text, "`{name}`: {what}")?,
+            Ok(check) => verified.push((name.clone(), check)),
             Err(error) => bad.push(error),
         }
     }
     // The first one is to be solved first.
-    let Some(first) = bad.first() else { return Ok(text) };
+    let Some(first) = bad.first() else { return Ok(Outcome { verified }) };
     let hints = first.downcast_ref().map(|diagnostic: &Diagnostic| diagnostic.hints.clone());
     let message = bad.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>().join("; ");
     bail!(Diagnostic { message, hints: hints.unwrap_or_default() })
 }
 
 /// The hint for an installed guest that cannot be used.
+/// What was verified.
+pub struct Outcome {
+    verified: Vec<(String, Check)>,
+}
+
+enum Check {
+    Code,
+    CodeAndSignature,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, check) in &self.verified {
+            let and_signed = match check {
+                Check::Code => "",
+                Check::CodeAndSignature => ", and the source is as it was signed",
+            };
+            writeln!(f, "`{name}`: the code is what the source compiles to{and_signed}")?;
+        }
+        Ok(())
+    }
+}
+
 pub(super) fn reinstall(store: &Store, name: &str) -> ToolHint {
     ToolHint::ReinstallGuest { command: store.command("install --replace FILE --name", name) }
 }
 
-fn verify(store: &Store, name: &str) -> Result<&'static str> {
+fn verify(store: &Store, name: &str) -> Result<Check> {
     let mut found = store.guest(name).map_err(refused)?;
     let reinstall = reinstall(store, name);
     let mut artefact = Vec::new();
@@ -66,8 +89,8 @@ fn verify(store: &Store, name: &str) -> Result<&'static str> {
         bail!(Diagnostic::new(what, reinstall));
     }
     Ok(match found.record.signature {
-        Some(_) => "the code is what the source compiles to, and the source is as it was signed",
-        None => "the code is what the source compiles to",
+        Some(_) => Check::CodeAndSignature,
+        None => Check::Code,
     })
 }
 

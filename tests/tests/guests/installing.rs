@@ -249,7 +249,7 @@ fn in_words() -> Result<()> {
                 "reads the keys directory",
                 "reads the payload and the encrypted layer",
                 "writes the plain layer",
-                "sees the private keys and writes the layer in one instance; the HMAC is its word",
+                "sees the private keys and writes the layer in one instance, and checks the HMAC itself",
             ],
             "cipher",
         ),

@@ -158,7 +158,7 @@ fn written(former: &str, is_new: bool) -> Result<()> {
     after.retain(|(path, _)| !path.ends_with("config.toml.before-keycell"));
     ensure!(after == before, "left: {after:#?}\nbefore: {before:#?}");
     let said = exits(&mut write(dir.path(), &["--remove"])?, 0)?;
-    says(&said, &["nothing of Keycell was there"])
+    says(&said, &["the configuration has no lines of Keycell"])
 }
 
 /// A list over several lines is not edited: the message says what to add.
