@@ -13,6 +13,7 @@ mod error;
 mod lock;
 mod mentions;
 mod module;
+mod module_error;
 mod pin;
 mod policy;
 mod process;

@@ -9,6 +9,7 @@ mod containerd;
 mod decrypt;
 mod doctor;
 mod encrypt;
+mod failure;
 mod guest;
 mod image_documents;
 mod inspect;
@@ -30,7 +31,6 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 use keycell_broker::child;
-use keycell_diagnostic::Diagnostic;
 
 /// Encrypts images, decrypts them, and looks at the keys of a node.
 #[derive(Parser)]
@@ -124,7 +124,7 @@ fn print(outcome: impl Display) {
 
 fn print_error(error: &anyhow::Error) {
     eprintln!("keycell: error: {error:#}");
-    for hint in error.downcast_ref::<Diagnostic>().iter().flat_map(|one| &one.hints) {
+    for hint in failure::hints_of(error) {
         eprintln!("hint: {hint}");
     }
 }

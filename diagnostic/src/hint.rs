@@ -3,10 +3,12 @@
 use std::fmt;
 
 mod decoder;
+mod guest_store;
 mod tool;
 mod unwrap;
 
 pub use decoder::DecoderHint;
+pub use guest_store::GuestStoreHint;
 pub use tool::ToolHint;
 pub use unwrap::UnwrapHint;
 
@@ -18,6 +20,8 @@ pub enum Hint {
     Unwrap(UnwrapHint),
     /// The node, its configuration and the caller's limits: what the host finds.
     Decoder(DecoderHint),
+    /// The installed guests.
+    GuestStore(GuestStoreHint),
     /// What the operator asked `keycell` for.
     Tool(ToolHint),
 }
@@ -27,6 +31,7 @@ impl fmt::Display for Hint {
         match self {
             Self::Unwrap(hint) => hint.fmt(f),
             Self::Decoder(hint) => hint.fmt(f),
+            Self::GuestStore(hint) => hint.fmt(f),
             Self::Tool(hint) => hint.fmt(f),
         }
     }
@@ -41,6 +46,12 @@ impl From<UnwrapHint> for Hint {
 impl From<DecoderHint> for Hint {
     fn from(hint: DecoderHint) -> Self {
         Self::Decoder(hint)
+    }
+}
+
+impl From<GuestStoreHint> for Hint {
+    fn from(hint: GuestStoreHint) -> Self {
+        Self::GuestStore(hint)
     }
 }
 

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod record;
+pub mod refusal;
 pub mod store;
 
 pub use record::Record;

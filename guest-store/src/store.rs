@@ -10,17 +10,18 @@
 //! | `default` | the name of the guest that is used where none is named |
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use keycell_diagnostic::os_error;
 use keycell_engine::ENGINE;
-use keycell_trusted_path::{self as trusted, Trust};
+use keycell_trusted_path::Trust;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use rustix::io::Errno;
 
-use crate::record::{self, Record};
+use crate::record::Record;
+use crate::refusal::RecordFault;
+pub use crate::refusal::Refusal;
 
 /// Where the store is unless it is said otherwise.
 pub const DEFAULT_STORE: &str = "/var/lib/keycell/guests";
@@ -46,28 +47,11 @@ const MAX_RECORD: u64 = 64 * 1024;
 /// The largest artefact, in bytes: the embedded one has three million.
 const MAX_ARTEFACT: u64 = 256 * 1024 * 1024;
 
+/// The most names that a message lists.
+const SOME_NAMES: usize = 8;
+
 /// The longest name, in bytes.
 const MAX_NAME: usize = 64;
-
-/// Why a guest is not run, and what would mend it.
-#[derive(Debug)]
-pub struct Refusal {
-    /// What is wrong.
-    pub message: String,
-    /// What would mend it.
-    pub hint: String,
-}
-
-/// Why the record of a guest is of no use.
-#[derive(Debug, thiserror::Error)]
-enum RecordFault {
-    #[error("{}", os_error(.0))]
-    Unreadable(io::Error),
-    #[error(transparent)]
-    Format(#[from] record::Error),
-    #[error("it is that of `{}`", printable(.0))]
-    OtherGuest(String),
-}
 
 /// An open store.
 pub struct Store {
@@ -101,11 +85,8 @@ impl Store {
         match trust.open_directory(path) {
             Ok((directory, path)) => Ok(Some(Self { path, directory, trust })),
             Err(error) if error.is_missing() => Ok(None),
-            Err(error) if error.is_distrust() => Err(untrusted(&error)),
-            Err(error) => Err(refusal(
-                format!("cannot open the guest store `{}`: {error}", path.display()),
-                "`--guest-store` is the directory that `keycell guest install` writes to",
-            )),
+            Err(error) if error.is_distrust() => Err(Refusal::Untrusted(error)),
+            Err(error) => Err(Refusal::Store { path: path.to_owned(), error }),
         }
     }
 
@@ -117,20 +98,16 @@ impl Store {
     pub fn default_guest(&self) -> Result<Option<String>, Refusal> {
         let path = self.path.join(DEFAULT);
         let mut text = String::new();
-        match open_file(self.trust, &self.directory, &self.path, DEFAULT, MAX_RECORD)? {
-            Some((file, _)) => file.take(MAX_RECORD).read_to_string(&mut text),
-            None => return Ok(None),
+        let found = open_file(self.trust, &self.directory, &self.path, DEFAULT, MAX_RECORD)?;
+        let Some((file, _)) = found else { return Ok(None) };
+        if let Err(error) = file.take(MAX_RECORD).read_to_string(&mut text) {
+            return Err(Refusal::DefaultUnreadable { path, error });
         }
-        .map_err(|error| {
-            refusal(format!("cannot read `{}`: {error}", path.display()), MEND_DEFAULT)
-        })?;
         let name = text.trim();
-        is_name(name).map_err(|mut refusal| {
-            refusal.message = format!("`{}` does not hold the name of a guest", path.display());
-            refusal.hint = MEND_DEFAULT.to_owned();
-            refusal
-        })?;
-        Ok(Some(name.to_owned()))
+        match is_name(name) {
+            Ok(()) => Ok(Some(name.to_owned())),
+            Err(_) => Err(Refusal::DefaultIsNoName { path }),
+        }
     }
 
     /// The names of what is installed, in order.
@@ -152,19 +129,13 @@ impl Store {
     /// What is wrong with it, with the way out.
     pub fn guest(&self, name: &str) -> Result<Installed, Refusal> {
         let found = self.find(name)?;
-        let (engine, target) = (&found.record.engine, &found.record.target);
-        let rebuild = format!("`{}` compiles it again", self.command("rebuild", name));
+        let Record { engine, target, .. } = &found.record;
+        let (owned, rebuild) = (name.to_owned(), self.command("rebuild", name));
         if engine != ENGINE {
-            return Err(refusal(
-                format!("the guest `{name}` was compiled for `{engine}`, and this is `{ENGINE}`"),
-                rebuild,
-            ));
+            return Err(Refusal::OtherEngine { name: owned, engine: engine.clone(), rebuild });
         }
         if *target != keycell_engine::target() {
-            return Err(refusal(
-                format!("the guest `{name}` was compiled for `{target}`, not for this machine"),
-                rebuild,
-            ));
+            return Err(Refusal::OtherTarget { name: owned, target: target.clone(), rebuild });
         }
         Ok(found)
     }
@@ -177,19 +148,17 @@ impl Store {
         is_name(name)?;
         let path = self.path.join(name);
         let directory = self.directory_of(name, &path)?;
-        let reinstall =
-            format!("`{}` installs it anew", self.command("install --replace FILE --name", name));
+        let reinstall = self.command("install --replace FILE --name", name);
+        let incomplete = |file| {
+            let (name, reinstall) = (name.to_owned(), reinstall.clone());
+            Refusal::Incomplete { name, file, reinstall }
+        };
 
         let record = open_file(self.trust, &directory, &path, RECORD, MAX_RECORD)?;
-        let (record, _) = record.ok_or_else(|| {
-            refusal(
-                format!("the guest `{name}` has no `{RECORD}`, so it was not installed whole"),
-                &*reinstall,
-            )
-        })?;
-        let shown = path.join(RECORD);
-        let unusable = |why: RecordFault| {
-            refusal(format!("the record `{}` is not readable: {why}", shown.display()), &*reinstall)
+        let (record, _) = record.ok_or_else(|| incomplete(RECORD))?;
+        let unusable = |fault| {
+            let (path, reinstall) = (path.join(RECORD), reinstall.clone());
+            Refusal::Record { path, fault, reinstall }
         };
         let mut json = Vec::new();
         record
@@ -198,17 +167,12 @@ impl Store {
             .map_err(|error| unusable(RecordFault::Unreadable(error)))?;
         let record = Record::parse(&json).map_err(|error| unusable(error.into()))?;
         if record.name != name {
-            return Err(unusable(RecordFault::OtherGuest(record.name)));
+            return Err(unusable(RecordFault::OtherGuest(printable(&record.name))));
         }
         let artefact = open_file(self.trust, &directory, &path, ARTEFACT, MAX_ARTEFACT)?;
-        let (artefact, length) = artefact.ok_or_else(|| {
-            refusal(
-                format!("the guest `{name}` has no `{ARTEFACT}`, so it was not installed whole"),
-                &*reinstall,
-            )
-        })?;
+        let (artefact, length) = artefact.ok_or_else(|| incomplete(ARTEFACT))?;
         if length != record.size {
-            return Err(altered(name, &self.command("verify", name)));
+            return Err(self.changed(name));
         }
         Ok(Installed { record, artefact, path, directory, trust: self.trust })
     }
@@ -229,13 +193,12 @@ impl Store {
 
     /// There is no guest `name`.
     pub fn unknown(&self, name: &str) -> Refusal {
-        let names = self.names();
-        let names = names.iter().take(8).map(|name| format!("`{name}`")).collect::<Vec<_>>();
-        let installed = match names.len() {
-            0 => "none is installed".to_owned(),
-            _ => format!("installed are {}", names.join(", ")),
-        };
-        no_guest(name, &self.path, &installed)
+        no_guest(name, &self.path, Some(self.names().into_iter().take(SOME_NAMES).collect()))
+    }
+
+    /// The code of the guest `name` is not what was installed.
+    pub fn changed(&self, name: &str) -> Refusal {
+        Refusal::Changed { name: name.to_owned(), verify: self.command("verify", name) }
     }
 
     /// Where it is.
@@ -261,8 +224,10 @@ impl Installed {
         };
         let mut bytes = Vec::with_capacity(length as usize);
         let read = file.take(length).read_to_end(&mut bytes);
-        read.map_err(|error| refusal(format!("cannot read `{name}`: {error}"), LOOK))?;
-        Ok(Some(bytes))
+        match read {
+            Ok(_) => Ok(Some(bytes)),
+            Err(error) => Err(Refusal::Unreadable { name: name.to_owned(), error }),
+        }
     }
 }
 
@@ -280,7 +245,7 @@ pub fn chosen(named: Option<&str>, path: &Path) -> Result<Option<(Store, Install
         return Ok(None);
     }
     let Some(store) = Store::open(path)? else {
-        let none = |name| no_guest(name, path, "there is no such store");
+        let none = |name| no_guest(name, path, None);
         return named.map_or(Ok(None), |name| Err(is_name(name).err().unwrap_or(none(name))));
     };
     let name = match named {
@@ -292,22 +257,9 @@ pub fn chosen(named: Option<&str>, path: &Path) -> Result<Option<(Store, Install
     Ok(Some((store, installed)))
 }
 
-/// The guest `name` does not exist in a store at `path`.
-pub fn no_guest(name: &str, path: &Path, installed: &str) -> Refusal {
-    refusal(
-        format!("there is no guest `{}` in `{}`", printable(name), path.display()),
-        format!("{installed}; `{}` installs one", command("install FILE --name", name, path)),
-    )
-}
-
-/// The code of the guest `name` is not what was installed; `verify` is the command that checks it in detail.
-pub fn altered(name: &str, verify: &str) -> Refusal {
-    refusal(
-        format!("the code of the guest `{name}` is not what was installed: its SHA-256 differs"),
-        format!(
-            "find out who wrote to it; `{verify}` checks it in detail, and `rebuild` compiles it again"
-        ),
-    )
+fn no_guest(name: &str, path: &Path, installed: Option<Vec<String>>) -> Refusal {
+    let install = command("install FILE --name", name, path);
+    Refusal::NoGuest { name: printable(name), path: path.to_owned(), installed, install }
 }
 
 /// A name has no path in it, and nothing that a shell or a terminal minds.
@@ -320,19 +272,10 @@ pub fn is_name(name: &str) -> Result<(), Refusal> {
         && name.bytes().next().is_some_and(plain)
         && name.len() <= MAX_NAME;
     if !good || [EMBEDDED, DEFAULT].contains(&name) {
-        return Err(refusal(
-            format!("`{}` is no name of an installed guest", printable(name)),
-            "a name is up to 64 small letters, digits and `-`, `_`, `.`, beginning with a letter or \
-             a digit, other than `default` and `embedded`; `keycell guest list` lists them",
-        ));
+        return Err(Refusal::NotAName(printable(name)));
     }
     Ok(())
 }
-
-const MEND_DEFAULT: &str =
-    "`keycell guest default NAME` writes it anew; `embedded` is the decoder's own";
-
-const LOOK: &str = "`keycell guest verify` checks it in detail";
 
 fn command(verb: &str, name: &str, path: &Path) -> String {
     let store = match path == Path::new(DEFAULT_STORE) {
@@ -373,45 +316,22 @@ fn open_file(
     nobody_else(trust, &path, &found)?;
     let length = u64::try_from(found.st_size).unwrap_or(u64::MAX);
     if length > limit {
-        return Err(refusal(format!("`{}` is longer than {limit} bytes", path.display()), LOOK));
+        return Err(Refusal::TooLong { path, limit });
     }
     Ok(Some((File::from(file), length)))
 }
 
 /// Nobody but root and the user of this process may write to what is executed.
 fn nobody_else(trust: Trust, path: &Path, found: &Stat) -> Result<(), Refusal> {
-    trust.allow(path, found).map_err(|error| untrusted(&error))
+    trust.allow(path, found).map_err(Refusal::Untrusted)
 }
 
-fn untrusted(error: &trusted::Error) -> Refusal {
-    let mend = error.mend();
-    let whose = match error {
-        trusted::Error::Owner { .. } => "guests belong to root: ",
-        _ => "",
-    };
-    refusal(
-        format!("{error}, who could run code in the decoder"),
-        format!("{whose}find out who wrote to it; then {mend}, and `keycell guest verify`"),
-    )
-}
-
-fn not_plain(path: &Path, what: &str) -> Refusal {
-    refusal(
-        format!("`{}` is a link or something else than a {what}", path.display()),
-        "the store holds what `keycell guest install` wrote and no links: remove it, and install \
-         the guest anew",
-    )
+fn not_plain(path: &Path, kind: &'static str) -> Refusal {
+    Refusal::Kind { path: path.to_owned(), kind }
 }
 
 fn unreadable(path: &Path, error: Errno) -> Refusal {
-    refusal(
-        format!("cannot read `{}`: {}", path.display(), os_error(&error.into())),
-        "the store is readable for everybody as `keycell guest install` makes it",
-    )
-}
-
-fn refusal(message: impl Into<String>, hint: impl Into<String>) -> Refusal {
-    Refusal { message: message.into(), hint: hint.into() }
+    Refusal::NotOpened { path: path.to_owned(), error: error.into() }
 }
 
 /// A name from a command line, for a message.

@@ -4,7 +4,7 @@ use keycell_diagnostic::hint::ToolHint;
 use std::io::Read;
 
 use keycell_guest_store::record::Digest;
-use keycell_guest_store::store::{self, Installed, Refusal};
+use keycell_guest_store::store::{self, Installed};
 
 use super::decoder::Decoder;
 use super::report::{Report, Severity};
@@ -18,8 +18,8 @@ pub fn examine(decoder: &Decoder, report: &mut Report) {
     match store::chosen(guest.name.as_deref(), &guest.store) {
         Ok(None) => report.fine("the guest that the decoder was built with"),
         Ok(Some((_, found))) => installed(decoder, found, report),
-        Err(Refusal { message, hint }) => {
-            report.add(Severity::Failure, message, vec![ToolHint::GuestStore { fix: hint }.into()])
+        Err(refusal) => {
+            report.add(Severity::Failure, refusal.to_string(), vec![refusal.hint().into()]);
         }
     }
 }

@@ -1,6 +1,5 @@
 //! `keycell guest default`.
 
-use super::refused;
 use std::fmt;
 use std::fs::{self, Permissions};
 use std::io::Write;
@@ -22,9 +21,9 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<Outcome> {
     let Some(name) = &arguments.name else {
-        let store = Store::open(&arguments.store.directory).map_err(refused)?;
+        let store = Store::open(&arguments.store.directory)?;
         let default = match &store {
-            Some(store) => store.default_guest().map_err(refused)?,
+            Some(store) => store.default_guest()?,
             None => None,
         };
         return Ok(Outcome::Is(default.unwrap_or_else(|| EMBEDDED.to_owned())));
@@ -41,7 +40,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         }
     }
     // A default that is refused would stop every layer on this node.
-    store.guest(name).map_err(refused)?;
+    store.guest(name)?;
     let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(store.path())?;
     file.write_all(format!("{name}\n").as_bytes())?;
     file.as_file().set_permissions(Permissions::from_mode(0o644))?;

@@ -1,6 +1,5 @@
 //! `keycell guest install`.
 
-use super::refused;
 use keycell_diagnostic::Diagnostic;
 use keycell_diagnostic::hint::ToolHint;
 use std::path::PathBuf;
@@ -61,7 +60,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
             stem.to_string_lossy().to_lowercase()
         }
     };
-    store::is_name(&name).map_err(refused)?;
+    store::is_name(&name)?;
     let source = fs::read(&arguments.file).with_context(|| format!("cannot read `{shown}`"))?;
     // First of all: nothing looks at a file that is not the signer's.
     let (signature, signed) = arguments.signing.verified(&source)?.unzip();

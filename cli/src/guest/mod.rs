@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use keycell_guest_store::store::{DEFAULT_STORE, Refusal, Store};
+use keycell_guest_store::store::{DEFAULT_STORE, Store};
 
 /// The subcommands of `keycell guest`.
 #[derive(Args)]
@@ -57,7 +57,7 @@ impl StoreOption {
     /// Opens the store, which must exist.
     fn open(&self) -> Result<Store> {
         let shown = self.directory.display();
-        Store::open(&self.directory).map_err(refused)?.ok_or_else(|| {
+        Store::open(&self.directory)?.ok_or_else(|| {
             let message = format!("there is no guest store `{shown}`");
             Diagnostic::new(message, ToolHint::NoGuestStore).into()
         })
@@ -78,9 +78,4 @@ pub fn run(arguments: &Arguments) -> Result<Box<dyn Display>> {
         Verb::Remove(arguments) => Box::new(remove::run(arguments)?),
         Verb::Default(arguments) => Box::new(default::run(arguments)?),
     })
-}
-
-/// A refusal of the guest store, as a diagnostic.
-fn refused(Refusal { message, hint }: Refusal) -> Diagnostic {
-    Diagnostic::new(message, ToolHint::GuestStore { fix: hint })
 }

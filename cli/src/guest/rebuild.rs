@@ -1,6 +1,5 @@
 //! `keycell guest rebuild`.
 
-use super::refused;
 use std::fmt;
 
 use anyhow::Result;
@@ -28,7 +27,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
     let names = if arguments.names.is_empty() { store.names() } else { arguments.names.clone() };
     let mut compiled = Vec::new();
     for name in &names {
-        let mut found = store.find(name).map_err(refused)?;
+        let mut found = store.find(name)?;
         let source = checked_source(&found, &reinstall(&store, name))?;
         if let Some(cpu) = arguments.cpu {
             found.record.cpu = cpu.into();

@@ -1,6 +1,5 @@
 //! `keycell guest remove`.
 
-use super::refused;
 use keycell_diagnostic::Diagnostic;
 use keycell_diagnostic::hint::ToolHint;
 use std::{fmt, fs};
@@ -23,15 +22,15 @@ pub struct Arguments {
 /// Removes a guest without checking it, so that an altered guest can be removed as well.
 pub fn run(arguments: &Arguments) -> Result<Outcome> {
     let name = &arguments.name;
-    store::is_name(name).map_err(refused)?;
+    store::is_name(name)?;
     let store = arguments.store.open()?;
-    if store.default_guest().map_err(refused)?.as_deref() == Some(name) {
+    if store.default_guest()?.as_deref() == Some(name) {
         let hint = ToolHint::GuestIsDefault { command: store.command("default", EMBEDDED) };
         bail!(Diagnostic::new(format!("`{name}` is the default guest"), hint));
     }
     let path = store.path().join(name);
     if fs::symlink_metadata(&path).is_err() {
-        bail!(refused(store.unknown(name)));
+        bail!(Diagnostic::from(store.unknown(name)));
     }
     // Out of the way first, at once: a decoder must not meet half of it.
     let gone = tempfile::Builder::new().prefix(".gone-").tempdir_in(store.path())?;

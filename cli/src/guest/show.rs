@@ -1,6 +1,5 @@
 //! `keycell guest list` and `keycell guest show`.
 
-use super::refused;
 use anyhow::Result;
 use clap::Args;
 use keycell_guest_store::record::Record;
@@ -31,10 +30,10 @@ pub struct Show {
 }
 
 pub fn list(arguments: &List) -> Result<String> {
-    let store = Store::open(&arguments.store.directory).map_err(refused)?;
+    let store = Store::open(&arguments.store.directory)?;
     let (mut default, mut records) = (None, Vec::new());
     if let Some(store) = &store {
-        default = store.default_guest().map_err(refused)?;
+        default = store.default_guest()?;
         // Of one that is not run: what the decoder would say.
         records.extend(store.names().into_iter().map(|name| (store.guest(&name), name)));
     }
@@ -42,7 +41,7 @@ pub fn list(arguments: &List) -> Result<String> {
     if arguments.json {
         let guests = records.iter().map(|(found, name)| match found {
             Ok(found) => found.record.to_value(),
-            Err(refusal) => json!({ "name": name, "error": refusal.message }),
+            Err(refusal) => json!({ "name": name, "error": refusal.to_string() }),
         });
         let guests = guests.collect::<Vec<Value>>();
         let all = json!({ "default": default, "guests": guests });
@@ -52,7 +51,7 @@ pub fn list(arguments: &List) -> Result<String> {
     for (found, name) in &records {
         let status = match found {
             Ok(found) => summary(&found.record),
-            Err(refusal) => format!("unusable {}", refusal.message),
+            Err(refusal) => format!("unusable {refusal}"),
         };
         text += &line(&default, name, &status);
     }
@@ -61,7 +60,7 @@ pub fn list(arguments: &List) -> Result<String> {
 
 pub fn show(arguments: &Show) -> Result<String> {
     let store = arguments.store.open()?;
-    let record = store.find(&arguments.name).map_err(refused)?.record;
+    let record = store.find(&arguments.name)?.record;
     if arguments.json {
         return Ok(record.to_json());
     }

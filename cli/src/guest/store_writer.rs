@@ -1,6 +1,5 @@
 //! Writes guests to the store atomically.
 
-use super::refused;
 use keycell_diagnostic::Diagnostic;
 use keycell_diagnostic::hint::ToolHint;
 use std::fs::{self, DirBuilder, File, Permissions};
@@ -39,7 +38,7 @@ pub fn open(path: &Path) -> Result<Store> {
         // Whatever the umask is: a decoder may run as another user.
         fs::set_permissions(path, Permissions::from_mode(0o755))?;
     }
-    let store = Store::open(path).map_err(refused)?;
+    let store = Store::open(path)?;
     store.with_context(|| format!("the guest store `{shown}` was removed"))
 }
 

@@ -1,6 +1,5 @@
 //! `keycell guest verify`.
 
-use super::refused;
 use keycell_diagnostic::Diagnostic;
 use keycell_diagnostic::hint::ToolHint;
 use std::fmt;
@@ -10,6 +9,8 @@ use anyhow::{Result, bail};
 use clap::Args;
 use keycell_guest_store::record::Digest;
 use keycell_guest_store::store::{Installed, SIGNATURE, SOURCE, Store};
+
+use crate::failure::hints_of;
 
 use super::StoreOption;
 use super::install::compiled;
@@ -39,9 +40,9 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
     }
     // The first one is to be solved first.
     let Some(first) = bad.first() else { return Ok(Outcome { verified }) };
-    let hints = first.downcast_ref().map(|diagnostic: &Diagnostic| diagnostic.hints.clone());
+    let hints = hints_of(first);
     let message = bad.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>().join("; ");
-    bail!(Diagnostic { message, hints: hints.unwrap_or_default() })
+    bail!(Diagnostic { message, hints })
 }
 
 /// The hint for an installed guest that cannot be used.
@@ -73,7 +74,7 @@ pub(super) fn reinstall(store: &Store, name: &str) -> ToolHint {
 }
 
 fn verify(store: &Store, name: &str) -> Result<Check> {
-    let mut found = store.guest(name).map_err(refused)?;
+    let mut found = store.guest(name)?;
     let reinstall = reinstall(store, name);
     let mut artefact = Vec::new();
     found.artefact.read_to_end(&mut artefact)?;
@@ -100,13 +101,13 @@ pub fn checked_source(
     reinstall: &ToolHint,
 ) -> Result<(Vec<u8>, Option<String>)> {
     let name = &found.record.name;
-    let source = found.file(SOURCE).map_err(refused)?;
+    let source = found.file(SOURCE)?;
     let Some(source) = source.filter(|source| Digest::of(source) == found.record.source) else {
         let what = format!("the source of the guest `{name}` is not what was installed");
         bail!(Diagnostic::new(what, reinstall.clone()));
     };
     let Some(signature) = &found.record.signature else { return Ok((source, None)) };
-    let text = found.file(SIGNATURE).map_err(refused)?.unwrap_or_default();
+    let text = found.file(SIGNATURE)?.unwrap_or_default();
     let text = String::from_utf8_lossy(&text).into_owned();
     still_verifies(&source, &text, signature)?;
     Ok((source, Some(text)))

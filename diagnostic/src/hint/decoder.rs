@@ -166,8 +166,6 @@ pub enum DecoderHint {
         /// The command that compiles it.
         command: String,
     },
-    /// The guest store refuses: its own hint.
-    GuestStore(String),
 
     // The operating system.
     /// A wall is missing, and all are required.
@@ -184,7 +182,7 @@ pub enum DecoderHint {
 impl fmt::Display for DecoderHint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OfGuest(hint) | Self::GuestStore(hint) => f.write_str(hint),
+            Self::OfGuest(hint) => f.write_str(hint),
             Self::FlagIsConfigured { file } => {
                 write!(f, "it stands in `{}`, whose keys are flags", file.display())
             }

@@ -11,11 +11,6 @@ pub enum ToolHint {
     NoKey,
 
     // The guest store.
-    /// The guest store refuses a guest: what fixes it, as the store knows it.
-    GuestStore {
-        /// What fixes it.
-        fix: String,
-    },
     /// Others than root can change a file: the command that fixes it.
     Untrusted {
         /// The command.
@@ -147,8 +142,7 @@ pub enum ToolHint {
 impl fmt::Display for ToolHint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
-            Self::GuestStore { fix }
-            | Self::Untrusted { fix }
+            Self::Untrusted { fix }
             | Self::CompilerRefused { fix }
             | Self::KeyPermissions { fix } => fix,
             Self::GuestIsDefault { command } => return write!(f, "`{command}` first"),

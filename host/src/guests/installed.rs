@@ -74,7 +74,7 @@ impl Guest {
             command: verify(),
         })?;
         let Some(native_code) = native_code else {
-            return Err(refused(store::altered(&record.name, &verify())));
+            return Err(refused(store.changed(&record.name)));
         };
         let rebuild = Some(store.command("rebuild", &record.name));
         let source = Some(record.source.to_string());
@@ -193,5 +193,5 @@ impl InstalledError {
 ends_a_run!(InstalledError);
 
 fn refused(refusal: Refusal) -> Ending {
-    Diagnostic::new(refusal.message, DecoderHint::GuestStore(refusal.hint)).into()
+    Diagnostic::from(refusal).into()
 }
