@@ -7,7 +7,8 @@ use keycell_diagnostic::hint::UnwrapHint;
 use ocicrypt::algorithms::MinAlgorithms;
 use ocicrypt::bounds::Bounds;
 use ocicrypt::broker::Broker;
-use ocicrypt::keyring::KeyRing;
+use ocicrypt::keyring::{KeyRing, SkipReason};
+use ocicrypt::keys::NotAKey;
 use ocicrypt::layer::{LayerKey, PlainReader};
 use ocicrypt::payload::Payload;
 use ocicrypt::unwrap::{self, Opened};
@@ -58,7 +59,16 @@ pub fn unwrap(
 /// success too. The first `logged` have one already; returns how many have one now.
 pub fn log_skipped(ring: &KeyRing, logged: usize) -> usize {
     let skipped = ring.skipped_so_far();
-    skipped.iter().skip(logged).for_each(|skipped| eprintln!("passed over {skipped}"));
+    for file in skipped.iter().skip(logged) {
+        // Where a module is allowed, the host hands these files to the broker instead.
+        let and = match file.reason {
+            SkipReason::NotAKey(NotAKey::Pkcs11) => {
+                ", and no PKCS#11 module is allowed (`OCICRYPT_CONFIG`)"
+            }
+            _ => "",
+        };
+        eprintln!("passed over {file}{and}");
+    }
     skipped.len()
 }
 

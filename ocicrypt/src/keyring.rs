@@ -3,8 +3,8 @@
 mod files;
 mod named;
 mod parsed;
+mod skipped;
 
-use std::fmt;
 use std::sync::OnceLock;
 
 use zeroize::Zeroizing;
@@ -20,6 +20,7 @@ pub use files::{KeyFile, PASSWORD_SUFFIXES};
 pub use named::{NamedKey, NamedPgpKey};
 use parsed::ParsedRing;
 pub(crate) use parsed::Place;
+pub use skipped::{SkipReason, Skipped};
 
 /// Keys that a ring holds at most. A node has a handful; every one can cost a private-key
 /// operation for every wrapped key of a layer.
@@ -48,21 +49,6 @@ pub struct KeyRing {
     from_payload: Vec<OfPayload>,
     bytes: usize,
     parsed: OnceLock<ParsedRing>,
-}
-
-/// Something that was passed over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Skipped {
-    /// Its name, fit to be shown.
-    pub name: String,
-    /// Why, as words for a log.
-    pub reason: String,
-}
-
-impl fmt::Display for Skipped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}`: {}", self.name, self.reason)
-    }
 }
 
 impl KeyRing {
@@ -122,7 +108,7 @@ impl KeyRing {
 
     /// Remembers something that its owner may have thought to be a key, and why it was skipped.
     pub fn skip(&mut self, name: &str, reason: &str) {
-        let (name, reason) = (printable(name), reason.to_owned());
+        let (name, reason) = (printable(name), SkipReason::Other(reason.to_owned()));
         self.files.push(Found::Skipped(Skipped { name, reason }));
         self.parsed.take();
     }

@@ -84,7 +84,7 @@ impl PrivateKey {
                 Item::Open(key) => Ok(key),
                 Item::Closed(key) => match passwords.spend(key.cost()) {
                     Ok(()) => key.open(&mut budget),
-                    Err(_) => Err(NotAKey::too_much_together()),
+                    Err(_) => Err(NotAKey::TooMuchWork(Work::Together)),
                 },
                 Item::Certificate(certificate) => {
                     parsed.certificates.push(certificate);
@@ -296,7 +296,7 @@ pub enum NotAKey {
     #[error("not a key in PEM, DER, JWK or OpenPGP form")]
     Unknown,
     /// A PKCS#11 key file, which names a key in a token.
-    #[error("a PKCS#11 key file, and no PKCS#11 module is allowed (`OCICRYPT_CONFIG`)")]
+    #[error("a PKCS#11 key file, which names a key in a token")]
     Pkcs11,
     /// A public key.
     #[error("a public key, not a private one")]
@@ -324,9 +324,9 @@ pub enum NotAKey {
     )]
     UnsupportedEncryption(String),
     /// A private key that would take too much time or memory to open: encrypted, or without its
-    /// primes. Holds what asks for it.
+    /// primes.
     #[error("a key that asks for too much work ({0})")]
-    TooMuchWork(String),
+    TooMuchWork(Work),
     /// A private key that opens no layer, such as one for signatures. Holds its algorithm.
     #[error("a key of a kind that opens no layer ({0})")]
     OtherKind(String),
@@ -344,9 +344,24 @@ pub enum NotAKey {
     Inconsistent,
 }
 
-impl NotAKey {
-    /// What the keys before it have cost leaves too little for this one.
-    pub(crate) fn too_much_together() -> Self {
-        Self::TooMuchWork("together with the keys before it".to_owned())
-    }
+/// The work that a private key asks for and that exceeds a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Work {
+    /// PBKDF2 (RFC 8018, section 5.2) with this number of rounds.
+    #[error("{0} rounds of PBKDF2")]
+    Pbkdf2(u64),
+    /// scrypt (RFC 7914, section 2) with these parameters.
+    #[error("scrypt with N = {n}, r = {r}, p = {p}")]
+    Scrypt {
+        /// The cost parameter N.
+        n: u64,
+        /// The block size r.
+        r: u64,
+        /// The parallelization p.
+        p: u64,
+    },
+    /// The keys before it have used the budget of all keys.
+    #[error("together with the keys before it")]
+    Together,
 }

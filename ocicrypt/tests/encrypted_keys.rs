@@ -12,7 +12,7 @@ use common::{base64, data, descriptor, json_data};
 use getrandom::SysRng;
 use libtest_mimic::{Arguments, Failed, Trial};
 use ocicrypt::keyring::{KeyRing, MAX_FILES};
-use ocicrypt::keys::{NotAKey, PrivateKey};
+use ocicrypt::keys::{NotAKey, PrivateKey, Work};
 use ocicrypt::payload::Payload;
 use ocicrypt::unwrap::unwrap;
 use serde_json::{Value, json};
@@ -163,16 +163,17 @@ fn refused(name: &str) -> Result<(), Failed> {
     assert!(start.elapsed() < BOUND, "it took {:?}", start.elapsed());
     assert!(with.keys.is_empty() && without.keys.is_empty());
     let encryption = |name: &str| NotAKey::UnsupportedEncryption(name.to_owned());
-    let work = |what: &str| NotAKey::TooMuchWork(what.to_owned());
+    let rounds = |rounds| NotAKey::TooMuchWork(Work::Pbkdf2(rounds));
+    let scrypt = |n, r, p| NotAKey::TooMuchWork(Work::Scrypt { n, r, p });
     let reason = match name {
-        "bomb.rounds.der" => work("2147483647 rounds of PBKDF2"),
-        "bomb.rounds-beyond-32-bits.der" => work("4294967297 rounds of PBKDF2"),
-        "bomb.rounds-beyond-64-bits.der" => work("18446744073709551615 rounds of PBKDF2"),
-        "bomb.rounds-twice.der" => work("9000000 rounds of PBKDF2"),
-        "bomb.scrypt-memory.der" => work("scrypt with N = 1048576, r = 8, p = 1"),
-        "bomb.scrypt-wide.der" => work("scrypt with N = 2, r = 268435456, p = 1"),
-        "bomb.scrypt-long.der" => work("scrypt with N = 16384, r = 8, p = 4096"),
-        "bomb.scrypt-many.der" => work("scrypt with N = 2, r = 1, p = 1073741824"),
+        "bomb.rounds.der" => rounds(2_147_483_647),
+        "bomb.rounds-beyond-32-bits.der" => rounds(4_294_967_297),
+        "bomb.rounds-beyond-64-bits.der" => rounds(18_446_744_073_709_551_615),
+        "bomb.rounds-twice.der" => rounds(9_000_000),
+        "bomb.scrypt-memory.der" => scrypt(1_048_576, 8, 1),
+        "bomb.scrypt-wide.der" => scrypt(2, 268_435_456, 1),
+        "bomb.scrypt-long.der" => scrypt(16_384, 8, 4096),
+        "bomb.scrypt-many.der" => scrypt(2, 1, 1_073_741_824),
         "bomb.scrypt-overflow.der" => work(
             "scrypt with N = 9223372036854775808, r = 9223372036854775808, p = 9223372036854775808",
         ),

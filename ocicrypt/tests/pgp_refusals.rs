@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use common::pgp::{case, descriptor, json, key, message, open, open_with, payload_with, ring_of};
 use common::{data, json_data, payload};
 use getrandom::SysRng;
-use ocicrypt::keyring::KeyRing;
-use ocicrypt::pgp::{PgpError, PgpMessage};
+use ocicrypt::keyring::{KeyRing, SkipReason};
+use ocicrypt::pgp::{KeyFileError, PgpError, PgpMessage};
 use ocicrypt::unwrap::{Outcome, UnwrapError, unwrap};
 
 const KEY: &str = "cv25519.gpg";
@@ -106,7 +106,7 @@ fn what_is_not_supported_is_refused_by_name() {
         let mut ring = KeyRing::new();
         ring.add_file(file, &key(file));
         assert_eq!((ring.pgp_keys().count(), ring.skipped().len()), (0, 1), "{file}");
-        assert!(ring.skipped()[0].reason.contains(name), "{}", ring.skipped()[0]);
+        assert!(ring.skipped()[0].to_string().contains(name), "{}", ring.skipped()[0]);
     }
     let error = error_of(&message(&json("gnupg")["password"]), KEY);
     assert_eq!(error, PgpError::Malformed("there is no recipient with a key"));
@@ -197,14 +197,14 @@ fn passwords() {
 #[test]
 fn files_that_hold_no_openpgp_key() {
     for (file, reason) in [
-        ("public.gpg", "an OpenPGP public key, not a secret one"),
-        ("public.asc", "an OpenPGP public key, not a secret one"),
-        ("ed25519.gpg", "OpenPGP keys of which none can decrypt"),
+        ("public.gpg", KeyFileError::PublicKey),
+        ("public.asc", KeyFileError::PublicKey),
+        ("ed25519.gpg", KeyFileError::NoneDecrypts),
     ] {
         let mut ring = KeyRing::new();
         ring.add_file(file, &key(file));
         assert_eq!(ring.pgp_keys().count(), 0);
-        assert_eq!(ring.skipped()[0].reason, reason, "{file}");
+        assert_eq!(ring.skipped()[0].reason, SkipReason::OpenPgp(reason), "{file}");
     }
     for name in ["rsa-2048.pkcs8.pem", "p-256.sec1.der", "set.jwks", "several.pem"] {
         let mut ring = KeyRing::new();
@@ -218,7 +218,7 @@ fn files_that_hold_no_openpgp_key() {
     ring.add_file("again", &key(KEY));
     assert_eq!((ring.pgp_keys().count(), ring.len()), (2, 1));
     assert_eq!(ring.skipped().len(), 1);
-    assert_eq!(ring.skipped()[0].reason, "the same key as `both`");
+    assert_eq!(ring.skipped()[0].reason, SkipReason::SameKey("both".to_owned()));
 }
 
 #[test]

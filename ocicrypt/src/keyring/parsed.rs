@@ -5,10 +5,11 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use zeroize::Zeroizing;
 
 use super::files::{Beside, Found, KeyFile, OfPayload, PASSWORD_SUFFIXES, owner};
+use super::skipped::SkipReason;
 use super::{KeyRing, MAX_CERTIFICATES, MAX_KEYS, NamedKey, NamedPgpKey, Skipped};
 use crate::budget::{self, Budget, Exhausted};
 use crate::encoding::text::printable;
-use crate::keys::{Certificate, ClosedKey, Contents, Item, NotAKey, PrivateKey};
+use crate::keys::{Certificate, ClosedKey, Contents, Item, NotAKey, PrivateKey, Work};
 use crate::pgp;
 
 /// What a block of PEM begins with.
@@ -116,12 +117,12 @@ impl ParsedRing {
             return Ok(opened.as_ref().ok());
         }
         let name = printable(&closed.file);
-        let skipped = |reason: String| Skipped { name: name.clone(), reason };
+        let skipped = |reason| Skipped { name: name.clone(), reason };
         let cost = closed.key.cost();
         let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         if !opening.has(cost) {
-            let reason = NotAKey::too_much_together().to_string();
-            closed.opened.get_or_init(|| Err(skipped(reason)));
+            let reason = NotAKey::TooMuchWork(Work::Together);
+            closed.opened.get_or_init(|| Err(skipped(SkipReason::NotAKey(reason))));
             return Err(Exhausted);
         }
         budget.spend(cost)?;
@@ -131,9 +132,9 @@ impl ParsedRing {
         let key = closed.key.open(&mut checking);
         drop(checking);
         let opened = match key {
-            Err(reason) => Err(skipped(closed.source.explain(&reason, &closed.file))),
+            Err(reason) => Err(skipped(closed.source.explain(reason, &closed.file))),
             Ok(key) => match self.same(&key) {
-                Some(same) => Err(skipped(format!("the same key as `{same}`"))),
+                Some(same) => Err(skipped(SkipReason::SameKey(same.to_owned()))),
                 None => Ok(NamedKey::new(name, closed.source.own(key))),
             },
         };
@@ -159,16 +160,16 @@ impl ParsedRing {
     /// Adds what a file with OpenPGP keys holds, and returns what else it holds.
     fn add_pgp(&mut self, source: Source, name: &str, file: pgp::KeyFile) -> Zeroizing<Vec<u8>> {
         for reason in file.refused {
-            self.skip(name, reason);
+            self.skip(name, SkipReason::OpenPgp(reason));
         }
         for key in file.keys {
             let mut known = self.pgp_from_files.iter().chain(&self.pgp_from_payload);
             let same = known.find(|known| known.key().is_same(&key));
             let same = same.map(|known| known.name().to_owned());
             if let Some(same) = same {
-                self.skip(name, format!("the same key as `{same}`"));
+                self.skip(name, SkipReason::SameKey(same));
             } else if self.pgp_from_files.len() + self.pgp_from_payload.len() == MAX_KEYS {
-                self.skip(name, format!("one key more than the {MAX_KEYS} that are tried"));
+                self.skip(name, SkipReason::TooManyKeys);
             } else {
                 let key = NamedPgpKey::new(name.to_owned(), key);
                 match source {
@@ -185,12 +186,12 @@ impl ParsedRing {
         let checking = self.checking.get_mut().unwrap_or_else(PoisonError::into_inner);
         for item in Contents::of(file.bytes, file.password, checking).items {
             match item {
-                Item::Refused(reason) => self.skip(&name, source.explain(&reason, file.name)),
+                Item::Refused(reason) => self.skip(&name, source.explain(reason, file.name)),
                 Item::Certificate(certificate) => self.add_certificate(&name, certificate),
                 Item::Open(key) => {
                     if let Some(same) = self.same(&key) {
-                        let reason = format!("the same key as `{same}`");
-                        self.skip(&name, reason);
+                        let same = same.to_owned();
+                        self.skip(&name, SkipReason::SameKey(same));
                     } else {
                         let key = Entry::Key(NamedKey::new(name.clone(), source.own(key)));
                         self.add_key(&name, key);
@@ -206,7 +207,7 @@ impl ParsedRing {
 
     fn add_key(&mut self, name: &str, entry: Entry) {
         if self.keys == MAX_KEYS {
-            return self.skip(name, format!("one key more than the {MAX_KEYS} that are tried"));
+            return self.skip(name, SkipReason::TooManyKeys);
         }
         self.keys += 1;
         self.entries.push(entry);
@@ -214,15 +215,12 @@ impl ParsedRing {
 
     fn add_certificate(&mut self, name: &str, certificate: Certificate) {
         match self.certificates.len() {
-            MAX_CERTIFICATES.. => {
-                let reason = format!("more certificates than the {MAX_CERTIFICATES} that are kept");
-                self.skip(name, reason);
-            }
+            MAX_CERTIFICATES.. => self.skip(name, SkipReason::TooManyCertificates),
             _ => self.certificates.push(certificate),
         }
     }
 
-    fn skip(&mut self, name: &str, reason: String) {
+    fn skip(&mut self, name: &str, reason: SkipReason) {
         self.entries.push(Entry::Skipped(Skipped { name: name.to_owned(), reason }));
     }
 }
@@ -260,19 +258,20 @@ impl Source {
         }
     }
 
-    /// Why the file `name` is no key, and what would mend it.
-    fn explain(self, reason: &NotAKey, name: &str) -> String {
-        match (self, reason, owner(name)) {
+    /// Why the file `name` is not used, with the way to use it.
+    fn explain(self, reason: NotAKey, name: &str) -> SkipReason {
+        match (self, &reason, owner(name)) {
             (Self::File, NotAKey::PasswordNeeded(_), _) => {
-                format!("{reason}: put it into `{}{}`", printable(name), PASSWORD_SUFFIXES[0])
+                let file = format!("{}{}", printable(name), PASSWORD_SUFFIXES[0]);
+                SkipReason::PasswordFileNeeded { reason, file }
             }
             (Self::Payload, NotAKey::PasswordNeeded(_), _) => {
-                format!("{reason}: put it into the same place of `privkeys-passwords`")
+                SkipReason::PayloadPasswordNeeded(reason)
             }
             (Self::File, NotAKey::Unknown | NotAKey::Empty, Some(owner)) => {
-                format!("a password without its key `{}`", printable(owner))
+                SkipReason::PasswordAlone { key: printable(owner) }
             }
-            _ => reason.to_string(),
+            _ => SkipReason::NotAKey(reason),
         }
     }
 }

@@ -15,7 +15,7 @@ use rsa::traits::PrivateKeyParts;
 use zeroize::Zeroizing;
 
 use self::detour::Detour;
-use super::NotAKey;
+use super::{NotAKey, Work};
 use crate::budget::{Budget, cost};
 use crate::crypto::oaep::{self, OaepHash};
 use crate::crypto::pkcs1v15;
@@ -97,7 +97,7 @@ impl RsaKey {
         if !sane {
             return Err(NotAKey::Inconsistent);
         }
-        let too_much = |_| NotAKey::too_much_together();
+        let too_much = |_| NotAKey::TooMuchWork(Work::Together);
         budget.spend(cost::rsa_check(bits)).map_err(too_much)?;
         let key = Self::checked(n, e, d, primes, coefficient).ok_or(NotAKey::Inconsistent)?;
         let Checked { n, e, d, primes, coefficient } = key;

@@ -17,8 +17,8 @@ const MAX_KEYS: usize = 1000;
 pub(crate) struct KeyFile {
     /// The keys that can decrypt, in the order of the file.
     pub(crate) keys: Vec<PgpKey>,
-    /// What was refused, in words for a log.
-    pub(crate) refused: Vec<String>,
+    /// Why the other parts of the file are not used.
+    pub(crate) refused: Vec<KeyFileError>,
     /// What stands beside armored blocks: other keys, perhaps.
     pub(crate) rest: Zeroizing<Vec<u8>>,
 }
@@ -35,8 +35,8 @@ impl KeyFile {
             for block in armored.blocks {
                 match block {
                     Some(block) if is_binary(&block) => file.add(&block, password),
-                    Some(_) => file.refused.push("armored OpenPGP, but not a key".to_owned()),
-                    None => file.refused.push("damaged OpenPGP armor".to_owned()),
+                    Some(_) => file.refused.push(KeyFileError::Armored),
+                    None => file.refused.push(KeyFileError::Armor),
                 }
             }
             file.rest = armored.rest;
@@ -56,7 +56,7 @@ impl KeyFile {
             let packet = match packet {
                 Ok(packet) => packet,
                 Err(_) => {
-                    self.refused.push("OpenPGP keys that are damaged or cut off".to_owned());
+                    self.refused.push(KeyFileError::Damaged);
                     continue;
                 }
             };
@@ -66,7 +66,7 @@ impl KeyFile {
                     match PgpKey::parse(packet.tag, &packet.body, password) {
                         Ok(Some(key)) => self.keys.push(key),
                         Ok(None) => {}
-                        Err(error) => self.refused.push(refusal(&error)),
+                        Err(error) => self.refused.push(KeyFileError::Unusable(error)),
                     }
                 }
                 tag::PUBLIC_KEY => public = true,
@@ -74,18 +74,40 @@ impl KeyFile {
             }
         }
         if (self.keys.len(), self.refused.len()) == before {
-            let reason = match (secret, public) {
-                (true, _) => "OpenPGP keys of which none can decrypt",
-                (false, true) => "an OpenPGP public key, not a secret one",
-                (false, false) => "OpenPGP without a key",
-            };
-            self.refused.push(reason.to_owned());
+            self.refused.push(match (secret, public) {
+                (true, _) => KeyFileError::NoneDecrypts,
+                (false, true) => KeyFileError::PublicKey,
+                (false, false) => KeyFileError::NoKey,
+            });
         }
     }
 }
 
-fn refusal(error: &PgpError) -> String {
-    format!("an OpenPGP key that cannot be used: {}", printable(&error.to_string()))
+/// Why a part of a file with OpenPGP keys is not used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyFileError {
+    /// The armor holds something else than keys.
+    #[error("armored OpenPGP, but not a key")]
+    Armored,
+    /// The armor is damaged (RFC 9580, section 6).
+    #[error("damaged OpenPGP armor")]
+    Armor,
+    /// A packet is damaged, or the file is cut off.
+    #[error("OpenPGP keys that are damaged or cut off")]
+    Damaged,
+    /// A key that cannot be used.
+    #[error("an OpenPGP key that cannot be used: {}", printable(&.0.to_string()))]
+    Unusable(PgpError),
+    /// All keys are for signatures.
+    #[error("OpenPGP keys of which none can decrypt")]
+    NoneDecrypts,
+    /// A public key.
+    #[error("an OpenPGP public key, not a secret one")]
+    PublicKey,
+    /// No key.
+    #[error("OpenPGP without a key")]
+    NoKey,
 }
 
 /// Whether the bytes begin with a key packet of a version that there is. Nothing else that holds

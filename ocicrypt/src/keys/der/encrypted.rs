@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use self::dek_info::DekInfo;
 use self::pbes2::Pbes2;
 use super::Found;
-use crate::keys::{NotAKey, PrivateKey};
+use crate::keys::{NotAKey, PrivateKey, Work};
 
 use crate::budget::Budget;
 

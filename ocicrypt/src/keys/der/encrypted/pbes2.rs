@@ -14,7 +14,7 @@ use sha2::{Sha224, Sha256, Sha384, Sha512};
 use zeroize::Zeroizing;
 
 use super::cipher::Cipher;
-use super::{NotAKey, PKCS8, rounds};
+use super::{NotAKey, PKCS8, Work, rounds};
 
 const PBES2: &str = "1.2.840.113549.1.5.13";
 const PBKDF2: &str = "1.2.840.113549.1.5.12";
@@ -163,17 +163,17 @@ impl<'a> Kdf<'a> {
         match *self {
             Self::Pbkdf2 { rounds: 0, .. } => Err(NotAKey::Malformed(PKCS8)),
             Self::Pbkdf2 { rounds, .. } => {
-                rounds::check(self.rounds(key_length), || format!("{rounds} rounds of PBKDF2"))
+                rounds::check(self.rounds(key_length), Work::Pbkdf2(rounds))
             }
             Self::Scrypt { n, r, p, .. } if n < 2 || !n.is_power_of_two() || r == 0 || p == 0 => {
                 Err(NotAKey::Malformed(PKCS8))
             }
             Self::Scrypt { n, r, p, .. } => {
-                let what = || format!("scrypt with N = {n}, r = {r}, p = {p}");
+                let work = Work::Scrypt { n, r, p };
                 if r.saturating_mul(128).saturating_mul(n.max(p)) > MAX_SCRYPT_MEMORY {
-                    return Err(NotAKey::TooMuchWork(what()));
+                    return Err(NotAKey::TooMuchWork(work));
                 }
-                rounds::check(self.rounds(key_length), what)
+                rounds::check(self.rounds(key_length), work)
             }
         }
     }

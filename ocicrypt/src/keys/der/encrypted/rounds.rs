@@ -1,15 +1,18 @@
 //! What deriving keys from passwords costs, in rounds of PBKDF2 with HMAC-SHA-256.
 
-use super::NotAKey;
+use super::{NotAKey, Work};
 use crate::budget::cost;
 
 /// Rounds that one key may ask for, as many as RFC 8018 (section 4.2) finds appropriate for
 /// especially critical keys. OpenSSL writes 2048, careful people 600,000.
 const PER_KEY: u64 = 10_000_000;
 
-/// Whether one key may ask for as many rounds. `what` asks for them, in words.
-pub(super) fn check(rounds: u64, what: impl FnOnce() -> String) -> Result<(), NotAKey> {
-    if rounds > PER_KEY { Err(NotAKey::TooMuchWork(what())) } else { Ok(()) }
+/// Checks whether one key may ask for this many rounds, which are for `work`.
+///
+/// # Errors
+/// [`NotAKey::TooMuchWork`].
+pub(super) fn check(rounds: u64, work: Work) -> Result<(), NotAKey> {
+    if rounds > PER_KEY { Err(NotAKey::TooMuchWork(work)) } else { Ok(()) }
 }
 
 /// What it costs to take in a password of this length, in rounds.
@@ -28,9 +31,9 @@ mod tests {
 
     #[test]
     fn each_key_is_bounded() {
-        let check = |rounds| check(rounds, || "it".to_owned());
+        let check = |rounds| check(rounds, Work::Pbkdf2(rounds));
         assert_eq!(check(PER_KEY), Ok(()));
-        assert_eq!(check(PER_KEY + 1), Err(NotAKey::TooMuchWork("it".to_owned())));
+        assert_eq!(check(PER_KEY + 1), Err(NotAKey::TooMuchWork(Work::Pbkdf2(PER_KEY + 1))));
         assert_eq!(cost(u64::MAX), u64::MAX);
     }
 }
