@@ -24,7 +24,7 @@ pub(super) enum Failure {
     SlotId(Call),
     #[error("the module lists no tokens: {0}")]
     NoTokenList(Call),
-    #[error("no token is called `{label}`{}", known(.known))]
+    #[error("no token is called `{label}`{}", known_labels(.known))]
     NoTokenCalled {
         label: String,
         /// The labels of all tokens. `None` where the question comes with an image.
@@ -148,7 +148,7 @@ impl Failure {
     }
 }
 
-fn known(labels: &Option<Vec<String>>) -> String {
+fn known_labels(labels: &Option<Vec<String>>) -> String {
     match labels.as_deref() {
         None => String::new(),
         Some([]) => "; the module has none".to_owned(),
