@@ -5,6 +5,7 @@ mod named;
 mod parsed;
 mod skipped;
 
+use std::fmt;
 use std::sync::OnceLock;
 
 use zeroize::Zeroizing;
