@@ -32,9 +32,9 @@ use zeroize::Zeroizing;
 
 #[cfg(feature = "encrypt")]
 pub(crate) use self::encrypt::{PgpRecipient, encrypt};
+#[cfg(feature = "encrypt")]
 pub use self::encrypt::{PgpRecipientError, PgpSelector, Unusable};
 pub(crate) use self::key_file::KeyFile;
-#[cfg(feature = "encrypt")]
 pub use self::key_file::KeyFileError;
 use self::packet::{Packets, tag};
 pub use self::public::PgpKind;
