@@ -6,7 +6,7 @@ use crypto_bigint::modular::{BoxedMontyForm, BoxedMontyParams};
 use crypto_bigint::{BoxedUint, Odd};
 use keycell_fuzz::Fields;
 use libfuzzer_sys::fuzz_target;
-use ocicrypt::keys::Modulus;
+use ocicrypt_arithmetic::rsa::Modulus;
 
 /// The longest modulus, in bytes: four blocks of nine digits, and what is left of the last one.
 const LONGEST: usize = 256;

@@ -4,12 +4,9 @@
 mod certificate;
 mod der;
 mod ec;
-mod field;
 mod jwk;
 mod kind;
-mod modulus;
 mod pem;
-mod point;
 #[cfg(feature = "encrypt")]
 pub(crate) mod public;
 mod rsa;
@@ -29,10 +26,6 @@ pub(crate) use self::der::ClosedKey;
 use self::der::{Found, Opener};
 pub(crate) use self::ec::EcKey;
 pub use self::kind::{Fingerprint, KeyKind};
-#[cfg(fuzzing)]
-pub use self::modulus::{Modulus, Residue};
-#[cfg(fuzzing)]
-pub use self::point::multiple;
 #[cfg(feature = "encrypt")]
 pub use self::public::{PublicKeyError, WrapError};
 pub use self::rsa::{MAX_BITS, MIN_BITS, OaepRefusal, RsaKey};

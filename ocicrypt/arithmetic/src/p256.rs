@@ -2,18 +2,20 @@
 //!
 //! Additions are those of Renes, Costello and Batina, "Complete addition formulas for prime order elliptic
 //! curves" (2016), algorithm 4: they hold for all points, so there is no case to tell from another. The crate
-//! `p256` has them too. It is the arithmetic in [`super::field`] that is faster in WebAssembly, and doublings
+//! `p256` has them too. It is the arithmetic in [`field`] that is faster in WebAssembly, and doublings
 //! in Jacobian coordinates.
 //!
-//! No branch and no address depends on a coordinate or a scalar. The library looks in [`super::ec`] whether
+//! No branch and no address depends on a coordinate or a scalar. `ocicrypt` has the library look whether
 //! what comes out is a point of the curve, as it would hardly be after a wrong step.
+
+mod field;
 
 use std::ops::Add;
 
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::field::{Bytes, Element};
+use self::field::{Bytes, Element};
 
 /// The scalar's bits that are dealt with at a time.
 const WINDOW: u32 = 4;
@@ -130,7 +132,7 @@ fn thrice(number: Element) -> Element {
 
 /// (0, √b) is a point of the curve.
 #[cfg(test)]
-pub(super) const ROOT_OF_B: Bytes = [
+const ROOT_OF_B: Bytes = [
     0x66, 0x48, 0x5c, 0x78, 0x0e, 0x2f, 0x83, 0xd7, 0x24, 0x33, 0xbd, 0x5d, 0x84, 0xa0, 0x6b, 0xb6,
     0x54, 0x1c, 0x2a, 0xf3, 0x1d, 0xae, 0x87, 0x17, 0x28, 0xbf, 0x85, 0x6a, 0x17, 0x4f, 0x93, 0xf4,
 ];

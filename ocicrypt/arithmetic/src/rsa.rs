@@ -9,14 +9,38 @@
 //! the public key, gets the ciphertext from it again. A fault in one of the halves, which would betray
 //! the key (Boneh, DeMillo, Lipton, 1997), is found by that too.
 
+mod modulus;
+
 use crypto_bigint::modular::{BoxedMontyForm, BoxedMontyParams};
 use crypto_bigint::{BoxedUint, ConcatenatingMul, Odd, Resize};
-use rsa::Error;
-use rsa::rand_core::TryCryptoRng;
+use rand_core::TryCryptoRng;
 use zeroize::Zeroizing;
 
-use super::{Prime, RsaKey};
-use crate::keys::modulus::Modulus;
+pub use self::modulus::{Modulus, Residue};
+
+/// The numbers of a key with two primes, which fit each other.
+pub struct Key<'k> {
+    /// The modulus.
+    pub n: &'k Odd<BoxedUint>,
+    /// The public exponent.
+    pub e: u64,
+    /// The primes.
+    pub primes: [Prime<'k>; 2],
+    /// The inverse of the second prime modulo the first.
+    pub coefficient: &'k BoxedUint,
+}
+
+/// A prime of a key.
+pub struct Prime<'k> {
+    /// The prime itself.
+    pub number: &'k Odd<BoxedUint>,
+    /// What the private exponent is modulo the prime less one.
+    pub exponent: &'k BoxedUint,
+}
+
+/// The generator of random numbers failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoRandomness;
 
 /// Bits of the random number that an exponent is blinded with (draft-irtf-cfrg-rsa-guidance, section
 /// 6.4: at least 64).
@@ -25,27 +49,27 @@ const EXPONENT_BLINDING: u32 = 64;
 /// Bits of the random number whose power a ciphertext is blinded with: nobody guesses it.
 const BASE_BLINDING: u32 = 128;
 
-/// The message of `ciphertext`, which is below the modulus. `None` for keys that are not of two
-/// primes, and where the result was found to be wrong.
+/// The message of `ciphertext`, which is below the modulus. `None` where the
+/// result was found to be wrong.
 ///
 /// # Errors
 /// The generator of random numbers failed.
-pub(super) fn decrypt<R: TryCryptoRng + ?Sized>(
-    key: &RsaKey,
+pub fn decrypt<R: TryCryptoRng + ?Sized>(
+    key: &Key<'_>,
     ciphertext: &BoxedUint,
     rng: &mut R,
-) -> Result<Option<Zeroizing<BoxedUint>>, Error> {
-    let [p, q] = &key.primes[..] else { return Ok(None) };
+) -> Result<Option<Zeroizing<BoxedUint>>, NoRandomness> {
+    let [p, q] = &key.primes;
     let modulo_p = power(ciphertext, p, key.e, rng)?;
     let modulo_q = power(ciphertext, q, key.e, rng)?;
     let (Some(modulo_p), Some(modulo_q)) = (modulo_p, modulo_q) else { return Ok(None) };
 
     // h = (mp - mq) / q modulo p, m = mq + h · q
-    let (p, q) = (p.number.as_nz_ref(), &**q.number);
+    let (p, q) = (p.number.as_nz_ref(), q.number.as_ref());
     let bits = key.n.bits_precision();
     let reduced = Zeroizing::new(modulo_q.rem(p));
     let difference = Zeroizing::new(modulo_p.sub_mod(&reduced, p));
-    let quotient = Zeroizing::new(difference.mul_mod(&key.coefficient, p));
+    let quotient = Zeroizing::new(difference.mul_mod(key.coefficient, p));
     let upper = Zeroizing::new(quotient.concatenating_mul(q).resize_unchecked(bits));
     let lower = Zeroizing::new((*modulo_q).clone().resize_unchecked(bits));
     let message = Zeroizing::new(upper.wrapping_add(&*lower));
@@ -55,8 +79,8 @@ pub(super) fn decrypt<R: TryCryptoRng + ?Sized>(
 
 /// Whether `message` encrypts to `ciphertext`. The library's arithmetic, for one bit of the exponent
 /// after the other: of the usual 65537, its own function makes more of a table than there is to compute.
-fn is_right(key: &RsaKey, message: &BoxedUint, ciphertext: &BoxedUint) -> bool {
-    let (n, e) = (&key.n, key.e);
+fn is_right(key: &Key<'_>, message: &BoxedUint, ciphertext: &BoxedUint) -> bool {
+    let (n, e) = (key.n, key.e);
     if message >= n.as_ref() {
         return false;
     }
@@ -75,10 +99,10 @@ fn is_right(key: &RsaKey, message: &BoxedUint, ciphertext: &BoxedUint) -> bool {
 /// `ciphertext` to the power of the prime's exponent modulo `prime`. `None` if that is no prime.
 fn power<R: TryCryptoRng + ?Sized>(
     ciphertext: &BoxedUint,
-    prime: &Prime,
+    prime: &Prime<'_>,
     e: u64,
     rng: &mut R,
-) -> Result<Option<Zeroizing<BoxedUint>>, Error> {
+) -> Result<Option<Zeroizing<BoxedUint>>, NoRandomness> {
     let Prime { number: prime, exponent } = prime;
     let bits = prime.bits_precision();
     let mut modulus = Modulus::new(prime.as_nz_ref());
@@ -92,7 +116,7 @@ fn power<R: TryCryptoRng + ?Sized>(
     let order = Zeroizing::new(prime.wrapping_sub(BoxedUint::one()));
     let times = random_number(EXPONENT_BLINDING, rng)?;
     let mut long = Zeroizing::new(order.concatenating_mul(&*times));
-    long.wrapping_add_assign(&*Zeroizing::new((**exponent).clone().resize_unchecked(bits)));
+    long.wrapping_add_assign(&*Zeroizing::new((*exponent).clone().resize_unchecked(bits)));
 
     let power = modulus.power(&blinded, &long);
     let power = modulus.product(&power, &inverse);
@@ -110,7 +134,7 @@ type Pair = (Zeroizing<BoxedUint>, Zeroizing<BoxedUint>);
 fn blinding<R: TryCryptoRng + ?Sized>(
     prime: &Odd<BoxedUint>,
     rng: &mut R,
-) -> Result<Option<Pair>, Error> {
+) -> Result<Option<Pair>, NoRandomness> {
     let mut random = random_number(BASE_BLINDING, rng)?;
     random.as_mut_words()[0] |= 1;
     let Some(modulus) = random.to_odd().into_option() else { return Ok(None) };
@@ -127,54 +151,69 @@ fn blinding<R: TryCryptoRng + ?Sized>(
 fn random_number<R: TryCryptoRng + ?Sized>(
     bits: u32,
     rng: &mut R,
-) -> Result<Zeroizing<BoxedUint>, Error> {
+) -> Result<Zeroizing<BoxedUint>, NoRandomness> {
     let mut bytes = Zeroizing::new(vec![0; bits as usize / 8]);
-    rng.try_fill_bytes(&mut bytes).map_err(|_| Error::Rng)?;
-    BoxedUint::from_be_slice(&bytes, bits).map(Zeroizing::new).map_err(|_| Error::Internal)
+    rng.try_fill_bytes(&mut bytes).map_err(|_| NoRandomness)?;
+    Ok(Zeroizing::new(BoxedUint::from_be_slice(&bytes, bits).expect("as many bytes as bits")))
 }
 
 #[cfg(test)]
 mod tests {
     use getrandom::SysRng;
     use rsa::hazmat::rsa_decrypt_and_check;
+    use rsa::pkcs8::DecodePrivateKey;
+    use rsa::traits::{PrivateKeyParts, PublicKeyParts};
 
     use super::*;
-    use crate::keys::{Material, PrivateKey};
 
-    fn key(name: &str) -> RsaKey {
-        let path = format!("{}/tests/data/keys/{name}", env!("CARGO_MANIFEST_DIR"));
-        let file = std::fs::read(&path).expect("a key of the tests");
-        match PrivateKey::parse(&file, None).keys.pop().map(|key| key.material) {
-            Some(Material::Rsa(key)) => key,
-            _ => panic!("no RSA key"),
-        }
+    /// Calls `test` with a key of the tests as the library has it and as it is used here.
+    fn with_key(name: &str, test: impl Fn(&rsa::PrivateKey, &Key<'_>)) {
+        let path = format!("{}/../tests/data/keys/{name}", env!("CARGO_MANIFEST_DIR"));
+        let pem = std::fs::read_to_string(&path).expect("a key of the tests");
+        let library = rsa::PrivateKey::from_pkcs8_pem(&pem).expect("a key");
+        let n = Odd::new(library.n().as_ref().clone()).expect("an odd modulus");
+        let [p, q] = library.primes() else { panic!("not two primes") };
+        let width = n.bits_precision() / 2;
+        let [p, q] = [p, q].map(|prime| {
+            let number: &BoxedUint = prime.as_ref();
+            Odd::new(number.clone().resize_unchecked(width)).expect("an odd prime")
+        });
+        let exponent = |prime: &Odd<BoxedUint>| {
+            let order = prime.wrapping_sub(BoxedUint::one()).to_nz().expect("not 0");
+            library.d().rem(&order)
+        };
+        let rest = q.as_ref().rem(p.as_nz_ref());
+        let coefficient = rest.invert_odd_mod(&p).expect("another prime");
+        let (e_p, e_q) = (exponent(&p), exponent(&q));
+        let primes = [Prime { number: &p, exponent: &e_p }, Prime { number: &q, exponent: &e_q }];
+        let e = library.e().as_words()[0];
+        test(&library, &Key { n: &n, e, primes, coefficient: &coefficient });
     }
 
-    /// Otherwise the library would do all the work, and nobody would see it.
     #[test]
-    fn keys_of_two_primes_are_used_here_and_as_the_library_does() {
+    fn it_decrypts_as_the_library_does() {
         for name in ["rsa-1024.pkcs8.pem", "rsa-2048.pkcs8.pem", "rsa-4096.pkcs8.pem"] {
-            let key = key(name);
-            let of_library = key.of_library().expect("a good key");
-            let bits = key.n.bits_precision();
-            let one = BoxedUint::one_with_precision(bits);
-            let most = key.n.wrapping_sub(&one);
-            let half = most.shr(1);
-            for ciphertext in [BoxedUint::zero_with_precision(bits), one, half, most] {
-                let ours = decrypt(&key, &ciphertext, &mut SysRng).ok().flatten();
-                let library =
-                    rsa_decrypt_and_check(&of_library, Some(&mut SysRng), &ciphertext).ok();
-                assert!(library.is_some(), "{name}");
-                assert_eq!(ours.map(|it| (*it).clone()), library, "{name}");
-            }
+            with_key(name, |library, key| {
+                let bits = key.n.bits_precision();
+                let one = BoxedUint::one_with_precision(bits);
+                let most = key.n.wrapping_sub(&one);
+                let half = most.shr(1);
+                for ciphertext in [BoxedUint::zero_with_precision(bits), one, half, most] {
+                    let ours = decrypt(key, &ciphertext, &mut SysRng).ok().flatten();
+                    let found = rsa_decrypt_and_check(library, Some(&mut SysRng), &ciphertext).ok();
+                    assert!(found.is_some(), "{name}");
+                    assert_eq!(ours.map(|it| (*it).clone()), found, "{name}");
+                }
+            });
         }
     }
 
     /// What is not below the modulus has no message.
     #[test]
     fn a_result_that_does_not_encrypt_to_the_ciphertext_is_none() {
-        let key = key("rsa-2048.pkcs8.pem");
-        let ciphertext = key.n.wrapping_add(BoxedUint::from(42_u64));
-        assert!(matches!(decrypt(&key, &ciphertext, &mut SysRng), Ok(None)));
+        with_key("rsa-2048.pkcs8.pem", |_, key| {
+            let ciphertext = key.n.wrapping_add(BoxedUint::from(42_u64));
+            assert!(matches!(decrypt(key, &ciphertext, &mut SysRng), Ok(None)));
+        });
     }
 }

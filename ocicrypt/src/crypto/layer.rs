@@ -9,8 +9,6 @@ mod encryptor;
 mod keystream;
 #[cfg(not(target_arch = "wasm32"))]
 mod library;
-#[cfg(any(target_arch = "wasm32", test, fuzzing))]
-mod sliced;
 mod witness;
 
 use std::io::{self, Read};
@@ -27,7 +25,7 @@ pub use self::encryptor::Encryptor;
 pub use self::keystream::Keystream;
 /// AES-256-CTR as WebAssembly has it.
 #[cfg(fuzzing)]
-pub type SlicedCtr = self::counter::CounterMode<self::sliced::Sliced>;
+pub type SlicedCtr = self::counter::CounterMode<ocicrypt_arithmetic::aes::Aes256>;
 pub use self::witness::Witness;
 
 /// The only layer cipher that the format defines, as its `cipher` member names it.

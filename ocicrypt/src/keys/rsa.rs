@@ -1,7 +1,8 @@
 //! RSA private keys (RFC 8017, section 3.2) and the one operation that they are for.
 
-mod crt;
 mod detour;
+
+use std::sync::OnceLock;
 
 use crypto_bigint::{ConcatenatingMul, NonZero, Odd};
 use pkcs1::ALGORITHM_ID;
@@ -43,9 +44,18 @@ pub struct RsaKey {
     d: Zeroizing<BoxedUint>,
     pub(super) primes: Vec<Prime>,
     /// The inverse of the second prime modulo the first.
-    pub(super) coefficient: Zeroizing<BoxedUint>,
+    #[cfg_attr(
+        not(target_arch = "wasm32"),
+        allow(dead_code, reason = "only the sandbox computes with it")
+    )]
+    coefficient: Zeroizing<BoxedUint>,
     /// Whether the library had to decrypt, and whether that has been paid for.
+    #[cfg_attr(
+        not(target_arch = "wasm32"),
+        allow(dead_code, reason = "only the sandbox computes with it")
+    )]
     detour: Detour,
+    library: OnceLock<rsa::PrivateKey>,
 }
 
 /// The numbers of a key that fit each other. The coefficient is missing if the file states none, or
@@ -61,6 +71,10 @@ struct Checked {
 /// A prime of a key, and what the private exponent is modulo the prime less one.
 pub(super) struct Prime {
     pub(super) number: Zeroizing<Odd<BoxedUint>>,
+    #[cfg_attr(
+        not(target_arch = "wasm32"),
+        allow(dead_code, reason = "only the sandbox computes with it")
+    )]
     pub(super) exponent: Zeroizing<BoxedUint>,
 }
 
@@ -108,7 +122,15 @@ impl RsaKey {
                 inverse(&primes[1].number, &primes[0].number).ok_or(NotAKey::Inconsistent)?
             }
         };
-        Ok(Self { n, e, d, primes, coefficient, detour: Detour::default() })
+        Ok(Self {
+            n,
+            e,
+            d,
+            primes,
+            coefficient,
+            detour: Detour::default(),
+            library: OnceLock::new(),
+        })
     }
 
     /// The length of a modulus in bits, if it is accepted.
@@ -263,12 +285,11 @@ impl RsaKey {
         if number >= *self.n {
             return Err(OaepRefusal::WrongKey);
         }
-        let decrypted = match crt::decrypt(self, &number, rng).map_err(refused)? {
+        let decrypted = match self.decrypt_in_sandbox(&number, rng).map_err(refused)? {
             Some(message) => message,
             None => {
-                self.detour.takes_it();
-                let key = self.of_library().map_err(refused)?;
-                let message = rsa_decrypt_and_check(&key, Some(rng), &number);
+                let key = self.library().map_err(refused)?;
+                let message = rsa_decrypt_and_check(key, Some(rng), &number);
                 Zeroizing::new(message.map_err(refused)?)
             }
         };
@@ -290,6 +311,47 @@ impl RsaKey {
             secrets.extend([number.as_words(), exponent.as_words()]);
         }
         secrets
+    }
+
+    /// The message by the arithmetic for WebAssembly. None where the library has to decrypt.
+    #[cfg(target_arch = "wasm32")]
+    fn decrypt_in_sandbox<R: TryCryptoRng + ?Sized>(
+        &self,
+        number: &BoxedUint,
+        rng: &mut R,
+    ) -> Result<Option<Zeroizing<BoxedUint>>, rsa::Error> {
+        use ocicrypt_arithmetic::rsa::{self as ours, Key};
+        let message = match &self.primes[..] {
+            [p, q] => {
+                let primes = [p, q]
+                    .map(|prime| ours::Prime { number: &prime.number, exponent: &prime.exponent });
+                let key = Key { n: &self.n, e: self.e, primes, coefficient: &self.coefficient };
+                ours::decrypt(&key, number, rng).map_err(|_| rsa::Error::Rng)?
+            }
+            _ => None,
+        };
+        if message.is_none() {
+            self.detour.takes_it();
+        }
+        Ok(message)
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn decrypt_in_sandbox<R: TryCryptoRng + ?Sized>(
+        &self,
+        _: &BoxedUint,
+        _: &mut R,
+    ) -> Result<Option<Zeroizing<BoxedUint>>, rsa::Error> {
+        Ok(None)
+    }
+
+    /// The key as the library has it, put together once.
+    fn library(&self) -> Result<&rsa::PrivateKey, rsa::Error> {
+        if self.library.get().is_none() {
+            let key = self.of_library()?;
+            let _ = self.library.set(key); // another thread may have been faster
+        }
+        self.library.get().ok_or(rsa::Error::Internal)
     }
 
     /// The key as the library has it, with all that can be computed from the numbers above computed.

@@ -11,7 +11,7 @@
 //! subtracted and nothing compared.
 //!
 //! No branch and no address depends on a number, but for exponents that are said to be public. The
-//! library computes in [`super::crt`] whether the result is right.
+//! library computes in [`super::decrypt`] whether the result is right.
 
 use crypto_bigint::{BoxedUint, NonZero, Resize};
 use subtle::ConstantTimeEq;

@@ -5,10 +5,10 @@ use zeroize::Zeroizing;
 use super::counter::CounterMode;
 #[cfg(not(target_arch = "wasm32"))]
 use super::library::Library as Aes256;
-#[cfg(target_arch = "wasm32")]
-use super::sliced::Sliced as Aes256;
 use super::{AES_256_CTR_HMAC_SHA256, LayerKey, LayerKeyError, exactly};
 use crate::encoding::text::printable;
+#[cfg(target_arch = "wasm32")]
+use ocicrypt_arithmetic::aes::Aes256;
 
 /// AES-256 in counter mode from the first byte of a layer on. Authenticates nothing.
 pub struct Keystream(CounterMode<Aes256>);

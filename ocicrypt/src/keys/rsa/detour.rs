@@ -14,6 +14,7 @@ pub(super) struct Detour {
 
 impl Detour {
     /// The library has to decrypt.
+    #[cfg(target_arch = "wasm32")]
     pub(super) fn takes_it(&self) {
         if !self.is_needed.swap(true, Ordering::Relaxed) {
             self.is_unpaid.store(true, Ordering::Relaxed);
