@@ -55,7 +55,7 @@ pub struct RsaKey {
         allow(dead_code, reason = "only the sandbox computes with it")
     )]
     detour: Detour,
-    library: OnceLock<rsa::PrivateKey>,
+    library: OnceLock<Box<rsa::PrivateKey>>,
 }
 
 /// The numbers of a key that fit each other. The coefficient is missing if the file states none, or
@@ -349,9 +349,9 @@ impl RsaKey {
     fn library(&self) -> Result<&rsa::PrivateKey, rsa::Error> {
         if self.library.get().is_none() {
             let key = self.of_library()?;
-            let _ = self.library.set(key); // another thread may have been faster
+            let _ = self.library.set(Box::new(key)); // another thread may have been faster
         }
-        self.library.get().ok_or(rsa::Error::Internal)
+        self.library.get().map(|key| &**key).ok_or(rsa::Error::Internal)
     }
 
     /// The key as the library has it, with all that can be computed from the numbers above computed.
