@@ -33,7 +33,7 @@ MUSL := $(shell uname -m)-unknown-linux-musl
 STATIC := -C link-arg=-Wl,-z,pack-relative-relocs
 DECODER := CC_$(subst -,_,$(MUSL))=$(CC) $(CARGO) rustc --release --locked --package ctd-decoder --target $(MUSL)
 # Whatever runs it compiles it for its own processor, so vectors are faster: docs/performance.md. The embedded guest
-# is compiled for all of them: ocicrypt/src/crypto/layer/sliced/lanes.rs.
+# is compiled for all of them: ocicrypt/arithmetic/src/aes/lanes.rs.
 PORTABLE := RUSTFLAGS="$(REMAP) -C target-feature=+simd128" $(CARGO) build --profile guest --locked --package keycell-guest \
             --bin decoder-portable --no-default-features --target-dir target/portable
 

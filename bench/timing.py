@@ -26,9 +26,9 @@ ALLOWED = {
     r"BoxedUint>::(rem|div_rem|div_rem_assign)$":
         "crypto-bigint's division: how many bits the divisor, a prime, has, and that it is not zero",
     r"timing::operations::rsa": "whether there is a message, where that function has taken in what it calls",
-    r"key::crt::power": "whether the random number has an inverse modulo the prime, which it always has",
-    r"key::crt::is_right": "whether the message is below the modulus, which it always is",
-    r"key::crt::decrypt": "whether the message encrypts to the ciphertext again, which it always does",
+    r"ocicrypt_arithmetic::rsa::power": "whether the random number has an inverse modulo the prime, which it always has",
+    r"ocicrypt_arithmetic::rsa::is_right": "whether the message is below the modulus, which it always is",
+    r"ocicrypt_arithmetic::rsa::decrypt": "whether the message encrypts to the ciphertext again, which it always does",
     r"PublicKey<C>::from_sec1_bytes": "whether the shared point is on the curve, which it always is",
 }
 REPORT = re.compile(r"depends on uninitialised value|Use of uninitialised value|points to uninitialised")

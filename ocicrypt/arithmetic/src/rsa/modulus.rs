@@ -17,7 +17,7 @@ use crypto_bigint::{BoxedUint, NonZero, Resize};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-mod eighteen;
+mod prime1024;
 #[cfg(test)]
 mod tests;
 
@@ -152,7 +152,7 @@ impl Modulus {
             && let Some(y) = flat(&y.0)
             && let Some(x) = flat_mut(&mut x.0)
         {
-            return eighteen::multiply(x, y, modulus, self.inverse);
+            return prime1024::multiply(x, y, modulus, self.inverse);
         }
         self.columns.fill(0);
         for (i, x) in x.0.iter().enumerate() {
@@ -167,7 +167,7 @@ impl Modulus {
         if let Some(modulus) = flat(&self.modulus)
             && let Some(x) = flat_mut(&mut x.0)
         {
-            return eighteen::square(x, modulus, self.inverse);
+            return prime1024::square(x, modulus, self.inverse);
         }
         self.columns.fill(0);
         for (i, block) in x.0.iter().enumerate() {
@@ -201,12 +201,12 @@ impl Modulus {
 }
 
 /// The digits, if they are as many as there is a faster way for.
-fn flat(blocks: &[Block]) -> Option<&eighteen::Number> {
+fn flat(blocks: &[Block]) -> Option<&prime1024::Number> {
     blocks.as_flattened().try_into().ok()
 }
 
 /// As [`flat`], to be changed.
-fn flat_mut(blocks: &mut [Block]) -> Option<&mut eighteen::Number> {
+fn flat_mut(blocks: &mut [Block]) -> Option<&mut prime1024::Number> {
     blocks.as_flattened_mut().try_into().ok()
 }
 
