@@ -1,11 +1,11 @@
-//! The host of Keycell's stream processor: it takes what containerd hands over, runs a WebAssembly
-//! guest in the sandbox of [`keycell_core`], and reports how the layer ended.
+//! The host of Keycell's stream processor. It takes what containerd passes, runs a WebAssembly guest in
+//! the sandbox of [`keycell_core`], and reports how the layer ended.
 //!
-//! It parses nothing that an image or a key file contains: payload and keys pass through as bytes.
+//! The host does not parse the contents of images or key files: payload and keys pass through as bytes.
 //!
 //! | folder | what is in it |
 //! |---|---|
-//! | `run` | the whole of a decoder, from the command line to the exit code |
+//! | `run` | a whole run of the decoder, from the command line to the exit code |
 //! | [`guests`] | which guest runs, and how: the two steps, or one command |
 //! | `input` | payload, keys, the encrypted layer, containerd's content store |
 //! | `broker` | key providers and PKCS#11 tokens |
@@ -13,7 +13,7 @@
 //! | `report` | standard error, the log, `--explain` |
 //! | `unix` | signals, descriptors, memory |
 //!
-//! Each uses only those below it.
+//! Each folder uses only those below it in this table.
 
 pub mod guests;
 

@@ -10,7 +10,7 @@ compile_error!(
      `--cfg getrandom_backend=\"linux_getrandom\"` to RUSTFLAGS, which replaces .cargo/config.toml"
 );
 
-/// Whatever held a key is wiped when it is freed.
+/// The allocator wipes memory when it is freed, because it may have held a key.
 #[global_allocator]
 static MEMORY: keycell_walls::zeroizing_alloc::ZeroizingAlloc =
     keycell_walls::zeroizing_alloc::ZeroizingAlloc;

@@ -1,4 +1,4 @@
-//! The whole of a decoder: from what containerd gave to the exit code.
+//! A whole run of the decoder: from what containerd passes to the exit code.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -20,38 +20,41 @@ use crate::report::{crash, message, stderr};
 use crate::sandbox::deadline;
 use crate::unix::{descriptors, prefault, signals};
 
-/// Everything that `ctd-decoder` does, with `guest` as its guest.
+/// Runs `ctd-decoder` with `guest` as its guest.
 ///
-/// Exit codes: 0, the whole layer was written and has verified; 1, it was not, and standard error
-/// says why, except where nobody reads standard output any more.
+/// Exit codes: 0 if the whole layer was written and has verified; 1 if not. Standard error then says
+/// why, unless nobody reads standard output any more.
 pub fn main(guest: &NativeCode) -> ExitCode {
     main_within(guest, Limits::default())
 }
 
-/// [`main`] with other limits: for tests, which do not wait for half a minute.
+/// Does the same as [`main`] with other limits. Tests use it, so that they do not wait for half a
+/// minute.
 pub fn main_within(guest: &NativeCode, limits: Limits) -> ExitCode {
     let started = Instant::now();
-    // From here on nothing ends the process without a message, and, once there is a log, an event.
+    // From here on, nothing ends the process without a message and, once there is a log, an event.
     signals::take_over(crash::on_signal);
     crash::report_panics();
     zeroizing_alloc::when_exhausted(crash::out_of_memory);
-    // Until the guest's step has its own: files may be on a drive that does not answer.
+    // This deadline holds until the guest's step gets its own: files may be on a drive that does not
+    // answer.
     let timer = deadline::start();
     let wipes_stack = zeroizing_alloc::stack_can_be_wiped();
     deadline::arm(limits.unwrap_seconds);
     relro::protect();
     prefault::map();
-    let _ = memory::no_dump(); // the payload may hold keys; where it fails, a wall is reported missing
+    let _ = memory::no_dump(); // the payload may hold keys; if this fails, a wall is reported missing
     let settings = match keycell_settings::parse(std::env::args_os()) {
         Ok(Request::Decrypt(settings)) => settings,
         Ok(Request::Print(text)) => return stderr::print(&text),
         Err(error) => {
-            // Which log is wanted is not known, and containerd may lose what standard error says.
+            // The requested log is not known, and containerd may lose what standard error says.
             let log = open_log(&Destination::System, started);
             return message::fail(&Diagnostic::from(error).into(), false, log);
         }
     };
-    // Before anything else is opened: it would get the number of a descriptor that is missing.
+    // This must happen before anything else is opened: a new file would get the number of a missing
+    // descriptor.
     let payload = descriptors::inherited();
     let log = open_log(&settings.report.log, started);
     let payload = deadline::without(|| payload::read(payload));

@@ -1,11 +1,11 @@
-//! Reports when the process ends in any other way than by returning from `main`: a signal, a panic, a
-//! lack of memory, a step that does not end.
+//! Reports the end of the process if it does not return from `main`: a signal, a panic, a lack of
+//! memory, or a step that does not end.
 //!
-//! A signal handler must not allocate, so its events are prepared: once when the log is opened, and
-//! once more when it is known whose layer it is. Only the number of the signal and the time are filled
-//! in at the end.
+//! A signal handler must not allocate, so its events are prepared: first when the log is opened, and
+//! again when it is known whose layer it is. Only the number of the signal and the time are filled in
+//! at the end.
 //!
-//! `SIGKILL` alone, which no process sees, ends the decoder without an event.
+//! Only `SIGKILL`, which no process can handle, ends the decoder without an event.
 
 use std::io::Write as _;
 use std::sync::OnceLock;
@@ -21,20 +21,20 @@ use super::stderr;
 /// Why the process ends.
 #[derive(Clone, Copy)]
 pub enum Cause {
-    /// A signal that asks for it.
+    /// A signal that asks the process to end.
     Terminated,
-    /// A signal that a bug raised, or a limit.
+    /// A signal that a bug or a limit raised.
     Crashed,
     /// No memory is left.
     OutOfMemory,
-    /// A step takes too long, in a system call where no guest can be stopped.
+    /// A step takes too long, in a system call, where no guest can be stopped.
     Late,
 }
 
 impl Cause {
     const ALL: [Self; 4] = [Self::Terminated, Self::Crashed, Self::OutOfMemory, Self::Late];
 
-    /// The error and its hint, with [`SIGNAL`] in the place of a signal's number.
+    /// The error and its hint, with [`SIGNAL`] in place of a signal's number.
     const fn text(self) -> (&'static str, &'static str) {
         match self {
             Self::Terminated => (
@@ -69,20 +69,21 @@ impl Cause {
     }
 }
 
-/// Stands for the number of the signal, which takes its place in as many bytes. A control character:
-/// no text of a guest or a payload that gets into an event has one.
+/// A placeholder for the number of the signal, which has the same length in bytes. It is a control
+/// character, which no text of a guest or a payload in an event contains.
 const SIGNAL: [u8; 2] = [0xc2, 0x80];
 
-/// An event has less than half of this.
+/// The buffer for an event, in bytes. Events need less than half of it.
 const MAX_EVENT: usize = 16 * 1024;
 
 /// The log of this process.
 static LOG: OnceLock<Log> = OnceLock::new();
 
-/// The events of [`Cause::ALL`]: what was known at first, and what is known of the layer.
+/// The events of [`Cause::ALL`]: first with what was known at the start, then with what is known of the
+/// layer.
 static PREPARED: [OnceLock<[Vec<u8>; 4]>; 2] = [OnceLock::new(), OnceLock::new()];
 
-/// From now on whatever ends the process is logged to `log`.
+/// Logs to `log` every way in which the process ends from now on.
 pub fn watch(log: Log) -> &'static Log {
     let log = LOG.get_or_init(|| log);
     log.layer().starts();
@@ -90,7 +91,7 @@ pub fn watch(log: Log) -> &'static Log {
     log
 }
 
-/// From now on an event has what is known of the layer by now.
+/// Prepares the events again, with what is now known of the layer.
 pub fn layer_is_known() {
     prepare(1);
 }
@@ -102,7 +103,7 @@ fn prepare(stage: usize) {
     }
 }
 
-/// Reports why, and ends the process. Async-signal-safe.
+/// Reports the cause, and ends the process. Async-signal-safe.
 pub fn end(cause: Cause, signal: i32) -> ! {
     if log::settle(false) {
         write_event(cause, signal);
@@ -115,7 +116,7 @@ pub fn end(cause: Cause, signal: i32) -> ! {
     signals::exit()
 }
 
-/// What standard error gets, without allocating.
+/// Fills in the message for standard error without allocating.
 fn fill_message(cause: Cause, text: &mut [u8; 1024]) -> &mut [u8] {
     let (error, hint) = cause.text();
     let mut length = 0;
@@ -126,7 +127,7 @@ fn fill_message(cause: Cause, text: &mut [u8; 1024]) -> &mut [u8] {
     &mut text[..length]
 }
 
-/// For signal handlers.
+/// The handler for signals.
 pub fn on_signal(reason: Reason, signal: i32) {
     match reason {
         Reason::Terminated if log::is_decrypted() => {} // the process is about to end by itself
@@ -135,15 +136,15 @@ pub fn on_signal(reason: Reason, signal: i32) {
     }
 }
 
-/// For the allocator.
+/// The handler for a failed allocation.
 pub fn out_of_memory() {
     end(Cause::OutOfMemory, 0)
 }
 
-/// Has a panic reported as one error line, and an event, without a backtrace, which would open files.
+/// Reports a panic as one error line and an event, without a backtrace, which would open files.
 pub fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        // The name alone: the directory is one of whoever built this.
+        // Only the name is used: the directory is that of the machine that built this.
         let file = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
         let place = panic.location();
         let place = place.map(|place| format!(" in `{}:{}`", file(place.file()), place.line()));
@@ -176,7 +177,7 @@ fn write_event(cause: Cause, signal: i32) {
     let _ = rustix::io::write(descriptor, copy);
 }
 
-/// The number of the signal, and the time, in the place of what was prepared.
+/// Replaces the placeholders for the number of the signal and for the time.
 fn fill_in(text: &mut [u8], signal: i32) {
     let (tens, ones) = ((signal / 10 % 10) as u8, (signal % 10) as u8);
     let number = [if tens == 0 { b' ' } else { b'0' + tens }, b'0' + ones];
@@ -189,7 +190,7 @@ fn fill_in(text: &mut [u8], signal: i32) {
     const LENGTH: usize = "2026-11-30T00:00:00.000Z".len();
     let found = text.windows(TIME.len()).position(|part| part == TIME);
     if let Some(place) = found.and_then(|at| text[at + TIME.len()..].get_mut(..LENGTH)) {
-        // It has a buffer of its own, and allocates nothing.
+        // This formatter has its own buffer, and allocates nothing.
         let now = humantime::format_rfc3339_millis(SystemTime::now());
         let _ = write!(&mut place[..], "{now}");
     }

@@ -1,8 +1,9 @@
-//! The events of the operator's log: one for each layer, and a note for whatever was passed over.
+//! The events of the operator's log: one for each layer, and a note for each file that was passed over.
 //!
-//! The scheme, the key, the algorithms and the digest of the layer are the word of a guest, which parsed them. They
-//! are logged if they have the form that they should have, or sanitized and cut: no secret gets into
-//! a log by mistake, but a guest that was taken over can choose these few hundred bytes.
+//! The scheme, the key, the algorithms and the digest of the layer are what the guest reports, because
+//! the guest parsed them. They are logged if they have the expected form; otherwise they are sanitized
+//! and cut. So no secret gets into a log by mistake, but a guest that an attacker controls can choose
+//! these few hundred bytes.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +15,7 @@ use serde_json::Value;
 /// The longest name of a scheme or a key, in characters.
 const MAX_NAME: usize = 128;
 
-/// Algorithms of one layer that are logged at most.
+/// The most algorithms that are logged for one layer.
 const MAX_ALGORITHMS: usize = 16;
 
 /// What is known of the layer so far.
@@ -31,20 +32,20 @@ pub struct Layer {
     bytes: u64,
 }
 
-/// How it ended.
+/// How the layer ended.
 pub enum Verdict {
     /// The whole layer was written, and has verified.
     Decrypted,
     /// Nobody reads the plain layer any more.
     Abandoned,
-    /// Somebody ended the decoder before it was done.
+    /// A signal ended the decoder before it was done.
     Terminated {
         /// What standard error says.
         error: String,
         /// How to fix it.
         hints: Vec<String>,
     },
-    /// It was not decrypted: why, and how to fix that.
+    /// The layer was not decrypted: why, and how to fix that.
     Failed {
         /// What standard error says.
         error: String,
@@ -54,7 +55,7 @@ pub enum Verdict {
 }
 
 impl Layer {
-    /// containerd's name for what is decoded.
+    /// Takes containerd's media type of the layer from the environment.
     pub fn starts(&mut self) {
         let media_type = std::env::var("STREAM_PROCESSOR_MEDIATYPE").ok();
         self.media_type = media_type.map(|text| name(&text)).filter(|text| !text.is_empty());
@@ -65,12 +66,12 @@ impl Layer {
         self.guest = guest.map(str::to_owned);
     }
 
-    /// What the operator should know of the keys, whichever of them opens it.
+    /// Sets the warning about the keys, which applies whichever key opens the layer.
     pub fn warns(&mut self, warning: Option<&Warning>) {
         self.warning = warning.map(Warning::to_string);
     }
 
-    /// What the guest says opened it, and what the operator should know of that key.
+    /// Sets what, according to the guest, opened the layer, and the warning about that key.
     pub fn opened(&mut self, opened: &Opened, warning: Option<String>) {
         self.warning = warning.or(self.warning.take());
         self.scheme = Some(name(&opened.scheme));
@@ -85,20 +86,20 @@ impl Layer {
         self.digest = digest.filter(|text| is_digest(text)).map(str::to_owned);
     }
 
-    /// Which layer a failure is about, if it is known.
+    /// Sets which layer a failure is about, if it is known.
     pub fn is_of(&mut self, digest: Option<&str>) {
         if digest.is_some() {
             self.is(digest);
         }
     }
 
-    /// So many bytes of the plain layer were written.
+    /// Sets how many bytes of the plain layer were written.
     pub fn wrote(&mut self, bytes: u64) {
         self.bytes = bytes;
     }
 
-    /// The event at the end, with the time that it took. `None`: an event that is prepared, when neither
-    /// that nor the number of bytes is known.
+    /// The event at the end, with the time that the layer took. With `None`, the event is prepared in
+    /// advance, when neither the time nor the number of bytes is known.
     pub fn event(&self, verdict: &Verdict, after: Option<Duration>) -> Event {
         let texts = [
             ("layer", &self.digest),
@@ -121,7 +122,7 @@ impl Layer {
         }
         if let Some(after) = after {
             fields.push(("bytes", self.bytes.into()));
-            // Microseconds are as exact as it gets.
+            // Microseconds are the precision of the measurement.
             let milliseconds = after.as_micros() as f64 / 1000.0;
             fields.push(("milliseconds", milliseconds.into()));
         }
@@ -165,22 +166,22 @@ const INFORMATIONAL: u8 = 6;
 
 /// An entry of the log.
 pub struct Event {
-    /// How bad it is, as syslog counts.
+    /// The severity of syslog.
     pub severity: u8,
-    /// In words; a failure takes a line for each hint.
+    /// The text; a failure has one line for each hint.
     pub message: String,
     /// The same for programs: names and values, in order.
     pub fields: Vec<(&'static str, Value)>,
 }
 
 impl Event {
-    /// Something that was passed over. `text` is fit to be shown.
+    /// A note. `text` is already sanitized.
     pub fn note(text: &str) -> Self {
         let fields = vec![("event", "note".into()), ("note", text.into())];
         Self { severity: NOTICE, message: text.to_owned(), fields }
     }
 
-    /// As an object of JSON on one line, with the time of the system's clock.
+    /// Formats the event as a JSON object on one line, with the time of the system's clock.
     pub fn json(&self) -> String {
         let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
         let ours = [("time", time.into()), ("pid", std::process::id().into())];
@@ -189,7 +190,7 @@ impl Event {
         format!("{{{}}}", members.join(","))
     }
 
-    /// As an entry in the native protocol of journald.
+    /// Formats the event as an entry in the native protocol of journald.
     pub fn journal(&self) -> Vec<u8> {
         let mut entry = Vec::new();
         put(&mut entry, "MESSAGE", &self.message);
@@ -211,7 +212,8 @@ impl Event {
     }
 }
 
-/// A field: `NAME=value`, or, where the value has lines, its length in eight bytes, little-endian.
+/// Writes a field: `NAME=value`; or, if the value has several lines, the name, the length of the value
+/// in eight bytes, little-endian, and the value.
 fn put(entry: &mut Vec<u8>, name: &str, value: &str) {
     entry.extend_from_slice(name.as_bytes());
     if value.contains('\n') {
@@ -232,7 +234,8 @@ fn name(text: &str) -> String {
     }
 }
 
-/// `SHA256:…` as OpenSSH writes them, or the fingerprint of an OpenPGP key of version 4 or 6.
+/// Whether the text is `SHA256:…` as OpenSSH writes it, or the fingerprint of an OpenPGP key of version
+/// 4 or 6.
 fn is_fingerprint(text: &str) -> bool {
     let base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     match (text.strip_prefix("SHA256:"), text.strip_prefix("OpenPGP ")) {
@@ -244,7 +247,7 @@ fn is_fingerprint(text: &str) -> bool {
     }
 }
 
-/// A digest as the OCI image specification has it, of one of its algorithms.
+/// Whether the text is a digest as the OCI image specification defines it, with one of its algorithms.
 fn is_digest(text: &str) -> bool {
     let lengths = [("sha256", 64), ("sha384", 96), ("sha512", 128)];
     let hexadecimal = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');

@@ -11,11 +11,11 @@ use keycell_walls::{State, Wall};
 pub struct Keys<'a> {
     /// The directory that is granted.
     pub directory: Option<&'a Path>,
-    /// Files that are handed over.
+    /// Files that are passed as bytes.
     pub files: &'a [KeyFile],
 }
 
-/// Names of files, or of tokens, that are listed at most.
+/// The most names of files or tokens that are listed.
 const LISTED: usize = 8;
 
 /// The grants of the first instance.
@@ -83,7 +83,7 @@ pub fn decrypt(cipher: CipherSide) -> String {
     )
 }
 
-/// The grants of a command: one instance has what two share otherwise.
+/// The grants of a command: one instance has what two instances have otherwise.
 pub fn command(directory: Option<&Path>, payload: usize, limits: &Limits) -> String {
     let keys = directory.map(|path| format!("`{}` as `/keys`, read-only", path.display()));
     table(

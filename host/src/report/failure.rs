@@ -11,17 +11,17 @@ pub struct Failure {
     pub diagnostic: Diagnostic,
     /// The digest of the encrypted layer, if it is known.
     pub layer_digest: Option<String>,
-    /// The digests of the manifests that are the cause: those of each layer key together.
+    /// The digests of the manifests that are the cause, grouped by layer key.
     pub manifests: Vec<Vec<String>>,
 }
 
 /// How a run ends without a layer.
 #[derive(Debug)]
 pub enum Ending {
-    /// For a reason that somebody should read.
+    /// It failed for a reason that is reported.
     Failed(Box<Failure>),
     /// Nobody reads standard output any more, so nobody needs a message. Go ctd-decoder dies of
-    /// `SIGPIPE`, as silently.
+    /// `SIGPIPE`, also without a message.
     ReaderGone,
 }
 
@@ -31,7 +31,7 @@ impl From<Diagnostic> for Failure {
     }
 }
 
-/// A failure of a guest, in its own words.
+/// A failure that the guest reports in its own words.
 impl From<contract::Failure> for Failure {
     fn from(failure: contract::Failure) -> Self {
         let hints = failure.hints.into_iter().map(of_guest);
@@ -40,7 +40,7 @@ impl From<contract::Failure> for Failure {
     }
 }
 
-/// A hint of a guest. The host adds to the one about missing keys, so it has to know that one.
+/// A hint of a guest. The host recognises the hint about missing keys, because it adds to it.
 pub fn of_guest(hint: String) -> Hint {
     if hint == UnwrapHint::NoKeyConfigured.to_string() {
         return UnwrapHint::NoKeyConfigured.into();
@@ -60,7 +60,8 @@ impl From<Diagnostic> for Ending {
     }
 }
 
-/// Makes an error, which has a `hint` for its cause, a diagnostic and the ending of a run.
+/// Converts an error, whose `hint` describes the solution, into a diagnostic and into the ending of a
+/// run.
 macro_rules! ends_a_run {
     ($error:ty) => {
         impl From<$error> for keycell_diagnostic::Diagnostic {

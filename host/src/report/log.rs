@@ -1,9 +1,9 @@
-//! The operator's log, because containerd drops standard error when it sees a stream end early and
-//! never shows that of a decoder that succeeded.
+//! The operator's log. It exists because containerd drops standard error when it sees a stream end
+//! early, and never shows the standard error of a decoder that succeeded.
 //!
-//! It is opened before any guest code runs, and from then on only written to. A logging failure never
-//! fails a layer: where a file cannot be opened, the journal or the system's log gets a note of that,
-//! and the events.
+//! The log is opened before any guest code runs, and from then on it is only written to. A logging
+//! failure never fails a layer: if a file cannot be opened, the journal or the system's log gets a note
+//! about that, and the events.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -32,7 +32,7 @@ const SYSLOG: &str = "/dev/log";
 /// Facility `daemon` (RFC 5424, section 6.2.1).
 const FACILITY: u8 = 3;
 
-/// How long a log that does not take an event may delay a layer.
+/// The longest time for which a log that accepts no event may delay a layer.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Whether the event of the layer was written, and which.
@@ -41,24 +41,24 @@ const OPEN: u8 = 0;
 const FAILED: u8 = 1;
 const DECRYPTED: u8 = 2;
 
-/// Whether the event of the layer is still to be written: from now on it is not.
+/// Claims the one event of the layer, and returns whether it was still to be written.
 pub fn settle(is_decrypted: bool) -> bool {
     let settled = if is_decrypted { DECRYPTED } else { FAILED };
     SETTLED.compare_exchange(OPEN, settled, Ordering::AcqRel, Ordering::Acquire).is_ok()
 }
 
-/// Whether the event says that the layer was decrypted: the process is about to end by itself.
+/// Whether the event reports that the layer was decrypted: then the process is about to end by itself.
 pub fn is_decrypted() -> bool {
     SETTLED.load(Ordering::Acquire) == DECRYPTED
 }
 
-/// An open log, and what it will say of the layer.
+/// An open log, and what its event will contain about the layer.
 pub struct Log {
-    /// None: nowhere.
+    /// None: nothing is logged.
     sink: Option<(Format, OwnedFd)>,
-    /// The file that was named; empty where none was.
+    /// The file that the operator named; empty if none was named.
     file: PathBuf,
-    /// It did not take an event: further events are dropped, since each would cost a delay.
+    /// The log did not accept an event. Further events are dropped, since each one would cost a delay.
     is_broken: AtomicBool,
     started: Instant,
     layer: Mutex<Layer>,
@@ -72,10 +72,10 @@ enum Format {
 }
 
 impl Log {
-    /// Opens the log. `started` is when the work on the layer has begun.
+    /// Opens the log. `started` is the time at which the work on the layer began.
     ///
     /// # Ambient Authority
-    /// Opens a file, which it creates, or connects a socket.
+    /// Creates and opens a file, or connects a socket.
     pub fn open(destination: &Destination, started: Instant) -> Self {
         let mut refusal = None;
         let sink = match destination {
@@ -100,7 +100,7 @@ impl Log {
         log
     }
 
-    /// Where it is written to.
+    /// The descriptor that the log is written to.
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.sink.as_ref().map(|(_, descriptor)| descriptor.as_fd())
     }
@@ -110,7 +110,7 @@ impl Log {
         matches!(self.sink, Some((Format::Lines, _)))
     }
 
-    /// Where to read it, for a message. None if nothing is written anywhere.
+    /// Where to read the log, for a message. None if nothing is logged.
     pub fn location(&self) -> Option<String> {
         let (format, _) = self.sink.as_ref()?;
         Some(match (format, &self.file) {
@@ -120,12 +120,12 @@ impl Log {
         })
     }
 
-    /// What the event will say of the layer.
+    /// What the event will contain about the layer.
     pub fn layer(&self) -> MutexGuard<'_, Layer> {
         lock(&self.layer)
     }
 
-    /// Something that was passed over. `text` is fit to be shown.
+    /// Writes a note. `text` is already sanitized.
     pub fn note(&self, text: &str) {
         if self.is_broken.load(Ordering::Relaxed) || text.trim().is_empty() {
             return;
@@ -135,12 +135,12 @@ impl Log {
         }
     }
 
-    /// The event of the layer: how it ended. There is one: what follows it is not written.
+    /// Writes the event of the layer: how it ended. There is only one: later ones are not written.
     pub fn end(&self, verdict: &Verdict) {
         let after = Some(self.started.elapsed());
         let event = match self.layer.try_lock() {
             Ok(layer) => layer.event(verdict, after),
-            Err(_) => Layer::default().event(verdict, after), // a panic while it was changed
+            Err(_) => Layer::default().event(verdict, after), // a change of it panicked
         };
         let entry = self.sink.as_ref().map(|(format, _)| format.entry(&event));
         if settle(matches!(verdict, Verdict::Decrypted)) {
@@ -148,20 +148,21 @@ impl Log {
         }
     }
 
-    /// What [`Log::end`] would write for `verdict`: for a signal handler, which must not allocate.
+    /// What [`Log::end`] would write for `verdict`. It is for a signal handler, which must not
+    /// allocate.
     pub fn prepared(&self, verdict: &Verdict) -> Option<Vec<u8>> {
         let (format, _) = self.sink.as_ref()?;
         Some(format.entry(&self.layer().event(verdict, None)))
     }
 
-    /// One write for each event, so that those of other processes do not get in between.
+    /// Writes each event with one call, so that it is not mixed with events of other processes.
     fn write(&self, entry: &[u8]) {
         let Some((_, descriptor)) = &self.sink else { return };
         let mut written = rustix::io::write(descriptor, entry);
         if written == Err(Errno::INTR) {
             written = rustix::io::write(descriptor, entry);
         }
-        self.is_broken.store(written.is_err(), Ordering::Relaxed); // there is nobody left to tell
+        self.is_broken.store(written.is_err(), Ordering::Relaxed); // a failure to log cannot be reported anywhere
     }
 }
 
@@ -192,8 +193,9 @@ fn syslog() -> io::Result<(Format, OwnedFd)> {
 
 fn append(path: &Path) -> io::Result<(Format, OwnedFd)> {
     let mut options = OpenOptions::new();
-    // A pipe that nobody reads would make the program wait; a link in the place of the file would have
-    // it write wherever whoever made the link wants. Links among the directories are the operator's.
+    // Opening a pipe without a reader would block; a symbolic link in place of the file would let
+    // whoever made it choose where the program writes. Links among the directories belong to the
+    // operator.
     let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOCTTY;
     options.append(true).create(true).mode(0o640).custom_flags(flags);
     Ok((Format::Lines, options.open(path)?.into()))

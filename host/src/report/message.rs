@@ -13,19 +13,19 @@ use super::failure::Failure;
 use super::log::Log;
 use super::stderr;
 
-/// The longest error without its hints, in bytes: they must not be what is cut off.
+/// The longest error without its hints, in bytes: it is cut, so that the hints are not.
 const MAX_ERROR: usize = 3072;
 
-/// The most hints: the longest list of the host's own has five.
+/// The most hints: the host's own longest list has five.
 const MAX_HINTS: usize = 8;
 
-/// Manifests that a message names at most.
+/// The most manifests that a message names.
 const MAX_MANIFESTS: usize = 8;
 
 /// Reports why there is no layer, and how to fix it, in the log and on standard error.
 ///
-/// Where standard error is to be `quiet`, it says only where the log is: a message names keys and
-/// their fingerprints, and containerd shows it to whoever may see a pod.
+/// If standard error is to be `quiet`, it only says where the log is: a message names keys and their
+/// fingerprints, and containerd shows it to everyone who may see a pod.
 pub fn fail(failure: &Failure, quiet: bool, log: &Log) -> ExitCode {
     let mut message = sanitize(&failure.diagnostic.message);
     if message.trim().is_empty() {
@@ -34,7 +34,7 @@ pub fn fail(failure: &Failure, quiet: bool, log: &Log) -> ExitCode {
     cut(&mut message, MAX_ERROR);
     if !failure.manifests.is_empty() {
         cut(&mut message, MAX_ERROR / 2);
-        // The host knows these digests from its own list, so they need no cleaning.
+        // The host knows these digests from its own list, so they need not be sanitized.
         message += &format!(" (manifests: {})", named(&failure.manifests));
     }
     let hints = failure.diagnostic.hints.iter().map(|hint| sanitize(&hint.to_string()));
@@ -66,7 +66,7 @@ fn text(message: &str, hints: &[String]) -> String {
     text
 }
 
-/// Which manifests a failure is about: those of each key together.
+/// Which manifests a failure is about, grouped by key.
 fn named(manifests: &[Vec<String>]) -> String {
     let each = match manifests.len() {
         1 => MAX_MANIFESTS,

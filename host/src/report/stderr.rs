@@ -1,4 +1,4 @@
-//! Standard error and standard output, as far as they carry text.
+//! Standard error and standard output, when they carry text.
 
 use std::io::Write as _;
 use std::process::ExitCode;

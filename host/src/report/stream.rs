@@ -1,4 +1,4 @@
-//! What went wrong with a stream of the layer, in words.
+//! Messages about what went wrong with a stream of the layer.
 
 use std::io;
 
@@ -69,7 +69,7 @@ fn of_output(error: &io::Error) -> DecoderHint {
     }
 }
 
-/// How much of the layer came, in a unit in which both numbers differ.
+/// How much of the layer arrived, in a unit in which both numbers differ.
 fn part(found: u64, length: u64) -> String {
     const MB: u64 = 1_000_000;
     let tenths = |bytes: u64| format!("{}.{}", bytes / MB, bytes % MB / (MB / 10));

@@ -1,10 +1,10 @@
-//! Deadlines: a timer that interrupts a guest, without a thread.
+//! Deadlines: a timer interrupts a guest without a thread.
 //!
-//! Once a second a signal advances the epoch that compiled guest code compares at every loop and
-//! call. A system call (on a key directory of a dead network drive) does not look at the epoch, whether
-//! a guest asked for it or the host makes it before there is one. So the same signal ends the whole
-//! process if a step has not ended some seconds after its deadline. Only calls that wait for the
-//! payload or the layer's streams may take as long as the registry does.
+//! Once a second, a signal advances the epoch that compiled guest code compares at every loop and call.
+//! A system call (for example on a key directory of a dead network drive) does not look at the epoch,
+//! whether a guest asked for the call or the host makes it before any guest runs. So the same signal
+//! ends the whole process if a step has not ended some seconds after its deadline. Only calls that wait
+//! for the payload or for the layer's streams may take as long as the registry does.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +17,7 @@ use crate::report::crash::{self, Cause};
 const GRACE: u64 = 5;
 
 static ENGINE: OnceLock<Engine> = OnceLock::new();
-/// Seconds that the step has; zero: as many as it takes.
+/// Seconds that the step has; zero: no limit.
 static GRANTED: AtomicU64 = AtomicU64::new(0);
 /// Seconds until the process is ended; zero: never.
 static LAST_RESORT: AtomicU64 = AtomicU64::new(0);
@@ -25,12 +25,12 @@ static LAST_RESORT: AtomicU64 = AtomicU64::new(0);
 /// Starts the timer.
 ///
 /// # Errors
-/// Where the system refuses a signal handler or a timer.
+/// The system refuses a signal handler or a timer.
 pub fn start() -> std::io::Result<()> {
     install()
 }
 
-/// From now on the epoch of `engine` advances every second. There is one engine.
+/// Makes the epoch of `engine` advance every second from now on. There is only one engine.
 pub fn advance(engine: &Engine) {
     let _ = ENGINE.set(engine.clone());
 }
@@ -47,7 +47,7 @@ pub fn disarm() {
     LAST_RESORT.store(0, Ordering::Relaxed);
 }
 
-/// Waits for a stream of the layer, for as long as that takes. Afterwards the step has its full time.
+/// Waits for a stream of the layer, without a limit. Afterwards the step has its full time again.
 pub fn without<T>(wait: impl FnOnce() -> T) -> T {
     LAST_RESORT.store(0, Ordering::Relaxed);
     let waited = wait();
@@ -62,21 +62,21 @@ pub fn without<T>(wait: impl FnOnce() -> T) -> T {
 fn install() -> std::io::Result<()> {
     let second = libc::timeval { tv_sec: 1, tv_usec: 0 };
     let every_second = libc::itimerval { it_interval: second, it_value: second };
-    // SAFETY: `action` is zeroed, which is a valid `sigaction` without flags or masked signals,
-    // before its handler, flags and mask are set; both calls only read what they are given. `tick` does
-    // nothing but what signal-safety(7) allows.
+    // SAFETY: `action` is zeroed, which is a valid `sigaction` without flags or masked signals, before
+    // its handler, flags and mask are set. Both calls only read the values behind their pointers.
+    // `tick` does only what signal-safety(7) allows.
     let failed = unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = tick as extern "C" fn(libc::c_int) as libc::sighandler_t;
         action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
-        libc::sigfillset(&mut action.sa_mask); // no other signal cuts its message short
+        libc::sigfillset(&mut action.sa_mask); // so that no other signal interrupts its message
         libc::sigaction(libc::SIGALRM, &action, std::ptr::null_mut()) != 0
             || libc::setitimer(libc::ITIMER_REAL, &every_second, std::ptr::null_mut()) != 0
     };
     if failed { Err(std::io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// The signal handler: atomics, and at the very end a message.
+/// The signal handler: it changes atomics and, at the last resort, writes a message.
 extern "C" fn tick(_signal: libc::c_int) {
     if let Some(engine) = ENGINE.get() {
         engine.increment_epoch(); // documented as safe in a signal handler

@@ -1,14 +1,14 @@
-//! The file system of a guest: the keys directory, read-only. It is wasmtime's, except for what must
-//! not depend on how wasmtime does it:
+//! The file system of a guest: the keys directory, read-only. wasmtime implements it, except for what
+//! must not depend on how wasmtime does it:
 //!
-//! - **Only regular files and directories are opened**, without waiting: a pipe that nobody writes to
-//!   would be waited for, and a device may do something when it is opened.
-//! - **No file has a time.** Another reader of a key file changes its access time: that would be a
-//!   clock.
-//! - **Streams are read in place.** wasmtime reads them on a thread, and there is none behind the walls.
+//! - **Only regular files and directories are opened**, without waiting: opening a pipe without a writer
+//!   would block, and opening a device may have an effect.
+//! - **No file has times.** Another reader of a key file changes its access time, which would be a clock.
+//! - **Streams are read in place.** wasmtime reads them on a thread, and no thread can be started behind
+//!   the walls.
 //! - **Nothing is changed**, whatever rights the directory has.
 //!
-//! A system call on a drive that does not answer is ended by [`super::deadline`].
+//! [`super::deadline`] ends a system call on a drive that does not answer.
 
 use std::fs::File;
 use std::io;
@@ -38,7 +38,7 @@ use types::{DescriptorFlags, DescriptorStat, DescriptorType, ErrorCode, OpenFlag
 /// The most that one read moves, in bytes.
 const PERMIT: usize = 64 * 1024;
 
-/// wasmtime's file system, and what an instance holds of it.
+/// wasmtime's file system, and the part of it that an instance holds.
 struct Files<'a>(WasiFilesystemCtxView<'a>);
 
 /// The interfaces of the file system.
@@ -51,7 +51,7 @@ pub const INTERFACES: [(&str, Add); 2] = [
     }),
 ];
 
-/// For the linker.
+/// The type through which the linker reaches the file system.
 struct HasFiles;
 
 impl HasData for HasFiles {
@@ -62,7 +62,7 @@ impl HasData for HasFiles {
 fn open(directory: &Dir, links: PathFlags, path: &str) -> io::Result<Descriptor> {
     let mut flags = OFlags::CLOEXEC;
     flags.set(OFlags::NOFOLLOW, !links.contains(PathFlags::SYMLINK_FOLLOW));
-    // Opens nothing: it only finds out what there is.
+    // This opens no file: it only finds out what is there.
     check(&open_below(directory, path, flags | OFlags::PATH)?)?;
     let flags = flags | OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = open_below(directory, path, flags)?;
@@ -73,7 +73,7 @@ fn open(directory: &Dir, links: PathFlags, path: &str) -> io::Result<Descriptor>
     })
 }
 
-/// What it is, if a guest may have it open.
+/// Returns the file's type if a guest may open such a file.
 fn check(file: &File) -> io::Result<FileType> {
     match FileType::from_raw_mode(fstat(file)?.st_mode) {
         kind @ (FileType::RegularFile | FileType::Directory) => Ok(kind),
@@ -82,7 +82,8 @@ fn check(file: &File) -> io::Result<FileType> {
     }
 }
 
-/// As wasmtime does it: the kernel lets no path and no link lead out of the directory.
+/// Opens a path in the same way as wasmtime: the kernel lets no path and no link lead out of the
+/// directory.
 fn open_below(directory: &Dir, path: &str, flags: OFlags) -> io::Result<File> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     regular_file::retry_opening(|| {
@@ -114,7 +115,7 @@ impl types::Host for Files<'_> {
 
 type Handle = Resource<Descriptor>;
 
-/// Read-only, for whoever asks for anything else.
+/// The answer to every call that would change something.
 fn refused<T>() -> FsResult<T> {
     Err(ErrorCode::NotPermitted.into())
 }
@@ -146,8 +147,8 @@ impl types::HostDescriptor for Files<'_> {
             return refused();
         }
         let opened = match open(&below, links, &path) {
-            // A kernel before 5.6. wasmtime goes its own way along the path, which may end at
-            // something that was no pipe a moment ago: then the deadline ends the process.
+            // The kernel is older than 5.6. wasmtime then walks along the path itself. The last part of
+            // the path may have become a pipe since the check: then the deadline ends the process.
             Err(error) if error.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => {
                 return self.open_slowly(directory, links, path, how, flags).await;
             }
@@ -225,12 +226,12 @@ impl types::HostDescriptor for Files<'_> {
         types::HostDescriptor::drop(&mut self.0, file)
     }
 
-    /// The kernel reads key files without advice.
+    /// Advice is ignored: the kernel reads key files without it.
     async fn advise(&mut self, _: Handle, _: u64, _: u64, _: types::Advice) -> FsResult<()> {
         Ok(())
     }
 
-    /// Nothing was written that would have to reach a disk.
+    /// There is nothing to sync, because nothing was written.
     async fn sync(&mut self, _: Handle) -> FsResult<()> {
         Ok(())
     }
@@ -239,7 +240,7 @@ impl types::HostDescriptor for Files<'_> {
         Ok(())
     }
 
-    // What follows changes something.
+    // The following functions would change something.
 
     async fn set_size(&mut self, _: Handle, _: u64) -> FsResult<()> {
         refused()
@@ -310,7 +311,7 @@ impl types::HostDescriptor for Files<'_> {
 }
 
 impl Files<'_> {
-    /// By wasmtime's own means, once it is known what lies there.
+    /// Opens a path with wasmtime's own code, after a check of what is there.
     async fn open_slowly(
         &mut self,
         directory: Handle,
@@ -346,7 +347,7 @@ impl types::HostDirectoryEntryStream for Files<'_> {
     }
 }
 
-/// A regular file from some place on. It is ready at once, since reading it waits for nobody.
+/// A regular file, read from some position on. It is always ready, because reading it waits for nobody.
 struct FileStream {
     file: Arc<File>,
     at: u64,

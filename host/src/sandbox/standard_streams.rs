@@ -1,5 +1,5 @@
-//! Standard input and standard output: the encrypted layer and the plain one. Both are unbuffered,
-//! and waiting for them is not the guest's time.
+//! Standard input and standard output: the encrypted layer and the plain layer. Both are unbuffered,
+//! and the time spent waiting for them does not count as the guest's.
 
 use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;
@@ -19,7 +19,7 @@ impl Read for Stdin {
     }
 }
 
-/// Standard output: the plain layer. `SIGPIPE` is ignored, so a reader that has gone is
+/// Standard output: the plain layer. `SIGPIPE` is ignored, so a write without a reader fails with
 /// `BrokenPipe`.
 pub struct Stdout;
 
@@ -34,8 +34,8 @@ impl Write for Stdout {
     }
 }
 
-/// Repeats a call that a signal interrupted, and waits where a descriptor does not block: for as long
-/// as the other end takes.
+/// Repeats a call that a signal interrupted, and waits if the descriptor is non-blocking and not ready,
+/// for as long as the other end takes.
 fn retry(
     descriptor: BorrowedFd<'_>,
     wanted: PollFlags,

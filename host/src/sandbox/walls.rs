@@ -1,4 +1,4 @@
-//! The operating system's walls, as the host asks for them and reports them.
+//! The operating system's walls: what the host requests, and how it reports them.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use crate::report::log::Log;
 use crate::report::{explain, stderr};
 use crate::unix::hold_stdout;
 
-/// Why the walls do not stand.
+/// Why the walls are not up.
 #[derive(Debug, thiserror::Error)]
 pub enum WallError {
     /// The process cannot become the configured user.
@@ -33,7 +33,7 @@ pub enum WallError {
     Missing {
         /// The wall.
         name: String,
-        /// Why the kernel does not give it.
+        /// Why the kernel does not provide it.
         why: String,
     },
 }
@@ -49,11 +49,11 @@ impl WallError {
 
 ends_a_run!(WallError);
 
-/// Puts up the walls of the first phase, around `step`: the directory `keys` may be read, and the
-/// process group `broker` may be ended. A command has no other phase.
+/// Puts up the walls of the first phase, around `step`. The directory `keys` may be read, and the
+/// process group `broker` may be ended. A command has no second phase.
 ///
 /// # Errors
-/// A user that the process cannot become; with `--require-sandbox`, a wall that is missing.
+/// The process cannot become the user; with `--require-sandbox`, a wall is missing.
 pub fn before_guest(
     step: &str,
     settings: &Settings,
@@ -79,11 +79,11 @@ pub fn before_guest(
     check(walls, settings, step)
 }
 
-/// Puts up the walls of the second phase: the layer flows, and nothing else happens any more. The log gets
-/// a note of each wall that was up until then and could not be closed further.
+/// Puts up the walls of the second phase, in which only the layer flows. The log gets a note of each
+/// wall that was up before and could not be closed further.
 ///
 /// # Errors
-/// With `--require-sandbox`, a wall that is missing.
+/// With `--require-sandbox`, a wall is missing.
 pub fn before_layer(walls: Walls, settings: &Settings, log: &Log) -> Result<(), WallError> {
     let missing_before: Vec<_> = walls.missing().map(|wall| wall.name).collect();
     let walls = walls.before_layer();
@@ -122,7 +122,7 @@ fn entry(log: &Log) -> Option<Entry<'_>> {
     log.descriptor().map(|log| Entry { log, text })
 }
 
-/// Standard output, or standard error, is a file.
+/// Whether standard output or standard error is a file.
 fn a_stream_is_a_file() -> bool {
     [rustix::stdio::stdout(), rustix::stdio::stderr()].into_iter().any(|stream| {
         let found = fstat(stream);
@@ -130,7 +130,7 @@ fn a_stream_is_a_file() -> bool {
     })
 }
 
-/// The verdict over a layer whose decoder made a forbidden system call.
+/// The verdict on a layer whose decoder made a forbidden system call.
 fn stopped() -> Verdict {
     let (error, hint) = sigsys::texts();
     Verdict::Failed { error, hints: vec![hint.to_owned()] }

@@ -1,4 +1,5 @@
-//! The descriptors that the process inherited: the payload on 3, and what leaked.
+//! The descriptors that the process inherited: the payload on descriptor 3, and others that the caller
+//! leaked.
 
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,20 +7,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Where containerd writes the payload.
 const PAYLOAD: RawFd = 3;
 
-/// Descriptor 3, if it is open. Every other descriptor above standard error is closed.
+/// Returns descriptor 3, if it is open, and closes every other descriptor above standard error.
 ///
-/// To be called once, before anything else opens a file: whatever is open was inherited.
+/// It must be called once, before anything else opens a file: then every open descriptor is inherited.
 #[expect(unsafe_code, reason = "descriptors are inherited as numbers")]
 pub fn inherited() -> Option<OwnedFd> {
     close_from(PAYLOAD + 1);
-    // SAFETY: asks for a flag of a number; touches no memory.
+    // SAFETY: this reads the flags of a descriptor number; it touches no memory.
     let is_open = unsafe { libc::fcntl(PAYLOAD, libc::F_GETFD) } != -1;
-    // SAFETY: it is open, and nothing in this process owns it, since nothing was opened before.
+    // SAFETY: the descriptor is open, and nothing in this process owns it, since nothing was opened
+    // before.
     is_open.then(|| unsafe { OwnedFd::from_raw_fd(PAYLOAD) })
 }
 
-/// Whether standard output was open when the program started. Rust's runtime opens `/dev/null` in
-/// the place of a closed one, where a layer would vanish with exit code 0.
+/// Whether standard output was open when the program started. Rust's runtime replaces a closed one with
+/// `/dev/null`, where a layer would be lost with exit code 0.
 pub fn stdout_was_open() -> bool {
     !STDOUT_CLOSED.load(Ordering::Relaxed)
 }
@@ -31,7 +33,7 @@ static STDOUT_CLOSED: AtomicBool = AtomicBool::new(false);
 #[unsafe(link_section = ".init_array")]
 static LOOK_AT_STDOUT: extern "C" fn() = {
     extern "C" fn look() {
-        // SAFETY: asks for a flag of a number; touches no memory.
+        // SAFETY: this reads the flags of a descriptor number; it touches no memory.
         let closed = unsafe { libc::fcntl(1, libc::F_GETFD) } == -1;
         STDOUT_CLOSED.store(closed, Ordering::Relaxed);
     }
@@ -40,8 +42,8 @@ static LOOK_AT_STDOUT: extern "C" fn() = {
 
 #[expect(unsafe_code, reason = "descriptors are closed by number")]
 fn close_from(first: RawFd) {
-    // SAFETY: called before this process has opened anything above standard error, so it closes
-    // only what was inherited. A kernel before 5.9 answers ENOSYS.
+    // SAFETY: this is called before the process has opened anything above standard error, so it closes
+    // only inherited descriptors. A kernel before 5.9 answers ENOSYS.
     let closed = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
     if closed != 0 {
         for number in first..1024 {

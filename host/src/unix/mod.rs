@@ -1,4 +1,4 @@
-//! What Unix gives a process, and asks of it: descriptors, signals, memory.
+//! The process's Unix resources: descriptors, signals, memory.
 
 pub mod descriptors;
 pub mod hold_stdout;

@@ -1,5 +1,4 @@
-//! Opens regular files, and nothing else: a pipe would be waited for, and a device may do something
-//! when it is opened.
+//! Opens only regular files: opening a pipe would block, and opening a device may have an effect.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -10,15 +9,15 @@ use std::time::Duration;
 
 use rustix::fs::OFlags;
 
-/// How long is waited before a file is opened again, and how often. Linux takes a lease away after 45
-/// seconds, if it is not given up.
+/// How long to wait before a file is opened again, and how often. Linux breaks a lease after 45 seconds
+/// if its holder does not give it up.
 const PAUSE: Duration = Duration::from_millis(10);
 const PAUSES: usize = 6000;
 
 /// Opens a file to read it.
 ///
 /// # Errors
-/// As open(2), and for what is no regular file.
+/// As open(2); also, the file is not a regular one.
 pub fn open(path: &Path) -> io::Result<File> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(not_regular());
@@ -28,11 +27,11 @@ pub fn open(path: &Path) -> io::Result<File> {
     check(retry_opening(|| options.open(path))?)
 }
 
-/// Retries what cannot be opened yet: something was renamed meanwhile, or another program has a lease on
-/// the file and was asked to give it up (fcntl(2)).
+/// Retries while a file cannot be opened yet, because something was renamed meanwhile, or because
+/// another program has a lease on the file and was asked to give it up (fcntl(2)).
 ///
 /// # Errors
-/// As open(2); after a minute, that it cannot be opened yet.
+/// As open(2); after a minute, the error that the file cannot be opened yet.
 pub fn retry_opening<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     for _ in 0..PAUSES {
         match open() {
@@ -43,15 +42,15 @@ pub fn retry_opening<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Result<T
     open()
 }
 
-/// Flags with which opening never waits, whatever has taken the file's place meanwhile.
+/// Flags with which opening never waits, even if another kind of file has replaced the file meanwhile.
 pub fn flags() -> i32 {
     (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed()
 }
 
-/// The file, if it is a regular one.
+/// Returns the file if it is a regular one.
 ///
 /// # Errors
-/// It is not.
+/// The file is not a regular one.
 pub fn check(file: File) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) }
 }

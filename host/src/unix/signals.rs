@@ -1,7 +1,7 @@
 //! Signals: which of them the process ignores, and which of them end it with a message and an event.
 //!
-//! A caller may leave signals ignored or blocked to the program that it starts. Nothing here depends
-//! on that: [`take_over`] sets all of them before anything else happens.
+//! A caller may start the program with signals ignored or blocked. Nothing here depends on that:
+//! [`take_over`] sets all of them before anything else happens.
 
 use std::ptr;
 use std::sync::OnceLock;
@@ -9,17 +9,19 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect};
 
-/// The stack of signal handlers, in bytes: as large as wasmtime wants it, which would otherwise map
-/// one of its own. Rust's is too small for the registers of some processors and a message.
+/// The size of the stack of signal handlers, in bytes. It is as large as wasmtime requires, which would
+/// otherwise map its own. The stack that Rust provides is too small for the registers of some
+/// processors and a message.
 const STACK: usize = 256 * 1024;
 
-/// What lies below it, so that a handler that needs more does not write elsewhere.
+/// The size of the guard below it, so that a handler that needs more stack does not overwrite other
+/// memory.
 const GUARD: usize = 64 * 1024;
 
-/// The last of Linux's signals, those for real time included.
+/// The highest signal of Linux, including the real-time signals.
 const LAST: libc::c_int = 64;
 
-/// Signals that a bug raises, and the one that the limit on processor time does. They are handled
+/// Signals that a bug raises, and the one that the limit on processor time raises. They are handled
 /// even if the caller ignored them.
 const CRASHES: [libc::c_int; 8] = [
     libc::SIGSEGV,
@@ -32,31 +34,31 @@ const CRASHES: [libc::c_int; 8] = [
     libc::SIGXCPU,
 ];
 
-/// The process that decodes.
+/// The id of the process that decodes.
 static OWNER: AtomicU32 = AtomicU32::new(0);
 
 /// Why a signal ends the process.
 #[derive(Clone, Copy)]
 pub enum Reason {
-    /// Somebody asked for it.
+    /// Another process, or a person, asked for it.
     Terminated,
-    /// A bug, or the limit on processor time.
+    /// There was a bug, or the limit on processor time was reached.
     Crashed,
 }
 
-/// Reports why the process ends, and ends it; it returns where a signal that asks for the end comes
-/// too late. Must be async-signal-safe.
+/// Reports why the process ends, and ends it. It returns if a signal that asks the process to end comes
+/// too late. It must be async-signal-safe.
 pub type End = fn(Reason, libc::c_int);
 
 static END: OnceLock<End> = OnceLock::new();
 
-/// What is done with a signal.
+/// How a signal is handled.
 enum Plan {
     /// It stays as the caller left it.
     Leave,
     /// A write that cannot be made fails with an error.
     Ignore,
-    /// The system's default: an ignored `SIGCHLD` would take the broker's exit status away.
+    /// The system's default applies: an ignored `SIGCHLD` would discard the broker's exit status.
     Default,
     /// The process ends, with a message and an event.
     End { handler: extern "C" fn(libc::c_int), unless_ignored: bool },
@@ -66,7 +68,7 @@ fn plan(signal: libc::c_int) -> Plan {
     match signal {
         libc::SIGPIPE | libc::SIGXFSZ => Plan::Ignore,
         libc::SIGCHLD => Plan::Default,
-        // They cannot be handled, or do not end a process.
+        // These signals cannot be handled, or do not end a process.
         libc::SIGKILL | libc::SIGSTOP | libc::SIGCONT | libc::SIGURG | libc::SIGWINCH => {
             Plan::Leave
         }
@@ -76,13 +78,14 @@ fn plan(signal: libc::c_int) -> Plan {
         signal if CRASHES.contains(&signal) => {
             Plan::End { handler: crashed, unless_ignored: false }
         }
-        // As nohup(1) asks for it.
+        // nohup(1) relies on ignored signals staying ignored.
         _ => Plan::End { handler: terminated, unless_ignored: true },
     }
 }
 
-/// Sets what is done with every signal, and blocks none. To be called first of all, before wasmtime's
-/// handlers, which pass on what is not a trap of a guest. `end` reports and ends the process.
+/// Sets how every signal is handled, and unblocks all. It must be called first, before wasmtime
+/// installs its handlers, which pass on every signal that is not a trap of a guest. `end` reports and
+/// ends the process.
 pub fn take_over(end: End) {
     let _ = END.set(end);
     OWNER.store(std::process::id(), Ordering::Relaxed);
@@ -113,17 +116,17 @@ fn set(signal: libc::c_int, plan: &Plan) {
             (*handler as *const () as libc::sighandler_t, *unless_ignored)
         }
     };
-    // SAFETY: both structures are made of integers and pointers for which zero is valid; the calls
-    // read `action` and write `before`. The handlers do nothing but what signal-safety(7) allows. A
-    // number that is no signal, or that the C library keeps to itself, is an error that changes
-    // nothing.
+    // SAFETY: both structures consist of integers and pointers for which zero is valid; the calls read
+    // `action` and write `before`. The handlers do only what signal-safety(7) allows. For a number that
+    // is no signal, or that the C library reserves for itself, the call fails and changes nothing.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         let mut before: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handler;
         action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
-        // One at a time: a second signal would cut the message of the first one short. A crash in a
-        // handler is let through, since the kernel would kill the process without a word.
+        // Handlers run one at a time: a second signal would interrupt the message of the first. A crash
+        // in a handler stays unblocked, since the kernel would otherwise kill the process without a
+        // message.
         libc::sigfillset(&mut action.sa_mask);
         for crash in CRASHES {
             libc::sigdelset(&mut action.sa_mask, crash);
@@ -138,7 +141,7 @@ fn set(signal: libc::c_int, plan: &Plan) {
     }
 }
 
-/// Somebody wants the process to end.
+/// The handler for signals that ask the process to end.
 extern "C" fn terminated(signal: libc::c_int) {
     end(Reason::Terminated, signal);
 }
@@ -149,7 +152,7 @@ extern "C" fn crashed(signal: libc::c_int) {
 }
 
 /// A child that has not executed another program yet, or only waits, has these handlers too. It ends
-/// without a report, because it is not the layer's end.
+/// without a report, because its end is not the layer's end.
 fn end(reason: Reason, signal: libc::c_int) {
     if std::process::id() != OWNER.load(Ordering::Relaxed) {
         exit()
@@ -162,15 +165,15 @@ fn end(reason: Reason, signal: libc::c_int) {
 /// Ends the process at once, with exit code 1. Async-signal-safe.
 #[expect(unsafe_code, reason = "the one way out of a signal handler")]
 pub fn exit() -> ! {
-    // SAFETY: async-signal-safe, and does not return.
+    // SAFETY: the call is async-signal-safe and does not return.
     unsafe { libc::_exit(1) }
 }
 
-/// Where it cannot be had, handlers run on the stack that there is.
+/// Sets up a stack for signal handlers. If that fails, handlers run on the current stack.
 #[expect(unsafe_code, reason = "memory is mapped, and given to the kernel as a stack")]
 fn own_stack() {
-    // SAFETY: new memory, which nothing else knows of and which is never unmapped; of its `GUARD`
-    // first bytes none can be written to. The kernel reads `stack`.
+    // SAFETY: this is new memory, which nothing else refers to and which is never unmapped; its first
+    // `GUARD` bytes stay inaccessible. The kernel reads `stack`.
     unsafe {
         let (length, none) = (GUARD + STACK, ProtFlags::empty());
         let Ok(start) = mmap_anonymous(ptr::null_mut(), length, none, MapFlags::PRIVATE) else {
