@@ -1,8 +1,8 @@
-//! `ctd-decoder` without the operating system's walls, to be run by valgrind: that makes system
-//! calls of its own inside of the process, which the walls would stop. Everything else is the same.
+//! `ctd-decoder` without the operating system's walls, for valgrind, which makes system calls of its
+//! own inside the process that the walls would stop. Everything else is the same.
 //!
-//! `make guard` builds it. It is an example, and no switch of `ctd-decoder`, so that nothing that is
-//! shipped can be talked out of its walls.
+//! `make guard` builds it. It is an example, not a switch of `ctd-decoder`, so that no installed
+//! program can be started without its walls.
 
 #![forbid(unsafe_code)]
 
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use keycell_host::{Limits, native_code};
 
-/// As in `ctd-decoder`: wiping is counted too.
+/// The same allocator as in `ctd-decoder`, because wiping is counted too.
 #[global_allocator]
 static MEMORY: keycell_walls::zeroizing_alloc::ZeroizingAlloc =
     keycell_walls::zeroizing_alloc::ZeroizingAlloc;

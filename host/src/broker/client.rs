@@ -1,6 +1,6 @@
-//! The broker: a program beside this one that asks key providers and PKCS#11 tokens. It is started
-//! before the guest, only where the operator has configured one of them, and is gone before the
-//! layer flows. What it says passes to the guest or into a message; nothing here looks into it.
+//! The broker: a program next to this one that asks key providers and PKCS#11 tokens. It is started
+//! before the guest, only if the operator has configured a provider or tokens, and it ends before the
+//! layer flows. Its answers pass to the guest or into a message; the host does not interpret them.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -19,19 +19,19 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
 use zeroize::Zeroizing;
 
-/// The program, beside this one.
+/// The name of the program, which is in the same directory as this one.
 const PROGRAM: &str = "keycell-broker";
 
-/// What mends a program that is not there.
+/// What to do if the program is missing.
 const INSTALL: &str = "install `keycell-broker` beside `ctd-decoder`";
 
-/// What names the operator's key providers.
+/// The variable that names the file of the operator's key providers.
 const PROVIDERS: &str = "OCICRYPT_KEYPROVIDER_CONFIG";
 
-/// What names the PKCS#11 modules that may be loaded.
+/// The variable that names the file of the PKCS#11 modules that may be loaded.
 const TOKENS: &str = "OCICRYPT_CONFIG";
 
-/// The file for [`TOKENS`] where that is not set, after the user's own.
+/// The file that is used if [`TOKENS`] is not set and the user has no file of their own.
 const TOKENS_FILE: &str = "/etc/ocicrypt.conf";
 
 /// Why the broker gives no answer.
@@ -40,7 +40,7 @@ pub enum BrokerError {
     /// The file of the key providers does not exist.
     #[error("there is no file `{}`, which `{PROVIDERS}` names", .0.display())]
     NoProviderFile(PathBuf),
-    /// Others can change the program, or it is not there.
+    /// Others can change the program, or it does not exist.
     #[error(
         "cannot start `{}`, which asks key providers and tokens: {error}; {}",
         program.display(),
@@ -52,7 +52,7 @@ pub enum BrokerError {
         /// Who can change it.
         error: Arc<trusted::Error>,
     },
-    /// The system does not start it.
+    /// The system cannot start it.
     #[error("cannot start `{}`, which asks key providers and tokens: {}", program.display(), os_error(error))]
     NotStarted {
         /// The program.
@@ -60,24 +60,24 @@ pub enum BrokerError {
         /// Why.
         error: Arc<io::Error>,
     },
-    /// The system refuses a path or a pipe.
+    /// The system refuses an operation on a path or a pipe.
     #[error("{}", os_error(.0))]
     System(Arc<io::Error>),
-    /// It was asked too often, or took too long.
+    /// It received too many requests, or took too long.
     #[error("gave up after many keys that providers and tokens did not open")]
     Exhausted,
     /// It broke down.
     #[error("the broker failed: {0}")]
     Broken(ExchangeError),
-    /// It answered something else than was asked.
+    /// Its answer does not fit the request.
     #[error("the broker gave the wrong answer")]
     WrongAnswer,
-    /// It answered that it failed, with a reason.
+    /// It answered that the request failed, with a reason.
     #[error("{0}")]
     Answered(String),
 }
 
-/// Why a request or an answer did not pass.
+/// Why an exchange of a request and an answer failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ExchangeError {
     /// The request is longer than a frame may be.
@@ -95,7 +95,7 @@ pub enum ExchangeError {
     /// The program did not answer in time.
     #[error("it did not answer in time")]
     Late,
-    /// The system refuses.
+    /// The system refuses an operation.
     #[error("{}", os_error(.0))]
     System(Arc<io::Error>),
 }
@@ -104,12 +104,12 @@ fn fix(error: &trusted::Error) -> String {
     if error.is_distrust() { error.mend() } else { INSTALL.to_owned() }
 }
 
-/// A broker, as far as one is configured.
+/// The broker, if one is configured.
 pub struct Broker {
     state: State,
     /// PKCS#11 modules may be configured.
     has_tokens: bool,
-    /// What is left for all calls together.
+    /// The time that is left for all calls together.
     left: Duration,
     calls: u32,
 }
@@ -117,16 +117,16 @@ pub struct Broker {
 enum State {
     NotConfigured,
     Running(Process),
-    /// It could not be started, or has broken down: why.
+    /// It could not be started, or has failed; with the reason.
     Broken(BrokerError),
 }
 
 impl Broker {
-    /// Starts the program, if a provider or a token is configured. If that fails, every call says
-    /// so: layers that need none of them must not suffer.
+    /// Starts the program, if a provider or a token is configured. If that fails, every call returns
+    /// the reason: layers that need no broker must not fail.
     ///
     /// # Ambient Authority
-    /// Runs `keycell-broker`, which lies beside this program, with the rights of this process.
+    /// Runs `keycell-broker`, from the directory of this program, with the rights of this process.
     pub fn start() -> Self {
         let has_tokens = has_tokens();
         let providers = std::env::var_os(PROVIDERS).filter(|path| !path.is_empty());
@@ -141,17 +141,17 @@ impl Broker {
         Self { state, has_tokens, left: Duration::from_secs(limits::BROKER_SECONDS), calls: 0 }
     }
 
-    /// A broker for which nothing is configured.
+    /// A broker without any configuration.
     pub fn none() -> Self {
         Self { state: State::NotConfigured, has_tokens: false, left: Duration::ZERO, calls: 0 }
     }
 
-    /// Whether there is somebody to ask.
+    /// Whether a broker runs.
     pub fn is_configured(&self) -> bool {
         matches!(self.state, State::Running(_))
     }
 
-    /// The process group of the program, where it runs.
+    /// The process group of the program, if it runs.
     pub fn group(&self) -> Option<i32> {
         match &self.state {
             State::Running(process) => i32::try_from(process.child.id()).ok(),
@@ -159,8 +159,8 @@ impl Broker {
         }
     }
 
-    /// What lies in the keys directory, or key file, where PKCS#11 modules are allowed: PINs
-    /// stay in the broker. `None` where the guest may look itself.
+    /// Lists the keys directory, or the key file, if PKCS#11 modules are allowed: then PINs stay in the
+    /// broker. It returns `None` if the guest may read the keys itself.
     ///
     /// # Errors
     /// Why the broker cannot tell.
@@ -179,8 +179,8 @@ impl Broker {
         }
     }
 
-    /// Asks the broker, and waits. `request` is made with the time that it may take, in
-    /// milliseconds.
+    /// Sends a request to the broker, and waits for the answer. `request` builds it from the time that
+    /// it may take, in milliseconds.
     pub fn ask(&mut self, request: impl FnOnce(u32) -> Request) -> Result<Response, BrokerError> {
         let process = match &mut self.state {
             State::NotConfigured => return Ok(Response::NotConfigured),
@@ -212,11 +212,12 @@ impl Broker {
     }
 }
 
-/// The broker keeps time itself and has the better words; this much later it is killed.
+/// The broker enforces the time itself and reports it with a better message; it is killed this much
+/// later.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Whether one of the variables is set, or one of the files there, in which Go's library looks for
-/// PKCS#11 modules. What they say is the broker's business.
+/// Whether one of the variables is set, or one of the files exists, in which Go's library looks for
+/// PKCS#11 modules. Only the broker reads what they contain.
 fn has_tokens() -> bool {
     let below = |name, path| {
         let home = std::env::var_os(name).unwrap_or_default();
@@ -232,10 +233,10 @@ fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
-/// The running program. Ended when dropped, with all that it has started.
+/// The running program. When it is dropped, the program ends, with all processes that it has started.
 struct Process {
     child: Child,
-    /// None once it is about to end.
+    /// None once it is asked to end.
     requests: Option<ChildStdin>,
     answers: ChildStdout,
 }
@@ -243,13 +244,13 @@ struct Process {
 impl Process {
     fn start() -> Result<Self, BrokerError> {
         let program = beside()?;
-        // It is given PINs, and runs with the rights of this process.
+        // It gets PINs, and runs with the rights of this process.
         if let Err(error) = Trust::of_this_process().check(&program) {
             return Err(BrokerError::Untrusted { program, error: Arc::new(error) });
         }
         let mut command = Command::new(&program);
-        // With the environment of this process: the operator's configuration may name variables
-        // that a provider needs, and the broker passes on those alone.
+        // It gets the environment of this process: the operator's configuration may name variables that
+        // a provider needs, and the broker passes on only those.
         command.current_dir("/").process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command
@@ -259,7 +260,7 @@ impl Process {
             return Err(BrokerError::Broken(ExchangeError::Ended));
         };
         let process = Self { child, requests: Some(requests), answers };
-        // A broker that does not read, or not answer, must not make this process wait.
+        // A broker that does not read or answer must not make this process wait.
         let pipes = [process.requests.as_ref().map(AsFd::as_fd), Some(process.answers.as_fd())];
         for pipe in pipes.into_iter().flatten() {
             rustix::io::ioctl_fionbio(pipe, true)
@@ -311,8 +312,8 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// It ends by itself when nobody can ask any more, or when it is told to, because what it
-    /// has started must end before it; or it is killed.
+    /// The program ends by itself when no more requests can come, or when it gets `SIGTERM`, because
+    /// the processes that it has started must end before it. Otherwise it is killed.
     fn drop(&mut self) {
         drop(self.requests.take());
         let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
@@ -334,13 +335,13 @@ impl Drop for Process {
 /// How long to wait before looking again whether the broker has ended.
 const MOMENT: Duration = Duration::from_millis(2);
 
-/// The broker, beside this program: a path that no environment variable changes.
+/// The path of the broker, in the directory of this program. No environment variable changes it.
 fn beside() -> Result<PathBuf, BrokerError> {
     let own = std::env::current_exe().map_err(|error| BrokerError::System(Arc::new(error)))?;
     Ok(own.with_file_name(PROGRAM))
 }
 
-/// Waits until `pipe` is ready, if that is all that `error` means.
+/// Waits until `pipe` is ready, if `error` means that it is not.
 fn wait_until_ready(
     error: io::Error,
     pipe: &impl AsFd,

@@ -1,5 +1,5 @@
-//! What the guest may ask the broker, while it unwraps. It learns what was opened, and of a failure its
-//! number among the [`Refusals`].
+//! What the guest may ask the broker while it unwraps. The guest gets what was opened or, for a
+//! failure, its number among the [`Refusals`].
 
 use std::sync::{Arc, Mutex};
 
@@ -21,17 +21,17 @@ pub struct SharedBroker(Arc<Mutex<State>>);
 struct State {
     broker: Broker,
     refusals: Refusals,
-    /// The keys in tokens, as they may be shown.
+    /// The keys in tokens, in a form that may be shown.
     tokens: Vec<String>,
 }
 
 impl SharedBroker {
-    /// `tokens` are the keys in tokens, as they may be shown.
+    /// `tokens` are the keys in tokens, in a form that may be shown.
     pub fn new(broker: Broker, tokens: Vec<String>) -> Self {
         Self(Arc::new(Mutex::new(State { broker, refusals: Refusals::default(), tokens })))
     }
 
-    /// Ends the broker: why it refused what it did.
+    /// Ends the broker, and returns the reasons of its refusals.
     pub fn end(self) -> Refusals {
         let mut state = lock(&self.0);
         state.broker = Broker::none();
@@ -99,11 +99,11 @@ impl tokens::Host for SharedBroker {
     }
 }
 
-/// How a reason is kept.
+/// The function that keeps a reason.
 type Keep = fn(&mut Refusals, &str) -> u32;
 
 impl SharedBroker {
-    /// The guest gets what was asked for, or a number in the place of the reason.
+    /// Returns what the guest asked for, or a number in place of the reason.
     fn answer(
         &self,
         response: std::result::Result<Response, BrokerError>,

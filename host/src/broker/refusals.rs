@@ -1,8 +1,8 @@
-//! Why key providers and tokens did not do what the guest asked for.
+//! Why key providers and tokens refused what the guest asked for.
 //!
-//! A reason may name a module, a program or the file of a PIN, and quote what a provider printed. That
-//! is for the operator: the guest gets a number, and the host adds the reasons to the message and the
-//! log.
+//! A reason may name a module, a program or the file of a PIN, and quote what a provider printed. Only
+//! the operator may see that: the guest gets a number, and the host adds the reasons to the message and
+//! the log.
 
 use keycell_core::limits;
 use keycell_core::sanitize::{cut, sanitize};
@@ -11,20 +11,21 @@ use keycell_diagnostic::hint::DecoderHint;
 use crate::report::failure::Failure;
 use crate::report::log::Log;
 
-/// Bytes of a reason at most: a provider's last words, and a path.
+/// The longest reason, in bytes: enough for a provider's last line and a path.
 const MAX_REASON: usize = 1024;
 
-/// Reasons that a message has at most. Those that it does not have go to the log.
+/// The most reasons in a message. The others go to the log.
 const MAX_SHOWN: usize = 3;
 
-/// Reasons that are kept at most: one for each call that may be made, and a few of the host's own.
+/// The most reasons that are kept: one for each call that may be made, and a few of the host's own.
 const MAX_KEPT: usize = limits::BROKER_CALLS as usize + 8;
 
-/// Bytes of the guest's own message where reasons are added to it: they must not be what is cut off.
+/// The longest message of the guest, in bytes, to which reasons are added. It is cut, so that the
+/// reasons are not.
 const MAX_BEFORE: usize = 1536;
 
-/// What a client is shown of a key file that came with the image, whatever the reason: else it would
-/// learn which modules, tokens and keys the node has.
+/// The text that a client is shown about a key file that came with the image, whatever the reason. A
+/// precise reason would reveal which modules, tokens and keys the node has.
 const OF_A_CLIENT: &str = "the key file that came with the image did not open it; the reason is in \
     the log only";
 
@@ -34,7 +35,7 @@ pub struct Refusals(Vec<Reason>);
 
 struct Reason {
     shown: String,
-    /// Further words, for the log alone.
+    /// More details, only for the log.
     logged: Vec<String>,
     hint: Option<DecoderHint>,
 }
@@ -45,7 +46,8 @@ impl Refusals {
         self.number(fit(reason), None).0
     }
 
-    /// Keeps why a key file of a client did not open a wrapped key. All of them have the same number.
+    /// Keeps why a key file of a client did not open a wrapped key. All such reasons have the same
+    /// number.
     pub fn keep_of_a_client(&mut self, reason: &str) -> u32 {
         let (number, kept) = self.number(OF_A_CLIENT.to_owned(), Some(DecoderHint::ClientModules));
         let reason = format!("the key file of a client was refused: {}", fit(reason));
@@ -65,8 +67,8 @@ impl Refusals {
         (place as u32 + 1, &mut self.0[place])
     }
 
-    /// Adds the reasons that the failure is about, as the guest says, to its message. What is not shown
-    /// there is noted in the log, so that a guest cannot hide it.
+    /// Adds to the failure's message the reasons that, according to the guest, caused it. The other
+    /// reasons are noted in the log, so that a guest cannot hide them.
     pub fn add_to(&self, mut failure: Failure, numbers: Vec<u32>, log: &Log) -> Failure {
         let mut numbers = numbers;
         numbers.retain(|number| self.of(*number).is_some());
@@ -98,7 +100,7 @@ impl Refusals {
     }
 }
 
-/// Fit for a message, and not too long for it.
+/// Sanitizes the reason for a message, and cuts it to the longest length.
 fn fit(reason: &str) -> String {
     let mut reason = sanitize(reason);
     cut(&mut reason, MAX_REASON);

@@ -1,9 +1,9 @@
-//! Candidates: which of several layer keys is the layer's.
+//! Candidates: finds out which of several layer keys is the layer's.
 //!
-//! A payload gives one key. Manifests in containerd's content store may give several, since any
-//! image may name any layer, with whatever wrapped keys and HMAC its author likes. An HMAC does not
-//! tell them apart: the encrypted layer is public, so anyone can compute the HMAC of it with a key of
-//! their own. So every key is tried on the whole layer, and where two of them fit, none is used.
+//! A payload gives one key. Manifests in containerd's content store may give several, since any image
+//! may name any layer, with any wrapped keys and any HMAC that its author chooses. An HMAC does not
+//! tell them apart: the encrypted layer is public, so anyone can compute its HMAC with a key of their
+//! own. So every key is tried on the whole layer, and if two of them fit, none is used.
 
 use std::fs::File;
 
@@ -24,22 +24,22 @@ pub struct Candidate {
     pub key: LayerKey,
     /// What opened it.
     pub opened: Opened,
-    /// The manifests that gave it, by their indices.
+    /// The indices of the manifests that gave it.
     pub manifests: Vec<u32>,
-    /// What the operator should know of that key.
+    /// A warning for the operator about that key.
     pub warning: Option<String>,
 }
 
 /// Layer keys that contradict each other.
 pub struct Conflict {
-    /// The digest of the encrypted layer, as one of the manifests has it.
+    /// The digest of the encrypted layer, as one of the manifests states it.
     pub layer: Option<String>,
     /// The manifests that gave each of the keys.
     pub manifests: Vec<Vec<String>>,
 }
 
 impl Conflict {
-    /// Different keys decrypt the layer, each to something else, and each with the right HMAC.
+    /// Different keys decrypt the layer to different plain layers, each with the right HMAC.
     fn several_fit(self) -> Ending {
         let message = format!(
             "containerd passed no payload, and the manifests in its content store give {} \
@@ -50,7 +50,8 @@ impl Conflict {
         self.ending(message, &[])
     }
 
-    /// Several keys open wrapped keys of layers that begin alike.
+    /// Several keys were unwrapped for layers that begin with the same bytes, and there is no blob to
+    /// try them on.
     fn untried(self) -> Ending {
         let message = format!(
             "containerd passed no payload, and {} different keys in the manifests of its content \
@@ -67,7 +68,7 @@ impl Conflict {
     }
 }
 
-/// The encrypted layer, and what else is known of it.
+/// The encrypted layer, and what else is known about it.
 #[derive(Default)]
 pub struct Layer {
     /// Where it comes from.
@@ -76,7 +77,7 @@ pub struct Layer {
     pub blob: Option<File>,
     /// The manifests that name it, where there is no payload.
     pub manifests: Manifests,
-    /// Where all of it is kept until it has verified.
+    /// The file that keeps the whole layer until it has verified.
     pub spool: Option<Spool>,
 }
 
@@ -84,8 +85,8 @@ impl Layer {
     /// Chooses among `candidates`, and makes the layer ready to be decrypted.
     ///
     /// # Errors
-    /// A layer that no candidate opens, as far as it has to be read; several that open it in
-    /// different ways; several candidates, and nothing to try them on.
+    /// No candidate opens the layer, as far as it has to be read; several open it in different ways; or
+    /// there are several candidates, and nothing to try them on.
     pub fn choose(
         self,
         mut candidates: Vec<Candidate>,
@@ -118,7 +119,7 @@ impl Layer {
     }
 }
 
-/// The first of `verified` for each way in which they decrypt the layer.
+/// Returns one of `verified` for each different plain layer that they decrypt to: the first.
 fn different(keys: &[LayerKey], verified: &[usize]) -> Vec<usize> {
     let mut different: Vec<usize> = Vec::new();
     for index in verified {

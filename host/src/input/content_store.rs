@@ -1,12 +1,12 @@
-//! containerd's content store: it has a layer's wrapped keys when containerd passes no payload.
+//! containerd's content store: it holds a layer's wrapped keys when containerd passes no payload.
 //!
-//! containerd 2.x pulls through its transfer service by default, and that passes none; nor do `ctr
-//! images pull`, `ctr images import`, or the unpacking of an image that was pulled earlier. At that
-//! moment the store holds the image's manifest, and the encrypted layer. The host finds both by
+//! containerd 2.x pulls through its transfer service by default, which passes no payload. `ctr images
+//! pull`, `ctr images import` and the unpacking of an image that was pulled earlier pass none either.
+//! At that moment the store holds the image's manifest and the encrypted layer. The host finds both by
 //! comparing bytes, parses nothing, and leaves the manifests to the guest.
 //!
-//! The manifest that is pulled may be any of those that are found. So the search is complete, or it
-//! fails: a manifest that was left out could be the genuine one, and the next one a stranger's.
+//! The manifest that is being pulled may be any of those that are found. So the search is complete or
+//! it fails: a manifest that was left out could be the genuine one, and the next one an attacker's.
 
 mod blobs;
 mod digest;
@@ -32,7 +32,7 @@ pub use error::{ContentStoreError, ambiguous};
 /// Where containerd keeps its content store below its root.
 const BELOW_ROOT: &str = "io.containerd.content.v1.content";
 
-/// containerd's default roots: its own, and those of the distributions that contain it.
+/// containerd's default roots: its own, and those of the distributions that include it.
 const ROOTS: [&str; 6] = [
     "/var/lib/containerd",
     "/var/lib/rancher/k3s/agent/containerd",
@@ -42,9 +42,9 @@ const ROOTS: [&str; 6] = [
     "/var/lib/docker/containerd/daemon",
 ];
 
-/// What the store has about the layer.
+/// What the store holds for the layer.
 pub struct Found {
-    /// For the guest.
+    /// What the guest gets.
     pub stored: Stored,
     /// The digests of the manifests in `stored`, in the same order.
     pub manifests: Manifests,
@@ -69,17 +69,17 @@ impl Manifests {
         self.0.is_empty()
     }
 
-    /// Those with these indices.
+    /// The digests with these indices.
     pub fn at(&self, indices: &[u32]) -> Vec<String> {
         let digest = |index: &u32| Some(self.0.get(usize::try_from(*index).ok()?)?.to_string());
         indices.iter().filter_map(digest).collect()
     }
 }
 
-/// Looks for the layer at the beginning of `input`, which is peeked at.
+/// Looks for the layer that begins as `input` does. It peeks at `input`.
 ///
 /// # Errors
-/// [`ContentStoreError`], and a layer that cannot be read.
+/// [`ContentStoreError`], or the layer cannot be read.
 ///
 /// # Ambient Authority
 /// Reads the store with the rights of this process.
@@ -96,7 +96,7 @@ fn open(place: &ContentStore) -> Result<Vec<Blobs>, ContentStoreError> {
         ContentStore::Default => {
             ROOTS.iter().map(|root| Path::new(root).join(BELOW_ROOT)).collect()
         }
-        // Either will do.
+        // The path may be containerd's root or the store itself.
         ContentStore::At(path) => vec![path.join(BELOW_ROOT), path.clone()],
     };
     let mut stores = Vec::new();
@@ -104,7 +104,7 @@ fn open(place: &ContentStore) -> Result<Vec<Blobs>, ContentStoreError> {
         match Blobs::open(&root) {
             Ok(blobs) => stores.push(blobs),
             Err(error) if is_absent(&error) => {}
-            // One that cannot be read may be the one that counts.
+            // A store that cannot be read may hold the right manifest.
             Err(error) => return Err(ContentStoreError::Closed { root, error }),
         }
     }

@@ -49,35 +49,35 @@ impl KeysError {
 
 ends_a_run!(KeysError);
 
-/// What of the file system the guest gets to see, in `unwrap` alone.
+/// What the guest can read of the file system; only `unwrap` can.
 pub enum Keys {
     /// No path was configured.
     NotConfigured,
-    /// What was configured is not there.
+    /// The configured path does not exist.
     Missing,
     /// A directory, granted read-only as `/keys`.
     Directory(PathBuf),
-    /// One file and its password: the guest gets their bytes, not the directory that they lie in.
+    /// One file and its password. The guest gets their bytes, not the directory that contains them.
     Files(Vec<KeyFile>),
-    /// What the broker has sorted, where PKCS#11 modules are allowed.
+    /// What the broker has sorted, if PKCS#11 modules are allowed.
     Sorted {
         /// Keys of other kinds, as bytes for the guest.
         files: Vec<KeyFile>,
-        /// Keys in tokens, as they may be shown.
+        /// Keys in tokens, in a form that may be shown.
         tokens: Vec<String>,
-        /// What the guest does not get.
+        /// Files that the guest does not get.
         passed_over: PassedOver,
     },
 }
 
 impl Keys {
-    /// Looks at what `path` is.
+    /// Finds out what `path` is.
     ///
-    /// Go ctd-decoder fails on a directory that is missing; to Keycell it holds no keys, because
+    /// Go ctd-decoder fails if a directory is missing. Keycell treats it as one without keys, because
     /// the payload may carry some.
     ///
     /// # Errors
-    /// A path that is there but cannot be read.
+    /// The path exists but cannot be read.
     ///
     /// # Ambient Authority
     /// Opens `path` with the rights of this process.
@@ -91,8 +91,8 @@ impl Keys {
         }
     }
 
-    /// Has the broker sort the keys, where PKCS#11 modules are allowed: no file that may hold a PIN is
-    /// for the guest. A broker that cannot tell is an error, because the directory may hold some.
+    /// Lets the broker sort the keys if PKCS#11 modules are allowed: the guest gets no file that may
+    /// hold a PIN. It is an error if the broker cannot tell, because the directory may hold PINs.
     ///
     /// # Errors
     /// Why the broker cannot tell.
@@ -119,7 +119,7 @@ impl Keys {
             }
         }
         if let Self::Files(mut files) = self {
-            files.iter_mut().for_each(|file| file.content.zeroize()); // read a second time
+            files.iter_mut().for_each(|file| file.content.zeroize()); // they were read a second time by the broker
         }
         Ok(Self::Sorted { files, tokens, passed_over: PassedOver(passed_over) })
     }
@@ -128,7 +128,7 @@ impl Keys {
 /// The longest name of a file that was passed over, in characters.
 const MAX_NAME: usize = 128;
 
-/// Files that were passed over, and that a message names: they may be the very key that is missing.
+/// The most passed-over files that a message names. One of them may be the very key that is missing.
 const NAMED: usize = 5;
 
 /// Files that the guest does not get, each with the reason.
@@ -136,7 +136,7 @@ const NAMED: usize = 5;
 pub struct PassedOver(Vec<String>);
 
 impl PassedOver {
-    /// Writes them to the log, a note each.
+    /// Writes a note to the log for each of them.
     pub fn note(&self, log: &Log) {
         let PassedOver(files) = self;
         files.iter().take(limits::GUEST_LINES).for_each(|file| {
@@ -148,7 +148,7 @@ impl PassedOver {
         }
     }
 
-    /// Adds the first of them to the message of a failure of the guest, which does not know of them.
+    /// Adds the first of them to the message of a failure of the guest, which does not know about them.
     pub fn add_to(&self, mut failure: Failure) -> Failure {
         let PassedOver(files) = self;
         if !files.is_empty() {
@@ -163,8 +163,8 @@ impl PassedOver {
     }
 }
 
-/// What only the host knows of the keys: the guest calls their directory `/keys`, wherever it
-/// lies, and cannot tell a directory that is missing from one that was not configured.
+/// What only the host knows about the keys. The guest sees their directory as `/keys`, wherever it is,
+/// and cannot tell a missing directory from one that was not configured.
 pub struct KeyPath<'a> {
     /// The path, if one was configured.
     pub path: Option<&'a Path>,
@@ -173,7 +173,7 @@ pub struct KeyPath<'a> {
 }
 
 impl KeyPath<'_> {
-    /// A failure of the guest in words that the operator knows.
+    /// Replaces the guest's names in a failure with those that the operator knows.
     pub fn for_the_operator(&self, mut failure: Failure) -> Failure {
         let diagnostic = &mut failure.diagnostic;
         let asks_for_keys = diagnostic.hints.contains(&UnwrapHint::NoKeyConfigured.into());
@@ -183,7 +183,7 @@ impl KeyPath<'_> {
                 diagnostic.hints.insert(0, hint.into());
             }
             Some(path) => {
-                // The contract passes text, in which a guest names the files as it sees them.
+                // The contract passes text in which a guest names the files as it sees them.
                 let path = format!("`{}`", path.display());
                 diagnostic.message = diagnostic.message.replace("`/keys`", &path);
             }
@@ -195,7 +195,7 @@ impl KeyPath<'_> {
         failure
     }
 
-    /// The directory was there a moment ago.
+    /// The error for a directory that cannot be opened, although it existed a moment ago.
     pub fn cannot_be_opened(&self, error: &wasmtime::Error) -> KeysError {
         let cause = error.root_cause();
         let why = cause.downcast_ref().map_or_else(|| cause.to_string(), os_error);
@@ -214,7 +214,7 @@ fn look(path: &Path) -> io::Result<Keys> {
 fn read_files(path: &Path) -> io::Result<Keys> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    // The operator named this very file, so a link may lead anywhere.
+    // The operator named this very file, so a symbolic link may lead anywhere.
     let content = read(regular_file::open(path)?)?;
     let name = name.to_string_lossy().into_owned();
     let directory = Dir::open_ambient_dir(parent.unwrap_or(Path::new(".")), ambient_authority());

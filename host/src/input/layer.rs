@@ -1,24 +1,24 @@
-//! The encrypted layer: standard input, of which the beginning may have been peeked at, or the spool
-//! that all of it was read into.
+//! The encrypted layer: standard input, whose beginning may have been peeked at, or the spool that all
+//! of it was read into.
 
 use std::fs::File;
 use std::io::{self, Read};
 
 use crate::sandbox::standard_streams::Stdin;
 
-/// The encrypted layer, from where it has not been read yet.
+/// The part of the encrypted layer that has not been read yet.
 #[derive(Default)]
 pub struct EncryptedLayer {
-    /// Read from standard input, and put back in front of it.
+    /// Bytes that were read from standard input in advance, and are read again first.
     peeked: Vec<u8>,
-    /// How much of that was read from here.
+    /// How many of the peeked bytes were read again.
     position: usize,
-    /// Instead of standard input.
+    /// The file to read instead of standard input.
     spool: Option<File>,
 }
 
 impl EncryptedLayer {
-    /// The layer in a file, from where that stands.
+    /// The layer in a file, from the file's current position.
     pub fn of_spool(file: File) -> Self {
         Self { spool: Some(file), ..Self::default() }
     }

@@ -1,4 +1,4 @@
-//! What the decoder is given: payload, keys, the encrypted layer.
+//! The decoder's input: payload, keys and the encrypted layer.
 
 pub mod candidates;
 pub mod content_store;

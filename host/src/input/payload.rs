@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::report::failure::ends_a_run;
 
-/// Bytes that most payloads have room in: fewer calls of read(2).
+/// The initial capacity, in bytes. Most payloads fit, which saves calls of read(2).
 const TYPICAL: usize = 8 * 1024;
 
 /// Why there is no payload.
@@ -37,7 +37,7 @@ impl PayloadError {
 
 ends_a_run!(PayloadError);
 
-/// Reads the payload to its end, and closes its descriptor. Without one it is empty.
+/// Reads the payload to its end, and closes its descriptor. Without a descriptor, the payload is empty.
 ///
 /// # Errors
 /// [`PayloadError`].
@@ -50,7 +50,7 @@ pub fn read(inherited: Option<OwnedFd>) -> Result<Vec<u8>, PayloadError> {
         match inherited.by_ref().take(room).read_to_end(&mut payload) {
             Ok(_) if payload.len() > limits::PAYLOAD => return Err(PayloadError::TooLong),
             Ok(_) => return Ok(payload),
-            // What was read so far is kept. A caller with an event loop may pass such a pipe.
+            // What was read so far is kept. A caller with an event loop may pass a non-blocking pipe.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let mut wanted = [PollFd::new(&inherited, PollFlags::IN)];
                 match poll(&mut wanted, None) {
@@ -58,7 +58,7 @@ pub fn read(inherited: Option<OwnedFd>) -> Result<Vec<u8>, PayloadError> {
                     Err(error) => return Err(PayloadError::Unreadable(error.into())),
                 }
             }
-            // It is open for writing alone: no caller's payload.
+            // The descriptor is open for writing only, so it is no payload of a caller.
             Err(error) if error.raw_os_error() == Some(libc::EBADF) => return Ok(Vec::new()),
             Err(error) => return Err(PayloadError::Unreadable(error)),
         }

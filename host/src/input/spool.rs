@@ -1,9 +1,9 @@
-//! `--verify-first`: all of the encrypted layer is read and checked before its first byte is written,
-//! so that not even a reader that ignores exit codes gets anything of a layer that is not genuine.
+//! `--verify-first`: the encrypted layer is read and checked completely before its first byte is
+//! written. So even a reader that ignores exit codes gets nothing of a layer that is not genuine.
 //!
-//! The spool holds ciphertext. It is a file without a name (or memory), so nobody else opens it; and
-//! it is checked once more while it is decrypted, so whoever could change it (root) gains nothing
-//! but a failure.
+//! The spool holds ciphertext. It is a file without a name (or memory), so no other process opens it.
+//! It is checked again while it is decrypted, so anyone who could change it (root) achieves only a
+//! failure.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -25,7 +25,7 @@ use super::layer::EncryptedLayer;
 /// Why the spool cannot keep a layer.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
-    /// The system refuses something.
+    /// The system refuses an operation.
     #[error("{} cannot {what}: {}", shown(.directory.as_deref()), os_error(.error))]
     System {
         /// What the spool cannot do.
@@ -76,10 +76,10 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Makes one, which nobody else can open.
+    /// Makes a spool that no other process can open.
     ///
     /// # Errors
-    /// A directory that is not there, or that no file can be made in.
+    /// The directory does not exist, or no file can be made in it.
     ///
     /// # Ambient Authority
     /// Writes to the directory with the rights of this process.
@@ -92,11 +92,11 @@ impl Spool {
         Ok(Self { file: file.into(), settings: settings.clone() })
     }
 
-    /// Reads all of `input`, and returns it once some of `keys` have verified: as a layer to be read
-    /// from the spool, with the indices of those keys.
+    /// Reads all of `input`, and checks `keys` on it. Returns the layer, to be read from the spool, and the
+    /// indices of the keys that verify.
     ///
     /// # Errors
-    /// A layer that is not genuine or too long, or that cannot be read or kept.
+    /// The layer is not genuine or too long, or it cannot be read or kept.
     pub fn fill(
         mut self,
         input: EncryptedLayer,
@@ -118,16 +118,16 @@ impl Spool {
     }
 }
 
-/// Which of `keys` open the layer in `blob`: all whose HMAC and sealed digest it has.
+/// Returns which of `keys` open the layer in `blob`: all whose HMAC and sealed digest match.
 ///
 /// # Errors
-/// None does, or the blob cannot be read.
+/// No key opens it, or the blob cannot be read.
 pub fn which_verify(blob: impl Read, keys: &[LayerKey]) -> Result<Vec<usize>, LayerError> {
     check(blob, keys, |_| Ok(()))
 }
 
-/// Reads `layer` to its end, tries each key on it, and answers with all that verify. `keep` gets
-/// every piece that some key may still open.
+/// Reads `layer` to its end, tries each key on it, and returns all that verify. `keep` gets every piece
+/// that some key may still open.
 fn check<E: From<LayerError>>(
     mut layer: impl Read,
     keys: &[LayerKey],
@@ -153,10 +153,10 @@ fn check<E: From<LayerError>>(
     }
 }
 
-/// One key's view of the layer.
+/// The state of the check with one key.
 struct Check {
     decryptor: Decryptor,
-    /// How much may still follow, if the length is known.
+    /// How many bytes may still follow, if the length is known.
     left: Option<u64>,
     length: u64,
     error: Option<LayerError>,
@@ -168,7 +168,7 @@ impl Check {
         Self { decryptor: Decryptor::new(key), left, length, error: None }
     }
 
-    /// Takes the next piece, which it turns into plaintext.
+    /// Takes the next piece, and decrypts it in place.
     fn update(&mut self, piece: &mut [u8]) {
         if let Some(left) = self.left {
             self.left = left.checked_sub(piece.len() as u64);
@@ -186,13 +186,13 @@ impl Check {
     }
 }
 
-/// The reason why no key can open the layer any more.
+/// Returns the reason if no key can open the layer any more.
 fn hopeless(checks: &mut [Check]) -> Option<LayerError> {
     let all = checks.iter().all(|check| check.error.is_some());
     checks.first_mut().filter(|_| all)?.error.take()
 }
 
-/// All keys that verify, or the first reason why none does.
+/// Returns all keys that verify, or the first reason why none does.
 fn verified(checks: Vec<Check>) -> Result<Vec<usize>, LayerError> {
     let (mut verified, mut first) = (Vec::new(), None);
     for (index, check) in checks.into_iter().enumerate() {
@@ -206,14 +206,14 @@ fn verified(checks: Vec<Check>) -> Result<Vec<usize>, LayerError> {
     if verified.is_empty() { Err(first.unwrap_or(LayerError::HmacMismatch)) } else { Ok(verified) }
 }
 
-/// A file that has no name, or has none any more.
+/// Makes a file that never had a name, or has none any more.
 fn nameless(directory: &Path) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
     let mode = Mode::RUSR | Mode::WUSR;
-    // `EXCL`: it cannot be given a name either.
+    // With `EXCL`, the file cannot be given a name later.
     let file = rustix::fs::openat(CWD, directory, flags | OFlags::TMPFILE | OFlags::EXCL, mode);
     match file {
-        // A file system without such files.
+        // The file system does not support files without a name.
         Err(Errno::OPNOTSUPP | Errno::ISDIR) => {
             let path = directory.join(format!("keycell-spool-{}", std::process::id()));
             let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;

@@ -1,5 +1,5 @@
-//! The blobs of a content store: regular files that are named after their digest, opened without
-//! following a link and without waiting for one that is a pipe.
+//! The blobs of a content store: regular files that are named after their digest. They are opened
+//! without following symbolic links, and without waiting if a file is a pipe.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,10 +12,10 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use super::digest::{ALGORITHMS, Digest};
 use super::error::Bound;
 
-/// Blobs that are looked at: a quarter of a million.
+/// The most blobs that are looked at in a store: 262,144.
 const MOST: usize = 1 << 18;
 
-/// How often the time is looked at, in blobs.
+/// The time is checked once per this number of blobs.
 const OFTEN: usize = 256;
 
 /// The blobs of a content store.
@@ -26,20 +26,20 @@ pub(super) struct Blobs {
     pub(super) shown: String,
 }
 
-/// What lies in a store.
+/// The content of a store.
 #[derive(Default)]
 pub(super) struct Listing {
     /// How many blobs there are.
     pub(super) total: usize,
-    /// Those that are small enough to be a manifest: the newest first, by the time at which
-    /// containerd finished them.
+    /// Blobs that are small enough to be a manifest: the newest first, by the time at which containerd
+    /// finished them.
     pub(super) small: Vec<Digest>,
-    /// Why there may be more.
+    /// The bound that stopped the listing, if there may be more blobs.
     pub(super) stopped: Option<Bound>,
 }
 
 impl Blobs {
-    /// Opens those of the content store at `store`.
+    /// Opens the blobs of the content store at `store`.
     pub(super) fn open(store: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let blobs = store.join("blobs");
@@ -54,7 +54,7 @@ impl Blobs {
         Ok(Self { directories, shown: store.display().to_string() })
     }
 
-    /// What there is, with the blobs of up to `most` bytes.
+    /// Lists the store, with the blobs of up to `most` bytes.
     pub(super) fn list(&self, most: u64, until: Instant) -> io::Result<Listing> {
         let mut listing = Listing::default();
         let mut found: Vec<((i64, u64), Digest)> = Vec::new();
@@ -88,19 +88,20 @@ impl Blobs {
         Ok(listing)
     }
 
-    /// The blob of this name and its size; `None` if there is none, or it is no regular file.
+    /// The blob of this name and its size; `None` if there is none, or if it is not a regular file.
     pub(super) fn file(&self, name: &Digest) -> io::Result<Option<(File, u64)>> {
         let (algorithm, digits) = name.parts();
         let Some((_, directory)) = self.directories.iter().find(|(name, _)| *name == algorithm)
         else {
             return Ok(None);
         };
-        // Opening a device can have an effect of its own.
+        // The type is checked first, because opening a device may have an effect.
         let Some(entry) = stat(directory, digits)? else { return Ok(None) };
         if FileType::from_raw_mode(entry.st_mode) != FileType::RegularFile {
             return Ok(None);
         }
-        // Not blocking: a pipe would wait for a writer. The name has no slash.
+        // The flags prevent blocking, because opening a pipe would wait for a writer. The name has no
+        // slash.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(directory, digits, flags, Mode::empty()) {
             Ok(file) => File::from(file),
@@ -111,8 +112,8 @@ impl Blobs {
         Ok(found.is_file().then_some((file, found.len())))
     }
 
-    /// Whether there is such a blob; and its size, if it begins with `beginning`, or, where that is
-    /// the `whole` layer, is equal to it.
+    /// Compares the blob with `beginning`: the blob must begin with it, or be equal to it if it is the
+    /// `whole` layer.
     pub(super) fn begins_with(
         &self,
         name: &Digest,
@@ -130,17 +131,17 @@ impl Blobs {
     }
 }
 
-/// What a comparison of a blob with the layer came to.
+/// The result of comparing a blob with the layer.
 pub(super) enum Comparison {
     /// There is no such blob.
     Absent,
-    /// It begins in another way.
+    /// It begins differently.
     Different,
-    /// It begins as the layer does, and has this size.
+    /// It begins as the layer does, and has this size in bytes.
     Equal(u64),
 }
 
-/// What the name leads to; `None` if it has vanished.
+/// The status of the file with this name; `None` if it does not exist any more.
 fn stat(directory: &OwnedFd, name: impl rustix::path::Arg) -> io::Result<Option<rustix::fs::Stat>> {
     match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(found) => Ok(Some(found)),

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-/// The digests that blobs are named after, and how many hexadecimal digits each has.
+/// The algorithms of the digests that blobs are named after, and how many hexadecimal digits each has.
 pub(super) const ALGORITHMS: [(&str, usize); 3] = [("sha256", 64), ("sha384", 96), ("sha512", 128)];
 
-/// The digest of a blob, as manifests have it: `sha256:` and 64 lower-case hexadecimal digits.
+/// The digest of a blob, as manifests write it: `sha256:` and 64 lower-case hexadecimal digits, for
+/// example.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(Box<str>);
 
@@ -19,12 +20,12 @@ impl Digest {
         Self::new(algorithm, digits)
     }
 
-    /// As much of it as tells it from others, for a message.
+    /// A short form for messages, long enough to tell it from others.
     pub(super) fn short(&self) -> &str {
         &self.0[..self.0.len().min("sha256:".len() + 12)]
     }
 
-    /// The digest of a blob that is stored in the directory of `algorithm` under `name`.
+    /// The digest of a blob with the file name `name` in the directory of `algorithm`.
     pub(super) fn of_file(algorithm: &str, name: &[u8]) -> Option<Self> {
         let (_, digits) = ALGORITHMS.into_iter().find(|(known, _)| *known == algorithm)?;
         Self::new(algorithm, name).filter(|_| name.len() == digits)

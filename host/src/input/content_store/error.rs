@@ -1,4 +1,4 @@
-//! Why containerd's content store is of no use, in words.
+//! Messages about why containerd's content store cannot be used.
 
 use std::io;
 use std::path::PathBuf;
@@ -14,49 +14,49 @@ use super::digest::Digest;
 /// A bound of the search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Bound {
-    /// Of its time.
+    /// The time of the search.
     #[error("was not searched completely in 20 seconds")]
     Time,
-    /// Of blobs in a store.
+    /// The number of blobs in a store.
     #[error("has more than 262144 blobs")]
     Blobs,
-    /// Of bytes that are read in search of manifests.
+    /// The bytes that are read to find manifests.
     #[error("has more than 256 MiB of JSON")]
     Json,
-    /// Of blobs that are compared with the layer.
+    /// The number of blobs that are compared with the layer.
     #[error("has manifests that name more than 65536 other layers")]
     Compared,
-    /// Of blobs that begin as the layer does.
+    /// The number of blobs that begin as the layer does.
     #[error("has more than 64 layers that begin like this one")]
     Alike,
-    /// Of manifests.
+    /// The number of manifests.
     #[error("has more than 256 manifests with wrapped keys")]
     Manifests,
-    /// Of their bytes together.
+    /// The size of all manifests together.
     #[error("has more than 16 MiB of manifests with wrapped keys")]
     ManifestBytes,
 }
 
-/// Why the content store is of no use. There is no payload either.
+/// Why the content store cannot be used when there is no payload either.
 ///
-/// Go ctd-decoder says `type with url : not found` or `bad file descriptor`.
+/// In this case, Go ctd-decoder says `type with url : not found` or `bad file descriptor`.
 #[derive(Debug, thiserror::Error)]
 #[error("containerd passed no payload on descriptor 3, {}", .0)]
 pub struct NoPayload(ContentStoreError);
 
-/// Why the content store is of no use.
+/// Why the content store cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentStoreError {
     /// The operator has turned it off.
     #[error("and its content store is not to be looked at")]
     Off,
-    /// There is none at any of the usual places.
+    /// There is no content store at any of the usual places.
     #[error("and there is no content store at containerd's usual places")]
     Absent,
-    /// What was named is none.
+    /// The configured path is not a content store.
     #[error("and `{}` is no content store", path.display())]
     Other {
-        /// What was named.
+        /// The configured path.
         path: PathBuf,
     },
     /// It cannot be read.
@@ -67,17 +67,17 @@ pub enum ContentStoreError {
         /// Why.
         error: io::Error,
     },
-    /// A blob of it, or the list of them, cannot be read.
+    /// A blob in it, or the list of its blobs, cannot be read.
     #[error("and {} in its content store `{store}` cannot be read: {}", what(.blob.as_ref()), os_error(error))]
     Unreadable {
         /// The store.
         store: String,
-        /// The blob; `None`: the list of them.
+        /// The blob; `None` if it is the list of blobs.
         blob: Option<Digest>,
         /// Why.
         error: io::Error,
     },
-    /// It holds so many blobs, and no manifest of an encrypted layer among them.
+    /// None of its blobs is the manifest of an encrypted layer.
     #[error(
         "and none of {blobs} blobs in its content store `{stores}` is the manifest of an encrypted \
          image"
@@ -97,11 +97,11 @@ pub enum ContentStoreError {
     Unfinished {
         /// The stores, as messages name them.
         stores: String,
-        /// Which bound.
+        /// The bound.
         bound: Bound,
         /// Whether a blob was found that begins as the layer does.
         has_layer: bool,
-        /// Manifests of which there are too many.
+        /// Some of the manifests, if there are too many of them.
         manifests: Vec<Digest>,
     },
 }
@@ -113,7 +113,7 @@ fn what(blob: Option<&Digest>) -> String {
     }
 }
 
-/// Which manifests are too many.
+/// Says for which layer there are too many manifests.
 fn of_which(bound: Bound, has_layer: bool) -> &'static str {
     match bound {
         Bound::Manifests | Bound::ManifestBytes if has_layer => " for this layer",
@@ -161,7 +161,7 @@ impl From<ContentStoreError> for Ending {
     }
 }
 
-/// How to find out which image is hostile, and how to remove it.
+/// Hints on how to find out which image is hostile, and how to remove it.
 pub fn ambiguous() -> [DecoderHint; 3] {
     [
         DecoderHint::FindImagesOfManifests,

@@ -15,43 +15,44 @@ use super::digest::Digest;
 use super::error::{Bound, ContentStoreError};
 use super::{Found, Manifests};
 
-/// What the names of annotations with wrapped keys begin with: the one thing that the host knows
+/// The prefix of the names of annotations with wrapped keys. It is the only thing that the host knows
 /// about manifests.
 const ENCRYPTED: &[u8] = b"org.opencontainers.image.enc.keys.";
 
-/// Bytes of the layer that are compared: 4 KiB. Of a ciphertext, 64 do not repeat by chance; more
-/// are dearer for whoever wants to make it happen, and cost nothing.
+/// How many bytes of the layer are compared: 4 KiB. In a ciphertext, 64 bytes do not repeat by chance.
+/// More bytes make it more expensive for an attacker to produce a repetition, and cost nothing.
 const BEGINNING: usize = 4096;
 
-/// The longest manifest, in bytes: 8 MiB. Registries take 4 MiB.
+/// The longest manifest, in bytes: 8 MiB. Registries accept 4 MiB.
 const MANIFEST: u64 = 8 * 1024 * 1024;
 
-/// Manifests that the guest is handed, in number and in bytes together: 16 MiB.
+/// The most manifests that are passed to the guest, by number and by bytes together (16 MiB).
 const MANIFESTS: usize = 256;
 const MANIFEST_BYTES: usize = 16 * 1024 * 1024;
 
-/// Bytes of JSON that are read in search of them: 256 MiB, the manifests and configurations of
-/// ten thousand images.
+/// The most bytes of JSON that are read to find them: 256 MiB, which is the size of the manifests and
+/// configurations of ten thousand images.
 const READ: u64 = 256 * 1024 * 1024;
 
-/// Blobs that manifests name and that are compared with the layer: a node with more encrypted
-/// layers is not known.
+/// The most blobs that manifests name and that are compared with the layer. No known node has more
+/// encrypted layers.
 const COMPARED: usize = 65_536;
 
-/// Blobs that begin as the layer does: there is one, and others only where somebody made them.
+/// The most blobs that begin as the layer does. Normally there is one; others exist only if someone
+/// made them.
 const ALIKE: usize = 64;
 
-/// How long all of it may take, in seconds. A store of 100,000 blobs takes a fraction of one, unless
-/// the disk or the machine is busy.
+/// How long the whole search may take, in seconds. A store of 100,000 blobs takes a fraction of a
+/// second, unless the disk or the machine is busy.
 const SECONDS: u64 = 20;
 
-/// Manifests that a message names at most.
+/// The most manifests that a message names.
 const NAMED: usize = 8;
 
 pub(super) struct Search<'i> {
     stores: &'i [Blobs],
     input: &'i mut EncryptedLayer,
-    /// The first bytes of the layer, read once there is something to compare them with.
+    /// The first bytes of the layer. They are read when there is something to compare them with.
     beginning: Option<Vec<u8>>,
     /// When the search has to end.
     end: Instant,
@@ -59,11 +60,11 @@ pub(super) struct Search<'i> {
     read: u64,
     /// Blobs that were seen.
     blobs: usize,
-    /// Blobs that begin in another way than the layer.
+    /// Blobs that begin differently from the layer.
     different: HashSet<Digest>,
     /// Blobs that begin as the layer does, and their sizes.
     equal: Vec<(Digest, u64)>,
-    /// The manifests that name one of those. Before one is found: any.
+    /// The manifests that name one of the equal blobs, or, until such a blob is found, all manifests.
     manifests: Vec<(Digest, Vec<u8>)>,
     bytes: usize,
 }
@@ -103,13 +104,14 @@ impl<'i> Search<'i> {
                 }
             }
         }
-        // Only now: manifests that were in the way are dropped when the layer is found.
+        // These bounds are checked only now, because manifests of other layers are dropped when the
+        // layer is found.
         let (count, bytes) = (self.manifests.len(), self.bytes);
         self.check((count > MANIFESTS).then_some(Bound::Manifests))?;
         self.check((bytes > MANIFEST_BYTES).then_some(Bound::ManifestBytes))
     }
 
-    /// Fails where a bound was reached.
+    /// Fails if a bound was reached.
     fn check(&self, reached: Option<Bound>) -> Result<(), Ending> {
         let Some(bound) = reached else { return Ok(()) };
         let manifests = match bound {
@@ -129,8 +131,8 @@ impl<'i> Search<'i> {
         names.collect::<Vec<_>>().join("`, `")
     }
 
-    /// The bytes of a blob, if they begin as those of a JSON object do. What vanishes meanwhile is
-    /// as good as not there.
+    /// The bytes of a blob, if they begin as those of a JSON object do. A blob that is removed
+    /// meanwhile counts as absent.
     fn json(&mut self, store: &Blobs, digest: &Digest) -> std::io::Result<Option<Vec<u8>>> {
         let Some((mut file, size)) = store.file(digest)? else { return Ok(None) };
         let size = size.min(MANIFEST) as usize;
@@ -161,7 +163,7 @@ impl<'i> Search<'i> {
             return Ok(());
         }
         self.bytes += manifest.len();
-        // Of those that are too many the digest is enough.
+        // For surplus manifests, the digest is enough.
         let keeps = self.manifests.len() < MANIFESTS && self.bytes <= MANIFEST_BYTES;
         self.manifests.push((digest, if keeps { manifest } else { Vec::new() }));
         Ok(())
@@ -177,11 +179,11 @@ impl<'i> Search<'i> {
         if self.beginning.is_none() {
             let waiting = Instant::now();
             self.beginning = Some(self.input.peek(BEGINNING).map_err(LayerError::from)?);
-            self.end += waiting.elapsed(); // that was not the store's time
+            self.end += waiting.elapsed(); // that time was not spent on the store
         }
         self.check((Instant::now() > self.end).then_some(Bound::Time))?;
         match self.find(&name)? {
-            // A manifest can name any number of blobs that are not there: only time bounds those.
+            // A manifest can name any number of absent blobs: only the time bounds them.
             Comparison::Absent => Ok(false),
             Comparison::Different => {
                 self.different.insert(name);
@@ -196,7 +198,7 @@ impl<'i> Search<'i> {
         }
     }
 
-    /// Compares the blob of this name with the layer, in whichever store it lies.
+    /// Compares the blob of this name with the layer, whichever store holds it.
     fn find(&self, name: &Digest) -> Result<Comparison, Ending> {
         let beginning = self.beginning.as_deref().unwrap_or_default();
         let whole = beginning.len() < BEGINNING;
