@@ -1,10 +1,10 @@
-//! A guest that is a plain WASI command: payload and layer on its standard input, the keys in
-//! `/keys`, the plain layer on its standard output. One instance has all of it, and decodes by
-//! itself.
+//! A guest that is a plain WASI command: it gets payload and layer on its standard input, the keys in
+//! `/keys`, and writes the plain layer to its standard output. One instance has all of it, and decrypts
+//! the layer itself.
 //!
-//! The host does not know the layer's key then, so it cannot check the HMAC: whether the layer is
-//! genuine is this guest's word. What remains is that the last 64 KiB wait until it has ended well
-//! and has read all that there was, and that it writes no more than it has read.
+//! The host does not know the layer's key in this case, so it cannot check the HMAC: only the guest can
+//! tell whether the layer is genuine. The host still holds back the last 64 KiB until the guest has
+//! ended successfully and has read its whole input, and lets it write no more than it has read.
 
 use std::path::Path;
 
@@ -34,7 +34,7 @@ use super::shared::{Run, log_stderr, prepare, trap_when_stalled};
 use super::trap::GuestFailure;
 use super::wasip1;
 
-/// Runs the command. `Ok` only if it ended well and the accounting agrees.
+/// Runs the command. It returns `Ok` only if the command ended successfully and the accounting agrees.
 ///
 /// # Errors
 /// Why there is no layer.
@@ -59,7 +59,7 @@ pub async fn run(run: &Run<'_>, guest: &Guest, payload: Vec<u8>, keys: Keys) -> 
     }
     let mut store = instance.into_store(&engine);
     trap_when_stalled(&mut store, accounting.clone(), limits.stall_seconds);
-    deadline::arm(limits.stall_seconds); // for everything but waiting for the layer
+    deadline::arm(limits.stall_seconds); // it applies to everything except waiting for the layer
 
     let answer = command.run(&mut store).await;
     deadline::disarm();
@@ -88,7 +88,7 @@ pub async fn run(run: &Run<'_>, guest: &Guest, payload: Vec<u8>, keys: Keys) -> 
 /// Why a command cannot be used for this layer.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// The layer is to be verified first by the host, which never learns its key.
+    /// The host is asked to verify the layer first, but it never learns the layer's key.
     #[error("`--verify-first` does not work with a guest that is a command")]
     VerifyFirst,
     /// There is no payload.
@@ -120,10 +120,10 @@ impl CommandError {
 
 ends_a_run!(CommandError);
 
-/// The payload for a command, which is given nothing else.
+/// Returns the payload for a command, which gets nothing else.
 ///
 /// # Errors
-/// There is none, or the layer is to be verified first.
+/// There is no payload, or the layer is to be verified first.
 pub fn payload(origin: Origin, settings: &Settings) -> Result<Vec<u8>, CommandError> {
     match origin {
         Origin::Payload(_) if settings.verify_first.is_some() => Err(CommandError::VerifyFirst),
@@ -152,7 +152,7 @@ fn exit_code(answer: wasmtime::Result<Result<(), ()>>) -> wasmtime::Result<i32> 
     }
 }
 
-/// A command in either form, with everything linked that there is.
+/// A command in either form, with all imports linked.
 enum Command {
     Component(CommandPre<Instance>),
     Module(InstancePre<Instance>),
@@ -176,7 +176,7 @@ impl Command {
         }
     }
 
-    /// Runs it to its end. The inner result is what a component returns.
+    /// Runs the command to its end. The inner result is what a component returns.
     async fn run(&self, store: &mut Store<Instance>) -> wasmtime::Result<Result<(), ()>> {
         match self {
             Self::Component(command) => {
@@ -193,8 +193,8 @@ impl Command {
     }
 }
 
-/// What a command wrote when it failed: the last line on its standard error, and the hints after it.
-/// Where Go's runtime ends it, the message comes before a trace.
+/// Makes a diagnostic of what a command wrote when it failed: the last line on its standard error, and
+/// the hints after it. If Go's runtime ended the command, the message comes before a trace.
 fn failure(name: &str, code: i32, guest_log: &GuestLog) -> Diagnostic {
     let text = guest_log.text();
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());

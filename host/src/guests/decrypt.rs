@@ -1,4 +1,4 @@
-//! The second step: the encrypted stream gives the plain one.
+//! The second step: it decrypts the encrypted layer.
 
 use keycell_core::cipher::{Cipher, Loan, Own};
 use keycell_core::contract::DecoderPre;
@@ -18,10 +18,10 @@ use crate::sandbox::standard_streams::Stdout;
 use super::shared::{Run, log_stderr, trap_when_stalled};
 use super::trap::GuestFailure;
 
-/// Runs the step in an instance of its own. `Ok` only if the accounting agrees.
+/// Runs the step in its own instance. It returns `Ok` only if the accounting agrees.
 ///
 /// # Errors
-/// Why the layer did not come out whole, or is not genuine.
+/// Why the layer was not written completely, or is not genuine.
 pub async fn run(
     run: &Run<'_>,
     (engine, guest): (&Engine, &DecoderPre<Instance>),

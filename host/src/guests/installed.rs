@@ -1,5 +1,5 @@
-//! The guest that runs: the one that this program was built with, or one that an administrator
-//! has installed.
+//! The guest that runs: the one that is embedded in this program, or one that an administrator has
+//! installed.
 
 use std::io;
 
@@ -20,23 +20,23 @@ use super::trap::GuestFailure;
 pub struct Guest {
     /// Its name in the store, or `embedded`.
     pub name: String,
-    /// How it is run.
+    /// Whether it has the two steps, or is a command.
     pub kind: Kind,
-    /// What it is to the engine.
+    /// Whether it is a component or a core module.
     pub form: Form,
     native_code: NativeCode,
     /// The digest of the guest that it was compiled from.
     source: Option<String>,
-    /// The command that compiles it again; `None` for the embedded one.
+    /// The command that compiles it again; `None` for the embedded guest.
     rebuild: Option<String>,
 }
 
 impl Guest {
-    /// The guest that `job` names, the store's default one, or `embedded`.
+    /// Chooses the guest that `settings` names, the store's default guest, or the embedded one.
     ///
     /// # Errors
-    /// A guest that is not there, or of which anything is not as it was installed: whose it is,
-    /// who can write to it, its digest, its engine. Another one never runs in its place.
+    /// The guest does not exist, or it differs from what was installed: its owner, who can write to it,
+    /// its digest or its engine. No other guest runs in its place.
     ///
     /// # Ambient Authority
     /// Opens the guest store with the rights of this process.
@@ -64,8 +64,8 @@ impl Guest {
         Installed { record, artefact: file, .. }: Installed,
     ) -> Result<Self, Ending> {
         let length = usize::try_from(record.size).unwrap_or(usize::MAX);
-        // SAFETY: the digest stands in a record to which only root, or the user of this process,
-        // can write, and `keycell guest install` wrote it when it had compiled the code.
+        // SAFETY: the digest is in a record to which only root, or the user of this process, can write,
+        // and which `keycell guest install` wrote when it had compiled the code.
         let read = unsafe { NativeCode::read(&file, length, &record.artefact) };
         let verify = || store.command("verify", &record.name);
         let native_code = read.map_err(|error| InstalledError::Unreadable {
@@ -82,23 +82,23 @@ impl Guest {
         Ok(Self { name: record.name, kind, form, native_code, source, rebuild })
     }
 
-    /// The digest of the guest that it was compiled from, if that is known: `sha256:…`.
+    /// The digest of the guest that it was compiled from, if it is known: `sha256:…`.
     pub fn digest(&self) -> Option<&str> {
         self.source.as_deref()
     }
 
-    /// An engine, and the guest in it, which is a component.
+    /// Returns an engine, and the guest loaded in it as a component.
     ///
     /// # Errors
-    /// Code for an engine with other settings, or for another CPU; code of a core module.
+    /// The code is for an engine with other settings or for another CPU, or it is a core module.
     pub fn component(&self) -> Result<(Engine, Component), Ending> {
         self.native_code.component().map_err(|error| self.unfit(error))
     }
 
-    /// An engine, and the guest in it, which is a core module.
+    /// Returns an engine, and the guest loaded in it as a core module.
     ///
     /// # Errors
-    /// Code for an engine with other settings, or for another CPU; code of a component.
+    /// The code is for an engine with other settings or for another CPU, or it is a component.
     pub fn module(&self) -> Result<(Engine, Module), Ending> {
         self.native_code.module().map_err(|error| self.unfit(error))
     }
@@ -107,7 +107,7 @@ impl Guest {
         let Some(rebuild) = self.rebuild.clone() else { return GuestFailure::Host(error).into() };
         let name = self.name.clone();
         let why = error.root_cause().to_string();
-        // wasmtime has no typed error for these: its texts are all there is.
+        // wasmtime has no error types for these cases, so its texts are compared.
         if why == "incompatible object file format" {
             return InstalledError::OtherForm { name, form: self.form, rebuild }.into();
         }
@@ -120,7 +120,7 @@ impl Guest {
     }
 }
 
-/// Why an installed guest is not run.
+/// Why an installed guest cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum InstalledError {
     /// It has no verified signature, and one is required.
@@ -141,7 +141,7 @@ pub enum InstalledError {
         /// The command that verifies it.
         command: String,
     },
-    /// Its code is a component, and its record says a core module, or the other way round.
+    /// Its code is a component although its record says that it is a core module, or vice versa.
     #[error("the guest `{name}` is not the {form} that its record says")]
     OtherForm {
         /// The guest.

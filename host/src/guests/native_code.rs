@@ -1,5 +1,5 @@
-//! Native code of guests, compiled ahead of time: embedded in the program and run from where it
-//! lies, or read from the guest store into memory that nobody else can write to.
+//! Native code of guests, compiled ahead of time. It is embedded in the program and executed in place,
+//! or read from the guest store into memory that no other process can write to.
 
 use std::fs::File;
 use std::io::Read;
@@ -36,26 +36,26 @@ pub fn embedded() -> NativeCode {
 }
 
 impl NativeCode {
-    /// Takes native code from elsewhere, for a guest other than the embedded one.
+    /// Takes native code from another source, for a guest other than the embedded one.
     ///
     /// # Safety
-    /// The bytes are executed: they must be what [`keycell_engine`]'s compiler returned, aligned
-    /// to pages, and nobody else may ever have been able to write to them.
+    /// The bytes are executed: they must be what [`keycell_engine`]'s compiler returned and aligned to
+    /// pages, and nothing else may ever have been able to write to them.
     #[expect(unsafe_code, reason = "the caller vouches for native code")]
     pub unsafe fn from_trusted(bytes: &'static [u8]) -> Self {
         Self { bytes, digest: None }
     }
 
-    /// The digest of the guest that it was compiled from, if that is known: `sha256:…`.
+    /// The digest of the guest that it was compiled from, if it is known: `sha256:…`.
     pub fn digest(&self) -> Option<&'static str> {
         self.digest
     }
 
-    /// Reads `length` bytes of native code, and takes them if their digest is `expected`: those
-    /// very bytes that are executed, not those of a file that may have changed since.
+    /// Reads `length` bytes of native code, and accepts them if their digest is `expected`. The digest
+    /// is that of the bytes that are executed, not of a file that may have changed since.
     ///
     /// # Errors
-    /// A file that cannot be read, or is shorter. `Ok(None)`: the digest is another one.
+    /// The file cannot be read, or is shorter. It returns `Ok(None)` if the digest differs.
     ///
     /// # Safety
     /// `expected` must be the digest of what [`keycell_engine`]'s compiler returned.
@@ -66,65 +66,68 @@ impl NativeCode {
         expected: &Digest,
     ) -> std::io::Result<Option<Self>> {
         let writable = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new mapping of no file, at a place that the system chooses.
+        // SAFETY: this makes a new anonymous mapping at an address that the system chooses.
         let memory = unsafe {
             rustix::mm::mmap_anonymous(ptr::null_mut(), length, writable, MapFlags::PRIVATE)?
         };
-        // SAFETY: it is `length` bytes long, zeroed, in nobody else's hands, and never unmapped.
+        // SAFETY: the mapping is `length` bytes long and zeroed, nothing else refers to it, and it is
+        // never unmapped.
         let bytes: &'static mut [u8] =
             unsafe { std::slice::from_raw_parts_mut(memory.cast(), length) };
         file.read_exact(bytes)?;
         let bytes: &'static [u8] = bytes;
         // SAFETY: nothing writes to these pages any more.
         unsafe { rustix::mm::mprotect(memory, length, MprotectFlags::READ)? };
-        // SAFETY: the caller vouches for what has this digest.
+        // SAFETY: the caller guarantees that bytes with this digest came from the compiler.
         Ok((Digest::of(bytes) == *expected).then(|| unsafe { Self::from_trusted(bytes) }))
     }
 
-    /// An engine, and the component in it. Nothing is copied: the code runs from where the program
-    /// was mapped.
+    /// Returns an engine, and the component loaded in it. Nothing is copied: the code is executed where
+    /// it is in memory.
     ///
     /// # Errors
-    /// Where the code was compiled for another engine, CPU or version, or is a core module.
+    /// The code was compiled for another engine, CPU or version, or it is a core module.
     #[expect(unsafe_code, reason = "native code is loaded")]
     pub fn component(&self) -> Result<(Engine, Component)> {
         let (engine, memory) = (engine()?, NonNull::from(self.bytes));
-        // SAFETY: `bytes` lives as long as the program, is written by nobody and came from the
-        // compiler: it is `.rodata` that `build.rs` made, or the caller of `from_trusted` vouched.
+        // SAFETY: `bytes` lives as long as the program, nothing writes to it, and it came from the
+        // compiler: it is `.rodata` that `build.rs` made, or the caller of `from_trusted` guaranteed
+        // it.
         let component = unsafe { Component::deserialize_raw(&engine, memory)? };
         Ok((engine, component))
     }
 
-    /// An engine, and the core module in it, as with [`Self::component`].
+    /// Returns an engine, and the core module loaded in it, as [`Self::component`] does.
     ///
     /// # Errors
-    /// Where the code was compiled for another engine, CPU or version, or is a component.
+    /// The code was compiled for another engine, CPU or version, or it is a component.
     #[expect(unsafe_code, reason = "native code is loaded")]
     pub fn module(&self) -> Result<(Engine, Module)> {
         let (engine, memory) = (engine()?, NonNull::from(self.bytes));
-        // SAFETY: as with a component.
+        // SAFETY: as for a component.
         let module = unsafe { Module::deserialize_raw(&engine, memory)? };
         Ok((engine, module))
     }
 }
 
-/// An engine that runs code from where it lies.
+/// Makes an engine that executes code in place.
 fn engine() -> Result<Engine> {
     let mut config: Config = keycell_engine::config(None)?;
     config.with_custom_code_memory(Some(Arc::new(InPlace)));
     Engine::new(&config)
 }
 
-/// Makes the code executable where it lies, and takes that back.
+/// Makes the code executable in place, and reverses that.
 struct InPlace;
 
 impl CustomCodeMemory for InPlace {
     #[expect(unsafe_code, reason = "a call of libc")]
     fn required_alignment(&self) -> usize {
-        // Not rustix's, which reads the vDSO on the way: valgrind has none, and it costs a start.
-        // SAFETY: asks for a number; touches no memory.
+        // This does not use rustix, which reads the vDSO for it: valgrind has no vDSO, and reading it
+        // takes time at the start.
+        // SAFETY: the call returns a number; it touches no memory.
         let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-        usize::try_from(size).unwrap_or(4096) // POSIX has it, and it is never -1
+        usize::try_from(size).unwrap_or(4096) // POSIX defines it, and it is never -1
     }
 
     fn publish_executable(&self, code: *const u8, length: usize) -> Result<()> {
@@ -136,12 +139,12 @@ impl CustomCodeMemory for InPlace {
     }
 }
 
-/// Read-only, or read-only and executable: never writable.
+/// Makes the code read-only, or read-only and executable, but never writable.
 #[expect(unsafe_code, reason = "memory protection is changed")]
 fn protect(code: *const u8, length: usize, more: MprotectFlags) -> Result<()> {
     let flags = MprotectFlags::READ | more;
-    // SAFETY: wasmtime calls this with the pages of the code's text section alone (the
-    // section is padded to whole pages), which hold no Rust value that anyone writes to.
+    // SAFETY: wasmtime calls this only with the pages of the code's text section (which is padded to
+    // whole pages). They hold no Rust value that anything writes to.
     unsafe { rustix::mm::mprotect(code.cast_mut().cast(), length, flags)? };
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What every way of running a guest uses.
+//! What all ways of running a guest share.
 
 use std::mem;
 
@@ -17,7 +17,7 @@ use crate::sandbox::{deadline, files};
 use super::installed::Guest;
 use super::trap::GuestFailure;
 
-/// What all of one run needs.
+/// What every part of one run needs.
 pub struct Run<'a> {
     /// How to decrypt.
     pub settings: &'a Settings,
@@ -27,27 +27,27 @@ pub struct Run<'a> {
     pub log: &'a Log,
 }
 
-/// Seconds that key providers and tokens take beside the guest's.
+/// The seconds that key providers and tokens may take in addition to the guest's time.
 pub fn patience(broker: &Broker) -> u64 {
     if broker.is_configured() { limits::BROKER_SECONDS } else { 0 }
 }
 
-/// The guest with everything linked that it imports, in an engine whose epoch advances.
+/// Returns the guest, with all its imports linked, in an engine whose epoch advances.
 ///
 /// # Errors
-/// A guest for another engine, or one that imports what no guest is granted.
+/// The guest is for another engine, or it imports what no guest is granted.
 pub fn prepare(guest: &Guest) -> Result<(Engine, InstancePre<Instance>), Ending> {
     let (engine, component) = guest.component()?;
     deadline::advance(&engine);
     let linker = linker::linker(&engine, &component, &files::INTERFACES);
     let linker = linker.map_err(GuestFailure::Host)?;
     let guest = linker.instantiate_pre(&component).map_err(GuestFailure::Foreign)?;
-    mem::forget(linker); // a thousand small allocations, none of which is secret
+    mem::forget(linker); // the linker holds a thousand small allocations, none of which is secret
     Ok((engine, guest))
 }
 
-/// A guest that computes without moving a byte is stopped; one that waits for a slow registry is
-/// not, since it does not run while it waits.
+/// Stops a guest that computes without moving a byte. A guest that waits for a slow registry is not
+/// stopped, since it does not run while it waits.
 pub fn trap_when_stalled(store: &mut Store<Instance>, accounting: SharedAccounting, seconds: u64) {
     let (mut seen, mut idle) = (0, 0);
     store.set_epoch_deadline(1);
@@ -62,8 +62,8 @@ pub fn trap_when_stalled(store: &mut Store<Instance>, accounting: SharedAccounti
     });
 }
 
-/// Logs what a guest wrote to its standard error, such as notes about keys that it passed over: on
-/// success containerd drops standard error, and Go ctd-decoder is silent.
+/// Logs what a guest wrote to its standard error, such as notes about keys that it passed over.
+/// containerd drops standard error on success, and Go ctd-decoder writes nothing to it.
 pub fn log_stderr(guest_log: &GuestLog, log: &Log) {
     let text = guest_log.text();
     let lines = text.lines().filter(|line| !line.trim().is_empty());

@@ -1,4 +1,4 @@
-//! The two steps of a layer, each in an instance of its own.
+//! The two steps for a layer, each in its own instance.
 
 use std::mem;
 
@@ -25,12 +25,12 @@ use super::shared::{Run, patience, prepare};
 use super::trap::GuestFailure;
 use super::{command, decrypt, unwrap};
 
-/// Decrypts the layer on standard input to standard output, with what was on descriptor 3.
-/// `embedded` is the guest where no other was chosen.
+/// Decrypts the layer on standard input to standard output, with the payload from descriptor 3.
+/// `embedded` is the guest that runs if no other is chosen.
 ///
 /// # Errors
 /// Why there is no layer.
-#[inline(never)] // its frame held keys, and is wiped when it has returned
+#[inline(never)] // its frame held keys, and is wiped after it has returned
 pub fn run(
     run: &Run<'_>,
     payload: Result<Vec<u8>, PayloadError>,
@@ -51,7 +51,7 @@ pub fn run(
     } else {
         Origin::Payload(payload)
     };
-    // Before the guest: what a broker starts must not inherit anything of it.
+    // The broker starts before the guest runs, so that its processes inherit nothing from the guest.
     let mut broker = Broker::start();
     deadline::arm(limits.unwrap_seconds + patience(&broker));
     let path = settings.keys.as_deref();
@@ -95,12 +95,12 @@ async fn both_steps(
     log.layer().opened(&candidate.opened, candidate.warning);
     crash::layer_is_known();
     let ended = decrypt::run(run, decoder, candidate.key, input).await;
-    // They hold no key, the process ends, and dropping them takes long.
+    // They hold no key, and the process ends: dropping them would only take time.
     mem::forget((engine, guest));
     ended
 }
 
-/// Standard output was closed at the start: exit code 0 would be a lie.
+/// The error for standard output that was closed at the start. Exit code 0 would be wrong.
 fn no_stdout() -> Ending {
     let message = "standard output is closed, so there is nowhere to write the layer to";
     Diagnostic::new(message, DecoderHint::OpenStandardOutput).into()

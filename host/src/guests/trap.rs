@@ -1,5 +1,5 @@
-//! How a guest fails without an answer: it trapped, took too long or too much, or was not for this
-//! host.
+//! The ways in which a guest fails without an answer: it trapped, took too long, needed too many
+//! resources, or was not made for this host.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use wasmtime::Trap;
 
 use crate::report::failure::ends_a_run;
 
-/// Why a guest gave no answer, or none that can be used.
+/// Why a guest returned no answer, or none that can be used.
 #[derive(Debug, thiserror::Error)]
 pub enum GuestFailure {
     /// It needs more memory than it is granted.
@@ -20,7 +20,7 @@ pub enum GuestFailure {
         /// The step.
         step: &'static str,
     },
-    /// The system refused memory.
+    /// The system refused to provide memory.
     #[error("out of memory in the step `{step}`")]
     OutOfMemory {
         /// The step.
@@ -54,24 +54,24 @@ pub enum GuestFailure {
         /// What it wrote last.
         last: LastWords,
     },
-    /// It does not keep the contract.
+    /// It violates the contract.
     #[error("the guest failed in its step `{step}`: {why}")]
     Broken {
         /// The step.
         step: &'static str,
-        /// How it broke the contract.
+        /// How it violated the contract.
         why: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// It is for another host: it imports more than any step is granted, or lacks a step.
+    /// It is not for this host: it imports more than any step is granted, or lacks a step.
     #[error("this guest cannot be run: {}", chain(.0))]
     Foreign(wasmtime::Error),
-    /// The host cannot start: a wrong build, or a system without what it needs.
+    /// The host cannot start: its build is wrong, or the system lacks what it needs.
     #[error("cannot start the sandbox: {}", .0.root_cause())]
     Host(wasmtime::Error),
 }
 
 impl GuestFailure {
-    /// Why `error` ended the guest in `step`, where it was refused memory if `exhausted`.
+    /// Says why `error` ended the guest in `step`. `exhausted`: the guest was refused memory.
     pub fn new(
         step: &'static str,
         error: wasmtime::Error,
@@ -92,7 +92,7 @@ impl GuestFailure {
         }
     }
 
-    /// A guest that does not keep the contract.
+    /// The failure of a guest that violates the contract.
     pub fn broken(step: &'static str, why: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Broken { step, why: Box::new(why) }
     }
@@ -120,7 +120,7 @@ pub struct LastWords(Option<String>);
 impl LastWords {
     fn of(stderr: &GuestLog) -> Self {
         let text = stderr.text();
-        // Rust ends a panic with a note on how to get a backtrace, which is useless here.
+        // Rust ends a panic with a note on how to get a backtrace, which does not help here.
         let mut lines = text.lines().rev();
         let last = lines.find(|line| !line.is_empty() && !line.starts_with("note: "));
         Self(last.map(sanitize))
@@ -136,7 +136,7 @@ impl std::fmt::Display for LastWords {
     }
 }
 
-/// The cause alone: the chain begins with addresses in the guest.
+/// Returns only the root cause: the chain begins with addresses in the guest.
 fn root(error: wasmtime::Error) -> wasmtime::Error {
     wasmtime::Error::msg(error.root_cause().to_string())
 }
@@ -145,7 +145,7 @@ fn chain(error: &wasmtime::Error) -> String {
     error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// Whether the system refused memory.
+/// Whether the system refused to provide memory.
 fn is_out_of_memory(error: &wasmtime::Error) -> bool {
     let of_system = |error: &io::Error| error.kind() == io::ErrorKind::OutOfMemory;
     let cause = error.root_cause();

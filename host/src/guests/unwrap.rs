@@ -1,4 +1,4 @@
-//! The first step: payload and private keys give the layer key.
+//! The first step: it unwraps the layer key with the payload and the private keys.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ use crate::sandbox::deadline;
 use super::shared::{Run, log_stderr, patience};
 use super::trap::GuestFailure;
 
-/// The private keys as the instance gets them.
+/// The private keys in the form in which the instance gets them.
 struct Granted {
     directory: Option<std::path::PathBuf>,
     files: Vec<KeyFile>,
@@ -53,8 +53,8 @@ impl Granted {
     }
 }
 
-/// Runs the step in an instance of its own. The instance, and with it every private key, is gone when
-/// this returns. `manifests` are those of `origin`, where there is no payload.
+/// Runs the step in its own instance. When this returns, the instance has been dropped, with every
+/// private key in it. `manifests` are those of `origin`, if there is no payload.
 ///
 /// # Errors
 /// Why there is no layer key.
@@ -128,7 +128,7 @@ fn request(origin: Origin, key_files: Vec<KeyFile>, algorithms: MinAlgorithms) -
     Request { origin, media_type, key_files, algorithms }
 }
 
-/// The failure with the digests of the manifests that it is about.
+/// Adds to the failure the digests of the manifests that caused it.
 fn of_manifests(mut failure: Failure, digests: Vec<String>) -> Failure {
     if !digests.is_empty() {
         failure.diagnostic.hints.extend(ambiguous().map(Into::into));
@@ -137,7 +137,7 @@ fn of_manifests(mut failure: Failure, digests: Vec<String>) -> Failure {
     failure
 }
 
-/// The directory of `keys` that the instance reads.
+/// The directory of `keys`, if the instance reads one.
 pub fn directory(keys: &Keys) -> Option<&Path> {
     match keys {
         Keys::Directory(path) => Some(path),
@@ -145,8 +145,8 @@ pub fn directory(keys: &Keys) -> Option<&Path> {
     }
 }
 
-/// The keys among what the guest returned, each checked: as many as the contract allows. Who
-/// can read their files is looked up here: later nothing can be opened any more.
+/// Checks the number of keys that the guest returned against the contract, and each key. It also finds
+/// out who can read their files, because no file can be opened later.
 fn check_answer(
     records: &[Unwrapped],
     origin: &Origin,
@@ -175,18 +175,18 @@ fn check_answer(
 /// What is wrong with the answer of `unwrap`.
 #[derive(Debug, thiserror::Error)]
 enum BadAnswer {
-    /// There has to be one, or, for stored manifests, a few.
+    /// There must be one, or up to a few for stored manifests.
     #[error("it returned {0} layer keys")]
     Keys(usize),
-    /// A key is none.
+    /// A key is invalid.
     #[error(transparent)]
     Key(#[from] LayerError),
-    /// They have to be indices of manifests that the host handed over, where there are any.
+    /// The indices must be those of manifests that the host passed, if there are any.
     #[error("it returned a layer key of manifests that there are not")]
     Manifests,
 }
 
-/// The seconds that a broker takes are not the guest's.
+/// Stops a guest that takes too long. The seconds that the broker takes do not count as the guest's.
 fn trap_when_late(store: &mut Store<Instance>, seconds: u64) {
     let mut granted = 0;
     store.set_epoch_deadline(seconds);

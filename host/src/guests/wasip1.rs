@@ -1,9 +1,9 @@
-//! WASI 0.1, which core modules import: wasmtime's, but for random numbers, clocks and waiting.
-//! Those are what components get, from the same place (wasmtime would wait for as long as the guest
-//! says, where no deadline reaches it). As there, only regular files and directories are opened, and
-//! no file has a time ([`crate::sandbox::files`]).
+//! WASI 0.1, which core modules import. wasmtime implements it, except for random numbers, clocks and
+//! waiting. Those are the same as for components (wasmtime would wait for as long as the guest asks,
+//! where no deadline reaches it). As for components, only regular files and directories are opened, and
+//! no file has times ([`crate::sandbox::files`]).
 //!
-//! Sockets are functions that fail, since there are no descriptors of that kind.
+//! The functions for sockets fail, since there are no descriptors of that kind.
 
 use wasmtime::{AsContextMut, Caller, Engine, Extern, Linker, Result, bail, format_err};
 use wasmtime_wasi::p1::wasi_snapshot_preview1::{self as wasi, WasiSnapshotPreview1};
@@ -15,11 +15,11 @@ use keycell_core::chance::TICK;
 
 const WASIP1: &str = "wasi_snapshot_preview1";
 
-/// `errno`: what WASI 0.1 calls `success` and `inval`.
+/// The values of `errno` that WASI 0.1 calls `success` and `inval`.
 const SUCCESS: u32 = 0;
 const INVALID: u32 = 28;
 
-/// The same: `loop`, `nametoolong` and `perm`.
+/// The values of `errno` that are called `loop`, `nametoolong` and `perm`.
 const LOOP: i32 = 32;
 const TOO_LONG: i32 = 37;
 const NOT_PERMITTED: i32 = 63;
@@ -27,7 +27,7 @@ const NOT_PERMITTED: i32 = 63;
 /// Everything that a core module can import.
 ///
 /// # Errors
-/// Where wasmtime does not accept a definition.
+/// wasmtime does not accept a definition.
 pub fn linker(engine: &Engine) -> Result<Linker<Instance>> {
     let mut linker = Linker::new(engine);
     p1::add_to_linker_async(&mut linker, |instance: &mut Instance| &mut instance.wasi)?;
@@ -74,7 +74,8 @@ pub fn linker(engine: &Engine) -> Result<Linker<Instance>> {
     Ok(linker)
 }
 
-/// A `filestat` of WASI 0.1: 64 bytes. Its type is the byte at 16, its times are the last 24.
+/// The size of a `filestat` of WASI 0.1 in bytes; its type is the byte at 16, and its times are the
+/// last 24 bytes.
 const FILESTAT: usize = 64;
 const FILETYPE: usize = 16;
 const TIMES: usize = 40;
@@ -82,12 +83,12 @@ const TIMES: usize = 40;
 /// The longest path that Linux takes, in bytes.
 const MAX_PATH: u32 = 4096;
 
-/// The types of WASI 0.1 that may be opened.
+/// The file types of WASI 0.1 that this module distinguishes. Only the first two may be opened.
 const DIRECTORY: u8 = 3;
 const REGULAR_FILE: u8 = 4;
 const SYMBOLIC_LINK: u8 = 7;
 
-/// Takes the times out of the `filestat` at `to`, if there is one.
+/// Clears the times in the `filestat` at `to`, if the call succeeded.
 fn without_times(memory: &mut Memory<'_>, answer: i32, to: i32) -> Result<i32> {
     if answer == SUCCESS.cast_signed() {
         memory.at(to.cast_unsigned(), FILESTAT)?[TIMES..].fill(0);
@@ -95,19 +96,21 @@ fn without_times(memory: &mut Memory<'_>, answer: i32, to: i32) -> Result<i32> {
     Ok(answer)
 }
 
-/// What the guest passes: directory, how links are followed, path and its length, how it is opened,
-/// two sets of rights, flags, and where the descriptor goes.
+/// The arguments of the guest: directory, how symbolic links are followed, path and its length, how the
+/// file is opened, two sets of rights, flags, and the address for the descriptor.
 type Open = (i32, i32, i32, i32, i32, i64, i64, i32, i32);
 
-/// wasmtime opens whatever is there, and waits for it. So what is there is looked at before. Whoever
-/// exchanges it for a pipe in that moment makes the guest wait until [`crate::sandbox::deadline`] ends it.
+/// wasmtime opens any kind of file, and waits for it. So the kind is checked before. If someone
+/// replaces the file with a pipe after the check, the guest waits until [`crate::sandbox::deadline`]
+/// ends it.
 async fn path_open(caller: &mut Caller<'_, Instance>, arguments: Open) -> Result<i32> {
     let (directory, links, path, length, how, rights, inherited, flags, to) = arguments;
     let (mut memory, wasi) = Memory::with_wasi(caller)?;
     if length.cast_unsigned() > MAX_PATH {
         return Ok(TOO_LONG);
     }
-    // A memory of its own for the answer, with the path behind it: the guest's own stays as it is.
+    // The answer gets separate memory, with the path after it, so that the guest's memory does not
+    // change.
     let name = memory.at(path.cast_unsigned(), length.cast_unsigned() as usize)?;
     let mut scratch = [&[0; FILESTAT], &*name].concat();
     let looked = &mut GuestMemory::Unshared(&mut scratch);
@@ -156,13 +159,13 @@ fn clock_time_get(
     Ok(SUCCESS)
 }
 
-/// Real time and monotonic time. Of the CPU's time there is no clock in WASI 0.2 either.
+/// Whether the id is that of real time or of monotonic time. WASI 0.2 has no clock for CPU time either.
 fn is_clock(id: u32) -> bool {
     id < 2
 }
 
-/// Streams and files are ready at once, since reading and writing wait. Where there are only times
-/// to wait for, the earliest has come: sleeping moves the clock, and takes no time.
+/// Streams and files are always ready, since reading and writing wait. If there are only times to wait
+/// for, the earliest one counts as reached: sleeping advances the clock, and takes no time.
 fn poll_oneoff(
     mut caller: Caller<'_, Instance>,
     subscriptions: u32,
@@ -178,7 +181,7 @@ fn poll_oneoff(
         wait = wait.min(Subscription::read(&mut memory, at(index)?)?.left(now));
     }
     if count == 0 {
-        return Ok(INVALID); // nothing would ever come
+        return Ok(INVALID); // the guest would wait forever
     }
     instance.tick(wait)?;
     let mut over = 0;
@@ -194,17 +197,17 @@ fn poll_oneoff(
     Ok(SUCCESS)
 }
 
-/// What is waited for. WASI 0.1 lays it out in 48 bytes: `userdata`, a tag, and what it means.
+/// What the guest waits for. WASI 0.1 stores it in 48 bytes: `userdata`, a tag, and its content.
 struct Subscription {
     userdata: u64,
-    /// 0: a time; 1 and 2: a descriptor, to be read from or written to.
+    /// 0: a time; 1 and 2: a descriptor that is to be read from or written to.
     tag: u8,
-    /// Nanoseconds, and whether that is a time of day instead of a while.
+    /// The time in nanoseconds, and whether it is absolute instead of a duration.
     timeout: u64,
     is_absolute: bool,
 }
 
-/// What has come, in bytes.
+/// The size of an event in bytes.
 const EVENT: u32 = 32;
 
 impl Subscription {
@@ -221,7 +224,7 @@ impl Subscription {
         })
     }
 
-    /// Nanoseconds until it comes.
+    /// Nanoseconds until the event.
     fn left(&self, now: u64) -> u64 {
         match (self.tag, self.is_absolute) {
             (0, true) => self.timeout.saturating_sub(now),
@@ -230,7 +233,7 @@ impl Subscription {
         }
     }
 
-    /// That it has come, without an error. Of a descriptor: there is something, or the end.
+    /// The event, without an error. For a descriptor it says that there are bytes, or the end.
     fn event(&self) -> [u8; EVENT as usize] {
         let mut event = [0; EVENT as usize];
         event[..8].copy_from_slice(&self.userdata.to_le_bytes());
@@ -257,7 +260,8 @@ impl<'a> Memory<'a> {
         Ok((Self(bytes), instance))
     }
 
-    /// With the state of wasmtime's functions, as those link themselves.
+    /// Returns the memory and wasmtime's state, prepared in the same way as wasmtime's own functions do
+    /// it.
     fn with_wasi(caller: &'a mut Caller<'_, Instance>) -> Result<(Self, &'a mut WasiP1Ctx)> {
         let fuel = caller.as_context_mut().hostcall_fuel();
         let (memory, instance) = Self::of(caller)?;
@@ -265,7 +269,7 @@ impl<'a> Memory<'a> {
         Ok((memory, &mut instance.wasi))
     }
 
-    /// For wasmtime's functions.
+    /// The memory in the form that wasmtime's functions take.
     fn shown(&mut self) -> GuestMemory<'_> {
         GuestMemory::Unshared(self.0)
     }
@@ -281,7 +285,8 @@ impl<'a> Memory<'a> {
     }
 }
 
-/// As wasmtime does, and other than most errors of WASI 0.1, this traps.
+/// The error for an address outside of the memory. As in wasmtime, and unlike most errors of WASI 0.1,
+/// it traps.
 fn outside() -> wasmtime::Error {
     format_err!("it passed an address outside of its memory")
 }
