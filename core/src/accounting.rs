@@ -1,5 +1,5 @@
 //! The accounting of one layer: what the cipher released, what was written, and what went wrong. It
-//! decides whether the layer came out right, not the guest's claim.
+//! decides whether the layer was decrypted; the guest's claim does not.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -10,38 +10,39 @@ use ocicrypt::layer::{CHUNK, LayerError, Witness};
 
 use crate::{CipherSide, limits, lock};
 
-/// Shared by the cipher, the streams and the verdict. One thread uses it.
+/// The accounting that the cipher, the streams and the verdict share. One thread uses it.
 #[derive(Clone)]
 pub struct SharedAccounting(Arc<Mutex<Accounting>>);
 
-/// What has happened so far.
+/// What has happened so far with the layer.
 pub struct Accounting {
-    /// Where the plain layer goes.
+    /// Where the plain layer is written to.
     output: Box<dyn Write + Send>,
-    /// The cipher was opened.
+    /// Whether the cipher was opened.
     pub opened: bool,
-    /// HMAC and digest were right, and the guest has seen the end of the stream.
+    /// Whether HMAC and digest were right, and the guest has read to the end of the stream.
     pub drained: bool,
-    /// The whole encrypted layer was read (by a guest that decrypts by itself).
+    /// Whether the whole encrypted layer was read (by a guest that decrypts it itself).
     pub source_ended: bool,
-    /// Bytes of the encrypted layer that a guest read that decrypts by itself.
+    /// Bytes of the encrypted layer that were read by a guest that decrypts it itself.
     pub read: u64,
-    /// Bytes of plaintext that the cipher gave out.
+    /// Bytes of plaintext that the cipher released.
     pub released: u64,
     /// Bytes that were written to the output.
     pub written: u64,
-    /// Written by the guest, and not yet passed on.
+    /// Bytes that the guest wrote and that are held back.
     held: VecDeque<Bytes>,
     held_bytes: usize,
-    /// Given out and not yet written, in order.
+    /// Bytes that were released and not yet written, in order.
     outstanding: VecDeque<Bytes>,
     outstanding_bytes: usize,
     fault: Option<Fault>,
-    /// Verifies what a guest does that decrypts by itself, where the layer's key is known.
+    /// Verifies the output of a guest that decrypts the layer itself, if the host knows the layer's
+    /// key.
     pub witness: Option<Witness>,
 }
 
-/// The first thing that went wrong with a stream, as the host saw it.
+/// The first thing that went wrong with a stream, as observed by the host.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// The layer is not genuine, or cannot be read.
@@ -50,7 +51,7 @@ pub enum Fault {
     /// The output cannot be written to.
     #[error("cannot write the plain layer")]
     Output(#[source] io::Error),
-    /// The guest wrote something other than what the cipher gave out.
+    /// The guest wrote other bytes than the cipher released.
     #[error("it wrote other bytes than the cipher gave out")]
     Altered,
     /// The guest wrote more than it was given.
@@ -61,7 +62,7 @@ pub enum Fault {
     Hoarding,
 }
 
-/// Something went wrong; the accounting has recorded what.
+/// The error after a fault, which the accounting has recorded.
 pub struct Faulty;
 
 impl SharedAccounting {
@@ -96,7 +97,7 @@ impl Accounting {
         }
     }
 
-    /// Records the first fault; later ones follow from it.
+    /// Records the first fault. Later faults are consequences of it, and are ignored.
     pub fn fault(&mut self, fault: Fault) {
         self.fault.get_or_insert(fault);
     }
@@ -106,34 +107,34 @@ impl Accounting {
         self.fault.take()
     }
 
-    /// Whether something went wrong already.
+    /// Whether something has gone wrong.
     pub fn is_faulty(&self) -> bool {
         self.fault.is_some()
     }
 
-    /// Fails after a fault: then nothing is released or written any more, not even what would be
-    /// right, because it would follow a gap.
+    /// Fails after a fault. From then on nothing is released or written, not even correct bytes,
+    /// because they would follow a gap.
     fn check_sound(&self) -> Result<(), Faulty> {
         if self.is_faulty() { Err(Faulty) } else { Ok(()) }
     }
 
-    /// A number that grows whenever bytes move: a guest that waits for streams makes progress, one
-    /// that loops does not.
+    /// A number that grows whenever bytes move. So a guest that waits for streams makes progress, and
+    /// one that loops does not.
     pub fn progress(&self) -> u64 {
         self.read + self.released + self.written
     }
 
-    /// The cipher gives out `bytes`.
+    /// Records that the cipher releases `bytes`.
     ///
     /// # Errors
-    /// Where the guest holds too much already, or something went wrong.
+    /// The guest already holds too many bytes, or something went wrong.
     pub fn release(&mut self, bytes: &Bytes) -> Result<(), Faulty> {
         self.check_sound()?;
         if self.outstanding_bytes + bytes.len() > limits::OUTSTANDING {
             self.fault(Fault::Hoarding);
             return Err(Faulty);
         }
-        // A guest may ask for no bytes as often as it likes: that is not recorded.
+        // A guest may request zero bytes any number of times: that is not recorded.
         if !bytes.is_empty() {
             self.released += bytes.len() as u64;
             self.outstanding_bytes += bytes.len();
@@ -142,11 +143,11 @@ impl Accounting {
         Ok(())
     }
 
-    /// The guest wants to write `bytes`: they have to be the next that the cipher gave out. A
-    /// splice hands over the very buffer, so nothing is compared byte by byte then.
+    /// Checks that the `bytes` which the guest wants to write are the next that the cipher released. A
+    /// splice passes the very same buffer, so then its bytes are not compared.
     ///
     /// # Errors
-    /// Where they are not.
+    /// They are other bytes.
     pub fn claim(&mut self, bytes: &Bytes) -> Result<(), Faulty> {
         self.check_sound()?;
         let mut rest = bytes.as_ref();
@@ -171,10 +172,10 @@ impl Accounting {
         Ok(())
     }
 
-    /// A guest that decrypts by itself reads `bytes` of the layer.
+    /// Records that a guest that decrypts the layer itself reads `bytes` of it.
     ///
     /// # Errors
-    /// Where the layer goes on beyond its length.
+    /// The layer continues beyond its length.
     pub fn note_read(&mut self, bytes: &[u8]) -> Result<(), Faulty> {
         self.read += bytes.len() as u64;
         match self.witness.as_mut().map(|witness| witness.encrypted(bytes)) {
@@ -186,11 +187,11 @@ impl Accounting {
         }
     }
 
-    /// A guest that decrypts by itself wants to write `bytes`: counter mode keeps the length,
-    /// so they cannot be more than it has read.
+    /// Checks that a guest that decrypts the layer itself may write `bytes`: in counter mode the plain
+    /// layer is as long as the encrypted one, so the guest cannot write more than it has read.
     ///
     /// # Errors
-    /// Where they are.
+    /// It writes more.
     pub fn allow(&mut self, bytes: &[u8]) -> Result<(), Faulty> {
         self.check_sound()?;
         if self.moved() + bytes.len() as u64 > self.read {
@@ -203,13 +204,13 @@ impl Accounting {
         Ok(())
     }
 
-    /// Writes what the guest wrote before `bytes`, but never the last 64 KiB: they wait for the
-    /// verdict over the whole step, so that a step that fails never writes a complete layer.
+    /// Writes older bytes of the guest, but holds back at least the last 64 KiB. They wait for the
+    /// verdict on the whole step, so that a failing step never writes a complete layer.
     ///
     /// # Errors
-    /// Where writing to the output fails.
+    /// Writing to the output fails.
     pub fn hold_back(&mut self, bytes: Bytes) -> Result<(), Faulty> {
-        // A guest may write no bytes as often as it likes: that is not recorded either.
+        // A guest may write zero bytes any number of times: that is not recorded either.
         if bytes.is_empty() {
             return Ok(());
         }
@@ -221,10 +222,10 @@ impl Accounting {
         Ok(())
     }
 
-    /// Writes what was held back, because the verdict is that the layer is right.
+    /// Writes what was held back, because the verdict is that the layer is genuine and complete.
     ///
     /// # Errors
-    /// Where writing to the output fails.
+    /// Writing to the output fails.
     pub fn write_held(&mut self) -> Result<(), Faulty> {
         while !self.held.is_empty() {
             self.write_first()?;
@@ -243,15 +244,16 @@ impl Accounting {
         Ok(())
     }
 
-    /// Bytes that the guest has written, those included that are held back.
+    /// Bytes that the guest has written, including those that are held back.
     fn moved(&self) -> u64 {
         self.written + self.held_bytes as u64
     }
 
-    /// Verifies HMAC and sealed digest, if the guest has decrypted by itself and the key is known.
+    /// Verifies HMAC and sealed digest, if the guest has decrypted the layer itself and the key is
+    /// known.
     ///
     /// # Errors
-    /// A layer that is not genuine, or did not come out right.
+    /// The layer is not genuine, or was not decrypted correctly.
     pub fn check_witness(&mut self) -> Result<(), Faulty> {
         match self.witness.take().map(Witness::finish) {
             Some(Err(error)) => {
@@ -262,14 +264,14 @@ impl Accounting {
         }
     }
 
-    /// Whether a command has read the whole layer. What it wrote may be shorter: its scheme is its
-    /// own.
+    /// Whether a command has read the whole layer. It may write less than it read, because it chooses
+    /// its own scheme.
     pub fn is_read(&self) -> bool {
         self.source_ended && !self.is_faulty()
     }
 
-    /// Whether the guest has passed on a whole layer: one that the host's cipher has
-    /// verified, or all of what a guest that decrypts by itself had to read.
+    /// Whether the guest has passed on a whole layer: one that the host's cipher has verified, or as
+    /// many bytes as a guest that decrypts the layer itself has read.
     pub fn is_complete(&self, side: CipherSide) -> bool {
         let whole = match side {
             CipherSide::Host => self.opened && self.drained && self.moved() == self.released,
@@ -287,7 +289,7 @@ mod tests {
         Accounting::new(Box::new(io::sink()))
     }
 
-    /// The accounting of a cipher that gave out three chunks.
+    /// The accounting of a cipher that released three chunks.
     fn released() -> (Accounting, [Bytes; 3]) {
         let chunks = ["first", "second", "third"].map(|text| Bytes::from_static(text.as_bytes()));
         let mut accounting = empty();

@@ -1,4 +1,4 @@
-//! Random numbers and clocks, as far as an instance is granted them.
+//! Random numbers and clocks, for instances that are granted them.
 
 use wasmtime::component::{HasData, Resource, ResourceTable};
 use wasmtime::{Result, bail};
@@ -8,7 +8,7 @@ use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
 use crate::context::Instance;
 
-/// Random numbers, or a refusal.
+/// Random numbers, if they are granted.
 pub(crate) struct Entropy(pub(crate) bool);
 
 /// The longest answer, in bytes; a guest asks for a few dozen.
@@ -49,23 +49,23 @@ impl random::insecure::Host for Entropy {
 }
 
 impl random::insecure_seed::Host for Entropy {
-    /// Languages seed their hash maps with it at start: a constant tells nothing.
+    /// Many languages seed their hash maps with this value when they start. A constant reveals nothing.
     fn insecure_seed(&mut self) -> Result<(u64, u64)> {
         Ok((0, 0))
     }
 }
 
-/// Clocks that trap: no step needs the time, and a clock measures what others do.
+/// Clocks that trap. No step needs the time, and with a clock a guest could measure what others do.
 ///
-/// A command gets one, because the runtimes of many languages look at it when they start. It is
-/// that instance's own and tells nothing: it begins at 0 and moves by a microsecond when it is
-/// looked at, and by the time that is slept, which takes no real time.
+/// A command gets a clock, because the runtimes of many languages read it when they start. That clock
+/// belongs to its instance alone and reveals nothing: it begins at 0 and advances by a microsecond when
+/// it is read, and by the duration of each sleep, which takes no real time.
 pub(crate) struct Clock<'a> {
     now: &'a mut Option<u64>,
     table: &'a mut ResourceTable,
 }
 
-/// Nanoseconds by which a clock moves when it is looked at.
+/// Nanoseconds by which a clock advances when it is read.
 pub const TICK: u64 = 1000;
 
 impl HasData for Clock<'static> {
@@ -77,10 +77,10 @@ impl Instance {
         Clock { now: &mut self.clock, table: &mut self.table }
     }
 
-    /// Moves the instance's clock by so many nanoseconds: what it shows then.
+    /// Advances the instance's clock by this many nanoseconds, and returns its new time.
     ///
     /// # Errors
-    /// An instance without one.
+    /// The instance has no clock.
     pub fn tick(&mut self, nanoseconds: u64) -> Result<u64> {
         self.clock().tick(nanoseconds)
     }
@@ -88,7 +88,7 @@ impl Instance {
     /// Random bytes, at most 4096.
     ///
     /// # Errors
-    /// An instance that is granted none, and more than that.
+    /// The instance is granted none, or requests more.
     pub fn random(&self, length: u64) -> Result<Vec<u8>> {
         random::random::Host::get_random_bytes(&mut Entropy(self.entropy), length)
     }

@@ -1,4 +1,4 @@
-//! The lent cipher: WebAssembly has no instructions for AES and SHA, the host has.
+//! The lent cipher: WebAssembly has no instructions for AES and SHA, but the host has.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +14,7 @@ use crate::contract::cipher;
 use crate::streams::Input;
 use crate::{layer_key, lock};
 
-/// What `cipher.open` answers in an instance.
+/// The answer of `cipher.open` in an instance.
 #[derive(Default)]
 pub enum Cipher {
     /// There is no layer: the step is not `decrypt`.
@@ -22,13 +22,13 @@ pub enum Cipher {
     NoLayer,
     /// The host decrypts.
     Lent(Loan),
-    /// The guest decrypts by itself, and gets the key.
+    /// The guest decrypts the layer itself, and gets the key.
     Own(Own),
-    /// It was opened, or refused, before.
+    /// The cipher was already opened or refused.
     Used,
 }
 
-/// What an instance needs to be lent the cipher. The guest gets to see neither the key nor its
+/// What an instance needs in order to be lent the cipher. The guest sees neither the key nor its
 /// length.
 pub struct Loan {
     /// The key that `unwrap` returned.
@@ -41,7 +41,7 @@ pub struct Loan {
     pub accounting: SharedAccounting,
 }
 
-/// What an instance is given that decrypts by itself.
+/// What an instance gets if it decrypts the layer itself.
 pub struct Own {
     /// The key that `unwrap` returned.
     pub key: layer::LayerKey,
@@ -50,10 +50,10 @@ pub struct Own {
 }
 
 impl Cipher {
-    /// Answers `cipher.open`, once, for the encrypted layer alone.
+    /// Answers `cipher.open` once, and only for the encrypted layer.
     ///
     /// # Errors
-    /// A handle that is not in `table`, which ends the instance.
+    /// The handle is not in `table`, which ends the instance.
     pub fn open(
         &mut self,
         source: Resource<DynInputStream>,
@@ -85,12 +85,12 @@ impl Cipher {
     }
 }
 
-/// The plain layer, whose tail appears only when HMAC and digest have verified.
+/// The plain layer. Its last bytes appear only after HMAC and digest have verified.
 struct Plain {
     reader: PlainReader<Input>,
-    /// Memory of a chunk that has been written, for one that will be read.
+    /// The memory of a chunk that has been written. It is reused for the next chunk.
     written: Arc<Mutex<Option<Vec<u8>>>>,
-    /// What is left of the chunk that was given out last.
+    /// The rest of the chunk that was released last.
     chunk: Bytes,
     accounting: SharedAccounting,
 }
@@ -124,13 +124,13 @@ impl InputStream for Plain {
         }
     }
 
-    // As the trait's own version, without waiting first.
+    // The same as the trait's default, without waiting first.
     async fn blocking_read(&mut self, size: usize) -> StreamResult<Bytes> {
         self.read(size)
     }
 }
 
-/// A chunk that guest and accounting share. When the last of them drops it, its memory is reused.
+/// A chunk that the guest and the accounting share. When both have dropped it, its memory is reused.
 struct Chunk {
     bytes: Vec<u8>,
     written: Arc<Mutex<Option<Vec<u8>>>>,
@@ -150,7 +150,7 @@ impl Drop for Chunk {
 
 #[async_trait]
 impl Pollable for Plain {
-    async fn ready(&mut self) {} // reading waits, and there is no other work to do meanwhile
+    async fn ready(&mut self) {} // reading waits, and there is no other work to do in the meantime
 }
 
 fn refused() -> StreamError {

@@ -14,9 +14,9 @@ use crate::guest_log::GuestLog;
 use crate::limits;
 use crate::streams::{Closed, Sink, Source};
 
-/// Key providers and tokens, as a guest may ask them.
+/// Key providers and tokens that a guest can ask.
 pub trait BrokerImports: broker::Host + providers::Host + tokens::Host + Send {
-    /// Seconds that they have taken so far, rounded up: they are not the guest's.
+    /// Seconds that they have taken so far, rounded up. They do not count as the guest's time.
     fn seconds(&self) -> u64;
 }
 
@@ -38,10 +38,11 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// For `unwrap`: the keys directory, read-only, as `/keys`, and random numbers for blinding.
+    /// An instance for `unwrap`: it gets the keys directory, read-only, as `/keys`, and random numbers
+    /// for blinding.
     ///
     /// # Errors
-    /// A directory that cannot be opened.
+    /// The directory cannot be opened.
     ///
     /// # Ambient Authority
     /// Opens `keys` with the rights of this process.
@@ -51,10 +52,10 @@ impl Instance {
         Ok(Self { entropy: true, ..Self::bare(wasi) })
     }
 
-    /// For a command: what both steps have, in one instance, and a clock that only it moves.
+    /// An instance for a command: it gets what both steps get, and a clock that only it advances.
     ///
     /// # Errors
-    /// A directory that cannot be opened.
+    /// The directory cannot be opened.
     ///
     /// # Ambient Authority
     /// Opens `keys` with the rights of this process.
@@ -71,7 +72,7 @@ impl Instance {
         Ok(Self { entropy: true, clock: Some(0), ..Self::bare(wasi) })
     }
 
-    /// For `decrypt`: nothing but what its arguments will be.
+    /// An instance for `decrypt`: it gets nothing except its later arguments.
     pub fn for_decrypt(log: &GuestLog) -> Self {
         Self::bare(Self::context(log))
     }
@@ -98,7 +99,7 @@ impl Instance {
         }
     }
 
-    /// No argument, no variable, no file, no stream but the log.
+    /// A context without arguments, variables, files or streams, except for standard error.
     fn context(log: &GuestLog) -> WasiCtxBuilder {
         let mut wasi = WasiCtx::builder();
         wasi.stdin(Closed).stdout(Closed).stderr(log.clone());
@@ -110,7 +111,7 @@ impl Instance {
         self.limits.exhausted
     }
 
-    /// A store that keeps the instance's limits.
+    /// Makes a store that enforces the instance's limits.
     pub fn into_store(self, engine: &Engine) -> Store<Self> {
         let mut store = Store::new(engine, self);
         store.limiter(|instance| &mut instance.limits);
@@ -125,17 +126,18 @@ fn built(mut wasi: WasiCtxBuilder) -> WasiP1Ctx {
     wasi
 }
 
-/// `/keys`, read-only.
+/// Grants the directory as `/keys`, read-only.
 fn grant(wasi: &mut WasiCtxBuilder, keys: Option<&Path>) -> Result<()> {
     if let Some(keys) = keys {
-        // The file system does not wait for anything else, so no thread is needed for it.
+        // The file system waits for nothing else, so it needs no thread.
         wasi.allow_blocking_current_thread(true);
         wasi.preopened_dir(keys, "/keys", FsPerms::ReadOnly)?;
     }
     Ok(())
 }
 
-/// Limits that remember whether memory ran out: a guest that gets none traps like one with a bug.
+/// Limits that remember whether memory ran out: a guest that is refused memory traps in the same way as
+/// one with a bug.
 struct Limiter {
     limits: StoreLimits,
     /// Bytes of all linear memories.
@@ -145,7 +147,7 @@ struct Limiter {
 
 impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, now: usize, then: usize, most: Option<usize>) -> Result<bool> {
-        // Of all memories together: a guest may have several.
+        // The limit applies to all memories together, because a guest may have several.
         let total = self.memory + then.saturating_sub(now);
         let granted = total <= limits::MEMORY && self.limits.memory_growing(now, then, most)?;
         if granted {
@@ -190,7 +192,7 @@ impl cipher::Host for Instance {
     }
 }
 
-/// In an instance that is granted neither key providers nor tokens.
+/// The imports of an instance that is granted neither key providers nor tokens.
 struct NoBroker;
 
 impl BrokerImports for NoBroker {

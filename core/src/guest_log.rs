@@ -1,4 +1,4 @@
-//! An instance's standard error: kept for the log, up to a limit.
+//! An instance's standard error, which is kept for the log up to a limit.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,7 +15,7 @@ use crate::{limits, lock};
 pub struct GuestLog(Arc<Mutex<Vec<u8>>>);
 
 impl GuestLog {
-    /// The text, one message a line, without private keys that the guest may have quoted.
+    /// The text, with one message per line, without private keys that the guest may have quoted.
     pub fn text(&self) -> String {
         let bytes = lock(&self.0);
         ocicrypt::text::without_pem(&String::from_utf8_lossy(&bytes))
@@ -30,7 +30,7 @@ impl GuestLog {
 
 impl StdoutStream for GuestLog {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(tokio::io::sink()) // only WASI 0.3 asks for it, which is not linked
+        Box::new(tokio::io::sink()) // only WASI 0.3 asks for it, and that is not linked
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {

@@ -1,11 +1,11 @@
-//! The sandbox: what must be right for the promise of two instances to hold.
+//! The sandbox: what must be correct so that the promise of the two instances holds.
 //!
-//! A layer is decrypted in two steps, each in an instance of its own. The first, `unwrap`, sees the
-//! private keys and has no stream to write to. The second, `decrypt`, has the streams of the layer
-//! and sees no private key; where the host lends its cipher, it sees no layer key either. Whether
-//! the layer came out right is decided here, by what the host saw, not by what the guest claims.
+//! A layer is decrypted in two steps, each in its own instance. The first, `unwrap`, sees the private
+//! keys and has no stream to write to. The second, `decrypt`, has the streams of the layer and sees no
+//! private key; if the host lends its cipher, it sees no layer key either. This crate decides whether
+//! the layer was decrypted, by what the host observed, not by what the guest claims.
 //!
-//! | module | duty |
+//! | module | purpose |
 //! |---|---|
 //! | [`contract`] | the types of `wit/decoder.wit`, generated |
 //! | [`limits`] | what a guest may use |
@@ -17,11 +17,11 @@
 //! | [`chance`] | random numbers and clocks |
 //! | [`cipher`] | the cipher that the host lends |
 //! | [`linker`] | what an instance can import |
-//! | [`verdict`] | whether the layer came out right |
-//! | [`sanitize`] | text that leaves the sandbox, made fit for a message |
+//! | [`verdict`] | whether the layer was decrypted |
+//! | [`sanitize`] | sanitizes text that leaves the sandbox, for messages |
 //!
-//! Nothing here reads a configuration, reports, or does input and output of its own: the host hands
-//! over the streams, and turns errors into messages.
+//! This crate reads no configuration, reports nothing, and does no input or output of its own: the host
+//! passes the streams, and turns errors into messages.
 
 #![forbid(unsafe_code)]
 
@@ -49,11 +49,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub enum CipherSide {
     /// The host lends its cipher.
     Host,
-    /// The guest decrypts by itself.
+    /// The guest decrypts the layer itself.
     Guest,
 }
 
-/// Locks what is shared, even after a panic: only one thread uses it.
+/// Locks a shared value, even after a panic: only one thread uses it.
 pub fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

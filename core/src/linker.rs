@@ -1,4 +1,4 @@
-//! What an instance can import.
+//! The imports of an instance.
 
 use wasmtime::component::{Component, HasData, HasSelf, Linker, ResourceTable};
 use wasmtime::{Engine, Result};
@@ -9,18 +9,18 @@ use crate::chance::{Clock, Entropy};
 use crate::context::{BrokerImports, Instance};
 use crate::contract::{broker, cipher, providers, tokens, types};
 
-/// A linker with the interfaces that `guest` imports: the others would only take time. `files` are
-/// those of the file system, which the host makes.
+/// Makes a linker with the interfaces that `guest` imports; linking the others would only take time.
+/// `files` are the interfaces of the file system, which the host implements.
 ///
 /// # Errors
-/// Where wasmtime does not accept a definition.
+/// wasmtime does not accept a definition.
 pub fn linker(
     engine: &Engine,
     guest: &Component,
     files: &[(&str, Add)],
 ) -> Result<Linker<Instance>> {
     let component = guest.component_type();
-    // Whatever version it names, or versions: the linker looks for a compatible one.
+    // The versions do not matter here: the linker looks for a compatible one.
     let imported: Vec<&str> = component
         .imports(engine)
         .map(|(name, _)| name.split_once('@').map_or(name, |(name, _version)| name))
@@ -37,9 +37,9 @@ pub fn linker(
 /// Adds one interface to a linker.
 pub type Add = fn(&mut Linker<Instance>) -> Result<()>;
 
-/// Everything that a guest can import beside files. Sockets do not exist, and clocks trap. What only
-/// one of the steps is granted answers the other that it is not, because a component cannot be
-/// instantiated with an import missing.
+/// Everything that a guest can import except files. Sockets do not exist, and clocks trap. An import
+/// that only one of the steps is granted fails with a refusal in the other, because a component cannot
+/// be instantiated with an import missing.
 const INTERFACES: &[(&str, Add)] = &[
     ("wasi:io/error", |l| io::error::add_to_linker::<_, Table>(l, |i| &mut i.table)),
     ("wasi:io/poll", |l| io::poll::add_to_linker::<_, Table>(l, |i| &mut i.table)),
@@ -88,7 +88,7 @@ const INTERFACES: &[(&str, Add)] = &[
     ("keycell:decoder/tokens", |l| tokens::add_to_linker::<_, Brokered>(l, |i| &mut *i.broker)),
 ];
 
-/// The streams and their errors live in the instance's table.
+/// The streams and their errors are in the instance's table.
 struct Table;
 
 impl HasData for Table {

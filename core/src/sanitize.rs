@@ -1,15 +1,15 @@
-//! Text from a guest, or from anywhere else outside, made fit for a message.
+//! Sanitizes text from a guest or from another source outside the host, for messages.
 
 use ocicrypt::text::{is_invisible, redacted, without_pem};
 
-/// The longest message, in bytes: containerd carries it through every layer of its errors.
+/// The longest message, in bytes. containerd copies it into all its own errors.
 pub const MAX_MESSAGE: usize = 4096;
 
-/// Makes text from outside fit for a terminal and a log: one line, no control characters, no PEM
-/// block, and no run of letters and digits as long as a line of key material. It removes secrets
-/// that got into a message by mistake; a guest that wants to leak one can always encode it otherwise.
+/// Makes text from outside suitable for a terminal and a log: one line, no control characters, no PEM
+/// block, and no run of letters and digits as long as a line of key material. It removes secrets that
+/// got into a message by mistake. A guest that wants to leak one can always encode it differently.
 pub fn sanitize(text: &str) -> String {
-    // First, so that no invisible character can hide what the next line removes.
+    // This comes first, so that no invisible character can hide what the next line removes.
     let line: String = text
         .chars()
         .filter_map(|c| if c.is_control() { Some(' ') } else { (!is_invisible(c)).then_some(c) })

@@ -1,4 +1,4 @@
-//! The streams of the layer, as an instance holds them.
+//! The streams of the layer that an instance holds.
 
 use std::io::Read;
 use std::sync::{Arc, Mutex};
@@ -20,14 +20,14 @@ pub type Input = Box<dyn Read + Send>;
 /// The most that one call moves, in bytes.
 const PERMIT: usize = 256 * 1024;
 
-/// The encrypted layer, as a guest holds it. Where the host lends its cipher it is empty, a mere
-/// handle; a guest that decrypts by itself reads it.
+/// The encrypted layer that a guest holds. If the host lends its cipher, the stream is empty and serves
+/// only as a handle; a guest that decrypts the layer itself reads it.
 #[derive(Clone)]
 pub struct Source {
-    /// Read only where the guest decrypts by itself.
+    /// It is read only if the guest decrypts the layer itself.
     input: Arc<Mutex<Input>>,
     accounting: SharedAccounting,
-    /// What comes before the layer.
+    /// Bytes that come before the layer.
     frame: Arc<Mutex<Bytes>>,
 }
 
@@ -37,8 +37,8 @@ impl Source {
         Self { input: Arc::new(Mutex::new(input)), accounting, frame: Arc::default() }
     }
 
-    /// The payload before the layer, as a command gets it: its length in four bytes, big-endian,
-    /// then the payload.
+    /// The layer after the payload, as a command gets them: the length of the payload in four bytes,
+    /// big-endian, then the payload, then the layer.
     pub fn framed(input: Input, accounting: SharedAccounting, mut payload: Vec<u8>) -> Self {
         let length = u32::try_from(payload.len()).expect("a payload has at most 32 MiB");
         let frame = Zeroizing::new([&length.to_be_bytes(), payload.as_slice()].concat());
@@ -79,13 +79,13 @@ impl InputStream for Source {
 
 #[async_trait]
 impl Pollable for Source {
-    async fn ready(&mut self) {} // reading waits, and there is no other work to do meanwhile
+    async fn ready(&mut self) {} // reading waits, and there is no other work to do in the meantime
 }
 
-/// A command may ask for its standard input as often as it likes: it is one stream.
+/// A command may request its standard input any number of times: it is always the same stream.
 impl StdinStream for Source {
     fn async_stream(&self) -> Box<dyn AsyncRead + Send + Sync> {
-        Box::new(tokio::io::empty()) // only WASI 0.3 asks for it, which is not linked
+        Box::new(tokio::io::empty()) // only WASI 0.3 asks for it, and that is not linked
     }
 
     fn p2_stream(&self) -> Box<dyn InputStream> {
@@ -93,11 +93,11 @@ impl StdinStream for Source {
     }
 }
 
-/// The output of the plain layer, as a guest holds it.
+/// The output of the plain layer that a guest holds.
 ///
-/// Where the host lends its cipher, the bytes have to be those that the cipher gave out, in
-/// order. Where the guest decrypts by itself, they cannot be more than it has read. The last 64 KiB
-/// wait until the step has ended well.
+/// If the host lends its cipher, the bytes must be those that the cipher released, in order. If the
+/// guest decrypts the layer itself, it cannot write more than it has read. The last 64 KiB wait until
+/// the step has ended successfully.
 #[derive(Clone)]
 pub struct Sink {
     accounting: SharedAccounting,
@@ -105,7 +105,7 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// The output, for the bytes of the cipher on `side`.
+    /// The output for a layer whose cipher is on `side`.
     pub fn new(accounting: SharedAccounting, side: CipherSide) -> Self {
         Self { accounting, side }
     }
@@ -130,8 +130,8 @@ impl OutputStream for Sink {
         self.check_write().map(drop)
     }
 
-    // The next two do what the trait's own versions do, without an allocated future for each step:
-    // every chunk of a layer passes here.
+    // The next two functions do the same as the trait's defaults, without allocating a future for each
+    // step: every chunk of a layer passes through here.
 
     async fn write_ready(&mut self) -> StreamResult<usize> {
         self.check_write()
@@ -144,12 +144,12 @@ impl OutputStream for Sink {
 
 #[async_trait]
 impl Pollable for Sink {
-    async fn ready(&mut self) {} // writing waits, and there is no other work to do meanwhile
+    async fn ready(&mut self) {} // writing waits, and there is no other work to do in the meantime
 }
 
 impl StdoutStream for Sink {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(tokio::io::sink()) // only WASI 0.3 asks for it, which is not linked
+        Box::new(tokio::io::sink()) // only WASI 0.3 asks for it, and that is not linked
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
@@ -157,7 +157,7 @@ impl StdoutStream for Sink {
     }
 }
 
-/// The streams of the layer are pipes, or files.
+/// The streams of the layer are pipes or files, never terminals.
 macro_rules! no_terminal {
     ($($stream:ty),+) => {$(
         impl IsTerminal for $stream {
@@ -174,13 +174,13 @@ fn unreadable() -> StreamError {
     StreamError::LastOperationFailed(format_err!("the layer cannot be read"))
 }
 
-/// Not `closed`: a splice takes that for the end of its source, and a layer that was cut off would
-/// look complete.
+/// The error is not `closed`: a splice takes that for the end of its source, and a truncated layer
+/// would look complete.
 fn broken() -> StreamError {
     StreamError::LastOperationFailed(format_err!("the plain layer cannot be written"))
 }
 
-/// Standard input and output of an instance: closed. The layer's streams are arguments.
+/// The standard input and output of an instance: both are closed. The layer's streams are arguments.
 pub struct Closed;
 
 impl StdinStream for Closed {

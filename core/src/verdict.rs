@@ -1,36 +1,36 @@
-//! The verdict over the second step: whether the whole layer came out, and is genuine.
+//! The verdict on the second step: whether the whole layer was written, and is genuine.
 
 use crate::CipherSide;
 use crate::accounting::{Accounting, Fault, SharedAccounting};
 
-/// Why there is no whole layer.
+/// Why the layer was not decrypted.
 #[derive(Debug)]
 pub enum NotDecrypted<E> {
     /// The host saw something go wrong with a stream.
     Stream(Fault),
     /// The guest failed.
     Guest(E),
-    /// The guest claims that it is done, and is not.
+    /// The guest claims that it is done, but it is not.
     FalseClaim(FalseClaim),
 }
 
-/// A guest that claims that it is done.
+/// A false claim of a guest that it is done.
 #[derive(Debug, thiserror::Error)]
 pub enum FalseClaim {
     /// It has not passed on a whole layer.
     #[error("it says that it is done, but the layer is not")]
     Incomplete,
-    /// It is a command that ended well before it had read the whole layer.
+    /// It is a command that exited with 0 before it had read the whole layer.
     #[error("it ended with exit code 0 before it had read the whole layer")]
     Unread,
 }
 
-/// The verdict over a `decrypt` step with the cipher on `side`. What the host has seen comes first,
-/// then the guest's `answer`; an `ok` of the guest is not enough. What was held back is written
+/// The verdict on a `decrypt` step with the cipher on `side`. It follows from what the host observed,
+/// then from the guest's `answer`; an `ok` of the guest is not enough. What was held back is written
 /// only now.
 ///
 /// # Errors
-/// The layer did not come out whole, is not genuine, or cannot be written.
+/// The layer was not decrypted completely, is not genuine, or cannot be written.
 pub fn of_step<E>(
     side: CipherSide,
     answer: Result<(), E>,
@@ -45,8 +45,8 @@ pub fn of_step<E>(
     finish(&mut accounting)
 }
 
-/// The verdict over a command, which decrypts with a key that the host does not know. It has ended:
-/// `answer` is how.
+/// The verdict on a command, which decrypts with a key that the host does not know. `answer` is how the
+/// command ended.
 ///
 /// # Errors
 /// The command failed or has not read the whole layer, or the layer cannot be written.
@@ -63,7 +63,7 @@ pub fn of_command<E>(
     finish(&mut accounting)
 }
 
-/// Verifies once more where the guest decrypted by itself, and writes what was held back.
+/// Verifies the layer if the guest decrypted it itself, and writes what was held back.
 fn finish<E>(accounting: &mut Accounting) -> Result<(), NotDecrypted<E>> {
     // Either failure is recorded as a fault.
     let _ = accounting.check_witness().and_then(|()| accounting.write_held());
