@@ -1,5 +1,6 @@
-//! `cargo run --release -p keycell-walls --example cost [ROUNDS]`: what the walls of `ctd-decoder`
-//! cost at its start, in microseconds. Each round is a process of its own, since walls stay up.
+//! `cargo run --release -p keycell-walls --example cost [ROUNDS]` measures what the walls of
+//! `ctd-decoder` cost at its start, in microseconds. Each round runs in its own process, since walls
+//! stay up.
 
 use std::io::Result;
 use std::path::Path;

@@ -1,15 +1,16 @@
-//! Programs that filter system calls, in the classic form of bpf(2) that seccomp(2) takes.
+//! Programs that filter system calls, in the classic BPF form that seccomp(2) takes.
 //!
-//! This file exists because programs of the crate `seccompiler`, made in a build script, were measured to
-//! make a start of `ctd-decoder` 9 % longer: the medians of three times 300 starts in turns (P-256, 1 KiB)
-//! were 3.03, 2.80 and 3.52 ms with the programs of this file, and 3.31, 3.06 and 3.83 ms with those of
-//! `seccompiler`. The kernel translates each instruction of a filter when it is installed, and runs the
-//! filter once for each system call number there is, to know which calls are always allowed. The two
-//! filters have 142 and 75 instructions here; there they have 411 and 267, because a call that is answered
-//! whatever its arguments takes five instructions instead of one, all of them one after the other, and
-//! because a program of `seccompiler` has only two answers, so that each filter becomes several. The filter
-//! for modules cannot be written with it at all: it also answers ranges of numbers (x32, and calls that are
-//! newer than the list). The tests compare each answer with that of `seccompiler`'s programs.
+//! This file exists because filters made with the crate `seccompiler` in a build script made a start of
+//! `ctd-decoder` 9 % longer. The medians of three times 300 alternating starts (P-256, 1 KiB) were
+//! 3.03, 2.80 and 3.52 ms with the programs of this file, and 3.31, 3.06 and 3.83 ms with those of
+//! `seccompiler`. The kernel translates each instruction of a filter when the filter is installed, and
+//! runs the filter once for each system call number to find out which calls are always allowed. The two
+//! filters have 142 and 75 instructions here, and 411 and 267 with `seccompiler`. There, a call that
+//! has the same answer for all arguments takes five instructions instead of one, calls are compared one
+//! after the other, and a program has only two answers, so that each filter becomes several programs.
+//! The filter for modules cannot be expressed with it, because it also answers ranges of numbers (x32,
+//! and calls that are newer than the list). The tests compare each answer with that of `seccompiler`'s
+//! programs.
 
 use libc::{
     BPF_ABS, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W,
@@ -19,35 +20,35 @@ use libc::{
 use crate::calls::{Call, Rule, Test};
 use crate::error::Error;
 
-/// What a call gets.
+/// What a filter does with a call.
 #[derive(Clone, Copy)]
 pub enum Answer {
-    /// It is made.
+    /// The call is made.
     Allow,
-    /// It is not made, and fails with this number.
+    /// The call is not made, and fails with this error number.
     Errno(c_int),
-    /// It is not made, and the process gets a signal.
+    /// The call is not made, and the process gets a signal.
     Trap,
-    /// It is not made, and the process is killed.
+    /// The call is not made, and the process is killed.
     Kill,
 }
 
-/// What a program answers.
+/// The answers of a filter.
 pub struct Policy<'a> {
-    /// The calls above this number do not exist (`ENOSYS`), and those of x32 are refused (`EPERM`).
+    /// If set, calls above this number fail with `ENOSYS`, and those of x32 with `EPERM`.
     pub newest: Option<u32>,
-    /// The calls of each list get what stands beside it. The first list that has a call counts.
+    /// The calls of each list get the answer next to it. The first list that contains a call decides.
     pub lists: &'a [(&'a [Call], Answer)],
-    /// What all others get.
+    /// The answer for all other calls.
     pub otherwise: Answer,
     /// The process group of the broker, for rules about it.
     pub broker: Option<i32>,
 }
 
-/// The program for a policy.
+/// Builds the program for a policy.
 ///
 /// # Errors
-/// On an architecture that is not x86-64 or aarch64.
+/// The architecture is neither x86-64 nor aarch64.
 pub fn program(policy: &Policy<'_>) -> Result<Vec<sock_filter>, Error> {
     let architecture = ARCHITECTURE.ok_or(Error::Architecture)?;
     let own = instruction(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, architecture);
@@ -86,26 +87,28 @@ pub(crate) const ARCHITECTURE: Option<u32> = if cfg!(target_arch = "x86_64") {
 /// (`__X32_SYSCALL_BIT`).
 pub(crate) const X32: u32 = 0x4000_0000;
 
-/// Where a call's number lies, and its architecture, and its first argument, in `struct
+/// The offsets of a call's number, of its architecture and of its first argument in `struct
 /// seccomp_data`. An argument has 8 bytes: on both architectures the lower half comes first.
 pub(crate) const AT_NUMBER: u32 = 0;
 pub(crate) const AT_ARCHITECTURE: u32 = 4;
 pub(crate) const AT_ARGUMENTS: u32 = 16;
 
-/// Instructions that a jump can go over.
+/// The most instructions that a jump can skip.
 const FARTHEST: usize = u8::MAX as usize;
 
-/// Answers if all rules hold. Else what follows decides, and has the number again.
+/// Returns `wanted` if all rules hold. Otherwise the following instructions decide, with the number
+/// loaded again.
 fn all_hold(rules: &[Rule], broker: Option<i32>, wanted: Answer) -> Vec<sock_filter> {
     let mut block = vec![answer(wanted), load(AT_NUMBER)];
     for rule in rules.iter().rev() {
-        // The first instruction of the way out, counted from the end of this rule's test.
+        // The first instruction to execute if a rule does not hold, counted from the end of this rule's
+        // test.
         block = [test(*rule, broker, block.len() - 1), block].concat();
     }
     block
 }
 
-/// Goes on behind itself if the rule holds, and over `otherwise` more instructions if not.
+/// Continues after itself if the rule holds, and skips `otherwise` more instructions if not.
 fn test(rule: Rule, broker: Option<i32>, otherwise: usize) -> Vec<sock_filter> {
     let lower = AT_ARGUMENTS + 8 * u32::from(rule.index());
     let upper = lower + 4;
@@ -124,7 +127,7 @@ fn test(rule: Rule, broker: Option<i32>, otherwise: usize) -> Vec<sock_filter> {
             vec![load(upper), unless(0, 2 + otherwise), load(lower), above]
         }
         Test::BrokerGroup => match broker {
-            // A negative `int`, which may have been extended with its sign or with zeroes.
+            // The argument is a negative `int`, which may have been sign-extended or zero-extended.
             Some(group) => vec![
                 load(upper),
                 instruction(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, 0),
@@ -137,11 +140,11 @@ fn test(rule: Rule, broker: Option<i32>, otherwise: usize) -> Vec<sock_filter> {
     }
 }
 
-/// Numbers that are compared one after the other.
+/// How many numbers are compared one after the other.
 const GROUP: usize = 16;
 
-/// Answers if what was loaded is one of these. In groups: the kernel goes through a filter with each number
-/// there is, to know which are always allowed.
+/// Returns `wanted` if the loaded number is one of these. They are compared in groups, because the
+/// kernel runs a filter with every number to find out which calls are always allowed.
 fn sorted(mut values: Vec<u32>, wanted: Answer) -> Vec<sock_filter> {
     values.sort_unstable();
     let mut behind = Vec::new();
@@ -149,7 +152,7 @@ fn sorted(mut values: Vec<u32>, wanted: Answer) -> Vec<sock_filter> {
         let last = group.last().copied().unwrap_or_default();
         let mut tests = any_of(group, 1);
         tests.push(answer(wanted));
-        // It is in none of those that follow.
+        // The number is in none of the following groups.
         tests.push(instruction(BPF_JMP | BPF_JA, 0, 0, behind.len() as u32));
         let beyond = instruction(BPF_JMP | BPF_JGT | BPF_K, tests.len(), 0, last);
         behind = [vec![beyond], tests, behind].concat();
@@ -157,13 +160,13 @@ fn sorted(mut values: Vec<u32>, wanted: Answer) -> Vec<sock_filter> {
     behind
 }
 
-/// Goes on behind itself if what was loaded is one of these, at most [`FARTHEST`], and over `otherwise`
-/// more instructions if not.
+/// Continues after itself if the loaded number is one of these, at most [`FARTHEST`], and skips
+/// `otherwise` more instructions if not.
 fn any_of(values: &[u32], otherwise: usize) -> Vec<sock_filter> {
     let Some((last, others)) = values.split_last() else {
         return vec![instruction(BPF_JMP | BPF_JA, 0, 0, otherwise as u32)];
     };
-    // Each jumps over those behind it.
+    // Each comparison skips the remaining ones.
     let jumps = others
         .iter()
         .enumerate()
@@ -179,7 +182,7 @@ fn load(at: u32) -> sock_filter {
     instruction(BPF_LD | BPF_W | BPF_ABS, 0, 0, at)
 }
 
-/// Goes over so many instructions unless what was loaded is `value`.
+/// Skips this many instructions unless the loaded number is `value`.
 fn unless(value: u32, others: usize) -> sock_filter {
     instruction(BPF_JMP | BPF_JEQ | BPF_K, 0, others, value)
 }
@@ -194,7 +197,7 @@ fn answer(answer: Answer) -> sock_filter {
     instruction(BPF_RET | BPF_K, 0, 0, value)
 }
 
-/// `then` and `otherwise` are jumps, at most [`FARTHEST`].
+/// `then` and `otherwise` are distances of jumps, at most [`FARTHEST`].
 fn instruction(code: u32, then: usize, otherwise: usize, k: u32) -> sock_filter {
     debug_assert!(then <= FARTHEST && otherwise <= FARTHEST);
     sock_filter { code: code as u16, jt: then as u8, jf: otherwise as u8, k }

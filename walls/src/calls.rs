@@ -1,9 +1,9 @@
-//! The system calls of `ctd-decoder`, each with the reason why it is there.
+//! The system calls of `ctd-decoder`, each with its reason.
 //!
-//! In a list of its phase a call is allowed. What becomes of the others, and why, is said in
-//! [`super::seccomp`]. To allow one more, add a line here with its reason, and a run that makes it to
-//! `tests/tests/walls/needed.rs`, or name the rare case that does. `walls/tests/documented.rs` compares
-//! the lists with `docs/walls.md`, and writes that table.
+//! A call is allowed in a phase if it is in the list of that phase. [`super::seccomp`] describes what
+//! happens to other calls, and why. To allow one more, add a line here with its reason, and add a run
+//! that makes it to `tests/tests/walls/needed.rs`, or name the rare case that makes it.
+//! `walls/tests/documented.rs` compares the lists with `docs/walls.md`, and writes that table.
 
 mod forbidden;
 mod rule;
@@ -27,11 +27,11 @@ pub struct Call {
     name: &'static str,
     /// Its number on this architecture.
     pub number: c_long,
-    /// The call is in the list where all of these hold.
+    /// The call is in the list only if all of these rules hold.
     pub only: &'static [Rule],
-    /// What it is needed for, or what is lost where it is allowed.
+    /// Why the call is in its list.
     pub why: &'static str,
-    /// The rare case that needs it, where no ordinary run makes it.
+    /// The rare case that needs the call, if no ordinary run makes it.
     pub rare: Option<&'static str>,
 }
 
@@ -40,7 +40,7 @@ impl Call {
         Self { name, number, only: &[], why, rare: None }
     }
 
-    /// In the list only where these hold, which are rules of this call.
+    /// Limits the entry to calls for which all of these rules hold. They must be rules of this call.
     const fn only(mut self, rules: &'static [Rule]) -> Self {
         let mut at = 0;
         while at < rules.len() {
@@ -62,13 +62,13 @@ impl Call {
         self
     }
 
-    /// What the manual calls it.
+    /// The name in the manual.
     pub fn name(&self) -> &'static str {
         self.name.trim_start_matches("SYS_")
     }
 }
 
-/// A call by the name of its number in the crate `libc`.
+/// Makes an entry from the name of the call's number in the crate `libc`.
 macro_rules! call {
     ($number:ident, $why:expr) => {
         $crate::calls::Call::new(stringify!($number), libc::$number, $why)
@@ -76,13 +76,13 @@ macro_rules! call {
 }
 use call;
 
-/// No page becomes executable after the guest was loaded.
+/// No page becomes executable after the guest has been loaded.
 const NO_CODE: (u32, &str) = (libc::PROT_EXEC as u32, "no code: without `PROT_EXEC`");
 
-/// Not to write, and nothing new.
+/// The call opens files only to read them, and creates none.
 const READING: (u32, &str) = (NOT_READING, "to read");
 
-/// Not `O_ACCMODE`, of which musl says that `O_PATH` is a part.
+/// This is not `O_ACCMODE`, because musl's value includes `O_PATH`.
 const NOT_READING: u32 = (libc::O_WRONLY
     | libc::O_RDWR
     | libc::O_CREAT
@@ -90,7 +90,7 @@ const NOT_READING: u32 = (libc::O_WRONLY
     | libc::O_APPEND
     | libc::O_TMPFILE & !libc::O_DIRECTORY) as u32;
 
-/// While there is a guest: in both phases.
+/// Calls that are allowed in both phases, whenever there is a guest.
 pub const ALWAYS: &[Call] = &[
     call!(SYS_read, "the layer, key files, the broker's answers"),
     call!(SYS_write, "the plain layer, messages, the log"),
@@ -99,7 +99,7 @@ pub const ALWAYS: &[Call] = &[
     call!(SYS_fstat, "whether standard output is a pipe"),
     call!(SYS_close, "what is done with"),
     call!(SYS_ppoll, "descriptors that do not block"),
-    // A shared mapping would let what has an open file change it past `O_APPEND`.
+    // With a shared mapping, code with access to an open file could change it in spite of `O_APPEND`.
     call!(SYS_mmap, "memory of guests and of the host").only(&[
         MMAP_PROTECTION.is_without(NO_CODE.0, NO_CODE.1),
         MMAP_FLAGS.is_without(libc::MAP_SHARED as u32, "not shared: without `MAP_SHARED`"),
@@ -127,7 +127,7 @@ pub const ALWAYS: &[Call] = &[
     call!(SYS_exit_group, "the end"),
 ];
 
-/// What is asked of a descriptor. musl's `open` sets its flag once more, for kernels of 2007.
+/// The operations of fcntl(2) on descriptors. musl's `open` sets its flag again, for kernels of 2007.
 const FCNTL: &[u32] = &[
     libc::F_GETFL as u32,
     libc::F_GETFD as u32,
@@ -137,8 +137,8 @@ const FCNTL: &[u32] = &[
 
 const BEFORE_FACCESSAT2: &str = "a kernel before Linux 5.8";
 
-/// Before the layer flows: keys are read, the broker is asked, and the second filter is put up.
-/// The last ones can only take rights away.
+/// Calls that are allowed before the layer flows: keys are read, the broker is asked, and the second
+/// filter is put up. The last calls in the list can only take rights away.
 pub const UNWRAPPING: &[Call] = &[
     call!(SYS_openat, "key files").only(&[OPENAT_FLAGS.is_without(READING.0, READING.1)]),
     #[cfg(target_arch = "x86_64")]
@@ -151,7 +151,7 @@ pub const UNWRAPPING: &[Call] = &[
         .rare("aarch64, which has no `stat`; a kernel without `statx`"),
     call!(SYS_readlinkat, "links among the key files"),
     call!(SYS_getdents64, "the list of key files"),
-    // The WASI library asks for it where it resolves a path by itself, because there is no `openat2`.
+    // The WASI library calls it when it resolves a path itself, because there is no `openat2`.
     call!(SYS_faccessat2, "whether a directory among the key files may be searched"),
     call!(SYS_faccessat, "as `faccessat2`").rare(BEFORE_FACCESSAT2),
     call!(SYS_getuid, "as `faccessat2`").rare(BEFORE_FACCESSAT2),
@@ -177,20 +177,20 @@ pub const UNWRAPPING: &[Call] = &[
     call!(SYS_seccomp, "what the second phase takes away"),
 ];
 
-/// Allowed while keys are read where Landlock sees to it that files are only read, truncation included
-/// (Linux 6.2): the flags lie behind a pointer, so a filter cannot look at them. Elsewhere it is answered
-/// with `ENOSYS`, and the WASI library takes `openat`.
+/// Calls that are allowed while keys are read if Landlock ensures that files are only read and not
+/// truncated (Linux 6.2): the flags are behind a pointer, so a filter cannot check them. Without
+/// Landlock the answer is `ENOSYS`, and the WASI library uses `openat`.
 pub const WITH_LANDLOCK: &[Call] = &[call!(SYS_openat2, "key files")];
 
-/// Answered with `EPERM` in both phases: whoever tries to start a thread, or a guest that tries to write to a
-/// key file, gets an error.
+/// Calls that fail with `EPERM` in both phases. So code that tries to start a thread, or a guest that
+/// tries to write to a key file, gets an error.
 pub const REFUSED: &[Call] = &[
     call!(SYS_clone, "threads, namespaces"),
     call!(SYS_pwrite64, "a guest may try to write to a file that it may only read"),
 ];
 
-/// Answered with `ENOSYS` while keys are read, as by a kernel that does not have them: the C
-/// library falls back, and a guest that asks for them gets an error.
+/// Calls that fail with `ENOSYS` while keys are read, as on a kernel that does not have them: the C
+/// library falls back to other calls, and a guest that asks for them gets an error.
 pub const UNWRAPPING_ANSWERED: &[Call] = &[
     call!(SYS_clone3, "the C library then takes `clone`, whose arguments can be looked at"),
     call!(SYS_fsync, "a guest may ask for it, of files that it only reads"),
@@ -201,8 +201,9 @@ pub const UNWRAPPING_ANSWERED: &[Call] = &[
     call!(SYS_membarrier, "memory that a guest frees"),
 ];
 
-/// Answered with `ENOSYS` while the layer flows: what the C library, on its own, may look up in
-/// files (the number of processors, a time zone). An attempt to write a file ends the process.
+/// Calls that fail with `ENOSYS` while the layer flows: the C library may make them on its own to look
+/// something up in files (the number of processors, a time zone). An attempt to open a file for writing
+/// ends the process.
 pub const DECRYPTING_ANSWERED: &[Call] = &[
     call!(SYS_openat, "no file is opened any more")
         .only(&[OPENAT_FLAGS.is_without(READING.0, READING.1)]),

@@ -11,7 +11,7 @@ use crate::seccomp::Filter;
 use crate::wall::{Extent, Wall};
 use crate::{memory, sigsys};
 
-/// What the walls are called.
+/// The names of the walls.
 pub const NO_NEW_PRIVILEGES: &str = "no new privileges";
 /// As above.
 pub const NO_DUMP: &str = "memory not dumpable";
@@ -29,43 +29,44 @@ pub const CALLS: &str = "seccomp";
 /// What the decoder still needs behind its walls.
 #[derive(Default)]
 pub struct Needs<'a> {
-    /// The keys directory, where the guest reads it itself.
+    /// The keys directory, if the guest reads it itself.
     pub keys: Option<&'a Path>,
-    /// The process group of a broker that runs.
+    /// The process group of a running broker.
     pub broker: Option<i32>,
     /// The user to become.
     pub user: Option<&'a User>,
     /// What is written to the log when a system call is stopped.
     pub stopped_call: Option<sigsys::Entry<'a>>,
-    /// Called last when a system call is stopped; async-signal-safe.
-    pub farewell: Option<fn()>,
-    /// Standard output, standard error, the log or something else that is written to is a file.
+    /// A function that is called last when a system call is stopped; it must be async-signal-safe.
+    pub before_exit: Option<fn()>,
+    /// Whether standard output, standard error, the log or another output is a file.
     pub writes_files: bool,
 }
 
 /// The walls of the first phase, and what the second one needs.
 pub struct Walls {
     walls: Vec<Wall>,
-    /// Pages are locked, all that are written to.
+    /// Whether all writable pages are locked.
     locked: bool,
     layer: Result<Filter, Error>,
     writes_files: bool,
 }
 
 impl Walls {
-    /// Before guest code runs: while keys are read and the broker is asked. Walls that this kernel
-    /// does not give are in [`Walls::missing`].
+    /// Puts up the walls of the first phase, before guest code runs. It lasts while keys are read and
+    /// the broker is asked. [`Walls::missing`] returns the walls that this kernel does not provide.
     ///
-    /// The order matters. Pages are locked while there is a right to; the user changes before
-    /// capabilities go, which may make the process dumpable again; and the filter of system calls
-    /// comes last, because it forbids all of this.
+    /// The order matters. Pages are locked while the process still has the right to lock them. The user
+    /// changes before the Linux capabilities are dropped and before dumps are disabled, because that
+    /// change may make the process dumpable again. The syscall filter comes last, because it forbids
+    /// all of this.
     ///
     /// # Errors
-    /// Where the process cannot become [`Needs::user`]: why not.
+    /// The process cannot become [`Needs::user`], with the reason.
     pub fn before_guest(mut needs: Needs<'_>) -> Result<Self, Error> {
         let mut walls = vec![Wall::required(NO_NEW_PRIVILEGES, no_new_privileges())];
         let limits = memory::limits();
-        // To lock pages takes a twentieth of a decoder's start.
+        // Locking pages takes a twentieth of a decoder's start.
         let (no_swap, locked) = if memory::nothing_to_swap_to() {
             (Ok(Extent::NothingToSwapTo), false)
         } else {
@@ -77,9 +78,9 @@ impl Walls {
         if let Some(user) = needs.user {
             become_user(user)?;
         }
-        let mut capabilities = CapabilitySet::DAC_READ_SEARCH; // keys that only their owner may read
+        let mut capabilities = CapabilitySet::DAC_READ_SEARCH; // for keys that only their owner may read
         capabilities.set(CapabilitySet::IPC_LOCK, locked);
-        // To end a broker that runs as the user that this process was.
+        // This is for ending a broker that still runs as the previous user of this process.
         capabilities.set(CapabilitySet::KILL, needs.broker.is_some() && needs.user.is_some());
         let capabilities = keep(capabilities);
 
@@ -96,26 +97,26 @@ impl Walls {
         let nothing_is_written = files.as_ref().is_ok_and(Confined::covers_truncation);
         walls.push(Wall::required(FILES, files.map(Extent::Landlock)));
         let calls = Filter::unwrapping(needs.broker, nothing_is_written).and_then(|filter| {
-            let farewell = needs.farewell.unwrap_or(|| ());
-            sigsys::install(needs.stopped_call.take(), farewell).map_err(failed("sigaction"))?;
+            let before_exit = needs.before_exit.unwrap_or(|| ());
+            sigsys::install(needs.stopped_call.take(), before_exit).map_err(failed("sigaction"))?;
             filter.raise().map(|()| Extent::CallsOfUnwrapping)
         });
-        // Compiled before it is needed: afterwards its memory is there.
+        // The filter is compiled now, because its memory is available now.
         let layer = Filter::decrypting();
         walls.push(Wall::required(CALLS, calls));
         Ok(Self { walls, locked, layer, writes_files: needs.writes_files })
     }
 
-    /// Before the layer flows: no file, no socket, no program, no signal, no capability, no
-    /// further descriptor. What was missing is so still.
+    /// Puts up the walls of the second phase, before the layer flows: no file, no socket, no program,
+    /// no signal, no Linux capability, no further descriptor. A wall that was missing stays missing.
     pub fn before_layer(mut self) -> Self {
         if self.locked && !memory::no_swap_without_capability() {
             self.now(NO_SWAP, memory::allow_swap().and(Err(Error::Unlocked)));
         }
-        self.now(FILES, confine(&Reach::default()).map(Extent::Landlock)); // takes a descriptor for a moment
+        self.now(FILES, confine(&Reach::default()).map(Extent::Landlock)); // this briefly opens a descriptor
         self.now(LIMITS, memory::tighter_limits(self.writes_files));
         self.now(CAPABILITIES, keep(CapabilitySet::empty()));
-        // It is nothing without the first.
+        // The second filter is useless without the first.
         if self.walls.iter().any(|it| it.name == CALLS && it.missing().is_none()) {
             let calls = match &self.layer {
                 Ok(filter) => filter.raise(),
@@ -126,12 +127,12 @@ impl Walls {
         self
     }
 
-    /// All of them.
+    /// All walls.
     pub fn walls(&self) -> &[Wall] {
         &self.walls
     }
 
-    /// Those that are not up.
+    /// The walls that are not up.
     pub fn missing(&self) -> impl Iterator<Item = &Wall> {
         self.walls.iter().filter(|wall| wall.missing().is_some())
     }

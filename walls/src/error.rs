@@ -17,7 +17,7 @@ pub enum Error {
         /// How it failed.
         error: Errno,
     },
-    /// Pages are not locked: the limit is too low, and the process may not pass it.
+    /// Pages are not locked: the limit is too low, and the process may not exceed it.
     #[error("the limit on locked memory is too low: {RIGHT_TO_LOCK}")]
     LockLimit,
     /// Pages are not locked: `mlockall` or `mlock2` failed.
@@ -26,12 +26,12 @@ pub enum Error {
     /// From [`probe()`](crate::probe()): pages could not be locked.
     #[error("{RIGHT_TO_LOCK}")]
     NoRightToLock,
-    /// Pages were locked in the first phase and are not in the second.
+    /// Pages were locked in the first phase, but not in the second.
     #[error(
         "locked until keys were unwrapped: set `LimitMEMLOCK=infinity` for containerd's service"
     )]
     Unlocked,
-    /// A path that shall stay reachable cannot be opened.
+    /// A path that must stay reachable cannot be opened.
     #[error("cannot open `{}`: {}", .path.display(), text(*.error))]
     Open {
         /// The path.
@@ -39,7 +39,7 @@ pub enum Error {
         /// How that failed.
         error: Errno,
     },
-    /// The kernel has Landlock, and it is off.
+    /// The kernel has Landlock, but it is disabled.
     #[error(
         "the kernel has Landlock, but it was not enabled at boot: add `landlock` to the parameter \
          `lsm=`"
@@ -51,10 +51,10 @@ pub enum Error {
          `CONFIG_SECURITY_LANDLOCK`"
     )]
     LandlockNotImplemented,
-    /// The kernel has Landlock and does not apply it.
+    /// The kernel has Landlock, but does not enforce it.
     #[error("the kernel does not enforce it")]
     LandlockNotEnforced,
-    /// Landlock does not take a rule.
+    /// Landlock rejects a rule.
     #[error("{0}")]
     LandlockRule(String),
     /// From [`probe()`](crate::probe()): the kernel has no syscall filters.
@@ -63,7 +63,7 @@ pub enum Error {
     /// The kernel refuses the syscall filter.
     #[error("this kernel takes no filter of system calls: {}", text(*.0))]
     Filter(Errno),
-    /// Another thread has a syscall filter of its own.
+    /// Another thread has its own syscall filter.
     #[error("this kernel takes no filter of system calls: thread {0} has another one")]
     OtherFilter(i64),
     /// There are no syscall filters for this architecture.

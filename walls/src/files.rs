@@ -1,4 +1,4 @@
-//! Which files, and what else outside of the process, can be reached (landlock(7)).
+//! The files and other resources outside of the process that can be reached (landlock(7)).
 
 use std::fmt;
 use std::path::Path;
@@ -11,30 +11,31 @@ use rustix::io::Errno;
 
 use crate::error::Error;
 
-/// The newest version that this was tested with, of Linux 6.15. Kernels with less give less.
+/// The newest version that this was tested with, of Linux 6.15. Kernels with older versions enforce
+/// less.
 const TESTED: ABI = ABI::V7;
 
 /// What a process may still reach.
 #[derive(Default)]
 pub struct Reach<'a> {
-    /// Directories and files that may be read, with all below.
+    /// Directories and files that may be read, with everything below them.
     pub readable: Vec<&'a Path>,
-    /// Directories and files that may be read, written, made and removed, with all below.
+    /// Directories and files that may be read, written, created and removed, with everything below them.
     pub writable: Vec<&'a Path>,
-    /// Programs in what is readable may be run.
+    /// Whether readable programs may be run.
     pub programs: bool,
-    /// TCP connections may be made.
+    /// Whether TCP connections may be made.
     pub network: bool,
-    /// Processes that are not its own children may be sent signals.
+    /// Whether signals may be sent to processes that are not its own children.
     pub signals: bool,
-    /// Sockets without a path may be connected to.
+    /// Whether sockets without a path may be connected to.
     pub abstract_sockets: bool,
 }
 
 /// How far a kernel confines a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Confined {
-    /// What is in force.
+    /// The version that is enforced.
     abi: ABI,
     /// The version that the kernel has.
     version: i32,
@@ -70,11 +71,11 @@ impl fmt::Display for Confined {
     }
 }
 
-/// Confines the calling thread, and what it starts, to `reach`. Files that are open already stay
-/// so. Returns how far this kernel does it.
+/// Confines the calling thread, and the processes that it starts, to `reach`. Files that are already
+/// open stay open. Returns how far this kernel does it.
 ///
 /// # Errors
-/// Where the kernel has no Landlock, or a path in `reach` cannot be opened.
+/// The kernel has no Landlock, or a path in `reach` cannot be opened.
 pub fn confine(reach: &Reach<'_>) -> Result<Confined, Error> {
     let reading = AccessFs::ReadFile | AccessFs::ReadDir;
     let reading = if reach.programs { reading | AccessFs::Execute } else { reading };
@@ -96,7 +97,7 @@ pub fn confine(reach: &Reach<'_>) -> Result<Confined, Error> {
     for (paths, access) in [(&reach.readable, reading), (&reach.writable, everything)] {
         for path in paths {
             let opened = PathFd::new(path).map_err(|error| not_opened(path, &error))?;
-            // A file takes only some of the rights; the crate leaves out the others.
+            // Only some of the rights apply to a file; the crate leaves out the others.
             rules = rules
                 .add_rule(PathBeneath::new(opened, access))
                 .map_err(|error| refused(&error))?;
@@ -113,10 +114,10 @@ pub fn confine(reach: &Reach<'_>) -> Result<Confined, Error> {
     }
 }
 
-/// How far this kernel does it, without doing anything.
+/// Returns how far this kernel could confine a process, without doing it.
 ///
 /// # Errors
-/// Why it does not.
+/// Why it cannot.
 pub fn available() -> Result<Confined, Error> {
     let status = RestrictSelf::default().no_new_privs(false).apply();
     Confined::of(status.map_err(|error| refused(&error))?.landlock)
@@ -136,7 +137,7 @@ fn refused(error: &(dyn std::error::Error + 'static)) -> Error {
     }
 }
 
-/// The system's error at the bottom of one of the crate's.
+/// The system's error at the end of a chain of the crate's errors.
 fn cause(error: &(dyn std::error::Error + 'static)) -> Option<Errno> {
     let mut causes = std::iter::successors(Some(error), |error| error.source());
     causes.find_map(|error| error.downcast_ref().and_then(Errno::from_io_error))

@@ -1,22 +1,22 @@
-//! The operating system's walls around a process that holds keys: what a bug in the WebAssembly
-//! sandbox, or in a PKCS#11 module, still meets.
+//! The operating system's walls around a process that holds keys. They still confine an attacker who
+//! exploits a bug in the WebAssembly sandbox or in a PKCS#11 module.
 //!
 //! | module | wall |
 //! |---|---|
-//! | [`decoder`] | all of those around `ctd-decoder`, phase by phase |
-//! | [`module`] | those around a PKCS#11 module |
-//! | [`calls`], [`seccomp`] | which system calls there are, and what becomes of the others |
+//! | [`decoder`] | all walls around `ctd-decoder`, phase by phase |
+//! | [`module`] | the walls around a PKCS#11 module |
+//! | [`calls`], [`seccomp`] | which system calls are allowed, and what happens to the others |
 //! | [`files`] | which files can be reached (Landlock) |
-//! | [`rights`] | capabilities, another user, no new privileges |
+//! | [`rights`] | Linux capabilities, another user, no new privileges |
 //! | [`memory`] | no dumps, no swap, limits |
-//! | [`relro`] | what the program's start has relocated is not written to |
+//! | [`relro`] | makes the program's relocated data read-only |
 //! | [`zeroizing_alloc`] | freed memory is wiped |
-//! | [`probe()`] | which of them this kernel gives |
+//! | [`probe()`] | which walls this kernel provides |
 //! | [`Wall`], [`Error`] | whether a wall is up, or why not |
 //!
-//! Everything here takes something away from the calling process, for good. All of it is for
-//! Linux, on x86-64 and aarch64, and for the calling thread: threads that were started before
-//! keep their rights, so walls come first and threads after.
+//! Everything here takes something away from the calling process permanently. The code is for Linux on
+//! x86-64 and aarch64, and applies to the calling thread: threads that were started before keep their
+//! rights, so walls must come first and threads after.
 
 pub mod calls;
 pub mod decoder;

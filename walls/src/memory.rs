@@ -1,4 +1,4 @@
-//! What can be read of the process's memory from outside, and what it may use up.
+//! What other processes can read of the process's memory, and which resources it may use.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,21 +11,23 @@ use rustix::thread::CapabilitySet;
 use crate::error::{Error, failed};
 use crate::wall::Extent;
 
-/// Memory that the process may write to, in bytes: a guest has 256 MiB at most, and what it is
-/// handed is held a few times over by the host. What a guest only reserves does not count.
+/// The most memory that the process may write to, in bytes. A guest has at most 256 MiB, and the host
+/// holds a few copies of what it passes to the guest. Memory that a guest only reserves does not count.
 const DATA: u64 = 1 << 30;
 
-/// Descriptors while keys are unwrapped: as many handles as a guest may hold, and the host's own.
+/// The most descriptors while keys are unwrapped: as many handles as a guest may hold, and the host's
+/// own.
 const DESCRIPTORS: u64 = 1024 + 64;
 
-/// Descriptors while the layer flows: 0, 1 and 2. Those above stay open, and none can be added.
+/// The limit on descriptors while the layer flows: 0, 1 and 2. Open descriptors above them stay open,
+/// and none can be added.
 const NO_MORE_DESCRIPTORS: u64 = 3;
 
-/// No core dump, and no other process of the same user reads the memory or attaches to the
-/// process. A change of user or of capabilities can take this back: call it again after those.
+/// Disables core dumps, and keeps other processes of the same user from reading the memory or attaching
+/// to the process. A change of user or of Linux capabilities can undo this: call it again afterwards.
 ///
 /// # Errors
-/// Where the kernel refuses it.
+/// The kernel refuses it.
 pub fn no_dump() -> Result<Extent, Error> {
     limit(Resource::Core, 0)?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
@@ -33,21 +35,21 @@ pub fn no_dump() -> Result<Extent, Error> {
     Ok(Extent::NotDumpable)
 }
 
-/// The limits while keys are unwrapped.
+/// Sets the limits while keys are unwrapped.
 ///
 /// # Errors
-/// Where the kernel refuses them.
+/// The kernel refuses them.
 pub fn limits() -> Result<Extent, Error> {
     limit(Resource::Data, DATA)?;
     limit(Resource::Nofile, DESCRIPTORS)?;
     Ok(Extent::Limits { mebibytes: DATA >> 20, descriptors: DESCRIPTORS })
 }
 
-/// The limits while the layer flows: no descriptor can be added, and where `writes_files` is
-/// false, no file can be written to.
+/// Sets the limits while the layer flows: no descriptor can be added, and if `writes_files` is false,
+/// no file can be written to.
 ///
 /// # Errors
-/// Where the kernel refuses them.
+/// The kernel refuses them.
 pub fn tighter_limits(writes_files: bool) -> Result<Extent, Error> {
     limit(Resource::Nofile, NO_MORE_DESCRIPTORS)?;
     if !writes_files {
@@ -56,24 +58,25 @@ pub fn tighter_limits(writes_files: bool) -> Result<Extent, Error> {
     Ok(Extent::LayerLimits { writes_files })
 }
 
-/// Whether this machine has nothing to swap to, as most nodes of Kubernetes: no file, no partition, no
-/// compressed memory (proc(5), `/proc/swaps`, a line each under one of titles).
+/// Whether this machine has no swap, as most nodes of Kubernetes: no file, no partition and no
+/// compressed memory (proc(5): `/proc/swaps` has one line for each, after a line of titles).
 pub fn nothing_to_swap_to() -> bool {
     std::fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().count() == 1)
 }
 
-/// Pages are not swapped out from the moment that they are used, those that come later included.
+/// Keeps pages from being swapped out from the moment that they are used, including pages that are
+/// mapped later.
 ///
-/// Without `CAP_IPC_LOCK` that needs a limit on locked memory (`LimitMEMLOCK=infinity`), since a
-/// guest reserves gigabytes of addresses of which it uses megabytes.
+/// Without `CAP_IPC_LOCK`, this requires the limit on locked memory to be infinite
+/// (`LimitMEMLOCK=infinity`), since a guest reserves gigabytes of addresses of which it uses megabytes.
 ///
 /// # Errors
 /// What is missing for it.
 pub fn no_swap() -> Result<Extent, Error> {
-    // As root of a node; where it is refused, the capability is enough.
+    // This succeeds as root of a node. If it is refused, the Linux capability is enough.
     let _ = rustix::process::setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
     let capabilities = rustix::thread::capabilities(None).map_err(failed("capget"))?;
-    // The kernel would grant it within the limit, and refuse the guest its memory then.
+    // Otherwise the kernel would allow it within the limit, and then refuse memory to the guest.
     if !capabilities.effective.contains(CapabilitySet::IPC_LOCK) && !no_swap_without_capability() {
         return Err(Error::LockLimit);
     }
@@ -84,11 +87,12 @@ pub fn no_swap() -> Result<Extent, Error> {
     Ok(Extent::PagesLocked)
 }
 
-/// What comes later, and of what is there what can be written to. The program's own pages come from its
-/// file, and locking each of them takes longer than all the rest.
+/// Locks all pages that are mapped later, and the mapped pages that can be written to. The program's
+/// own pages come from its file, and locking each of them takes longer than everything else.
 fn lock() -> rustix::io::Result<()> {
     let later = MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
-    // With room for all of it: of a file that is made while it is read nobody knows the length.
+    // The capacity is large enough for the whole file, because the kernel generates it while it is read
+    // and reports no length.
     let mut mappings = String::with_capacity(16 * 1024);
     let maps = File::open("/proc/self/maps");
     if maps.and_then(|mut maps| maps.read_to_string(&mut mappings)).is_err() {
@@ -98,8 +102,8 @@ fn lock() -> rustix::io::Result<()> {
     mappings.lines().filter_map(writable).try_for_each(lock_range)
 }
 
-/// The addresses of a line of `/proc/self/maps` (proc(5)), if they are of private memory that can be
-/// written to.
+/// The addresses of a line of `/proc/self/maps` (proc(5)), if they are those of private, writable
+/// memory.
 fn writable(line: &str) -> Option<Range<usize>> {
     let (range, rest) = line.split_once(' ')?;
     let (start, end) = range.split_once('-')?;
@@ -111,25 +115,26 @@ fn writable(line: &str) -> Option<Range<usize>> {
 #[expect(unsafe_code, reason = "memory is locked by its address")]
 fn lock_range(range: Range<usize>) -> rustix::io::Result<()> {
     let start = std::ptr::without_provenance_mut(range.start);
-    // SAFETY: nothing is read or written: whatever is there, or is not, stays in memory.
+    // SAFETY: nothing is read or written: the call only keeps pages in memory, whether they exist or
+    // not.
     unsafe { rustix::mm::mlock_with(start, range.len(), MlockFlags::ONFAULT) }
 }
 
-/// Whether [`no_swap`] outlives `CAP_IPC_LOCK`: there is no limit.
+/// Whether [`no_swap`] stays in force without `CAP_IPC_LOCK`, because there is no limit.
 pub fn no_swap_without_capability() -> bool {
     rustix::process::getrlimit(Resource::Memlock).current.is_none()
 }
 
-/// Takes [`no_swap`] back, for a process that is about to lose the right to lock more than its
-/// limit: its stack could not grow any more, and the next deep call would be its last.
+/// Reverts [`no_swap`], for a process that is about to lose the right to lock more than its limit:
+/// otherwise its stack could not grow any more, and the next deep call would end it.
 ///
 /// # Errors
-/// Where the kernel refuses it.
+/// The kernel refuses it.
 pub fn allow_swap() -> Result<(), Error> {
     rustix::mm::munlockall().map_err(failed("munlockall"))
 }
 
-/// Sets both limits, or leaves them where they are lower.
+/// Sets the soft and the hard limit, unless they are already lower.
 fn limit(resource: Resource, most: u64) -> Result<(), Error> {
     let now = rustix::process::getrlimit(resource);
     let lower = |now: Option<u64>| Some(now.map_or(most, |now| now.min(most)));

@@ -1,10 +1,11 @@
-//! The walls around what is not ours: a process that a PKCS#11 module is loaded into, and a key
-//! provider's command.
+//! The walls around code that is not ours: a process that loads a PKCS#11 module, and a key provider's
+//! command.
 //!
-//! A module is a vendor's native code, and the operator allows it by its path. Which files, devices,
-//! daemons and networks it talks to is known to its vendor alone, so by default it keeps those, but for
-//! [`HIDDEN`] and for writing to [`READ_ONLY`]. Where the operator names the module's files, it has no others.
-//! A command may be a script that calls `sudo`, so it has walls only where its files are named.
+//! A module is a vendor's native code, and the operator allows it by its path. Only its vendor knows
+//! which files, devices, daemons and networks it uses. So by default it keeps access to those, except
+//! for [`HIDDEN`] and for writing to [`READ_ONLY`]. If the operator names the module's files, it has
+//! access to no others. A command may be a script that calls `sudo`, so it has walls only if its files
+//! are named.
 
 use std::fs::{self, FileType};
 use std::os::unix::fs::FileTypeExt as _;
@@ -18,7 +19,8 @@ use crate::memory;
 use crate::rights::{keep, no_new_privileges};
 use crate::seccomp::Filter;
 
-/// Where libraries, and what they read at their start, are. Of `/etc/ssl` and `/etc/pki` only what is public.
+/// The directories and files of libraries, and those that libraries read when they start. Of `/etc/ssl`
+/// and `/etc/pki`, only public files are included.
 pub const SYSTEM: [&str; 17] = [
     "/usr",
     "/bin",
@@ -39,10 +41,10 @@ pub const SYSTEM: [&str; 17] = [
     "/etc/resolv.conf",
 ];
 
-/// Devices that everything may use.
+/// Devices that every module and command may use.
 const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"];
 
-/// What a module has only where the operator names it.
+/// Files that a module can access only if the operator names them.
 pub const HIDDEN: [&str; 7] = [
     "/etc/shadow",
     "/etc/shadow-",
@@ -53,21 +55,23 @@ pub const HIDDEN: [&str; 7] = [
     "/etc/pki/tls/private",
 ];
 
-/// The kernel's own files: writing to some of them is as good as running a program as root.
+/// The kernel's own files. Being able to write to some of them is equivalent to running a program as
+/// root.
 pub const READ_ONLY: [&str; 2] = ["/proc", "/sys"];
 
-/// Puts them up, as far as this kernel gives them: a node that can decrypt without them must not
-/// stop to do so because of a module. `files` are what a module may use besides the system's
-/// libraries, or `None` for what this user may use, but for [`HIDDEN`] and for writing to [`READ_ONLY`].
+/// Puts up the walls that this kernel provides: a node that can decrypt without them must not fail
+/// because of a module. `files` are the files that a module may use in addition to the system's
+/// libraries. `None` stands for everything that this user may use, except for [`HIDDEN`] and for
+/// writing to [`READ_ONLY`].
 ///
 /// # Errors
-/// Where one of `files` cannot be confined to: the operator asked for it.
+/// The process cannot be confined to `files`, which the operator asked for.
 pub fn around_module(module: &Path, files: Option<&[PathBuf]>) -> Result<(), Error> {
     around(module, files, false)
 }
 
-/// The same around a command that this process becomes: it may run the system's programs, and what
-/// lies beside `program`.
+/// Puts up the same walls around a command that this process becomes. It may run the system's programs,
+/// and those in the directory of `program`.
 ///
 /// # Errors
 /// As [`around_module`].
@@ -77,7 +81,8 @@ pub fn around_command(program: &Path, files: &[PathBuf]) -> Result<(), Error> {
 
 fn around(what: &Path, files: Option<&[PathBuf]>, programs: bool) -> Result<(), Error> {
     let _ = no_new_privileges();
-    // Not over a node's hardware, kernel, network or other processes; over files it stays root.
+    // It loses its rights over the node's hardware, kernel, network and other processes; over files it
+    // stays root.
     let _ = keep(
         CapabilitySet::DAC_OVERRIDE
             | CapabilitySet::DAC_READ_SEARCH
@@ -99,13 +104,13 @@ fn around(what: &Path, files: Option<&[PathBuf]>, programs: bool) -> Result<(), 
     Ok(())
 }
 
-/// To `files`, the system's libraries, and what lies beside `what`.
+/// Confines the process to `files`, the system's libraries, and the directory of `what`.
 fn confine_to(what: &Path, files: &[PathBuf], programs: bool) -> Result<(), Error> {
     let there = |path: &&str| Path::new(path).exists();
     let readable = SYSTEM.iter().copied().filter(there).map(Path::new);
     let devices = DEVICES.iter().copied().filter(there).map(Path::new);
     let reach = Reach {
-        // With the libraries that a vendor puts beside it.
+        // This includes libraries that a vendor puts into the same directory.
         readable: readable.chain(what.parent()).collect(),
         writable: files.iter().map(PathBuf::as_path).chain(devices).collect(),
         programs,
@@ -116,8 +121,9 @@ fn confine_to(what: &Path, files: &[PathBuf], programs: bool) -> Result<(), Erro
     confine(&reach).map(drop)
 }
 
-/// To everything but [`HIDDEN`] and block devices, with [`READ_ONLY`] to read, and without signals to others. A module of which nobody knows
-/// what it needs also works where the kernel has no Landlock.
+/// Confines the process to everything except [`HIDDEN`] and block devices, with [`READ_ONLY`] only for
+/// reading, and without signals to others. If the kernel has no Landlock, a module whose needs are
+/// unknown still works, unconfined.
 fn confine_by_default() {
     let mut files = vec![Path::new("/proc").join(std::process::id().to_string())];
     list_what_is_not_hidden(Path::new("/"), &mut files);
@@ -132,8 +138,9 @@ fn confine_by_default() {
     let _ = confine(&reach);
 }
 
-/// What lies in `directory`, but for what is hidden or read-only; a directory that holds something hidden, and
-/// `/dev`, by what lies in it. Links are left out: they lead to what is listed itself, or is hidden.
+/// Lists the entries of `directory`, except for hidden, read-only and block device files. A directory
+/// that contains something hidden, and `/dev`, are listed by their entries. Symbolic links are left
+/// out: their targets are listed themselves, or are hidden.
 fn list_what_is_not_hidden(directory: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let (path, kind) = (entry.path(), entry.file_type());

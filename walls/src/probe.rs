@@ -1,4 +1,4 @@
-//! Which walls this kernel gives, without putting one up.
+//! Finds out which walls this kernel provides, without putting one up.
 
 use std::fs;
 
@@ -9,9 +9,9 @@ use crate::error::{Error, failed};
 use crate::wall::{Extent, Wall};
 use crate::{files, memory};
 
-/// Looks which walls the decoder would have if it ran here and now, as this user: one entry for
-/// each, in the order in which they are put up, with the reason where one is missing. Changes
-/// nothing, and takes well under a millisecond.
+/// Returns the walls that the decoder would have if it ran here and now, as this user: one entry for
+/// each, in the order in which they are put up, with the reason if one is missing. It changes nothing,
+/// and takes well under a millisecond.
 ///
 /// ```
 /// for wall in keycell_walls::probe() {

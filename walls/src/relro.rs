@@ -1,6 +1,6 @@
-//! What a program's start has relocated, tables of functions above all, stays as it is from then on.
+//! Makes the data that a program's start has relocated, especially tables of functions, read-only.
 //!
-//! Dynamic linkers see to that, and glibc in a program that is linked statically. musl does not.
+//! Dynamic linkers do this, and so does glibc in a statically linked program. musl does not.
 
 #![expect(unsafe_code, reason = "the C library shows the program's headers")]
 
@@ -9,34 +9,37 @@ use std::ptr;
 
 use rustix::mm::{MprotectFlags, mprotect};
 
-/// Takes away the right to write to what `PT_GNU_RELRO` (elf(5)) names: the pages that lie wholly in it. Where it
-/// fails, nothing else will work either: guests' code could not be protected.
+/// Takes away the right to write to the segment `PT_GNU_RELRO` (elf(5)), in whole pages. If it fails,
+/// nothing else will work either, because the code of guests could not be protected.
 pub fn protect() {
-    // SAFETY: the function takes what it is called with, and nothing is asked of it beyond the call.
+    // SAFETY: the function has the right signature, and the pointer that it gets is not used.
     unsafe { libc::dl_iterate_phdr(Some(protect_program), ptr::null_mut()) };
 }
 
-/// Called with each object of the process; the first is the program itself, and ends it.
+/// The callback for each object of the process. The first is the program itself; then the iteration
+/// ends.
 unsafe extern "C" fn protect_program(
     object: *mut libc::dl_phdr_info,
     _size: usize,
     _data: *mut c_void,
 ) -> c_int {
-    // SAFETY: the C library's own description of an object, with so many headers, for the time of the call.
+    // SAFETY: the C library passes its own description of an object, with this number of headers, which
+    // is valid during the call.
     let (base, headers) = unsafe {
         let object = &*object;
         let headers = std::slice::from_raw_parts(object.dlpi_phdr, object.dlpi_phnum.into());
         (object.dlpi_addr, headers)
     };
-    // SAFETY: a number of the system.
+    // SAFETY: the call returns a number of the system.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(1) as u64;
     for header in headers.iter().filter(|header| header.p_type == libc::PT_GNU_RELRO) {
         let start = base + header.p_vaddr;
         let end = (start + header.p_memsz) / page * page;
-        // The segment begins with it: what comes before on its first page belongs to nothing.
+        // The segment begins on this page, and nothing uses the bytes before it.
         let start = start / page * page;
         let from = ptr::with_exposed_provenance_mut(start as usize);
-        // SAFETY: nothing writes there: the linker has put together what only relocations change.
+        // SAFETY: nothing writes there any more: only relocations, which are complete, change these
+        // pages.
         let _ = unsafe { mprotect(from, (end - start) as usize, MprotectFlags::READ) };
     }
     1

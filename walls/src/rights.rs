@@ -1,4 +1,4 @@
-//! Who the process is, and what that allows: another user, capabilities, no new privileges.
+//! The user of the process, and its rights: another user, Linux capabilities, no new privileges.
 
 use std::fmt;
 use std::fs;
@@ -12,7 +12,7 @@ use keycell_diagnostic::os_error;
 use crate::error::{Error, failed};
 use crate::wall::Extent;
 
-/// Where users are listed (passwd(5)). Name services are not asked: they load libraries.
+/// The list of users (passwd(5)). Name services are not asked, because they load libraries.
 const USERS: &str = "/etc/passwd";
 
 /// A user to become.
@@ -24,11 +24,11 @@ pub struct User {
 }
 
 impl User {
-    /// Reads `NAME`, a user of `/etc/passwd`, or `UID`, or `UID:GID`. The group is the user's own;
-    /// of a number without one, the same number.
+    /// Reads `NAME`, a user of `/etc/passwd`, or `UID`, or `UID:GID`. The group is the user's own; for
+    /// a `UID` without a group, it has the same number.
     ///
     /// # Errors
-    /// Text that names no user.
+    /// The text names no user.
     pub fn parse(text: &str) -> Result<Self, UserError> {
         Self::among(text, fs::read_to_string(USERS).map_err(UserError::Unreadable))
     }
@@ -55,7 +55,7 @@ impl User {
     }
 }
 
-/// Why a text names no user: the end of a sentence that begins with it.
+/// Why a text names no user: the end of a sentence that begins with the text.
 #[derive(Debug, thiserror::Error)]
 pub enum UserError {
     /// The list of users cannot be read.
@@ -67,7 +67,7 @@ pub enum UserError {
     /// The list has no such name.
     #[error("there is no such user in `{USERS}`")]
     Unknown,
-    /// A part that should be a number is none.
+    /// A part that should be a number is not one.
     #[error("`{0}` is no number of a user or group")]
     Number(String),
 }
@@ -78,31 +78,31 @@ impl fmt::Display for User {
     }
 }
 
-/// `u32::MAX` means "leave it" to the kernel.
+/// Parses an id. `u32::MAX` is not allowed, because the kernel takes it for "leave it unchanged".
 fn number(text: &str) -> Result<u32, UserError> {
     let number = text.parse().ok().filter(|number| *number != u32::MAX);
     number.ok_or_else(|| UserError::Number(text.to_owned()))
 }
 
-/// Neither this process nor what it starts gets more rights from a file that it runs (setuid, file
-/// capabilities).
+/// Keeps this process, and those that it starts, from gaining rights through a file that they run
+/// (setuid, file capabilities).
 ///
 /// # Errors
-/// Where the kernel is older than Linux 3.5.
+/// The kernel is older than Linux 3.5.
 pub fn no_new_privileges() -> Result<Extent, Error> {
     rustix::thread::set_no_new_privs(true).map_err(failed("prctl"))?;
     Ok(Extent::NoNewPrivileges)
 }
 
-/// Becomes `user`, without other groups, and keeps what capabilities there are: the next step is
+/// Becomes `user`, without other groups, and keeps the current Linux capabilities: the next step is
 /// [`keep`].
 ///
 /// # Errors
-/// Why not. Nothing has changed then, or some of it: the process must not go on.
+/// Why it failed. Some changes may already have been made, so the process must not go on.
 pub fn become_user(user: &User) -> Result<(), Error> {
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     rustix::thread::set_keep_capabilities(true).map_err(failed("prctl"))?;
-    // A process that already is this user may still be in other groups, which only root can change.
+    // A process that already runs as this user may still have other groups, which only root can change.
     let groups = rustix::process::getgroups().map_err(failed("getgroups"))?;
     if groups.iter().any(|group| *group != gid) {
         rustix::thread::set_thread_groups(&[]).map_err(failed("setgroups"))?;
@@ -111,10 +111,11 @@ pub fn become_user(user: &User) -> Result<(), Error> {
     rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(failed("setresuid"))
 }
 
-/// Keeps those of `wanted` that the process has, and gives up all others. Returns what is left.
+/// Keeps the Linux capabilities of `wanted` that the process has, and gives up all others. Returns what
+/// is left.
 ///
 /// # Errors
-/// Where the kernel refuses it.
+/// The kernel refuses it.
 pub fn keep(wanted: CapabilitySet) -> Result<Extent, Error> {
     let kept = match wanted {
         none if none.is_empty() => none,

@@ -1,16 +1,17 @@
 //! Filters of system calls (seccomp(2)).
 //!
-//! What becomes of a call that is not in the lists of [`super::calls`] was chosen like this:
+//! These are the answers to a call that is not in the lists of [`super::calls`], with their reasons:
 //!
-//! - **It is not made, and the process ends**, through a signal (`SECCOMP_RET_TRAP`) whose handler
-//!   writes what happened to standard error and the log and exits with 1 ([`super::sigsys`]).
-//!   Killing outright would be no safer, because the call is not made either way, and would leave
-//!   containerd with an empty error. Code that was taken over cannot replace the handler, since
-//!   `rt_sigaction` is not in the lists; where the signal is blocked, the kernel kills.
-//! - **A few calls are answered** with `ENOSYS` instead: those that the C library tries on its own
-//!   and can do without. A layer must not fail because of a newer C library. `clone` of a thread or into
-//!   a namespace is answered with `EPERM`, so that a library that wants a thread says so.
-//! - Calls of another architecture (32-bit code on x86-64) kill the process, those of x32 end it.
+//! - **The call is not made, and the process ends**, through a signal (`SECCOMP_RET_TRAP`) whose handler
+//!   writes what happened to standard error and the log and exits with 1 ([`super::sigsys`]). Killing the
+//!   process directly would be no safer, because the call is not made either way, and would leave
+//!   containerd with an empty error. Code that an attacker controls cannot replace the handler, since
+//!   `rt_sigaction` is not in the lists. If the signal is blocked, the kernel kills the process.
+//! - **A few calls fail** with `ENOSYS` instead: those that the C library tries on its own and does not
+//!   require. A layer must not fail because of a newer C library. `clone` of a thread or into a namespace
+//!   fails with `EPERM`, so that a library that wants a thread reports the error.
+//! - Calls of another architecture (32-bit code on x86-64) kill the process; those of x32 end it through
+//!   the signal.
 
 use libc::{c_long, sock_filter};
 use rustix::io::Errno;
@@ -24,11 +25,12 @@ use crate::sigsys::last_error;
 pub struct Filter(pub(crate) Vec<sock_filter>);
 
 impl Filter {
-    /// For `ctd-decoder` while keys are unwrapped. `broker` is the process group of a broker that
-    /// runs. `landlock` says whether Landlock keeps files from being written to and truncated.
+    /// The filter for `ctd-decoder` while keys are unwrapped. `broker` is the process group of a
+    /// running broker. `landlock` says whether Landlock keeps files from being written to and
+    /// truncated.
     ///
     /// # Errors
-    /// On an architecture that is not x86-64 or aarch64.
+    /// The architecture is neither x86-64 nor aarch64.
     pub fn unwrapping(broker: Option<i32>, landlock: bool) -> Result<Self, Error> {
         let openat2 = if landlock { Answer::Allow } else { Answer::Errno(libc::ENOSYS) };
         let lists = [
@@ -42,8 +44,8 @@ impl Filter {
         program(&policy).map(Self)
     }
 
-    /// For `ctd-decoder` while the layer flows, on top of [`Filter::unwrapping`]: it takes away what only
-    /// unwrapping needs. The kernel asks both, and the stricter answer counts.
+    /// The filter for `ctd-decoder` while the layer flows, in addition to [`Filter::unwrapping`]. It
+    /// takes away what only unwrapping needs. The kernel runs both, and the stricter answer applies.
     ///
     /// # Errors
     /// As [`Filter::unwrapping`].
@@ -61,7 +63,8 @@ impl Filter {
         program(&Policy { newest: None, lists: &lists, otherwise, broker: None }).map(Self)
     }
 
-    /// For the process that a PKCS#11 module is loaded into, and for a command that is confined to files.
+    /// The filter for a process that loads a PKCS#11 module, and for a command that is confined to
+    /// files.
     ///
     /// # Errors
     /// As [`Filter::unwrapping`].
@@ -75,10 +78,10 @@ impl Filter {
         program(&Policy { newest, lists: &lists, otherwise, broker: None }).map(Self)
     }
 
-    /// Puts the filter up, for all threads of this process and all of its children.
+    /// Puts up the filter for all threads of this process and all its children.
     ///
     /// # Errors
-    /// Where the kernel has no filters.
+    /// The kernel does not support filters.
     #[expect(unsafe_code, reason = "a system call that no crate of ours has")]
     pub fn raise(&self) -> Result<(), Error> {
         let length = u16::try_from(self.0.len()).map_err(|_| Error::Filter(Errno::TOOBIG))?;

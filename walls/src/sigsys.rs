@@ -1,25 +1,25 @@
-//! What is said when a system call was stopped.
+//! Reports a system call that a filter stopped.
 
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::OnceLock;
 
 use rustix::io::Errno;
 
-/// Stands for the number of the system call in an [`Entry`].
+/// The placeholder for the number of the system call in an [`Entry`].
 pub const NUMBER: &str = "####";
 
-/// What the log gets to know.
+/// The entry for the log.
 pub struct Entry<'a> {
-    /// Where it is written to.
+    /// Where the entry is written to.
     pub log: BorrowedFd<'a>,
-    /// What is written, in the log's own form, put together beforehand: a signal handler must not
-    /// allocate. At most 4 KiB.
+    /// The entry in the log's own format. It is built in advance, because a signal handler must not
+    /// allocate. It has at most 4 KiB.
     pub text: Vec<u8>,
 }
 
 static ENTRY: OnceLock<(RawFd, Vec<u8>)> = OnceLock::new();
-/// What is done last.
-static FAREWELL: OnceLock<fn()> = OnceLock::new();
+/// A function that is called before the process exits.
+static BEFORE_EXIT: OnceLock<fn()> = OnceLock::new();
 
 const BEFORE: &str = "the system call ";
 const AFTER: &str = " was stopped, which decrypting a layer never makes";
@@ -27,34 +27,35 @@ const HINT: &str = "an image or a guest may have attacked this node: keep the im
     with the number; if it happens with every image, the number is what this system's C library needs \
     more than others";
 
-/// The error and its hint, with [`NUMBER`] in the place of the number.
+/// The error and its hint, with [`NUMBER`] in place of the number.
 pub fn texts() -> (String, &'static str) {
     ([BEFORE, NUMBER, AFTER].concat(), HINT)
 }
 
-/// From now on a system call that a filter stops is told on standard error, and in a log, before
-/// `farewell` is called, which must be async-signal-safe, and the process exits with 1. To be
-/// called before the filters are put up; they forbid to change it.
+/// From now on, a system call that a filter stops is reported on standard error and in a log. Then
+/// `before_exit` is called, which must be async-signal-safe, and the process exits with 1. Call this
+/// before the filters are put up, because they forbid changing the handler.
 ///
 /// # Errors
-/// Where the system refuses a signal handler.
+/// The system refuses a signal handler.
 #[expect(unsafe_code, reason = "a signal handler")]
-pub fn install(entry: Option<Entry<'_>>, farewell: fn()) -> rustix::io::Result<()> {
-    let _ = FAREWELL.set(farewell);
+pub fn install(entry: Option<Entry<'_>>, before_exit: fn()) -> rustix::io::Result<()> {
+    let _ = BEFORE_EXIT.set(before_exit);
     if let Some(Entry { log, text }) = entry {
         let _ = ENTRY.set((log.as_raw_fd(), text));
     }
-    // SAFETY: `action` and `signals` are made of integers and pointers for which zero is valid,
-    // and are set up before they are used; the calls only read them. `stopped` does nothing but
-    // what signal-safety(7) allows.
+    // SAFETY: `action` and `signals` consist of integers and pointers for which zero is valid, and are
+    // set up before they are used; the calls only read them. `stopped` does only what signal-safety(7)
+    // allows.
     let failed = unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         let handler: extern "C" fn(libc::c_int, *const libc::siginfo_t, *const libc::c_void) =
             stopped;
         action.sa_sigaction = handler as libc::sighandler_t;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-        libc::sigfillset(&mut action.sa_mask); // no other signal cuts its message short
-        // A caller may have blocked it: the kernel would then kill without a word.
+        libc::sigfillset(&mut action.sa_mask); // so that no other signal interrupts its message
+        // A caller may have blocked the signal: then the kernel would kill the process without a
+        // message.
         let mut signals: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut signals);
         libc::sigaddset(&mut signals, libc::SIGSYS);
@@ -69,7 +70,8 @@ pub(crate) fn last_error() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)
 }
 
-/// The start of `siginfo_t` for `SIGSYS` on 64-bit Linux (sigaction(2)): not in the crate `libc`.
+/// The start of `siginfo_t` for `SIGSYS` on 64-bit Linux (sigaction(2)), which the crate `libc` does
+/// not have.
 #[repr(C)]
 struct Stopped {
     signal: libc::c_int,
@@ -80,14 +82,14 @@ struct Stopped {
     arch: libc::c_uint,
 }
 
-/// The signal handler: `write` and `_exit`.
+/// The signal handler. It calls only `write`, the function before the exit, and `_exit`.
 #[expect(unsafe_code, reason = "`write` and `_exit`, the only ways out of a signal handler")]
 extern "C" fn stopped(_: libc::c_int, info: *const libc::siginfo_t, _: *const libc::c_void) {
-    // SAFETY: with SA_SIGINFO the kernel passes a whole `siginfo_t`, which is longer.
+    // SAFETY: with SA_SIGINFO the kernel passes a whole `siginfo_t`, which is longer than `Stopped`.
     let call = unsafe { (*info.cast::<Stopped>()).call };
     let mut text = [0; 640];
     let length = message(call.cast_unsigned(), &mut text);
-    // SAFETY: `write` is async-signal-safe; the buffers live on this stack.
+    // SAFETY: `write` is async-signal-safe; the buffers are on this stack.
     unsafe {
         libc::write(2, text.as_ptr().cast(), length);
         if let Some((log, entry)) = ENTRY.get() {
@@ -96,15 +98,15 @@ extern "C" fn stopped(_: libc::c_int, info: *const libc::siginfo_t, _: *const li
             libc::write(*log, text.as_ptr().cast(), length);
         }
     }
-    if let Some(farewell) = FAREWELL.get() {
-        farewell();
+    if let Some(before_exit) = BEFORE_EXIT.get() {
+        before_exit();
     }
-    // SAFETY: async-signal-safe, and does not return.
+    // SAFETY: the call is async-signal-safe and does not return.
     unsafe { libc::_exit(1) }
 }
 
-/// Copies an entry with `call` in the place of each [`NUMBER`], in as many digits, so that lengths
-/// in it stay true. Returns its length.
+/// Copies an entry with `call` in place of each [`NUMBER`]. It has the same number of digits, so that
+/// lengths inside the entry stay correct. Returns the length of the entry.
 fn numbered(entry: &[u8], call: u32, text: &mut [u8; 4096]) -> usize {
     let Some(text) = text.get_mut(..entry.len()) else { return 0 };
     text.copy_from_slice(entry);
@@ -120,7 +122,7 @@ fn numbered(entry: &[u8], call: u32, text: &mut [u8; 4096]) -> usize {
     entry.len()
 }
 
-/// Puts the message together without allocating, and returns its length.
+/// Builds the message without allocating, and returns its length.
 fn message(call: u32, text: &mut [u8; 640]) -> usize {
     let mut length = 0;
     let mut push = |bytes: &[u8]| {

@@ -7,32 +7,33 @@ use rustix::thread::CapabilitySet;
 use crate::error::Error;
 use crate::files::Confined;
 
-/// One wall, and whether it is up (or, from [`probe()`](crate::probe()), whether this kernel gives it).
+/// One wall, and whether it is up (or, from [`probe()`](crate::probe()), whether this kernel provides
+/// it).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wall {
-    /// What it is called in messages: lower case, fit for a sentence.
+    /// Its name in messages: in lower case, so that it can be part of a sentence.
     pub name: &'static str,
     /// Up, or missing.
     pub state: State,
-    /// Whether `--require-sandbox` insists on it.
+    /// Whether `--require-sandbox` requires it.
     pub required: bool,
 }
 
 /// Whether a wall is up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// It is.
+    /// It is up.
     Up(Extent),
-    /// It is not.
+    /// It is missing, with the reason.
     Missing(Error),
 }
 
-/// What a wall that is up does.
+/// The effect of a wall that is up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Extent {
-    /// From [`probe()`](crate::probe()): this kernel gives it.
+    /// From [`probe()`](crate::probe()): this kernel provides it.
     Available,
-    /// No program that is run gives more privileges.
+    /// No program that the process runs gains privileges.
     NoNewPrivileges,
     /// Memory cannot be read by other users, and a crash leaves no dump.
     NotDumpable,
@@ -68,12 +69,12 @@ impl Wall {
         Self { name, state: state.into(), required: true }
     }
 
-    /// A wall that depends on limits of the service: `--require-sandbox` does not insist on it.
+    /// A wall that depends on limits of the service: `--require-sandbox` does not require it.
     pub(crate) fn optional(name: &'static str, state: Result<Extent, Error>) -> Self {
         Self { name, state: state.into(), required: false }
     }
 
-    /// Why it is missing. `None` where it is up.
+    /// Why it is missing. `None` if it is up.
     pub fn missing(&self) -> Option<&Error> {
         match &self.state {
             State::Missing(why) => Some(why),

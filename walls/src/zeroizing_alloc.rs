@@ -1,23 +1,22 @@
-//! An allocator that wipes what is freed.
+//! An allocator that wipes memory when it is freed.
 //!
-//! Key files, payloads and layer keys pass through vectors and strings of libraries that know
-//! nothing of secrets (the WASI layer reads key files into plain buffers). Types that wipe
-//! themselves do not reach those; the allocator reaches all of them.
+//! Key files, payloads and layer keys pass through vectors and strings of libraries that do not know
+//! which bytes are secret (the WASI layer reads key files into plain buffers). Types that wipe
+//! themselves do not cover those; the allocator covers all of them.
 
 #![expect(unsafe_code, reason = "an allocator")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::OnceLock;
 
-/// The system's allocator, with memory overwritten before it is given back. For
-/// `#[global_allocator]`.
+/// The system's allocator, which overwrites memory before it is freed. It is for `#[global_allocator]`.
 pub struct ZeroizingAlloc;
 
-/// What is done where the system has no more memory.
+/// A function that is called when the system has no more memory.
 static EXHAUSTED: OnceLock<fn()> = OnceLock::new();
 
-/// From now on `tell` is called where the system has no more memory, and should not return. It must not
-/// allocate. Rust's own message would be another line than ours, and no event.
+/// From now on, `tell` is called when the system has no more memory. It should not return, and it must
+/// not allocate. Rust's own message would differ from ours, and there would be no event.
 pub fn when_exhausted(tell: fn()) {
     let _ = EXHAUSTED.set(tell);
 }
@@ -31,28 +30,29 @@ fn checked(memory: *mut u8) -> *mut u8 {
     memory
 }
 
-/// How deep the stack is wiped, in bytes: twice of what a run was seen to use.
+/// How much of the stack is wiped, in bytes: twice as much as a run was measured to use.
 const STACK: usize = 128 * 1024;
 
-/// Overwrites what functions that have returned left on this stack: values that were moved leave
-/// copies behind. To be called from below all of them.
+/// Overwrites what functions that have returned left on this stack: moving a value leaves a copy
+/// behind. Call it from a frame that is above all of theirs in the call chain.
 #[inline(never)]
 pub fn wipe_stack() {
     let mut unused = [0_u8; STACK];
     std::hint::black_box(&mut unused);
 }
 
-/// Whether the caller's limit (`LimitSTACK`) leaves room for [`wipe_stack`]: to touch more would end the
-/// process. To be asked before the walls go up, which forbid it.
+/// Whether the caller's limit (`LimitSTACK`) leaves room for [`wipe_stack`]: touching more would end
+/// the process. Call it before the walls go up, which forbid it.
 pub fn stack_can_be_wiped() -> bool {
     let most = rustix::process::getrlimit(rustix::process::Resource::Stack).current;
     most.is_none_or(|most| most >= 4 * STACK as u64)
 }
 
-/// Shows memory that nobody uses, `size` bytes of it, and gives it back as it is.
+/// Passes `size` bytes of unused memory to `look`, and then frees them.
 pub fn unused(size: usize, look: impl FnOnce(*mut u8)) {
     let Ok(layout) = Layout::array::<u8>(size.max(1)) else { return };
-    // SAFETY: the layout has a size, and what comes from `source` goes back to it with the same layout.
+    // SAFETY: the layout has a nonzero size, and memory from `source` goes back to it with the same
+    // layout.
     unsafe {
         let memory = source(layout).alloc(layout);
         if !memory.is_null() {
@@ -63,11 +63,11 @@ pub fn unused(size: usize, look: impl FnOnce(*mut u8)) {
 }
 
 // SAFETY: all memory comes from `source` and goes back to it with the same layout. `realloc` is the
-// trait's own: new memory, a copy, and the old memory freed, so that a buffer that grows leaves
-// nothing behind.
+// trait's default: it allocates, copies and frees the old memory through `dealloc`, so that a growing
+// buffer leaves nothing behind.
 unsafe impl GlobalAlloc for ZeroizingAlloc {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller keeps the contract of `GlobalAlloc`.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc`.
         checked(unsafe { source(layout).alloc(layout) })
     }
 
@@ -77,8 +77,8 @@ unsafe impl GlobalAlloc for ZeroizingAlloc {
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the memory is the caller's, `layout.size()` bytes long, until it is freed. The
-        // compiler may not leave `explicit_bzero` out, as it may a write before a `free`.
+        // SAFETY: the caller owns the memory, which is `layout.size()` bytes long, until it is freed.
+        // The compiler may not remove `explicit_bzero`, although it may remove a write before a `free`.
         unsafe {
             libc::explicit_bzero(memory.cast(), layout.size());
             source(layout).dealloc(memory, layout);
@@ -86,18 +86,19 @@ unsafe impl GlobalAlloc for ZeroizingAlloc {
     }
 }
 
-/// Where a block comes from, and where it goes back to: its layout tells.
+/// The allocator that a block comes from and goes back to. It depends only on the layout.
 ///
-/// musl maps and unmaps memory all the time, which takes a fifth of a start (docs/performance.md); `dlmalloc` may
-/// keep what is free again between two blocks that are not. So small blocks come from the one, large ones from the other.
+/// musl maps and unmaps memory frequently, which takes a fifth of a start (docs/performance.md).
+/// `dlmalloc` may keep a free block that lies between two used ones. So small blocks come from
+/// `dlmalloc`, and large ones from musl.
 fn source(layout: Layout) -> &'static dyn GlobalAlloc {
-    /// A block of so many bytes is a large one.
+    /// Blocks of this many bytes or more are large.
     #[cfg(target_env = "musl")]
     const LARGE: usize = 256 * 1024;
     #[cfg(target_env = "musl")]
     if layout.size() < LARGE {
         return &dlmalloc::GlobalDlmalloc;
     }
-    let _ = layout; // elsewhere all blocks are the system's
+    let _ = layout; // with other C libraries, all blocks come from the system
     &System
 }

@@ -1,6 +1,7 @@
-//! The tables of `docs/walls.md` are made of the lists in `walls/src/calls.rs`. `KEYCELL_WRITE=1` writes them.
+//! The tables of `docs/walls.md` are generated from the lists in `walls/src/calls.rs`.
+//! `KEYCELL_WRITE=1` writes them.
 //!
-//! On x86-64 only: there are calls that other architectures do not have.
+//! This runs only on x86-64, because other architectures do not have all of these calls.
 #![cfg(target_arch = "x86_64")]
 
 use std::fmt::Write as _;
@@ -93,7 +94,7 @@ fn names(calls: &[Call]) -> String {
     calls.iter().map(|call| format!("`{}`", call.name())).collect::<Vec<_>>().join(" ")
 }
 
-/// Compares what stands between two marks in the document with `rows`.
+/// Compares the text between two marks in the document with `rows`.
 fn compare(mark: &str, rows: &str) {
     static FILE: Mutex<()> = Mutex::new(());
     let _one = FILE.lock();

@@ -68,7 +68,7 @@ pub fn before_guest(
         broker,
         user: user.as_ref(),
         stopped_call: entry(log),
-        farewell: Some(hold_stdout::hold_stdout),
+        before_exit: Some(hold_stdout::hold_stdout),
         writes_files: log.is_file() || settings.verify_first.is_some() || a_stream_is_a_file(),
     };
     let walls = Walls::before_guest(needs).map_err(|why| cannot_become(name, &why))?;

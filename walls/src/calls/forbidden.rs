@@ -1,18 +1,20 @@
-//! What a PKCS#11 module or a provider's command with `files` may not call.
+//! System calls that a PKCS#11 module, or a provider's command with `files`, may not make.
 //!
-//! A list of what is forbidden, because nobody knows what all modules need. It has what Docker and systemd
-//! forbid too (`@clock`, `@debug`, `@module`, `@mount`, `@obsolete`, `@raw-io`, `@reboot`, `@swap`,
-//! `@keyring` of systemd.exec(5)); a call that is newer than the list is not there at all.
+//! This is a list of forbidden calls, because nobody knows what all modules need. It includes the calls
+//! that Docker and systemd forbid (`@clock`, `@debug`, `@module`, `@mount`, `@obsolete`, `@raw-io`,
+//! `@reboot`, `@swap`, `@keyring` of systemd.exec(5)). A call that is newer than the list fails as if
+//! it did not exist.
 
 use super::rule::{CLONE_FLAGS, PERSONALITY, PRLIMIT_PROCESS};
 use super::{Call, call};
 
-/// The newest call that was looked at, `futex_requeue` of Linux 6.7. Since `pidfd_send_signal` numbers are the
-/// same on all architectures. Higher ones are answered with `ENOSYS`, as by a kernel of that time. (Those of
-/// x32, from `0x4000_0000` on, are refused with `EPERM`.)
+/// The newest call that was reviewed, `futex_requeue` of Linux 6.7. Since `pidfd_send_signal`, numbers
+/// are the same on all architectures. Higher numbers fail with `ENOSYS`, as on a kernel of that time.
+/// (Those of x32, from `0x4000_0000` on, fail with `EPERM`.)
 pub const NEWEST: u32 = 456;
 
-/// All kinds of namespaces that clone(2) makes. (`CLONE_NEWTIME` is only for `unshare` and `clone3`.)
+/// All kinds of namespaces that clone(2) can create. (`CLONE_NEWTIME` works only with `unshare` and
+/// `clone3`.)
 const NAMESPACES: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUTS
@@ -21,10 +23,10 @@ const NAMESPACES: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET) as u32;
 
-/// What personality(2) may set or ask: nothing that changes how memory is laid out or protected.
+/// The allowed arguments of personality(2): none of them changes how memory is laid out or protected.
 const PERSONALITIES: &[u32] = &[0, 0xffff_ffff];
 
-/// Allowed under a condition; without it, [`MODULE_FORBIDDEN`] has them.
+/// Calls that are allowed under a condition. Otherwise [`MODULE_FORBIDDEN`] applies to them.
 pub const MODULE_ALLOWED: &[Call] = &[
     call!(SYS_clone, "processes and threads")
         .only(&[CLONE_FLAGS.is_without(NAMESPACES, "without `CLONE_NEW…`")]),
@@ -33,11 +35,11 @@ pub const MODULE_ALLOWED: &[Call] = &[
         .only(&[PERSONALITY.is_one_of(PERSONALITIES, "`PER_LINUX`, or to ask")]),
 ];
 
-/// Answered with `ENOSYS`.
+/// Calls that fail with `ENOSYS`.
 pub const MODULE_ENOSYS: &[Call] =
     &[call!(SYS_clone3, "the C library then takes `clone`, whose flags can be looked at")];
 
-/// Answered with `EPERM`.
+/// Calls that fail with `EPERM`.
 pub const MODULE_FORBIDDEN: &[Call] = &[
     call!(SYS_clone, "other namespaces"),
     call!(SYS_unshare, "other namespaces"),

@@ -1,12 +1,14 @@
-//! What a filter may ask about the arguments of a call.
+//! The conditions on arguments that a filter can check.
 //!
 //! A rule names its argument by a constant of this module, and there is no other way to make one: each
-//! constant is a number in the kernel's own prototype of the call, never a pointer. What a pointer leads to
-//! can change after a filter has looked, and the pointer itself says nothing.
+//! constant is a number in the kernel's own prototype of the call, never a pointer. The memory behind a
+//! pointer can change after a filter has checked it, and the value of a pointer is meaningless to a
+//! filter.
 //!
-//! A filter compares all 64 bits of an argument. Where the kernel's type has fewer (`int`, `pid_t`,
-//! `unsigned int`), the kernel ignores the upper half, and the filter is stricter: it has to be zero, or, for
-//! a negative number, the extension of its sign. C libraries and Rust pass numbers in no other way.
+//! A filter compares all 64 bits of an argument. If the kernel's type has fewer bits (`int`, `pid_t`,
+//! `unsigned int`), the kernel ignores the upper half, and the filter is stricter: the upper half must
+//! be zero or, for a negative number, its sign extension. C libraries and Rust pass numbers only in
+//! these ways.
 
 use libc::c_long;
 
@@ -26,16 +28,16 @@ pub struct Rule {
     pub words: &'static str,
 }
 
-/// What an argument is compared with.
+/// The comparison with an argument.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Test {
-    /// It is one of these.
+    /// The argument is one of these.
     OneOf(&'static [u32]),
-    /// It is greater than this, and its upper half is zero.
+    /// The argument is greater than this, and its upper half is zero.
     Above(u32),
-    /// It has none of these bits, and none in its upper half.
+    /// The argument has none of these bits, and none in its upper half.
     Without(u32),
-    /// It is the process group of the broker, negated; never, where there is no broker.
+    /// The argument is the negated process group of the broker. Without a broker, the rule never holds.
     BrokerGroup,
 }
 
@@ -66,12 +68,12 @@ impl Argument {
 }
 
 impl Rule {
-    /// Which argument of its call it looks at, counted from 0.
+    /// The index of the argument that the rule checks, counted from 0.
     pub(crate) const fn index(self) -> u8 {
         self.argument.index
     }
 
-    /// The call whose argument it looks at.
+    /// The call whose argument the rule checks.
     pub(crate) const fn call(self) -> c_long {
         self.argument.call
     }
@@ -92,7 +94,7 @@ pub const MMAP_PROTECTION: Argument = Argument::new(libc::SYS_mmap, 2);
 pub const MMAP_FLAGS: Argument = Argument::new(libc::SYS_mmap, 3);
 /// `unsigned long prot` of mprotect(2).
 pub const MPROTECT_PROTECTION: Argument = Argument::new(libc::SYS_mprotect, 2);
-/// `unsigned long flags` of clone(2), of which the kernel takes the lower half.
+/// `unsigned long flags` of clone(2). The kernel uses the lower half.
 pub const CLONE_FLAGS: Argument = Argument::new(libc::SYS_clone, 0);
 /// `pid_t pid` of kill(2).
 pub const KILL_PROCESS: Argument = Argument::new(libc::SYS_kill, 0);

@@ -1,4 +1,4 @@
-//! Each program against one that the crate `seccompiler` writes from the same lists.
+//! Compares each program with one that the crate `seccompiler` makes from the same lists.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ struct Seen {
     arguments: [u64; 6],
 }
 
-/// What the kernel does with a program.
+/// Runs a program as the kernel does.
 fn run(program: &[sock_filter], seen: &Seen) -> u32 {
     let (mut at, mut loaded) = (0, 0);
     loop {
@@ -76,7 +76,7 @@ fn theirs(lists: &[&[Call]], listed: SeccompAction, others: SeccompAction) -> Ve
     program.into_iter().map(same).collect()
 }
 
-/// One rule for each way to meet all of ours.
+/// One rule for each combination that satisfies all of ours.
 fn their_rules(call: &Call) -> Vec<SeccompRule> {
     const UPPER: u64 = 0xffff_ffff_0000_0000;
     let mut ways = vec![Vec::new()];
@@ -110,7 +110,7 @@ fn their_rules(call: &Call) -> Vec<SeccompRule> {
     conditional.map(|way| SeccompRule::new(way).expect("a rule")).collect()
 }
 
-/// Numbers that say something to some rule, with upper halves that differ.
+/// Numbers that are relevant to some rule, with different upper halves.
 fn values() -> Vec<u64> {
     let broker = (-BROKER).cast_unsigned();
     let single = (0..32).map(|bit| 1 << bit);
@@ -119,7 +119,8 @@ fn values() -> Vec<u64> {
     lower.flat_map(|lower| uppers.map(|upper| upper << 32 | u64::from(lower))).collect()
 }
 
-/// Every call with all arguments alike, and those of several rules with each pair of values.
+/// Every call with the same value in all arguments, and calls with several rules with each pair of
+/// values.
 fn calls() -> impl Iterator<Item = Seen> {
     let values = values();
     let numbers = (0..600).chain([X32, X32 | 39, X32 | 521, u32::MAX]);
@@ -144,13 +145,13 @@ fn calls() -> impl Iterator<Item = Seen> {
     })
 }
 
-/// What a call gets from several filters: the kernel takes the least number, with its sign.
+/// The answer of several filters to a call: the kernel takes the least number, as a signed one.
 fn strictest(filters: &[&Filter], seen: &Seen) -> u32 {
     let answers = filters.iter().map(|filter| run(&filter.0, seen));
     answers.min_by_key(|answer| answer.cast_signed()).expect("a filter")
 }
 
-/// What a call gets from the first program that does not allow it.
+/// The answer of the first program that does not allow a call.
 fn first_refusal(programs: &[Vec<sock_filter>], seen: &Seen) -> u32 {
     let mut answers = programs.iter().map(|program| run(program, seen));
     answers.find(|answer| *answer != libc::SECCOMP_RET_ALLOW).unwrap_or(libc::SECCOMP_RET_ALLOW)
@@ -173,7 +174,7 @@ fn every_call_gets_what_programs_of_others_give_it() {
         (&[&without_landlock], &[UNWRAPPING_ANSWERED, WITH_LANDLOCK], &[ALWAYS, UNWRAPPING]),
         (&[&with_landlock, &decrypting], &[DECRYPTING_ANSWERED], &[ALWAYS]),
     ] {
-        // `clone` is in two lists: it is refused where the first does not allow it.
+        // `clone` is in two lists: it is refused if the first list does not allow it.
         let programs = [
             theirs(answered, errno(libc::ENOSYS), allow()),
             theirs(allowed, allow(), SeccompAction::Trap),
@@ -212,7 +213,8 @@ fn a_module_gets_what_programs_of_others_give_it() {
     }
 }
 
-/// The hole that `sendto` was: a rule that looks at 32 bits takes an address at `0x1_0000_0000` for none.
+/// A regression test for `sendto`: a rule that checks only 32 bits takes an address at `0x1_0000_0000`
+/// for a null pointer.
 #[test]
 fn the_upper_half_of_an_argument_counts() {
     let filters =
@@ -245,7 +247,7 @@ fn without_a_broker_nothing_is_killed() {
     }
 }
 
-/// With both extensions of its sign, and with no other upper half.
+/// Both extensions of the sign are allowed, and no other upper half.
 #[test]
 fn the_brokers_group_is_killed() {
     let program = Filter::unwrapping(Some(BROKER), true).expect("it is known").0;
@@ -260,7 +262,7 @@ fn the_brokers_group_is_killed() {
     }
 }
 
-/// A library that wants a thread is told that there is none, and the process goes on.
+/// A library that tries to start a thread gets an error, and the process goes on.
 #[test]
 fn threads_are_refused() {
     let program = Filter::unwrapping(None, true).expect("it is known").0;
