@@ -1,4 +1,4 @@
-//! The command line, and the settings that it stands for.
+//! The command line, and the settings that it describes.
 
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;
@@ -16,21 +16,21 @@ use crate::{
     SandboxSettings, Settings, SpoolSettings,
 };
 
-/// What a command line asks for.
+/// The action that a command line asks for.
 pub enum Request {
     /// Decrypt a layer.
     Decrypt(Settings),
-    /// Print this on standard output: help, version.
+    /// Print this text on standard output: help or the version.
     Print(String),
 }
 
-/// A command line, or a configuration, that cannot be obeyed.
+/// A command line or a configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ArgumentError {
-    /// An unknown flag, a flag without its value, or a value that is not possible.
+    /// An unknown flag, a flag without its value, or an impossible value.
     #[error("{0}")]
     CommandLine(String),
-    /// The same, of a key in the configuration.
+    /// The same, for a key in the configuration.
     #[error("{message}")]
     ConfiguredFlag {
         /// What is wrong.
@@ -65,20 +65,21 @@ impl From<ArgumentError> for Diagnostic {
     }
 }
 
-/// Parses a command line, program name first.
+/// Parses a command line that begins with the program's name.
 ///
-/// Go ctd-decoder takes `-flag` for `--flag`, the last of several and ignores further arguments;
-/// so does Keycell. Go prints its usage on an unknown flag; Keycell says which one it was.
+/// Go ctd-decoder accepts `-flag` for `--flag`, uses the last of several, and ignores further
+/// arguments; so does Keycell. For an unknown flag, Go prints its usage; Keycell names the flag.
 ///
 /// # Errors
-/// An unknown flag, a flag without its value, or a value that is none of those possible; and what
-/// [`configuration::arguments`] refuses.
+/// An unknown flag, a flag without its value, an impossible value, or an error of
+/// [`configuration::arguments`].
 ///
 /// # Ambient Authority
 /// Reads the configuration file.
 pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Request, ArgumentError> {
     let mut args: Vec<_> = args.map(two_dashes).collect();
-    // Never dropped: flags are not secret, and each of a hundred allocations would be wiped.
+    // The parser is never dropped: flags are not secret, and the allocator would wipe each of a hundred
+    // allocations.
     let mut parser = ManuallyDrop::new(command());
     let mut matches = match parser.try_get_matches_from_mut(&args) {
         Ok(matches) => matches,
@@ -102,7 +103,8 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Request, ArgumentEr
     Ok(Request::Decrypt(settings(matches)?))
 }
 
-/// `-decryption-keys-path` is a long flag to Go: a single dash before more than one letter.
+/// Adds a dash: for Go, `-decryption-keys-path` is a long flag, because a single dash precedes more
+/// than one letter.
 fn two_dashes(arg: OsString) -> OsString {
     let bytes = arg.as_encoded_bytes();
     let single = bytes.len() > 2 && bytes[0] == b'-' && bytes[1] != b'-';
@@ -164,7 +166,7 @@ fn is_on(matches: &ArgMatches, name: &str) -> bool {
     matches.get_one(name).copied().unwrap_or(false)
 }
 
-/// The first line of clap's message, in this program's form, and what is possible instead.
+/// The first line of clap's message in this program's form, with the possible values.
 fn message(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let mut lines = text.lines();

@@ -1,8 +1,8 @@
-//! The configuration file: flags that containerd's configuration need not have.
+//! The configuration file: flags that need not be in containerd's configuration.
 //!
-//! Every long flag is a key of the same name, and a key is nothing but the flag: it becomes an
-//! argument that stands before those of the command line. So flags win, and there is no second
-//! list of what can be configured.
+//! Every long flag is a key of the same name, and a key is only another form of the flag: it becomes an
+//! argument before those of the command line. So flags take precedence, and there is no second list of
+//! what can be configured.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,19 +15,19 @@ use keycell_diagnostic::os_error;
 use keycell_trusted_path::{self as trusted, Trust};
 use toml::de::{DeTable, DeValue};
 
-/// Where it lies, unless `--config` says otherwise.
+/// The path of the file, unless `--config` names another one.
 pub const PATH: &str = "/etc/keycell/config.toml";
 
 /// The longest file, in bytes: 64 KiB. All keys together need a hundredth of it.
 const MAX: u64 = 64 * 1024;
 
-/// Flags that say what to do with the others.
+/// Flags that cannot be keys, because they are about the other flags.
 const NOT_KEYS: [&str; 3] = ["config", "help", "version"];
 
 /// Why a configuration file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigurationError {
-    /// Others than root and the decoder's user can change it, and so decide who sees keys.
+    /// Others than root and the decoder's user can change the file, and so decide who sees keys.
     #[error("the configuration `{}` can be changed by others than root: {error}", file.display())]
     Untrusted {
         /// The file.
@@ -53,7 +53,7 @@ pub enum ConfigurationError {
         /// The parser's message.
         why: String,
     },
-    /// A key that is no flag.
+    /// There is a key that is not a flag.
     #[error("`{}`, line {line}: there is no key `{key}`", file.display())]
     UnknownKey {
         /// The file.
@@ -62,10 +62,10 @@ pub enum ConfigurationError {
         line: usize,
         /// The key.
         key: String,
-        /// The key that is most like it, or all keys where none is.
+        /// The most similar key, or all keys if none is similar.
         similar: Similar,
     },
-    /// A value that no flag has: a table, a list, a date.
+    /// A value has a type that no flag has: a table, a list or a date.
     #[error("`{}`, line {line}: `{key}` cannot be of type `{kind}`", file.display())]
     WrongType {
         /// The file.
@@ -74,7 +74,7 @@ pub enum ConfigurationError {
         line: usize,
         /// The key.
         key: String,
-        /// The type, in TOML's words.
+        /// The name of the type in TOML.
         kind: &'static str,
     },
 }
@@ -91,17 +91,17 @@ pub enum Unreadable {
     /// It is not text.
     #[error("not UTF-8")]
     NotUtf8,
-    /// The system refuses.
+    /// The system refuses an operation.
     #[error("{}", os_error(.0))]
     System(io::Error),
 }
 
-/// What a key may have been meant to be.
+/// What an unknown key may have been intended to be.
 #[derive(Debug)]
 pub enum Similar {
     /// This key.
     Key(String),
-    /// Any of these: all keys.
+    /// One of these: all keys.
     OneOf(Vec<String>),
 }
 
@@ -124,11 +124,12 @@ impl ConfigurationError {
     }
 }
 
-/// The arguments that the file at `path` stands for; `None`: the one at [`PATH`], if it is there.
+/// Returns the arguments that the file at `path` describes; `None` means the file at [`PATH`], if it
+/// exists.
 ///
 /// # Errors
-/// A file that was asked for and is not there, that others than root and the decoder's user can
-/// change ([`keycell_trusted_path`]), that is not TOML, or that has a key which is no flag.
+/// The requested file does not exist, others than root and the decoder's user can change it
+/// ([`keycell_trusted_path`]), it is not TOML, or it has a key that is not a flag.
 ///
 /// # Ambient Authority
 /// Opens the file with the rights of this process.
@@ -146,7 +147,7 @@ pub fn arguments(
     parse(&text, named, command)
 }
 
-/// Who else can change the file decides who sees keys.
+/// Makes the error for a file that is refused. Anyone who can change the file decides who sees keys.
 fn refused(file: &Path, error: trusted::Error) -> ConfigurationError {
     match error {
         trusted::Error::NotRegular { .. } => unreadable(file, Unreadable::NotRegular),
@@ -183,7 +184,7 @@ fn parse(text: &str, file: &Path, command: &Command) -> Result<Vec<OsString>, Co
     .collect()
 }
 
-/// One key as `--key=value`.
+/// Formats one key as `--key=value`.
 fn argument(
     key: &str,
     value: &DeValue<'_>,

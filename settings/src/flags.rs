@@ -1,5 +1,5 @@
-//! The flags of `ctd-decoder`: the original's one, and Keycell's. Each is a key of the configuration
-//! file too.
+//! The flags of `ctd-decoder`: the only one of the original, and Keycell's. Each is also a key of the
+//! configuration file.
 
 use std::ffi::OsString;
 
@@ -13,7 +13,7 @@ descriptor 3, the plain layer on standard output.
 
 Exit codes: 0 the whole layer was written and has verified, 1 it was not.";
 
-/// The definition of all flags, from which parsing, configuration keys, help and manual come.
+/// The definition of all flags. Parsing, configuration keys, help and the manual are derived from it.
 pub fn command() -> Command {
     Command::new("ctd-decoder")
         .bin_name("ctd-decoder")
@@ -26,7 +26,7 @@ pub fn command() -> Command {
         .args(report_flags())
 }
 
-/// Which keys open a layer, and how it is decrypted.
+/// The flags about keys and the decryption of a layer.
 fn layer_flags() -> [Arg; 6] {
     [
         Arg::new("decryption-keys-path")
@@ -62,7 +62,7 @@ fn layer_flags() -> [Arg; 6] {
     ]
 }
 
-/// Which guest runs.
+/// The flags about guests.
 fn guest_flags() -> [Arg; 3] {
     [
         Arg::new("guest")
@@ -79,7 +79,7 @@ fn guest_flags() -> [Arg; 3] {
     ]
 }
 
-/// What is reported, which walls there must be, and the rest.
+/// The flags about reports and walls, and all others.
 fn report_flags() -> [Arg; 8] {
     [
         Arg::new("log")
@@ -118,7 +118,7 @@ fn path() -> ValueParser {
     ValueParser::from(PathBufValueParser::new().map(|path| path))
 }
 
-/// A flag without a value; `--name=false` takes back what the configuration says.
+/// A flag without a value; `--name=false` overrides the configuration.
 fn switch(name: &'static str) -> Arg {
     Arg::new(name)
         .long(name)

@@ -1,5 +1,5 @@
-//! Who else may read or change the keys. The operator should know of it. Only owners and modes are
-//! looked at; nothing is opened but the directory.
+//! Finds out who else can read or change the keys, in order to warn the operator. It checks only owners
+//! and modes, and opens nothing except the directory.
 
 use std::fmt;
 use std::fs;
@@ -11,11 +11,11 @@ use cap_std::fs::{Dir, MetadataExt};
 use keycell_trusted_path::{Error, Trust};
 use ocicrypt::text::printable;
 
-/// The bits of a mode that let everyone in, or read.
+/// The bits of a mode that let everyone enter a directory or read.
 const PASS: u32 = 0o001;
 const READ: u32 = 0o004;
 
-/// Something that the operator should know of the keys.
+/// A warning for the operator about the keys.
 #[derive(Clone, Debug)]
 pub struct Warning {
     /// What is wrong.
@@ -30,8 +30,8 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Whether `name` leads to something in the directory `keys` as the guest sees it: links are
-/// followed inside of the directory alone.
+/// Whether `name` leads to something in the directory `keys` from the guest's point of view: symbolic
+/// links are followed only inside the directory.
 ///
 /// # Ambient Authority
 /// Opens `keys`.
@@ -40,20 +40,20 @@ pub fn is_inside(keys: &Path, name: &str) -> bool {
     directory.is_ok_and(|directory| directory.metadata(name).is_ok())
 }
 
-/// What is known of the path of the keys before a guest runs.
+/// What is known about the path of the keys before a guest runs.
 pub struct KeyPermissions {
-    /// From the root: behind the walls nobody asks for the working directory.
+    /// The absolute path, because the working directory cannot be looked up behind the walls.
     keys: PathBuf,
     trust: Trust,
     directory: Option<Warning>,
 }
 
 impl KeyPermissions {
-    /// Looks at `keys`, a directory or one key file, and at everything above it. None where the
-    /// working directory is gone.
+    /// Checks `keys`, a directory or one key file, and everything above it. It returns None if the
+    /// working directory no longer exists.
     ///
     /// # Ambient Authority
-    /// Looks at owners and modes with the rights of this process.
+    /// Reads owners and modes with the rights of this process.
     pub fn of(keys: &Path) -> Option<Self> {
         let keys = std::path::absolute(keys).ok()?;
         let trust = Trust::of_this_process();
@@ -62,28 +62,28 @@ impl KeyPermissions {
         Some(Self { keys, trust, directory })
     }
 
-    /// A warning if others than root and the decoder's user can change which keys lie there.
+    /// A warning if others than root and the decoder's user can change which keys are there.
     pub fn directory(&self) -> Option<&Warning> {
         self.directory.as_ref()
     }
 
-    /// What there is to say of the key `name` in the directory, or of the one key file. `name` may
-    /// come from a guest: it does not lead out of the directory.
+    /// Returns the warnings about the key `name` in the directory, or about the single key file. `name`
+    /// may come from a guest; it cannot lead out of the directory.
     ///
     /// # Ambient Authority
-    /// Looks at owners and modes with the rights of this process.
+    /// Reads owners and modes with the rights of this process.
     pub fn of_key(&self, name: &str) -> Vec<Warning> {
         self.readable(name).into_iter().chain(self.changeable(name)).collect()
     }
 
-    /// Everything, in a line for the log.
+    /// Returns all warnings in one line for the log.
     pub fn warning(&self, name: &str) -> Option<String> {
         let warnings = self.directory.clone().into_iter().chain(self.of_key(name));
         let lines: Vec<_> = warnings.map(|warning| warning.to_string()).collect();
         (!lines.is_empty()).then(|| lines.join("; "))
     }
 
-    /// Whether others can change the file of one key, in a directory that they cannot write to.
+    /// Whether others can change the file of one key, although they cannot write to its directory.
     fn changeable(&self, name: &str) -> Option<Warning> {
         let is_normal =
             |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
@@ -95,10 +95,10 @@ impl KeyPermissions {
         changeable(&error, &format!("the key `{}`", printable(name)))
     }
 
-    /// Whether everyone may read it.
+    /// Whether everyone can read the key.
     ///
-    /// A mounted Kubernetes Secret is mode 0644 by default, but lies below a directory that only
-    /// root may enter: that is no reason to warn.
+    /// A mounted Kubernetes Secret has mode 0644 by default, but is below a directory that only root
+    /// may enter, so there is no warning for it.
     fn readable(&self, name: &str) -> Option<Warning> {
         let keys = &self.keys;
         let has = |path: &Path, bits| {

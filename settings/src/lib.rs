@@ -1,9 +1,9 @@
-//! The decoder's flags and its configuration file: one definition for `ctd-decoder`, which obeys
-//! them, and for `keycell`, which explains and checks them.
+//! The decoder's flags and its configuration file. `ctd-decoder`, which uses them, and `keycell`, which
+//! explains and checks them, share this definition.
 //!
-//! [`flags`] is the definition: parsing, the keys of the [`configuration`], help and the manual come
-//! from it. [`parse`] reads a command line and the configuration into [`Settings`].
-//! [`key_permissions`] tells who else may read or change the keys that the settings name.
+//! [`flags`] is the definition: parsing, the keys of the [`configuration`], help and the manual are
+//! derived from it. [`parse`] reads a command line and the configuration into [`Settings`].
+//! [`key_permissions`] finds out who else can read or change the keys that the settings name.
 
 #![forbid(unsafe_code)]
 
@@ -28,13 +28,14 @@ pub struct Settings {
     pub cipher: CipherSide,
     /// Where to look for the layer when there is no payload.
     pub content_store: ContentStore,
-    /// Check all of the layer before its first byte is written, and keep it here meanwhile.
+    /// If set, the whole layer is checked before its first byte is written, and is kept here until
+    /// then.
     pub verify_first: Option<SpoolSettings>,
     /// Which guest runs.
     pub guest: GuestSettings,
     /// What is reported, and where.
     pub report: ReportSettings,
-    /// What the operating system's walls must be.
+    /// Which of the operating system's walls are required.
     pub sandbox: SandboxSettings,
 }
 
@@ -45,7 +46,7 @@ pub struct GuestSettings {
     pub name: Option<String>,
     /// Where guests are installed.
     pub store: PathBuf,
-    /// Run only guests whose signature was verified when they were installed.
+    /// Whether only guests run whose signature was verified when they were installed.
     pub require_signature: bool,
 }
 
@@ -54,18 +55,18 @@ pub struct GuestSettings {
 pub struct ReportSettings {
     /// Where each layer is logged.
     pub log: Destination,
-    /// Keep names and fingerprints of keys out of standard error.
+    /// Whether names and fingerprints of keys are kept out of standard error.
     pub quiet_errors: bool,
-    /// Show on standard error what each instance was granted.
+    /// Whether standard error shows what each instance was granted.
     pub explain: bool,
 }
 
-/// What the operating system's walls must be.
+/// Which of the operating system's walls are required.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SandboxSettings {
     /// The user to become before the guest runs.
     pub user: Option<String>,
-    /// Refuse to run where a wall of the operating system is missing.
+    /// Whether the decoder refuses to run if a wall of the operating system is missing.
     pub is_required: bool,
 }
 
@@ -76,11 +77,11 @@ pub enum ContentStore {
     Default,
     /// In this root directory of containerd, or this directory itself.
     At(PathBuf),
-    /// Not to be looked at.
+    /// The store is not searched.
     Off,
 }
 
-/// Where `--verify-first` keeps the layer, and how long the layer may become.
+/// Where `--verify-first` keeps the layer, and how long the layer may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpoolSettings {
     /// A directory; `None`: in memory.
@@ -101,30 +102,30 @@ pub enum CipherSide {
 /// Which algorithms may have wrapped a layer key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MinAlgorithms {
-    /// All that the format has.
+    /// All algorithms of the format.
     Legacy,
-    /// Those that would be chosen today.
+    /// Only algorithms that are considered secure today.
     Modern,
 }
 
 /// Where each layer is logged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Destination {
-    /// The journal, or else the system's log, or else nowhere.
+    /// The journal; without it, the system's log; without both, nothing.
     #[default]
     System,
     /// journald, in its native protocol.
     Journal,
     /// The system's log, in JSON.
     Syslog,
-    /// A file, in JSON, one event a line.
+    /// A file, in JSON, with one event per line.
     File(PathBuf),
-    /// Nowhere.
+    /// No log.
     Off,
 }
 
 impl From<PathBuf> for Destination {
-    /// Three words have a meaning; everything else is the path of a file.
+    /// Three words have a special meaning; everything else is the path of a file.
     fn from(path: PathBuf) -> Self {
         match path.to_str() {
             Some("journal") => Self::Journal,
