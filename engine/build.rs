@@ -1,4 +1,4 @@
-//! Which wasmtime this is built on, for what is compiled for it to say.
+//! Determines the version of wasmtime that this is built with. Compiled code records it.
 
 use std::fs;
 use std::path::Path;

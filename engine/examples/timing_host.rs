@@ -1,8 +1,8 @@
-//! `make timing`: the host of ocicrypt/examples/timing.rs as WebAssembly, compiled as `ctd-decoder` compiles
-//! its guest. `timing_host MODULE OPERATION`, to be run by valgrind's memcheck.
+//! `make timing` runs this host of ocicrypt/examples/timing.rs. The example is compiled to WebAssembly,
+//! as `ctd-decoder` compiles its guest. Run `timing_host MODULE OPERATION` in valgrind's memcheck.
 //!
-//! It prints where each function of the module lies, since valgrind knows no names of code that was made
-//! at run time: the address and the length, both hexadecimal, and the name.
+//! It prints the address of each function of the module, since valgrind does not know the names of code
+//! that was generated at run time: the address and the length, both hexadecimal, and the name.
 
 use wasmtime::{Caller, Engine, Error, Extern, Linker, Module, OptLevel, Result, Store};
 
@@ -21,7 +21,7 @@ fn main() -> Result<()> {
 
     let mut config = keycell_engine::config(None)?;
     config.cranelift_opt_level(OptLevel::Speed);
-    // Less address space than valgrind has.
+    // This reserves less address space than valgrind supports.
     config.memory_reservation(0).memory_guard_size(0);
     let engine = Engine::new(&config)?;
     let module = Module::from_file(&engine, module)?;
@@ -36,7 +36,7 @@ fn main() -> Result<()> {
     linker.func_wrap("timing", "undefined", mark)?;
     let mut store = Store::new(&engine, ());
     store.set_epoch_deadline(1);
-    // Of WASI nothing is needed but that it is there.
+    // The imports of WASI must exist, but are not used.
     linker.define_unknown_imports_as_default_values(&mut store, &module)?;
     let instance = linker.instantiate(&mut store, &module)?;
     instance.get_typed_func::<(), ()>(&mut store, "_start")?.call(&mut store, ())?;
@@ -60,8 +60,8 @@ fn request(memory: &[u8]) {
     /// `VG_USERREQ__MAKE_MEM_UNDEFINED` of valgrind's memcheck.h.
     const MAKE_MEM_UNDEFINED: u64 = 0x4d43_0001;
     let request = [MAKE_MEM_UNDEFINED, memory.as_ptr() as u64, memory.len() as u64, 0, 0, 0];
-    // SAFETY: outside of valgrind the instructions turn a register once around and exchange another with
-    // itself; valgrind recognises them and reads the six words, which outlive the block.
+    // SAFETY: outside of valgrind, the instructions rotate a register by its full width and exchange
+    // another with itself. valgrind recognises them and reads the six words, which outlive the block.
     unsafe {
         std::arch::asm!(
             "rol rdi, 3", "rol rdi, 13", "rol rdi, 61", "rol rdi, 51", "xchg rbx, rbx",

@@ -10,7 +10,7 @@ use crate::proposals::{self, Proposal};
 /// Why a guest is not compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It uses what is switched off.
+    /// It uses a proposal that is off.
     #[error("it uses {}, which no guest may", listed(.0))]
     Proposals(Vec<Proposal>),
     /// LLVM has miscompiled it ([`miscompiled`]).
@@ -22,13 +22,13 @@ pub enum Error {
     /// The compiler panicked.
     #[error("the compiler broke down: {0}")]
     Broken(String),
-    /// What the compiler says.
+    /// The compiler's own error.
     #[error("{}", .0.root_cause())]
     Compiler(wasmtime::Error),
 }
 
 impl Error {
-    /// What would mend it.
+    /// How to fix the cause.
     pub fn hint(&self) -> String {
         match self {
             Self::Proposals(proposals) => {
@@ -53,20 +53,20 @@ impl Error {
     }
 }
 
-/// Compiles a component for `target` and returns the artefact that `ctd-decoder` loads. `None` is
-/// for the CPU of this machine, and others like it.
+/// Compiles a component for `target` and returns the artefact that `ctd-decoder` loads. `None` means
+/// the CPU of this machine and similar ones.
 ///
 /// # Errors
-/// Where `component` is not a valid component within [`FEATURES`](crate::FEATURES), `target` is not
-/// known, or LLVM has miscompiled it.
+/// `component` is not a valid component within [`FEATURES`](crate::FEATURES), `target` is not known, or
+/// LLVM has miscompiled the component.
 pub fn compile_component(component: &[u8], target: Option<&str>) -> Result<Vec<u8>, Error> {
     compile(component, target, Engine::precompile_component)
 }
 
-/// Compiles a core module, as [`compile_component`] does a component.
+/// Compiles a core module, as [`compile_component`] compiles a component.
 ///
 /// # Errors
-/// As there.
+/// As for [`compile_component`].
 pub fn compile_module(module: &[u8], target: Option<&str>) -> Result<Vec<u8>, Error> {
     compile(module, target, Engine::precompile_module)
 }
@@ -78,15 +78,15 @@ fn compile(wasm: &[u8], target: Option<&str>, precompile: Precompile) -> Result<
     if !needed.is_empty() {
         return Err(Error::Proposals(needed));
     }
-    // What is not valid is for the compiler to say.
+    // If the code is invalid, the compiler reports it.
     match miscompiled::count(wasm).unwrap_or(0) {
         0 => {}
         places => return Err(Error::Miscompiled(places)),
     }
     let config = compiling(target).map_err(Error::Compiler)?;
     caught(wasm, &config, precompile).map_err(|error| {
-        // Between components that are composed, wasmtime puts modules of its own, which have the
-        // memories of both. Without the proposal it panics.
+        // Between composed components, wasmtime adds modules of its own, which have the memories of
+        // both components. Without this proposal it panics.
         let mut config = config;
         config.wasm_multi_memory(true);
         match (&error, caught(wasm, &config, precompile)) {
@@ -104,7 +104,7 @@ fn caught(wasm: &[u8], config: &Config, precompile: Precompile) -> Result<Vec<u8
     compiled.map_err(|panic| Error::Broken(said(&*panic)))?.map_err(Error::Compiler)
 }
 
-/// The words of a panic, in a line.
+/// The text of a panic, in one line.
 fn said(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
@@ -127,7 +127,7 @@ fn compiling(target: Option<&str>) -> wasmtime::Result<Config> {
 mod tests {
     use super::*;
 
-    /// Two components, of which one calls the other with a string: each has its own memory.
+    /// Two components, one of which calls the other with a string. Each has its own memory.
     const COMPOSED: &str = r#"(component
       (component $callee
         (core module $m
@@ -161,7 +161,7 @@ mod tests {
         );
     }
 
-    /// With subtypes of functions, and without `gc`, wasmtime 48.0.8 panics (GHSA-rc4p-x33f-vpr2).
+    /// With subtypes of functions and without `gc`, wasmtime 48.0.8 panics (GHSA-rc4p-x33f-vpr2).
     #[test]
     fn a_subtype_of_a_function_is_refused() {
         let text = "(module (type $super (sub (func))) (type $sub (sub $super (func)))
@@ -170,7 +170,7 @@ mod tests {
         let wasm = wat::parse_str(text).expect("text");
         let error = compile_module(&wasm, None).expect_err("it needs `gc`");
         assert_eq!(error.to_string(), "it uses `gc`, which no guest may");
-        // The engine itself refuses it, too.
+        // The engine itself refuses it too.
         let engine = compiling(None).and_then(|config| Engine::new(&config)).expect("an engine");
         assert!(engine.precompile_module(&wasm).is_err());
     }

@@ -1,4 +1,4 @@
-//! Guests that LLVM has miscompiled.
+//! Detects guests that LLVM has miscompiled.
 //!
 //! With `wide-arithmetic`, LLVM before the fix of June 2026 (llvm/llvm-project#200429; Rust 1.95 has
 //! LLVM 22.1) can read a result of a wide instruction before it is computed: `hi + (lo >> 63)` becomes
@@ -14,10 +14,10 @@
 //! i64.add
 //! ```
 //!
-//! Correct code never looks like this: LLVM gives two values one local only if the older one is not
-//! needed any more, and a value that waits on the stack is needed. So a guest without such a place is
-//! not miscompiled in this way, and a guest with one is refused. Each of the two results is followed
-//! until it is taken from the stack, because either can be the one that was read too early.
+//! Correct code never has this form: LLVM assigns two values to one local only if the older one is not
+//! needed any more, but a value that waits on the stack is still needed. So a guest without such a
+//! place is not miscompiled in this way, and a guest with one is refused. Both results are tracked
+//! until they are taken from the stack, because either can be the one that was read too early.
 
 use wasmparser::{
     FuncValidator, FuncValidatorAllocations, FunctionBody, Operator, OperatorsReader, Parser,
@@ -26,10 +26,11 @@ use wasmparser::{
 
 use crate::FEATURES;
 
-/// How many results of `i64.mul_wide_u` and its like are read before they are there.
+/// Counts the results of `i64.mul_wide_u` and similar instructions that are read before they are
+/// computed.
 ///
 /// # Errors
-/// What is not valid WebAssembly within [`FEATURES`].
+/// The code is not valid WebAssembly within [`FEATURES`].
 pub fn count(wasm: &[u8]) -> Result<usize> {
     let mut validator = Validator::new_with_features(FEATURES);
     let (mut count, mut allocations) = (0, FuncValidatorAllocations::default());
@@ -43,12 +44,12 @@ pub fn count(wasm: &[u8]) -> Result<usize> {
     Ok(count)
 }
 
-/// Where a value on the stack comes from.
+/// The origin of a value on the stack.
 #[derive(Clone, Copy, PartialEq)]
 enum Origin {
-    /// Straight from this local.
+    /// The value was read directly from this local.
     Local(u32),
-    /// It is a result of a wide instruction.
+    /// The value is a result of a wide instruction.
     Wide,
     /// Anything else.
     Other,
@@ -72,7 +73,7 @@ fn in_function(
         let origin = match operator {
             Operator::LocalGet { local_index } => Origin::Local(local_index),
             Operator::LocalSet { local_index } | Operator::LocalTee { local_index } => {
-                // What is below a result waited before it was computed.
+                // A value that is below a result on the stack was read before the result was computed.
                 let waits = stack.contains(&Origin::Local(local_index));
                 count += usize::from(top == Some(Origin::Wide) && waits);
                 top.unwrap_or(Origin::Other)
@@ -84,7 +85,7 @@ fn in_function(
             _ => Origin::Other,
         };
         stack.resize(stack.len() + given as usize, origin);
-        // In code that is not reached, the stack is as high as it has to be.
+        // In unreachable code, the stack has whatever height the validator requires.
         stack.resize(function.operand_stack_height() as usize, Origin::Other);
     }
     Ok(count)
@@ -94,11 +95,12 @@ fn in_function(
 mod tests {
     use super::*;
 
-    /// The instructions with two results, and how many numbers they take.
+    /// The instructions with two results, and how many operands they take.
     const WIDE: [(&str, usize); 4] =
         [("i64.mul_wide_u", 2), ("i64.mul_wide_s", 2), ("i64.add128", 4), ("i64.sub128", 4)];
 
-    /// The places in a function with two parameters and two more locals, all of them numbers.
+    /// The number of such places in a function with two parameters and two more locals, all of them
+    /// integers.
     fn places(instructions: &str) -> usize {
         let text =
             format!("(module (func (param i64 i64) (result i64) (local i64 i64) {instructions}))");
@@ -106,7 +108,7 @@ mod tests {
         count(&wasm).unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
-    /// Each wide instruction with numbers from local 1.
+    /// Tests each wide instruction with operands from local 1.
     fn each(place: impl Fn(&str) -> String, expected: usize) {
         for (name, taken) in WIDE {
             let text = place(&format!("{} {name}", "local.get 1 ".repeat(taken)));
@@ -114,7 +116,8 @@ mod tests {
         }
     }
 
-    /// What Rust 1.95 makes of `(w >> 64) as u64 + (w as u64 >> 63)`, where `w` is a product.
+    /// The code that Rust 1.95 generates for `(w >> 64) as u64 + (w as u64 >> 63)`, where `w` is a
+    /// product.
     #[test]
     fn a_product_that_is_read_too_early_is_found() {
         let made = "local.get 0 local.get 1 local.get 0 i64.mul_wide_u local.set 0 \
@@ -142,7 +145,7 @@ mod tests {
         each(|wide| format!("local.get 0 {wide} local.set 2 local.tee 0 i64.add"), 1);
         each(|wide| format!("local.get 0 {wide} drop local.set 0"), 1);
         each(|wide| format!("local.get 0 {wide} local.tee 2 i64.eqz drop local.set 0"), 1);
-        // Other instructions come between.
+        // Other instructions are between the two.
         let between = "local.get 1 i64.const 1 i64.add local.set 3";
         each(|wide| format!("local.get 0 {wide} local.set 2 {between} local.set 0"), 1);
     }
@@ -152,7 +155,7 @@ mod tests {
         each(|wide| format!("local.get 0 local.get 2 {wide} local.set 0 local.set 2 i64.add"), 2);
     }
 
-    /// The value is set twice: the second local is the one that waits.
+    /// The value is set twice: the second local is the one that was read too early.
     #[test]
     fn a_result_that_goes_to_several_locals_is_followed() {
         each(|wide| format!("local.get 0 {wide} local.tee 2 local.set 0 i64.add"), 1);

@@ -1,4 +1,4 @@
-//! Proposals of WebAssembly that guests may not use, by name.
+//! The proposals of WebAssembly that guests may not use, by name.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ impl Proposal {
     /// More than one memory in a module.
     pub const MULTI_MEMORY: Self = Self(WasmFeatures::MULTI_MEMORY);
 
-    /// How a guest is built without it.
+    /// How to build a guest without it.
     pub fn without(self) -> &'static str {
         match self.0 {
             WasmFeatures::GC | WasmFeatures::FUNCTION_REFERENCES | WasmFeatures::CM_GC => {
@@ -44,7 +44,7 @@ impl Proposal {
     }
 }
 
-/// As its proposal is called.
+/// The name of the proposal.
 impl fmt::Display for Proposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 == WasmFeatures::GC_TYPES {
@@ -58,15 +58,16 @@ impl fmt::Display for Proposal {
     }
 }
 
-/// The proposals that `wasm` needs beyond [`FEATURES`]. None where it is valid without, or with none.
+/// Returns the proposals that `wasm` needs in addition to [`FEATURES`]. It returns none if `wasm` is
+/// valid without them, or invalid with all of them.
 pub fn needed(wasm: &[u8]) -> Vec<Proposal> {
     let is_valid = |features| Validator::new_with_features(features).validate_all(wasm).is_ok();
     let mut features = WasmFeatures::all();
     if is_valid(FEATURES) || !is_valid(features) {
         return Vec::new();
     }
-    // One after the other is left out, for good if it is valid without. Newer ones go first, because
-    // `gc` has all of `function-references` in it.
+    // One feature after the other is removed, permanently if the code is valid without it. Newer ones
+    // are removed first, because `gc` includes all of `function-references`.
     let mut needed = Vec::new();
     let off: Vec<_> = (features - FEATURES).iter_names().collect();
     for (_, feature) in off.into_iter().rev() {
@@ -77,7 +78,7 @@ pub fn needed(wasm: &[u8]) -> Vec<Proposal> {
         }
     }
     needed.reverse();
-    // References to garbage-collected objects are a part of `gc`.
+    // `gc` includes references to garbage-collected objects.
     if needed.contains(&Proposal(WasmFeatures::GC)) {
         needed.retain(|proposal| *proposal != Proposal(WasmFeatures::GC_TYPES));
     }
@@ -88,7 +89,7 @@ pub fn needed(wasm: &[u8]) -> Vec<Proposal> {
 mod tests {
     use super::*;
 
-    /// Modules that are valid with the proposal after which they are named, and not without.
+    /// Modules that are valid with the named proposal, and invalid without it.
     const USED: &[(&str, &str)] = &[
         ("gc", "(module (type (struct)))"),
         ("gc", "(module (type $t (sub (func))) (type (sub $t (func))))"),

@@ -1,10 +1,10 @@
-//! An artefact that was compiled with a proposal which is off is refused when it is loaded, whatever
-//! the guest in it makes of that proposal.
+//! The engine refuses to load an artefact that was compiled with a proposal that is off, whether or not
+//! the guest in it uses that proposal.
 
 use keycell_engine::FEATURES;
 use wasmtime::{Engine, Module, WasmFeatures};
 
-/// Proposals for which there is a compiler in this build.
+/// Proposals that the compiler of this build supports.
 const COMPILED: [WasmFeatures; 7] = [
     WasmFeatures::GC,
     WasmFeatures::FUNCTION_REFERENCES,
@@ -21,7 +21,7 @@ fn artefacts_of_other_engines_are_refused() -> wasmtime::Result<()> {
     let module = b"\0asm\x01\0\0\0";
     let engine = Engine::new(&keycell_engine::config(None)?)?;
     let own = engine.precompile_module(module)?;
-    // SAFETY: the compiler has just made it.
+    // SAFETY: the compiler has just made the artefact.
     unsafe { Module::deserialize(&engine, own)? };
     for feature in COMPILED {
         assert!(!FEATURES.intersects(feature), "{feature:?} is on");
