@@ -1,4 +1,4 @@
-//! The fields of a frame: numbers of four bytes, big-endian, and bytes behind their length.
+//! The fields of a frame: numbers of four bytes, big-endian, and bytes after their length.
 
 use zeroize::Zeroizing;
 
@@ -9,20 +9,20 @@ use crate::Malformed;
 pub struct Writer(Vec<Zeroizing<Vec<u8>>>);
 
 impl Writer {
-    /// A number.
+    /// Writes a number.
     pub fn number(&mut self, number: u32) -> &mut Self {
         self.0.push(Zeroizing::new(number.to_be_bytes().to_vec()));
         self
     }
 
-    /// Bytes, which may be secret: the copy wipes itself.
+    /// Writes bytes, which may be secret: the copy is wiped when it is dropped.
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.number(bytes.len() as u32);
         self.0.push(Zeroizing::new(bytes.to_vec()));
         self
     }
 
-    /// Bytes that may be absent.
+    /// Writes bytes that may be absent.
     pub fn optional(&mut self, bytes: Option<&[u8]>) -> &mut Self {
         match bytes {
             None => self.number(0),
@@ -30,7 +30,8 @@ impl Writer {
         }
     }
 
-    /// All fields in one allocation of the right size: a vector that grows leaves copies behind.
+    /// Returns all fields in one allocation of the right size, because a growing vector leaves copies
+    /// behind.
     pub fn finish(self) -> Zeroizing<Vec<u8>> {
         let length = self.0.iter().map(|part| part.len()).sum();
         let mut frame = Zeroizing::new(Vec::with_capacity(length));
@@ -43,25 +44,25 @@ impl Writer {
 pub struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    /// The fields of `frame`.
+    /// Makes a reader of the fields of `frame`.
     pub fn new(frame: &'a [u8]) -> Self {
         Self(frame)
     }
 
-    /// A number.
+    /// Reads a number.
     ///
     /// # Errors
-    /// [`Malformed`]: the frame ends before it does.
+    /// [`Malformed`]: the frame ends before the number does.
     pub fn number(&mut self) -> Result<u32, Malformed> {
         let (number, rest) = self.0.split_first_chunk().ok_or(Malformed)?;
         self.0 = rest;
         Ok(u32::from_be_bytes(*number))
     }
 
-    /// Bytes.
+    /// Reads bytes.
     ///
     /// # Errors
-    /// [`Malformed`]: the frame ends before they do.
+    /// [`Malformed`]: the frame ends before the bytes do.
     pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let length = self.number()? as usize;
         let (bytes, rest) = self.0.split_at_checked(length).ok_or(Malformed)?;
@@ -69,16 +70,16 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    /// Text.
+    /// Reads text.
     ///
     /// # Errors
-    /// [`Malformed`]: the frame ends before it does, or it is not UTF-8.
+    /// [`Malformed`]: the frame ends before the text does, or the text is not UTF-8.
     pub fn text(&mut self) -> Result<String, Malformed> {
         let text = std::str::from_utf8(self.bytes()?).map_err(|_| Malformed)?;
         Ok(text.to_owned())
     }
 
-    /// Bytes that may be absent: what [`Writer::optional`] wrote.
+    /// Reads bytes that may be absent, as [`Writer::optional`] wrote them.
     ///
     /// # Errors
     /// [`Malformed`].
@@ -90,11 +91,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A number of items, and then the items. Each of them takes bytes of the frame, so the list is
-    /// no longer than the frame.
+    /// Reads the number of items, and then the items. Each item takes bytes of the frame, so the list
+    /// is no longer than the frame.
     ///
     /// # Errors
-    /// [`Malformed`], or what `item` answers.
+    /// [`Malformed`], or the error of `item`.
     pub fn list<T>(
         &mut self,
         mut item: impl FnMut(&mut Self) -> Result<T, Malformed>,
@@ -107,10 +108,10 @@ impl<'a> Reader<'a> {
         Ok(list)
     }
 
-    /// Nothing more.
+    /// Checks that the frame has no more bytes.
     ///
     /// # Errors
-    /// [`Malformed`]: there is more.
+    /// [`Malformed`]: the frame has more bytes.
     pub fn end(self) -> Result<(), Malformed> {
         if self.0.is_empty() { Ok(()) } else { Err(Malformed) }
     }

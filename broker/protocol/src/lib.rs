@@ -1,12 +1,11 @@
 //! The protocol between Keycell's host and its broker, over a pair of pipes.
 //!
-//! A message is a frame: its length in four bytes, big-endian, then that many bytes: a kind, and
-//! its [fields]. The host asks and the broker answers, one request at a time. The broker is the
-//! operator's program, but its answers come from a library of somebody else (a PKCS#11 module,
-//! TLS), so both sides take the other's frames for hostile.
+//! A message is a frame: its length in four bytes, big-endian, and then that many bytes, which are a
+//! kind and its [fields]. The host sends a request and the broker answers it, one at a time. The broker
+//! is the operator's program, but its answers come from libraries of others (a PKCS#11 module, TLS). So
+//! both sides treat the other's frames as hostile.
 //!
-//! The broker speaks with the process that holds a PKCS#11 module in frames and fields of the same
-//! form.
+//! The broker and the process that loads a PKCS#11 module exchange frames and fields of the same form.
 
 #![forbid(unsafe_code)]
 
@@ -21,26 +20,26 @@ use fields::{Reader, Writer};
 /// The longest frame, in bytes: a payload's parameters, or all files of a keys directory.
 pub const MAX_FRAME: usize = 64 * 1024 * 1024;
 
-/// What the host asks for.
+/// A request of the host.
 pub enum Request {
-    /// What lies in the keys directory, or key file, of this path. Answered with
-    /// [`Response::Keys`], or [`Response::NotConfigured`] where no PKCS#11 module may be loaded.
+    /// Lists the keys directory, or the key file, at this path. The answer is [`Response::Keys`], or
+    /// [`Response::NotConfigured`] if no PKCS#11 module may be loaded.
     Keys {
-        /// The path, in the system's own bytes.
+        /// The path, in the system's own encoding.
         path: Vec<u8>,
     },
-    /// RSA-OAEP in a PKCS#11 token, with an empty label.
+    /// Decrypts with RSA-OAEP in a PKCS#11 token, with an empty label.
     Token {
-        /// With which key.
+        /// The key.
         key: TokenKey,
-        /// The hash of OAEP and of its mask.
+        /// The hash of OAEP and of its mask generation.
         hash: OaepHash,
-        /// What to decrypt.
+        /// The bytes to decrypt.
         blob: Vec<u8>,
-        /// How long it may take.
+        /// The time limit.
         milliseconds: u32,
     },
-    /// A wrapped key for a key provider.
+    /// Unwraps a key with a key provider.
     Provider {
         /// The name of the provider.
         name: String,
@@ -48,15 +47,15 @@ pub enum Request {
         wrapped: Vec<u8>,
         /// The parameters that the payload has for this provider.
         parameters: Vec<Zeroizing<Vec<u8>>>,
-        /// How long it may take.
+        /// The time limit.
         milliseconds: u32,
     },
 }
 
 /// A key in a token.
 pub enum TokenKey {
-    /// A key file among the configured keys: its place among the [`Found::Token`] of the answer
-    /// to [`Request::Keys`], counted from 0.
+    /// A key file among the configured keys: its index among the [`Found::Token`] of the answer to
+    /// [`Request::Keys`], counted from 0.
     Configured(u32),
     /// A key file that came with the payload.
     Given(Zeroizing<Vec<u8>>),
@@ -65,36 +64,37 @@ pub enum TokenKey {
 /// The hash function of RSA-OAEP and of its mask generation (RFC 8017, section 7.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OaepHash {
-    /// SHA-1: what an empty `hash` in a wrapped blob means, and all that SoftHSM can.
+    /// SHA-1: the meaning of an empty `hash` in a wrapped blob, and the only hash that SoftHSM
+    /// supports.
     Sha1,
-    /// SHA-256: what ocicrypt uses unless it is told otherwise.
+    /// SHA-256: the default of ocicrypt.
     Sha256,
 }
 
-/// What the broker answers.
+/// The answer of the broker.
 pub enum Response {
-    /// The operator has not configured what was asked for.
+    /// The operator has not configured what the request needs.
     NotConfigured,
-    /// It did not work. A line for the operator.
+    /// The request failed, with one line for the operator.
     Failed(String),
-    /// What lies among the configured keys.
+    /// The list of the configured keys.
     Keys(Vec<Found>),
-    /// What was wrapped.
+    /// The unwrapped options.
     Opened(Zeroizing<Vec<u8>>),
 }
 
-/// Something that lies among the configured keys.
+/// An entry among the configured keys.
 pub enum Found {
-    /// A PKCS#11 key file, as it may be shown: no PIN, no path of a module.
+    /// A PKCS#11 key file, in a form that may be shown: without a PIN and without the path of a module.
     Token(String),
-    /// Another file: for the guest.
+    /// Another file, for the guest.
     File {
         /// Its path within the directory.
         name: String,
         /// Its bytes.
         content: Zeroizing<Vec<u8>>,
     },
-    /// Something that was passed over.
+    /// An entry that was passed over.
     Skipped {
         /// Its path within the directory.
         name: String,
@@ -103,7 +103,7 @@ pub enum Found {
     },
 }
 
-/// A frame that is not what the other side should have sent.
+/// A frame that does not have the form that the other side should have sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed;
 
@@ -227,10 +227,10 @@ impl Response {
     }
 }
 
-/// Writes `frame` behind its length.
+/// Writes `frame` after its length.
 ///
 /// # Errors
-/// Of the stream.
+/// The stream fails, or the frame is longer than [`MAX_FRAME`].
 pub fn write_frame(stream: &mut impl Write, frame: &[u8]) -> io::Result<()> {
     let length = frame_length(frame)?;
     stream.write_all(&length)?;
@@ -238,10 +238,10 @@ pub fn write_frame(stream: &mut impl Write, frame: &[u8]) -> io::Result<()> {
     stream.flush()
 }
 
-/// What stands before `frame`.
+/// The bytes that are written before `frame`: its length.
 ///
 /// # Errors
-/// A frame longer than [`MAX_FRAME`].
+/// The frame is longer than [`MAX_FRAME`].
 pub fn frame_length(frame: &[u8]) -> io::Result<[u8; 4]> {
     match u32::try_from(frame.len()) {
         Ok(length) if frame.len() <= MAX_FRAME => Ok(length.to_be_bytes()),
@@ -249,10 +249,10 @@ pub fn frame_length(frame: &[u8]) -> io::Result<[u8; 4]> {
     }
 }
 
-/// Reads the next frame. `None`: the other side is gone.
+/// Reads the next frame. It returns `None` if the other side has closed the stream.
 ///
 /// # Errors
-/// Of the stream; a frame longer than `limit` bytes, or cut off.
+/// The stream fails, or the frame is longer than `limit` bytes or truncated.
 pub fn read_frame(stream: &mut impl Read, limit: usize) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     let mut length = [0; 4];
     match stream.read_exact(&mut length) {
