@@ -1,16 +1,16 @@
-//! The processes that this program starts of itself: one that a PKCS #11 module is loaded into, and
-//! one that becomes a provider's command, within walls.
+//! The processes in which this program starts itself again: one that loads a PKCS #11 module, and one
+//! that becomes a provider's command, within walls.
 
 use std::process::ExitCode;
 
 use crate::providers::confined;
 use crate::tokens::child;
 
-/// Whether this process was started as one of them, and must call [`main`] and nothing else.
+/// Whether this process was started as one of them, and must call only [`main`].
 ///
-/// It must be the very first that a program does which asks tokens
-/// ([`TokenKey`](crate::tokens::TokenKey)) or providers ([`Providers`](crate::providers::Providers)),
-/// because these start that program again:
+/// A program that uses tokens ([`TokenKey`](crate::tokens::TokenKey)) or providers
+/// ([`Providers`](crate::providers::Providers)) must call this first, because these start that program
+/// again:
 ///
 /// ```no_run
 /// use std::process::ExitCode;
@@ -29,7 +29,7 @@ pub fn is_asked() -> bool {
     child::is_asked() || confined::is_asked()
 }
 
-/// Does what it was started for.
+/// Does what the process was started for.
 pub fn main() -> ExitCode {
     if child::is_asked() { child::main() } else { confined::main() }
 }

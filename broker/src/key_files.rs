@@ -1,9 +1,9 @@
-//! The configured keys, sorted: PKCS#11 key files stay here, other keys are for the guest.
+//! Sorts the configured keys: PKCS#11 key files stay in the broker, other keys are for the guest.
 //!
-//! A file may hold a PIN without being a key file that can be read: it has a byte that is not UTF-8, a
-//! brace too few, or is an editor's copy. So only what is known to be something else is handed over:
-//! keys and certificates in PEM, DER, JWK or OpenPGP form, of those only the key itself, and the
-//! passwords that lie beside them. Everything else is passed over, with its reason.
+//! A file may hold a PIN although it is not a readable key file: it has a byte that is not UTF-8, a
+//! brace is missing, or it is an editor's copy. So only what is known to be something else is passed to
+//! the guest: keys and certificates in PEM, DER, JWK or OpenPGP form (of those, only the key itself),
+//! and the passwords that are next to them. Everything else is passed over, with its reason.
 
 mod material;
 mod walk;
@@ -20,21 +20,21 @@ use crate::tokens::{KeyFileError, KnownPin, NoKeyFile, TokenKey, mentions_pin, p
 use material::key_material;
 use walk::{MAX_FILES, Seen};
 
-/// What lies in a keys directory.
+/// The sorted content of a keys directory.
 #[derive(Default)]
 pub struct Sorted {
     /// The keys in tokens, in the order of their names.
     pub tokens: Vec<TokenKey>,
-    /// Everything, in that order.
+    /// All entries, in that order.
     pub found: Vec<protocol::Found>,
 }
 
 impl Sorted {
-    /// Reads `path`, a directory or one file. As in the guest, links that leave the directory, and
-    /// what cannot be read, are passed over.
+    /// Reads `path`, a directory or one file. As in the guest, symbolic links that leave the directory,
+    /// and files that cannot be read, are passed over.
     ///
     /// # Errors
-    /// Where `path` itself cannot be read.
+    /// `path` itself cannot be read.
     ///
     /// # Ambient Authority
     /// Opens `path` with the rights of this process.
@@ -42,7 +42,8 @@ impl Sorted {
         Ok(Self::of(walk::read(path)?))
     }
 
-    /// A PIN's file may come before the key file that names it, so all of them are known by now.
+    /// Sorts the files that were read. All are known at this point, because a PIN's file may come
+    /// before the key file that names it.
     fn of(seen: Vec<Seen>) -> Self {
         let mut sorted = Self::default();
         let mut read = Vec::with_capacity(seen.len());
@@ -80,8 +81,8 @@ enum Sorting {
     File(CapStdFile),
 }
 
-/// What the guest gets of a file that is no PKCS#11 key file. `keys` are the names of the keys so far:
-/// the name of a password begins with that of its key, so it comes later.
+/// Returns what the guest gets of a file that is not a PKCS#11 key file. `keys` are the names of the
+/// keys so far: the name of a password begins with that of its key, so it comes later.
 fn for_the_guest(
     name: &str,
     file: CapStdFile,
@@ -110,7 +111,7 @@ fn for_the_guest(
     }
 }
 
-/// Why something is not handed over, for the operator: the guest does not learn it.
+/// Why a file is not passed to the guest. The reason is for the operator; the guest does not get it.
 #[derive(Debug, thiserror::Error)]
 enum PassedOver {
     #[error("{0}")]

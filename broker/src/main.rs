@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use keycell_broker::child;
 use rustix::process::Signal;
 
-/// PINs and keys are wiped when they are freed.
+/// The allocator wipes PINs and keys when they are freed.
 #[global_allocator]
 static MEMORY: keycell_walls::zeroizing_alloc::ZeroizingAlloc =
     keycell_walls::zeroizing_alloc::ZeroizingAlloc;
@@ -37,8 +37,8 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    // PINs and keys pass through: no core dump, and no life after the decoder's. A signal that can
-    // be caught, so that a provider that runs is ended first.
+    // PINs and keys pass through this process, so it must leave no core dump and must not outlive the
+    // decoder. The signal is one that can be caught, so that a running provider is ended first.
     let _ = keycell_walls::memory::no_dump();
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
     match keycell_broker::serve::serve(std::io::stdin().lock(), std::io::stdout().lock()) {

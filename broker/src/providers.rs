@@ -1,16 +1,17 @@
 //! Key providers: programs and services that wrap and unwrap the keys of layers.
 //!
-//! The protocol is ocicrypt's (`docs/keyprovider.md` there). What differs, and why:
+//! The protocol is ocicrypt's (`docs/keyprovider.md` there). These are the differences and their
+//! reasons:
 //!
 //! - Go ctd-decoder sends every key and password of the node to every provider; Keycell sends a
-//!   provider its own parameters and nothing else.
-//! - Go ctd-decoder waits for ever; Keycell has a time limit, after which a command is killed
+//!   provider only its own parameters.
+//! - Go ctd-decoder waits without a limit; Keycell has a time limit, after which a command is killed
 //!   together with its process group.
-//! - Go ctd-decoder gives a command its whole environment; Keycell gives it `PATH` and what the
-//!   operator names, see [`Providers::open`].
+//! - Go ctd-decoder gives a command its whole environment; Keycell gives it `PATH` and the variables
+//!   that the operator names, see [`Providers::open`].
 //! - Go ctd-decoder reads answers of any size; Keycell reads up to 1 MiB.
-//! - gRPC in Go goes through the proxy that `HTTPS_PROXY` names; Keycell connects directly.
-//! - `ttrpc` is the Rust ocicrypt's; Go ctd-decoder does not have it.
+//! - gRPC in Go uses the proxy that `HTTPS_PROXY` names; Keycell connects directly.
+//! - `ttrpc` comes from the Rust ocicrypt; Go ctd-decoder does not have it.
 
 mod command;
 mod config;
@@ -38,11 +39,11 @@ use config::Entry;
 pub use error::Error;
 use message::Operation;
 
-/// How long a provider may take where nothing else is said.
+/// The default time limit of a provider.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The longest answer in bytes, in whichever way it comes. What it holds is two hundred bytes
-/// of private options, or those wrapped.
+/// The longest answer in bytes, for each kind of provider. It contains two hundred bytes of private
+/// options, or their wrapped form.
 const MAX_ANSWER: usize = 1 << 20;
 
 /// The operator's key providers, from the file that `OCICRYPT_KEYPROVIDER_CONFIG` names.
@@ -63,20 +64,20 @@ impl Providers {
     /// }}
     /// ```
     ///
-    /// Where a provider has several, `cmd` wins over `grpc`, and `grpc` over `ttrpc`. Members that
-    /// are not known are ignored, and names of members match in any case. `env` is Keycell's own:
-    /// the variables that a command gets from the broker's environment beside `PATH`. A Go
-    /// ctd-decoder that reads the same file ignores `env` and passes everything. `files` is Keycell's
-    /// own too: what the command may read and write beside the system's programs and libraries and
-    /// what lies beside itself. With it, even if it is empty, the command is behind walls
-    /// (docs/walls.md), and so is all that it starts.
+    /// If a provider has several of them, `cmd` takes precedence over `grpc`, and `grpc` over `ttrpc`.
+    /// Unknown members are ignored, and names of members match in any case. `env` exists only in
+    /// Keycell: the variables that a command gets from the broker's environment in addition to `PATH`.
+    /// A Go ctd-decoder that reads the same file ignores `env` and passes everything. `files` exists
+    /// only in Keycell too: what the command may read and write in addition to the system's programs
+    /// and libraries and the files in its own directory. If `files` is present, even if it is empty,
+    /// the command runs behind walls (docs/walls.md), and so do all processes that it starts.
     ///
-    /// A provider with a faulty entry fails when it is used. It does not spoil the others, as it
-    /// does with Go.
+    /// A provider with a faulty entry fails when it is used. Other providers still work, unlike with
+    /// Go.
     ///
     /// # Errors
-    /// [`Refusal::Failed`] where the file is missing, which Go ctd-decoder passes over, is not a
-    /// regular file, is too large, or is not such JSON.
+    /// [`Refusal::Failed`] if the file is missing (which Go ctd-decoder ignores), is not a regular
+    /// file, is too large, or is not JSON of this form.
     pub fn open(path: &Path) -> Result<Self, Refusal> {
         Ok(Self { entries: config::read(path).map_err(Error::from)? })
     }
@@ -86,15 +87,14 @@ impl Providers {
         self.entries.keys().map(String::as_str)
     }
 
-    /// Asks the provider `name` to unwrap `wrapped`, one item of its annotation, decoded.
-    /// `parameters` are the provider's own from the payload, and all that it is told besides.
-    /// Returns the private options.
+    /// Asks the provider `name` to unwrap `wrapped`, one decoded item of its annotation. `parameters`
+    /// are the provider's own from the payload; it gets nothing else. Returns the private options.
     ///
-    /// Not to be called inside an asynchronous runtime: it starts one of its own.
+    /// This must not be called inside an asynchronous runtime, because it starts its own.
     ///
     /// # Errors
-    /// [`Refusal::NotConfigured`] where there is no such provider, and [`Refusal::Failed`] where
-    /// it gives no usable answer within `timeout`. The message does not repeat `name`.
+    /// [`Refusal::NotConfigured`] if there is no such provider, and [`Refusal::Failed`] if it gives no
+    /// usable answer within `timeout`. The message does not repeat `name`.
     pub fn unwrap(
         &self,
         name: &str,
@@ -110,10 +110,10 @@ impl Providers {
     /// Asks the provider `name` to wrap `options`, the private options of a layer, for the
     /// recipient that `parameters` describe. Returns what goes into the annotation.
     ///
-    /// Go calls a provider only for parameters; a recipient without any (`provider:NAME`) gets
-    /// the single parameter `Enabled` there.
+    /// Go calls a provider only if it has parameters; there, a recipient without any (`provider:NAME`)
+    /// gets the single parameter `Enabled`.
     ///
-    /// Not to be called inside an asynchronous runtime: it starts one of its own.
+    /// This must not be called inside an asynchronous runtime, because it starts its own.
     ///
     /// # Errors
     /// As [`Providers::unwrap`].
@@ -130,8 +130,8 @@ impl Providers {
         Ok(std::mem::take(&mut *wrapped))
     }
 
-    /// How the provider `name` is reached, if it can be, as far as that shows without asking it: a
-    /// command that may be executed, the files of TLS that can be read.
+    /// Returns how the provider `name` is reached, after all checks that are possible without asking
+    /// it: whether a command may be executed, and whether the files of TLS can be read.
     ///
     /// # Errors
     /// As [`Providers::unwrap`].
@@ -169,14 +169,14 @@ impl Providers {
 pub enum Way {
     /// A program that is started for each request.
     Command(config::Command),
-    /// The address of a gRPC server, and how it is to be trusted.
+    /// The address of a gRPC server, and how to trust it.
     Grpc(String, Option<config::Tls>),
     /// The address of a ttrpc server.
     Ttrpc(String),
 }
 
 impl Way {
-    /// Its program or address, made fit for a message.
+    /// Its program or address, sanitized for a message.
     fn name(&self) -> String {
         let (Self::Command(config::Command { path: name, .. })
         | Self::Grpc(name, _)
@@ -196,7 +196,7 @@ impl fmt::Display for Way {
     }
 }
 
-/// The whole exchange. All errors begin with, or name, the program or address.
+/// Performs the whole exchange. All errors begin with, or name, the program or address.
 fn ask(
     way: &Way,
     operation: Operation,
@@ -210,7 +210,7 @@ fn ask(
     let answer = runtime.block_on(async {
         let late = || Error::Late { name: way.name(), limit };
         match way {
-            // It must know of the end of time, for it has a process to kill.
+            // A command gets the limit itself, because it has a process to kill.
             Way::Command(command) => Ok(command::run(command, request, limit).await?),
             Way::Grpc(target, tls) => {
                 let call = grpc::call(target, tls.as_ref(), operation, request);
@@ -222,7 +222,7 @@ fn ask(
             }
         }
     });
-    // A name server that does not answer would hold up a runtime that is dropped.
+    // Dropping the runtime would wait for a name server that does not answer.
     runtime.shutdown_background();
     message::result(operation, &answer?).map_err(|fault| Error::Answer { name: way.name(), fault })
 }

@@ -1,4 +1,4 @@
-//! Why a key provider or a token did not do what it was asked for.
+//! The errors of key providers and tokens.
 
 use std::io;
 
@@ -15,17 +15,17 @@ pub enum Refusal {
     Failed(#[from] Failure),
 }
 
-/// How it failed. The text is one line for the operator, with the fix in it where there is one: lower
-/// case, no full stop, values in backticks, never a PIN or a key.
+/// How it failed. The text is one line for the operator. It includes the fix if there is one, is in
+/// lower case without a full stop, has values in backticks, and never contains a PIN or a key.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// A key provider failed.
     #[error(transparent)]
     Provider(#[from] providers::Error),
-    /// A token, or what leads to it, failed.
+    /// A token, or the way to it, failed.
     #[error("`{key}`: {why}")]
     Token {
-        /// The key, as it may be shown.
+        /// The key, in a form that may be shown.
         key: String,
         /// Why.
         why: tokens::Error,
@@ -36,7 +36,7 @@ pub enum Failure {
     /// The operator's list of modules cannot be used.
     #[error(transparent)]
     Policy(#[from] tokens::PolicyError),
-    /// What came as a key file is none.
+    /// The bytes that came as a key file are not one.
     #[error("not a PKCS#11 key file")]
     NoKeyFile,
     /// The keys directory cannot be read.

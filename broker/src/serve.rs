@@ -1,4 +1,4 @@
-//! Answers what the host asks, one request after the other, until the host is gone.
+//! Answers the host's requests, one after the other, until the host closes the pipe.
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
@@ -19,7 +19,7 @@ use crate::{Failure, Refusal};
 /// Serves until `requests` ends.
 ///
 /// # Errors
-/// Of the streams, and a frame that the host cannot have sent.
+/// A stream fails, or the host sends an invalid frame.
 pub fn serve(mut requests: impl Read, mut answers: impl Write) -> io::Result<()> {
     let mut broker = Broker::default();
     while let Some(frame) = read_frame(&mut requests, MAX_FRAME)? {
@@ -36,19 +36,19 @@ pub fn serve(mut requests: impl Read, mut answers: impl Write) -> io::Result<()>
 /// The key providers that `OCICRYPT_KEYPROVIDER_CONFIG` configures. None if it is not set.
 ///
 /// # Errors
-/// A configuration that is of no use.
+/// The configuration cannot be used.
 pub fn configured_providers() -> Result<Option<Providers>, Refusal> {
     let path = std::env::var_os("OCICRYPT_KEYPROVIDER_CONFIG").filter(|path| !path.is_empty());
     path.map(|path| Providers::open(Path::new(&path))).transpose()
 }
 
-/// What is known so far.
+/// What is known from earlier requests.
 #[derive(Default)]
 struct Broker {
     tokens: Vec<TokenKey>,
-    /// Read at the first question for a token.
+    /// The policy, which is read at the first request for a token.
     policy: Option<Policy>,
-    /// Read at the first question for a provider.
+    /// The providers, which are read at the first request for a provider.
     providers: Option<Providers>,
 }
 

@@ -1,10 +1,10 @@
-//! PKCS #11 tokens: keys that never leave a device.
+//! PKCS #11 tokens: devices whose keys never leave them.
 //!
-//! A [`TokenKey`] is what a key file says: which key, in which token, behind which module, with
-//! which PIN. A [`Policy`] is what the operator allows to be loaded. Modules are loaded into a
-//! process of their own, which [`child`](crate::child) is; a program that uses this module must begin with it.
+//! A [`TokenKey`] is the content of a key file: which key, in which token, through which module, with
+//! which PIN. A [`Policy`] says which modules the operator allows. Modules are loaded into a separate
+//! process, [`child`](crate::child); a program that uses this module must begin with it.
 //!
-//! The key files and the policy are the operator's. Key files that came with a payload are not, and
+//! The key files and the policy belong to the operator. Key files that came with a payload do not, and
 //! go through [`TokenKey::of_a_stranger`]; wrapped blobs are hostile.
 
 pub(crate) mod child;
@@ -41,12 +41,12 @@ use uri::Uri;
 use wire::{Answer, Operation, Question, Selection};
 use yaml::Node;
 
-/// Bytes of a wrapped blob at most: a modulus of 16384 bits.
+/// The longest wrapped blob, in bytes: that of a modulus of 16384 bits.
 const BLOB: usize = 2048;
 
-/// PINs that a token has refused, as digests of everything that decides where they are tried, with
-/// what the token said. A PIN is tried once in the life of this process: a layer may have many
-/// wrapped keys, and a token locks itself after a few wrong PINs.
+/// PINs that a token has refused, with the token's reason. They are kept as digests of everything that
+/// decides where they are tried. A PIN is tried only once in the life of this process: a layer may have
+/// many wrapped keys, and a token locks itself after a few wrong PINs.
 static REFUSED: Mutex<Vec<([u8; 32], String)>> = Mutex::new(Vec::new());
 
 /// A private key in a token: a PKCS #11 key file.
@@ -69,21 +69,23 @@ pub struct TokenKey {
 }
 
 impl TokenKey {
-    /// Reads a key file. `None`: the bytes are none, whatever else they are. An error: they are
-    /// one, but of no use.
+    /// Reads a key file. It returns `None` if the bytes are not a key file, and an error if they are
+    /// one that cannot be used.
     ///
-    /// A key file is YAML, at most 1 MiB, with `pkcs11` at the top. What Go ctd-decoder takes,
-    /// Keycell takes, but for aliases, and for variables that the dynamic loader reads (`LD_*`): Go
-    /// sets them too late to have an effect, here they would load what the policy forbids.
+    /// A key file is YAML of at most 1 MiB with `pkcs11` at the top. Keycell accepts what Go
+    /// ctd-decoder accepts, except for aliases and for variables that the dynamic loader reads
+    /// (`LD_*`): Go sets them too late to have an effect, but here they would load what the policy
+    /// forbids.
     ///
     /// # Errors
     ///
-    /// Says what is wrong without quoting it: a PIN may stand anywhere.
+    /// The error does not quote the file, because a PIN may be anywhere in it.
     pub fn parse(bytes: &[u8]) -> Option<Result<Self, KeyFileError>> {
         let text = std::str::from_utf8(bytes).ok().filter(|text| text.contains("pkcs11"))?;
         Some(match Node::parse(text) {
             Ok(root) => Self::from_node(&root, root.get("pkcs11")?),
-            // It cannot be told from other files, but for the line that it must have.
+            // A file with invalid YAML counts as a key file only if it has the line that a key file
+            // must have.
             Err(error) if has_line(text) => Err(KeyFileError::Yaml(error)),
             Err(_) => return None,
         })
@@ -114,7 +116,7 @@ impl TokenKey {
         })
     }
 
-    /// Why bytes that mention a PKCS#11 key or a PIN are no key file.
+    /// Why bytes that mention a PKCS#11 key or a PIN are not a key file.
     pub(crate) fn fault(bytes: &[u8]) -> NoKeyFile {
         match std::str::from_utf8(bytes).map(Node::parse) {
             Err(_) => NoKeyFile::NotUtf8,
@@ -123,42 +125,42 @@ impl TokenKey {
         }
     }
 
-    /// Its PIN, to be recognised in other files. None where there is none, or an empty one.
+    /// The PIN, to recognise it in other files. None if there is none, or an empty one.
     pub(crate) fn known_pin(&self) -> Option<KnownPin> {
         let source = self.pin.as_ref()?;
         let pin = source.read().ok().filter(|pin| !pin.expose().trim_ascii().is_empty());
         Some(KnownPin { shown: self.shown(), file: source.file_identity(), pin })
     }
 
-    /// The URI with its path attributes alone (RFC 7512, section 2.3), at most 200 characters:
-    /// nothing in it is secret, and nothing in it is unfit for a message or a guest. That leaves out
-    /// the module, the PIN and where the PIN is.
+    /// The URI with only its path attributes (RFC 7512, section 2.3), cut to 200 characters. It
+    /// contains no secret, and may be part of a message or be passed to a guest. The module, the PIN
+    /// and the place of the PIN are left out.
     pub fn shown(&self) -> String {
         self.uri.shown()
     }
 
-    /// What remains of a key file that came with a payload, from whoever asks for the image: the
-    /// URI with `pin-value` and `module-name`.
+    /// Keeps only what is allowed for a key file that came with a payload, from a client that requests
+    /// the image: the URI with `pin-value` and `module-name`.
     ///
-    /// Without `module.env`, because variables make modules read files, load others and write logs;
-    /// without `pin-source`, because it makes the node read a file; without `module-path`, because the
-    /// operator says which modules a stranger may use ([`Policy::for_clients_of`]). And where one more
-    /// wrong PIN would lock a token, the stranger's is not tried. Go ctd-decoder takes all of it.
+    /// It drops `module.env`, because variables make modules read files, load others and write logs;
+    /// `pin-source`, because it makes the node read a file; and `module-path`, because the operator
+    /// decides which modules a client may use ([`Policy::for_clients_of`]). If one more wrong PIN would
+    /// lock a token, the client's PIN is not tried. Go ctd-decoder accepts all of this.
     pub fn of_a_stranger(self) -> Self {
         let pin = self.pin.filter(|pin| matches!(pin, PinSource::Value(_)));
         Self { pin, module_path: None, variables: Vec::new(), stranger: true, ..self }
     }
 
-    /// Opens a blob with the private key, by RSA-OAEP with an empty label and the same hash function
+    /// Decrypts a blob with the private key, by RSA-OAEP with an empty label and the same hash function
     /// for its mask.
     ///
-    /// Starts the program that calls it again, see [`child`].
+    /// This starts the running program again, see [`child`].
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotConfigured`] when the policy allows no module at all. Otherwise the reason, which
-    /// never has the PIN in it. Of a stranger's key it is for the operator alone. There must be a PIN,
-    /// an empty one for a token without login.
+    /// [`Refusal::NotConfigured`] if the policy allows no module. Otherwise the reason, which never
+    /// contains the PIN. For a client's key, only the operator may see the reason. There must be a PIN;
+    /// it is empty for a token without login.
     pub fn decrypt(
         &self,
         policy: &Policy,
@@ -174,11 +176,11 @@ impl TokenKey {
         self.perform(policy, Operation::Decrypt(hash, blob.to_vec()))
     }
 
-    /// The module that the key would be asked through, found and allowed, but not loaded.
+    /// Returns the module that would be used for the key. It is found and allowed, but not loaded.
     ///
     /// # Errors
     ///
-    /// As [`TokenKey::decrypt`], as far as that shows without the module.
+    /// As [`TokenKey::decrypt`], as far as they are known without loading the module.
     pub fn check(&self, policy: &Policy) -> Result<PathBuf, Refusal> {
         let module = self.module(policy)?;
         match &self.pin {
@@ -187,10 +189,10 @@ impl TokenKey {
         }
     }
 
-    /// The public key of the same URI as SubjectPublicKeyInfo in DER (RFC 5280, section 4.1.2.7), to
-    /// encrypt for it. A PIN is used when there is one.
+    /// The public key of the same URI as SubjectPublicKeyInfo in DER (RFC 5280, section 4.1.2.7), for
+    /// encryption. A PIN is used if there is one.
     ///
-    /// Starts the program that calls it again, see [`child`].
+    /// This starts the running program again, see [`child`].
     ///
     /// # Errors
     ///
@@ -254,7 +256,7 @@ impl TokenKey {
         }
     }
 
-    /// What decides where a PIN is tried, and the PIN.
+    /// A digest of everything that decides where a PIN is tried, and of the PIN.
     fn trial(&self, module: &std::path::Path, selection: &Selection, pin: &Pin) -> [u8; 32] {
         let slot = selection.slot.map(u32::to_be_bytes);
         let mut hash = Sha256::new();
@@ -281,16 +283,16 @@ impl TokenKey {
     }
 }
 
-/// The PIN of a key, to be recognised in other files.
+/// The PIN of a key, to recognise it in other files.
 pub(crate) struct KnownPin {
-    /// The key, as it may be shown.
+    /// The key, in a form that may be shown.
     pub(crate) shown: String,
     file: Option<FileIdentity>,
     pin: Option<Pin>,
 }
 
 impl KnownPin {
-    /// Whether a file is the one that `pin-source` names, or holds the PIN and nothing else.
+    /// Whether a file is the one that `pin-source` names, or contains only the PIN.
     pub(crate) fn is(&self, content: &[u8], identity: FileIdentity) -> bool {
         let same = |pin: &Pin| pin.expose().trim_ascii() == content.trim_ascii();
         self.file == Some(identity) || self.pin.as_ref().is_some_and(same)
@@ -298,8 +300,8 @@ impl KnownPin {
 }
 
 impl Policy {
-    /// The same policy for key files of clients too: where it does not say which modules they may
-    /// name (`client-modules`), they may name those that `configured`, the operator's own, lead to.
+    /// The same policy, also for key files of clients. If it does not say which modules they may name
+    /// (`client-modules`), they may name the modules of `configured`, the operator's own keys.
     pub fn for_clients_of(self, configured: &[TokenKey]) -> Self {
         self.or_client_modules(|policy| {
             configured.iter().filter_map(|key| key.module(policy).ok()).collect()
@@ -308,7 +310,7 @@ impl Policy {
 }
 
 fn refusals() -> std::sync::MutexGuard<'static, Vec<([u8; 32], String)>> {
-    // A list that is only ever added to is whole, whoever panicked.
+    // Entries are only ever added to the list, so it is consistent even after a panic.
     REFUSED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -316,7 +318,7 @@ fn refused(trial: &[u8; 32]) -> Option<String> {
     refusals().iter().find(|(refused, _)| refused == trial).map(|(_, why)| why.clone())
 }
 
-/// Whether a line is `pkcs11:` with nothing but a mapping or a comment after it, as no URI is.
+/// Whether a line is `pkcs11:` with only a mapping or a comment after it, which no URI has.
 fn has_line(text: &str) -> bool {
     text.lines()
         .filter_map(|line| line.strip_prefix("pkcs11:"))
@@ -335,7 +337,7 @@ fn variable(name: &str, value: &Node) -> Result<(String, Zeroizing<String>), Key
     Ok((name.to_owned(), Zeroizing::new(value.to_owned())))
 }
 
-/// Characters of a path, a label or an error that a message shows.
+/// How many characters of a path, a label or an error a message shows.
 const SHOWN: usize = 200;
 
 pub(crate) fn printable(text: &str) -> String {

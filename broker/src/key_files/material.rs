@@ -1,24 +1,24 @@
-//! What of a file is a key or a certificate. Only that is handed over: comments, attributes and
-//! other members may say anything, a PIN too.
+//! Extracts the keys and certificates of a file. Only those are passed to the guest: comments,
+//! attributes and other members may contain anything, even a PIN.
 
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use crate::tokens::mentions_pin;
 
-/// The members of a JSON Web Key that its parameters are (RFC 7518, section 6).
+/// The members of a JSON Web Key that are parameters of keys (RFC 7518, section 6).
 const PARAMETERS: [&str; 13] =
     ["kty", "crv", "x", "y", "d", "n", "e", "p", "q", "dp", "dq", "qi", "k"];
 
-/// Bytes of a label, or of a header that is needed, at most.
+/// The longest label, and the longest header that is kept, in bytes.
 const LINE: usize = 100;
 
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
 const DASHES: &[u8] = b"-----";
 
-/// The keys and certificates in `content`, in the form that it has: OpenPGP, DER, PEM or JWK. None
-/// where it is of none of these forms. What a form has room for beside keys is left out.
+/// The keys and certificates in `content`, in its own form: OpenPGP, DER, PEM or JWK. None if it has
+/// none of these forms. Everything in it that is not a key or a certificate is left out.
 pub(crate) fn key_material(content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     if is_openpgp(content) {
         return Some(Zeroizing::new(content.to_vec()));
@@ -32,8 +32,8 @@ pub(crate) fn key_material(content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     json_web_keys(content)
 }
 
-/// Whether the bytes begin with an OpenPGP key packet (RFC 9580, section 5.5): a tag of one, and a
-/// version that there is.
+/// Whether the bytes begin with an OpenPGP key packet (RFC 9580, section 5.5): its tag, and an existing
+/// version.
 fn is_openpgp(bytes: &[u8]) -> bool {
     const KEYS: [u8; 3] = [5, 6, 7];
     let (tag, length) = match bytes {
@@ -46,8 +46,8 @@ fn is_openpgp(bytes: &[u8]) -> bool {
     KEYS.contains(&tag) && bytes.get(1 + length).is_some_and(|version| (2..=6).contains(version))
 }
 
-/// The DER SEQUENCE that the bytes begin with: one of elements that fill it, the first of which is an
-/// INTEGER or a SEQUENCE, as in all private keys, public keys and certificates.
+/// The DER SEQUENCE that the bytes begin with. It must consist exactly of elements, the first of which
+/// is an INTEGER or a SEQUENCE, as in all private keys, public keys and certificates.
 fn der(bytes: &[u8]) -> Option<&[u8]> {
     const INTEGER: u8 = 0x02;
     const SEQUENCE: u8 = 0x30;
@@ -61,7 +61,7 @@ fn der(bytes: &[u8]) -> Option<&[u8]> {
     is_key.then(|| &bytes[..bytes.len() - after.len()])
 }
 
-/// The tag and the content of an element, and what follows it.
+/// The tag and the content of an element, and the bytes after it.
 fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = bytes.split_first()?;
     let (&first, rest) = rest.split_first()?;
@@ -77,17 +77,17 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((tag, content, rest))
 }
 
-/// The PEM blocks (RFC 7468), one after the other, and of their headers only those that are needed.
-/// A block that does not end, contains something other than base64, or mentions a PIN, is left out.
+/// The PEM blocks (RFC 7468) one after the other, with only those headers that are needed. A block that
+/// does not end, that contains something other than base64, or that mentions a PIN, is left out.
 fn blocks(content: &[u8]) -> Zeroizing<Vec<u8>> {
-    // With room for all of it: a vector that grows leaves copies behind.
+    // The capacity is large enough for everything, because a growing vector leaves copies behind.
     let mut out = Zeroizing::new(Vec::with_capacity(content.len() + 1));
     let mut lines = content.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     while let Some(line) = lines.next() {
         let Some(label) = delimited(line, BEGIN) else { continue };
         let (before, mut after) = (out.len(), lines.clone());
         if copy_block(line, label, &mut after, &mut out).is_some() {
-            lines = after; // as the guest: another block may begin before this one ends
+            lines = after; // as in the guest: another block may begin before this one ends
         } else {
             out.truncate(before);
         }
@@ -128,7 +128,7 @@ fn copy_block<'a>(
     None
 }
 
-/// Whether a header tells how its block is encrypted (RFC 1421, section 4.6.1), and nothing else.
+/// Whether a header describes how its block is encrypted (RFC 1421, section 4.6.1), and nothing else.
 fn tells_encryption(name: &[u8], value: &[u8]) -> bool {
     let is_cipher = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
     let is_dek_info = || {
@@ -144,7 +144,7 @@ fn tells_encryption(name: &[u8], value: &[u8]) -> bool {
     }
 }
 
-/// The label of a delimiter line, if it consists of what labels consist of.
+/// The label of a delimiter line, if it has only the characters of labels.
 fn delimited<'a>(line: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     let label = line.strip_prefix(prefix)?.strip_suffix(DASHES)?;
     let is_fit =
@@ -156,7 +156,7 @@ fn is_base64(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"+/=".contains(byte)
 }
 
-/// What base64 stands for, as far as it can be decoded: it is only looked at.
+/// The decoded part of the base64, as far as it can be decoded: it is only inspected.
 fn decoded(base64: &[u8]) -> Zeroizing<Vec<u8>> {
     use base64ct::{Base64, Encoding};
     let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
@@ -170,7 +170,7 @@ fn decoded(base64: &[u8]) -> Zeroizing<Vec<u8>> {
     bytes
 }
 
-/// A JSON Web Key, or a set of them (RFC 7517), with the parameters of the keys alone.
+/// A JSON Web Key, or a set of them (RFC 7517), with only the parameters of the keys.
 fn json_web_keys(content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let Ok(Value::Object(object)) = serde_json::from_slice(content) else { return None };
     let kept = match object.get("keys") {
@@ -178,7 +178,7 @@ fn json_web_keys(content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
             let keys = keys.iter().map(|key| json_web_key(key.as_object()?));
             let keys: Vec<_> = keys.collect();
             keys.iter().any(Option::is_some).then_some(())?;
-            // One that is damaged does not spoil the others: the guest finds it in its place.
+            // A damaged key is replaced by an empty one, so that the guest still finds the others.
             let keys = keys.into_iter().map(|key| key.unwrap_or(Value::Object(Map::new())));
             Value::Object(Map::from_iter([("keys".to_owned(), keys.collect())]))
         }
@@ -187,7 +187,7 @@ fn json_web_keys(content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     serde_json::to_vec(&kept).ok().map(Zeroizing::new)
 }
 
-/// None where it has no type, or a parameter is something other than base64url.
+/// Returns None if the key has no type, or if a parameter is something other than base64url.
 fn json_web_key(key: &Map<String, Value>) -> Option<Value> {
     key.get("kty")?;
     let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=".contains(&byte);

@@ -12,13 +12,13 @@ use super::PassedOver;
 /// The limit for all files together, in bytes: 32 MiB, as in a key ring of the library.
 pub(super) const MAX_FILES: usize = 32 * 1024 * 1024;
 
-/// What the reports call the directory itself.
+/// The name of the directory itself in reports.
 const DIRECTORY: &str = "the keys directory";
 
-/// Everything in `path`, a directory or one file.
+/// Reads everything in `path`, a directory or one file.
 ///
 /// # Errors
-/// Where `path` itself cannot be read.
+/// `path` itself cannot be read.
 ///
 /// # Ambient Authority
 /// Opens `path` with the rights of this process.
@@ -39,7 +39,7 @@ pub(super) fn read(path: &Path) -> io::Result<Vec<Seen>> {
     Ok(files.seen)
 }
 
-/// Something in the keys directory.
+/// An entry of the keys directory.
 pub(super) struct Seen {
     pub(super) name: String,
     pub(super) found: Result<CapStdFile, PassedOver>,
@@ -52,8 +52,8 @@ struct Files {
 }
 
 impl Files {
-    /// One key file, and its password. The operator named this very file, so a link may lead
-    /// anywhere.
+    /// Adds one key file and its password. The operator named this very file, so a symbolic link may
+    /// lead anywhere.
     fn add_single(&mut self, path: &Path) -> io::Result<()> {
         let open = |path: &Path| std::fs::File::open(path).and_then(CapStdFile::read);
         let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_string_lossy();

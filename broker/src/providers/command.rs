@@ -18,17 +18,17 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::program::{lookup, search_path, trusted};
-use super::text::{self, Said};
+use super::text::{self, StderrExcerpt};
 use super::{MAX_ANSWER, config, confined};
 
-/// How long a process that was killed may take to end. One that hangs in the kernel is left.
+/// How long a killed process may take to end. A process that hangs in the kernel is left running.
 const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs `command` once.
 ///
-/// It gets `PATH`, because without one a script finds no program, and those variables that the
-/// operator names in `env`. Go ctd-decoder passes on its whole environment, which is containerd's
-/// and may hold credentials of registries and proxies.
+/// It gets `PATH`, because a script without one finds no programs, and those variables that the
+/// operator names in `env`. Go ctd-decoder passes on its whole environment, which is containerd's and
+/// may hold credentials of registries and proxies.
 pub(super) async fn run(
     command: &config::Command,
     request: &[u8],
@@ -41,7 +41,7 @@ pub(super) async fn run(
     }
     let mut child =
         start(command, program).map_err(|error| Error::NotStarted { name: name.clone(), error })?;
-    let stderr = RefCell::new(Said::default());
+    let stderr = RefCell::new(StderrExcerpt::default());
     let talked = tokio::select! {
         talked = timeout(limit, talk(&mut child, request, &stderr)) => talked,
         () = asked_to_end() => {
@@ -68,7 +68,7 @@ pub enum Error {
     Untrusted {
         /// Its name in the configuration.
         name: String,
-        /// Who, and what mends it.
+        /// Who could have, and how to fix it.
         why: trusted::Error,
     },
     /// It did not start.
@@ -86,7 +86,7 @@ pub enum Error {
         name: String,
         /// How it ended.
         ended: Ended,
-        /// What it wrote to standard error, cleaned.
+        /// What it wrote to standard error, sanitized.
         stderr: Option<String>,
     },
 }
@@ -94,13 +94,13 @@ pub enum Error {
 /// How a command ended without an answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Ended {
-    /// By itself.
+    /// It ended by itself.
     #[error("{}", ending(*.0))]
     Exit(ExitStatus),
     /// Its answer was too long.
     #[error("answered more than {} MiB and was killed", MAX_ANSWER >> 20)]
     Flood,
-    /// Reading from it failed.
+    /// Reading its output failed.
     #[error("cannot be listened to and was killed: {}", text::io_error(.0))]
     Io(io::Error),
     /// It took too long.
@@ -115,7 +115,7 @@ fn stderr_shown(stderr: Option<&str>) -> String {
     }
 }
 
-/// `program` is what [`lookup`] has found; without one, the error says what the system says.
+/// Starts the command. `program` is what [`lookup`] has found; without one, the error is the system's.
 fn start(command: &config::Command, program: Option<PathBuf>) -> io::Result<Child> {
     let passed = command.env().iter().filter_map(|name| Some((name, env::var_os(name)?)));
     let mut process = match command.files() {
@@ -134,7 +134,8 @@ fn start(command: &config::Command, program: Option<PathBuf>) -> io::Result<Chil
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // A group of its own, so that what it starts can be killed with it.
+        // The command has its own process group, so that the processes that it starts can be killed
+        // with it.
         .process_group(0);
     tokio::process::Command::from(process).kill_on_drop(true).spawn()
 }
@@ -151,9 +152,9 @@ impl From<io::Error> for Fault {
     }
 }
 
-/// Nobody waits for the answer any more: the decoder was killed (see `main.rs` of the broker), or
-/// whoever called `keycell` has changed their mind. The provider is in a group of its own, so it
-/// does not hear of it.
+/// Waits until the exchange is to end: the decoder was killed (see `main.rs` of the broker), or the
+/// caller of `keycell` interrupted it. The provider has its own process group, so it does not get the
+/// signal.
 async fn asked_to_end() {
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
@@ -166,30 +167,31 @@ async fn asked_to_end() {
     }
 }
 
-/// Writes the request and reads both outputs to their ends, all at once: a provider may answer
-/// before it has read everything, and must not be stopped by a full pipe. Only then is it waited
-/// for: until then its process identifier is its own, whatever becomes of it.
+/// Writes the request and reads both outputs to their ends at the same time: a provider may answer
+/// before it has read everything, and a full pipe must not block it. The process is waited for only
+/// afterwards, so that its process identifier stays valid until then, even if it has ended.
 async fn talk(
     child: &mut Child,
     request: &[u8],
-    stderr: &RefCell<Said>,
+    stderr: &RefCell<StderrExcerpt>,
 ) -> Result<(Zeroizing<Vec<u8>>, ExitStatus), Fault> {
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-    let said = listen(child.stderr.take(), stderr);
-    let (_, answer, _) = tokio::try_join!(write(stdin, request), read(stdout), said)?;
+    let collected = collect_stderr(child.stderr.take(), stderr);
+    let (_, answer, _) = tokio::try_join!(write(stdin, request), read(stdout), collected)?;
     Ok((answer, child.wait().await?))
 }
 
 async fn write(stdin: Option<ChildStdin>, request: &[u8]) -> Result<(), Fault> {
     if let Some(mut stdin) = stdin {
-        // One that does not want to read it all is judged by its answer, as with Go.
+        // A provider that does not read everything is judged by its answer, as with Go.
         let _ = stdin.write_all(request).await;
     }
     Ok(())
 }
 
 async fn read(stdout: Option<ChildStdout>) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    // As large as it may become: growing would leave copies of a secret behind.
+    // The capacity is that of the longest answer: a growing vector would leave copies of a secret
+    // behind.
     let mut answer = Zeroizing::new(Vec::with_capacity(MAX_ANSWER + 1));
     if let Some(stdout) = stdout {
         stdout.take(MAX_ANSWER as u64 + 1).read_to_end(&mut answer).await?;
@@ -197,8 +199,11 @@ async fn read(stdout: Option<ChildStdout>) -> Result<Zeroizing<Vec<u8>>, Fault> 
     if answer.len() > MAX_ANSWER { Err(Fault::Flood) } else { Ok(answer) }
 }
 
-/// Keeps a little, and reads the rest only so that the provider can go on.
-async fn listen(stderr: Option<ChildStderr>, said: &RefCell<Said>) -> Result<(), Fault> {
+/// Keeps an excerpt, and reads the rest only so that the provider can go on.
+async fn collect_stderr(
+    stderr: Option<ChildStderr>,
+    excerpt: &RefCell<StderrExcerpt>,
+) -> Result<(), Fault> {
     let Some(mut stderr) = stderr else { return Ok(()) };
     let mut buffer = [0; 4096];
     loop {
@@ -206,16 +211,16 @@ async fn listen(stderr: Option<ChildStderr>, said: &RefCell<Said>) -> Result<(),
         if count == 0 {
             return Ok(());
         }
-        said.borrow_mut().push(&buffer[..count]);
+        excerpt.borrow_mut().push(&buffer[..count]);
     }
 }
 
-/// Kills what has not ended, with everything that it has started and that has not left its
+/// Kills a process that has not ended, with everything that it has started and that has not left its
 /// process group, and waits for it.
 async fn kill(child: &mut Child) {
     let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     if let Some(group) = id {
-        // There is nobody to tell if it has just ended by itself.
+        // It does not matter if it has just ended by itself.
         let _ = kill_process_group(group, Signal::KILL);
         let _ = timeout(KILL_TIMEOUT, child.wait()).await;
     }

@@ -17,10 +17,10 @@ const MAX_FILE: u64 = 1 << 20;
 /// A provider, or what is wrong with its entry.
 pub(super) type Entry = Result<Way, EntryError>;
 
-/// Why the file of key providers is of no use.
+/// Why the file of key providers cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is not read.
+    /// It cannot be read.
     #[error(
         "the key providers' configuration {0}; correct the file, or the path in \
          `OCICRYPT_KEYPROVIDER_CONFIG`"
@@ -38,7 +38,7 @@ pub enum Error {
         /// The column, counted from 1.
         column: usize,
     },
-    /// It is other JSON.
+    /// It is JSON of another form.
     #[error(
         "the key providers' configuration `{0}` is not of the form `{{\"key-providers\": \
          {{\"NAME\": {{…}}}}}}`"
@@ -46,10 +46,10 @@ pub enum Error {
     Shape(String),
 }
 
-/// Why a file of the operator's is not read: a predicate with the path before it.
+/// Why a file of the operator cannot be read: a predicate that begins with the path.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// It is something else than a regular file.
+    /// It is not a regular file.
     #[error("`{0}` is not a regular file")]
     NotRegular(String),
     /// Opening or reading it failed.
@@ -65,7 +65,7 @@ pub enum FileError {
     Untrusted {
         /// Its path.
         path: String,
-        /// Who, and what mends it.
+        /// Who could have, and how to fix it.
         why: trusted::Error,
     },
     /// It is too large.
@@ -86,7 +86,7 @@ pub struct EntryError {
 /// What is wrong with the entry of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EntryFault {
-    /// It is no object.
+    /// It is not an object.
     #[error("it is not an object")]
     NotObject,
     /// The members of `cmd` are wrong.
@@ -103,26 +103,26 @@ pub enum EntryFault {
     /// The members of `grpc-tls` are wrong.
     #[error("a member of `grpc-tls` has the wrong type")]
     Tls,
-    /// `grpc` is no text.
+    /// `grpc` is not text.
     #[error("`grpc` is not an address such as `localhost:50051`")]
     Grpc,
-    /// `ttrpc` is no text.
+    /// `ttrpc` is not text.
     #[error("`ttrpc` is not an address such as `unix:///run/provider.sock`")]
     Ttrpc,
     /// It does not say how the provider is reached.
     #[error("it has neither `cmd` nor `grpc` nor `ttrpc`")]
     NoWay,
-    /// It has the form that ocicrypt's own documentation shows, which never worked.
+    /// It has the form that ocicrypt's own documentation shows, but that never worked.
     #[error(
         "it has neither `cmd` nor `grpc` nor `ttrpc`; put `path` and `args` into an object `cmd`"
     )]
     DocumentedForm,
 }
 
-/// A program that is started anew for each request.
+/// A program that is started for each request.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Command {
-    /// Searched in `PATH` if it has no slash.
+    /// The program, which is searched in `PATH` if it has no slash.
     pub(super) path: String,
     args: Option<Vec<String>>,
     env: Option<Vec<String>>,
@@ -134,18 +134,19 @@ impl Command {
         self.args.as_deref().unwrap_or_default()
     }
 
-    /// The names of the variables that it gets beside `PATH`.
+    /// The names of the variables that it gets in addition to `PATH`.
     pub(super) fn env(&self) -> &[String] {
         self.env.as_deref().unwrap_or_default()
     }
 
-    /// What it may read and write beside the system's libraries; None for everything that this user may.
+    /// What it may read and write in addition to the system's libraries; None stands for everything
+    /// that this user may.
     pub(super) fn files(&self) -> Option<&[PathBuf]> {
         self.files.as_deref()
     }
 }
 
-/// How a gRPC server is to be trusted, and how it can trust us.
+/// How to trust a gRPC server, and how it can trust us.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct Tls {
@@ -157,18 +158,18 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// A PEM file. Without one the system's certification authorities are trusted.
+    /// A PEM file with certification authorities. Without one, the system's are trusted.
     pub(super) fn root_ca_file(&self) -> Option<&Path> {
         given(&self.root_ca_file).map(Path::new)
     }
 
-    /// The files of the client's certificates and of its key. As with Go, one without the other
-    /// is none.
+    /// The files of the client's certificates and of its key. As with Go, both are ignored if one is
+    /// missing.
     pub(super) fn client(&self) -> Option<(&Path, &Path)> {
         Some((Path::new(given(&self.cert_file)?), Path::new(given(&self.key_file)?)))
     }
 
-    /// Whose certificate it must be, where that is not the name in the address.
+    /// The name that the certificate must have, if it is not the name in the address.
     pub(super) fn server_name(&self) -> Option<&str> {
         given(&self.server_name)
     }
@@ -197,8 +198,8 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Entry>, Error> {
     }
 }
 
-/// Reads a small regular file of the operator's, which nobody but root and the broker's user may be
-/// able to change: it decides what is executed, or whom the broker trusts.
+/// Reads a small regular file of the operator, which only root and the broker's user may be able to
+/// change: it decides what is executed, or whom the broker trusts.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, FileError> {
     let shown = || text::name(&path.display().to_string());
     let unreadable = |error| FileError::Unreadable { path: shown(), error };
@@ -248,8 +249,8 @@ fn way(value: Value) -> Result<Way, EntryFault> {
     })
 }
 
-/// The member, or `Some(None)` where it is missing. `None` where it has another type: the error of
-/// serde_json would show the value.
+/// Returns the member, or `Some(None)` if it is missing. It returns `None` if the member has another
+/// type, because the error of serde_json would show the value.
 fn take<T: DeserializeOwned>(members: &mut Map<String, Value>, name: &str) -> Option<Option<T>> {
     let value = members.remove(name).unwrap_or(Value::Null);
     serde_json::from_value(value).ok()

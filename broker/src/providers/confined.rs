@@ -1,7 +1,7 @@
-//! A provider's command that may use no more than the files that the operator names.
+//! Runs a provider's command that may use only the files that the operator names.
 //!
-//! Walls are a process's own, and stay with what it becomes. So this program is started once more: it
-//! puts them up and then becomes the command.
+//! Walls belong to a process, and stay when it executes another program. So this program is started
+//! again: it puts up the walls and then becomes the command.
 
 use std::env;
 use std::ffi::OsString;
@@ -15,13 +15,14 @@ use keycell_walls::module::around_command;
 use super::{program, text};
 use crate::self_exec;
 
-/// The argument before how many files there are, the files, the command and its own arguments.
+/// The first argument. It is followed by the number of files, the files, the command and its own
+/// arguments.
 const ARGUMENT: &str = "provider-command";
 
-/// What a shell ends with where it cannot execute something.
+/// The exit code of a shell that cannot execute a program.
 const NOT_EXECUTED: u8 = 126;
 
-/// The program that becomes `path` with `args`, and can reach `files` and the system's libraries.
+/// A program that becomes `path` with `args`, and can reach `files` and the system's libraries.
 pub(super) fn command(path: &str, args: &[String], files: &[PathBuf]) -> Command {
     let mut command = self_exec::command(ARGUMENT);
     command.arg(files.len().to_string()).args(files).arg(path).args(args);
@@ -33,10 +34,10 @@ pub(crate) fn is_asked() -> bool {
     env::args_os().nth(1).is_some_and(|first| first == ARGUMENT)
 }
 
-/// Does not return, but where the command cannot be started.
+/// Becomes the command. It returns only if the command cannot be started.
 pub(crate) fn main() -> ExitCode {
     let error = become_command(env::args_os().skip(2)).unwrap_or(Error::NotAsked);
-    eprintln!("{error}"); // the broker reads it, and shows it with the command's name
+    eprintln!("{error}"); // the broker reads this, and shows it with the command's name
     ExitCode::from(NOT_EXECUTED)
 }
 
@@ -53,7 +54,8 @@ enum Error {
     NotExecuted(io::Error),
 }
 
-/// Why it did not become the command. None if the arguments are not those of [`command`].
+/// Returns why this process did not become the command. None if the arguments are not those of
+/// [`command`].
 fn become_command(mut arguments: impl Iterator<Item = OsString>) -> Option<Error> {
     let count = arguments.next()?.to_str()?.parse().ok()?;
     let files: Vec<PathBuf> = arguments.by_ref().take(count).map(PathBuf::from).collect();

@@ -1,4 +1,4 @@
-//! Why a key provider did not do what it was asked for.
+//! The errors of key providers.
 
 use std::io;
 use std::time::Duration;
@@ -8,17 +8,17 @@ use tonic::Code;
 use super::message::AnswerError;
 use super::{MAX_ANSWER, command, config, program, text, tls};
 
-/// Why a key provider did not do what it was asked for. `name` is its program or address, made fit for a
-/// message; the text names it.
+/// Why a key provider did not do what it was asked for. `name` is its program or address, sanitized for
+/// a message, which includes it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file of key providers is of no use.
+    /// The file of key providers cannot be used.
     #[error(transparent)]
     Configuration(#[from] config::Error),
     /// The entry of the provider is wrong.
     #[error(transparent)]
     Entry(#[from] config::EntryError),
-    /// A file that the entry names is not read.
+    /// A file that the entry names cannot be read.
     #[error(transparent)]
     File(#[from] config::FileError),
     /// The program cannot be executed.
@@ -27,7 +27,7 @@ pub enum Error {
     /// The command gave no answer.
     #[error(transparent)]
     Command(#[from] command::Error),
-    /// There is no runtime to talk to it.
+    /// The asynchronous runtime cannot be started.
     #[error("cannot talk to `{name}`: {}", text::io_error(.error))]
     Runtime {
         /// The provider.
@@ -40,10 +40,10 @@ pub enum Error {
     Late {
         /// The provider.
         name: String,
-        /// The time that it had.
+        /// The time limit.
         limit: Duration,
     },
-    /// Its answer is of no use.
+    /// Its answer cannot be used.
     #[error("`{name}` {fault}")]
     Answer {
         /// The provider.
@@ -51,16 +51,16 @@ pub enum Error {
         /// What is wrong.
         fault: AnswerError,
     },
-    /// The address is none of gRPC.
+    /// The address is not one of gRPC.
     #[error(
         "`{0}` is not a gRPC address that Keycell knows; write `HOST:PORT` or \
          `unix:///PATH/OF/SOCKET`"
     )]
     GrpcAddress(String),
-    /// The address is none of ttrpc.
+    /// The address is not one of ttrpc.
     #[error("`{0}` is not a ttrpc address that Keycell knows; write `unix:///PATH/OF/SOCKET`")]
     TtrpcAddress(String),
-    /// Nobody listens.
+    /// The connection cannot be made.
     #[error("cannot connect to `{name}`: {}; is the key provider running?", text::io_error(.error))]
     NotConnected {
         /// The provider.
@@ -68,7 +68,7 @@ pub enum Error {
         /// Why.
         error: io::Error,
     },
-    /// There is no TLS.
+    /// TLS cannot be established.
     #[error("{} `{name}`: {fault}", without_tls(.fault))]
     Tls {
         /// The provider.
@@ -83,7 +83,7 @@ pub enum Error {
         name: String,
         /// The status.
         code: Code,
-        /// The text of the provider, cleaned.
+        /// The text of the provider, sanitized.
         message: String,
     },
     /// The connection ended without an answer.
@@ -91,9 +91,9 @@ pub enum Error {
     BrokenOff {
         /// The provider.
         name: String,
-        /// What the library says.
+        /// The library's message.
         cause: String,
-        /// Whether the connection was one with TLS.
+        /// Whether the connection used TLS.
         tls: bool,
     },
     /// The connection of ttrpc ended without an answer.
@@ -107,16 +107,16 @@ pub enum Error {
     /// Its answer is too long.
     #[error("`{0}` answered more than {limit} MiB", limit = MAX_ANSWER >> 20)]
     Flood(String),
-    /// Its answer is something else than a frame of ttrpc.
+    /// Its answer is not a frame of ttrpc.
     #[error("`{0}` answered something that is not ttrpc")]
     NotTtrpc(String),
-    /// Its answer is something else than protobuf.
+    /// Its answer is not protobuf.
     #[error("`{0}` answered something that is not protobuf")]
     NotProtobuf(String),
-    /// Never: the names of the methods are constants.
+    /// This never happens: the names of the methods are constants.
     #[error("the method has no name")]
     Method,
-    /// Never: there is room for the request.
+    /// This never happens: the buffer is large enough for the request.
     #[error("the request is too long")]
     LongRequest,
 }

@@ -1,4 +1,4 @@
-//! A provider behind gRPC, in plain or in TLS.
+//! A provider that is reached over gRPC, with or without TLS.
 
 use std::error::Error as _;
 use std::io;
@@ -21,7 +21,7 @@ use super::{MAX_ANSWER, text, tls};
 /// The most bytes of headers and trailers, which hold the status and its message.
 const MAX_HEADERS: u32 = 16 << 10;
 
-/// Calls the service at `target`, and speaks TLS if `tls` is there, be it empty, as Go does.
+/// Calls the service at `target`. It uses TLS if `tls` is present, even if it is empty, as Go does.
 pub(super) async fn call(
     target: &str,
     tls: Option<&Tls>,
@@ -40,19 +40,19 @@ pub(super) async fn call(
     let stream = tls::connect(stream, server, tls)
         .await
         .map_err(|fault| Error::Tls { name: name.clone(), fault })?;
-    // Go puts the name in the certificate where the address would stand.
+    // As in Go, the name in the certificate replaces the address.
     let authority = tls.server_name().map_or_else(|| target.authority(), bracketed);
     over(stream, &format!("https://{authority}"), &name, operation, request).await
 }
 
-/// What a status other than OK says. The message comes from the provider, or from this end of the
+/// The error for a status other than OK. The message comes from the provider, or from this end of the
 /// connection.
 pub(super) fn refusal(name: &str, code: Code, message: &str) -> Error {
-    Error::Status { name: name.to_owned(), code, message: text::said(message) }
+    Error::Status { name: name.to_owned(), code, message: text::sanitized(message) }
 }
 
-/// One call over a connection that is there. What goes through the buffers of HTTP/2 and TLS is
-/// not wiped: it is gone with the process, which lives for one layer.
+/// Makes one call over an existing connection. Bytes in the buffers of HTTP/2 and TLS are not wiped:
+/// they are gone when the process ends, which exists for one layer.
 async fn over<S>(
     stream: S,
     origin: &str,
@@ -64,7 +64,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut stream = Some(stream);
-    // Asked for once more when the connection is lost: then that is the answer.
+    // The connector is called again when the connection is lost: then it returns the error.
     let connector = service_fn(move |_| {
         let stream = stream.take().map(TokioIo::new);
         async { stream.ok_or_else(|| io::Error::other("the connection was closed")) }
@@ -87,25 +87,25 @@ where
 
 fn failed(origin: &str, name: &str, status: &tonic::Status) -> Error {
     let Some(source) = status.source() else {
-        // The limit is ours, and this is how tonic tells of it.
+        // The limit is ours, and tonic reports it in this way.
         let large = status.message().contains("decoded message length too large");
         if status.code() == Code::OutOfRange && large {
             return Error::Flood(name.to_owned());
         }
         return refusal(name, status.code(), status.message());
     };
-    // Not what the provider said, but what became of the connection.
+    // The error does not come from the provider: it is what happened to the connection.
     broken_off(origin, name, source)
 }
 
-/// The end of a connection without an answer. A server that does not like a client's certificate
-/// often just closes.
+/// The error for a connection that ended without an answer. A server that rejects a client's
+/// certificate often just closes the connection.
 fn broken_off(origin: &str, name: &str, error: &(dyn std::error::Error + 'static)) -> Error {
     let (name, cause) = (name.to_owned(), text::root(error));
     Error::BrokenOff { name, cause, tls: origin.starts_with("https:") }
 }
 
-/// Where a service listens.
+/// The address of a service.
 #[derive(Debug, PartialEq, Eq)]
 enum Target {
     Tcp(String, u16),
@@ -114,7 +114,7 @@ enum Target {
 }
 
 impl Target {
-    /// The forms of Go's gRPC, and the two that the Rust ocicrypt adds: `http://` and `tcp://`.
+    /// Parses the forms of Go's gRPC, and two that the Rust ocicrypt adds: `http://` and `tcp://`.
     fn parse(target: &str) -> Option<Self> {
         if let Some(name) = target.strip_prefix("unix-abstract:") {
             return Some(Self::Unix(format!("\0{name}")));
@@ -148,7 +148,7 @@ impl Target {
         })
     }
 
-    /// The name that a certificate must have if nothing else is said.
+    /// The name that a certificate must have by default.
     fn host(&self) -> &str {
         match self {
             Self::Tcp(host, _) => host,

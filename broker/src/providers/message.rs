@@ -1,4 +1,5 @@
-//! What a provider is told and what it answers: JSON, in gRPC and ttrpc inside a protobuf message.
+//! The requests to a provider and its answers: JSON; in gRPC and ttrpc, it is inside a protobuf
+//! message.
 
 use std::fmt;
 
@@ -12,12 +13,12 @@ use zeroize::{Zeroize as _, Zeroizing};
 /// The service in gRPC and ttrpc.
 pub(super) const SERVICE: &str = "keyprovider.KeyProviderService";
 
-/// What a provider is asked for.
+/// The operation that a provider is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// To wrap a key.
+    /// Wrap a key.
     Wrap,
-    /// To unwrap a key.
+    /// Unwrap a key.
     Unwrap,
 }
 
@@ -44,8 +45,8 @@ impl Drop for Envelope {
     }
 }
 
-/// The request to unwrap a key, member by member as Go writes it, except that `Parameters` holds
-/// nothing but the provider's own.
+/// The request to unwrap a key, with the same members as Go writes, except that `Parameters` holds only
+/// the provider's own.
 pub(super) fn to_unwrap(
     name: &str,
     wrapped: &[u8],
@@ -62,7 +63,7 @@ pub(super) fn to_unwrap(
     json.0
 }
 
-/// The request to wrap a key, member by member as Go writes it.
+/// The request to wrap a key, with the same members as Go writes.
 pub(super) fn to_wrap(name: &str, options: &[u8], parameters: &[Vec<u8>]) -> Zeroizing<Vec<u8>> {
     let parameters: Vec<&[u8]> = parameters.iter().map(Vec::as_slice).collect();
     let mut json = Writer::for_values(name, parameters.iter().copied().chain([options]));
@@ -74,8 +75,8 @@ pub(super) fn to_wrap(name: &str, options: &[u8], parameters: &[Vec<u8>]) -> Zer
     json.0
 }
 
-/// What is wrong with an answer: a predicate, to be put behind the provider's name. It shows nothing of
-/// the answer.
+/// What is wrong with an answer: a predicate that follows the provider's name. It quotes nothing of the
+/// answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
     /// It is empty.
@@ -103,9 +104,9 @@ pub enum AnswerError {
     },
 }
 
-/// The bytes that an answer holds.
+/// Returns the bytes that an answer holds.
 ///
-/// Go writes them as base64, the Rust ocicrypt as a list of numbers: both are read.
+/// Go writes them as base64, the Rust ocicrypt as a list of numbers: both are accepted.
 pub fn result(operation: Operation, answer: &[u8]) -> Result<Zeroizing<Vec<u8>>, AnswerError> {
     let path = match operation {
         Operation::Wrap => ["keywrapresults", "annotation"],
@@ -125,12 +126,13 @@ pub fn result(operation: Operation, answer: &[u8]) -> Result<Zeroizing<Vec<u8>>,
         .ok_or_else(|| AnswerError::NoKey { member: path.join(".") })
 }
 
-/// JSON of a size that is known: growing would leave copies of secrets behind.
+/// JSON of a known size: a growing vector would leave copies of secrets behind.
 struct Writer(Zeroizing<Vec<u8>>);
 
 impl Writer {
     fn for_values<'a>(name: &str, values: impl Iterator<Item = &'a [u8]>) -> Self {
-        // The fixed part, the name with every byte escaped, and base64 with quotes and comma.
+        // The sum of the fixed part, the name with every byte escaped, and base64 with quotes and
+        // comma.
         let values: usize = values.map(|value| value.len().div_ceil(3) * 4 + 3).sum();
         Self(Zeroizing::new(Vec::with_capacity(256 + 6 * name.len() + values)))
     }
@@ -139,7 +141,8 @@ impl Writer {
         self.0.extend_from_slice(json.as_bytes());
     }
 
-    /// Nothing at all where there are none: providers take the name for a reason to look further.
+    /// Writes an empty object if there are no parameters, because providers treat their own name as a
+    /// reason to continue.
     fn parameters(&mut self, name: &str, values: &[&[u8]]) {
         self.raw("{");
         if !values.is_empty() {
@@ -156,17 +159,17 @@ impl Writer {
 
     fn base64(&mut self, bytes: &[u8]) {
         self.raw("\"");
-        // By pieces without padding between them, through a buffer that is wiped.
+        // The pieces have no padding between them, and use a buffer that is wiped.
         let mut buffer = Zeroizing::new([0; 4096]);
         for piece in bytes.chunks(3072) {
-            // Never an error: 3072 bytes fill 4096 characters.
+            // This never fails, because 3072 bytes fill 4096 characters.
             self.raw(Base64::encode(piece, &mut *buffer).unwrap_or_default());
         }
         self.raw("\"");
     }
 }
 
-/// Bytes at the end of a path of member names, which match in any case as with Go.
+/// Finds the bytes at the end of a path of member names, which match in any case as with Go.
 struct Find<'p>(&'p [&'p str]);
 
 impl<'de> DeserializeSeed<'de> for Find<'_> {
@@ -206,7 +209,7 @@ impl<'de> Visitor<'de> for Find<'_> {
             return Err(E::custom("a string"));
         }
         let mut text = Zeroizing::new(text.as_bytes().to_vec());
-        // Go's decoder passes over these two.
+        // Go's decoder ignores these two.
         text.retain(|byte| !matches!(byte, b'\r' | b'\n'));
         let length = Base64::decode_in_place(&mut text).map_err(|_| E::custom("base64"))?.len();
         text.truncate(length);
@@ -217,7 +220,7 @@ impl<'de> Visitor<'de> for Find<'_> {
         if !self.0.is_empty() {
             return Err(A::Error::custom("a list"));
         }
-        // An answer has two characters a byte at least.
+        // In an answer, each byte takes at least two characters.
         let mut bytes = Zeroizing::new(Vec::with_capacity(super::MAX_ANSWER / 2));
         while let Some(byte) = list.next_element::<u8>()? {
             bytes.push(byte);

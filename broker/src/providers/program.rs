@@ -1,4 +1,4 @@
-//! Where the program of a provider's command is, and whether it may be executed.
+//! Finds the program of a provider's command, and checks whether it may be executed.
 
 use std::env;
 use std::ffi::OsString;
@@ -9,16 +9,16 @@ use rustix::fs::{Access, access};
 
 use super::text;
 
-/// Where programs are searched when the broker has no `PATH`: what execvp(3) does then.
+/// The directories that are searched for programs if the broker has no `PATH`, as execvp(3) does.
 const USUAL_PATH: &str = "/bin:/usr/bin";
 
-/// Why a program is not executed.
+/// Why a program cannot be executed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is none.
+    /// It does not exist.
     #[error("there is no `{0}`; correct `path` in its `cmd`")]
     Missing(String),
-    /// It is something else than a program, or not one for this user.
+    /// It is not a program, or not one for this user.
     #[error("`{0}` is not a program that may be executed; correct `path` in its `cmd`")]
     NotExecutable(String),
     /// Others could have changed it.
@@ -26,12 +26,12 @@ pub enum Error {
     Untrusted {
         /// Its name in the configuration.
         name: String,
-        /// Who, and what mends it.
+        /// Who could have, and how to fix it.
         why: trusted::Error,
     },
 }
 
-/// Where the program `path` is; or why it could not be started, as far as that shows.
+/// Returns the path of the program `path`, or why it could not be started, as far as it can be checked.
 pub(super) fn found(path: &str) -> Result<PathBuf, Error> {
     let name = || text::name(path);
     let file = lookup(path).ok_or_else(|| Error::Missing(name()))?;
@@ -42,8 +42,8 @@ pub(super) fn found(path: &str) -> Result<PathBuf, Error> {
     Ok(file)
 }
 
-/// What lies at `path`. Without a slash it is searched in `PATH`, as execvp(3) does: a file that may
-/// not be executed is passed over where there is another one.
+/// Returns the file at `path`. A name without a slash is searched in `PATH`, as execvp(3) does: a file
+/// that may not be executed is skipped if there is another one.
 pub(super) fn lookup(path: &str) -> Option<PathBuf> {
     if path.contains('/') {
         return Some(PathBuf::from(path)).filter(|file| file.exists());
@@ -61,7 +61,7 @@ pub(super) fn search_path() -> OsString {
     env::var_os("PATH").unwrap_or_else(|| OsString::from(USUAL_PATH))
 }
 
-/// Whether only root and the broker's user can change which program lies there. Then it is safe to
+/// Whether only root and the broker's user can change the program at this path. Then it is safe to
 /// execute it by its path.
 pub(super) fn trusted(program: &Path) -> Result<(), trusted::Error> {
     Trust::of_this_process().check(program).map(drop)

@@ -1,6 +1,6 @@
-//! TLS to a gRPC provider, as `grpc-tls` describes it.
+//! TLS to a gRPC provider, as configured by `grpc-tls`.
 //!
-//! Go accepts an authority's certificate (`CA:TRUE`) from a server, if it is in `root-ca-file`;
+//! Go accepts a certificate of an authority (`CA:TRUE`) from a server if it is in `root-ca-file`.
 //! rustls does not, and the message says what to do. Client keys on P-521 are not supported.
 
 use std::io;
@@ -27,10 +27,10 @@ use zeroize::Zeroizing;
 use super::config::{self, Tls};
 use super::text;
 
-/// Why there is no TLS.
+/// Why TLS cannot be established.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// A file or a name in `grpc-tls`.
+    /// A file or a name in `grpc-tls` cannot be used.
     #[error(transparent)]
     Configured(#[from] ConfigurationError),
     /// The handshake failed.
@@ -38,13 +38,13 @@ pub enum Fault {
     Handshake(io::Error),
 }
 
-/// What is wrong with `grpc-tls`. The texts are paths and names, made fit for a message.
+/// What is wrong with `grpc-tls`. The texts are paths and names, sanitized for a message.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigurationError {
     /// No certificate can have this name.
     #[error("`{0}` cannot be in a certificate; set `server-name` to what is")]
     ServerName(String),
-    /// A file is not read.
+    /// A file cannot be read.
     #[error(transparent)]
     File(#[from] config::FileError),
     /// The file holds no key.
@@ -53,7 +53,7 @@ pub enum ConfigurationError {
     /// The key is that of another certificate.
     #[error("the key in `{0}` does not belong to the certificate in `cert-file`")]
     OtherKey(String),
-    /// rustls does not take the key.
+    /// rustls rejects the key.
     #[error("the key in `{path}` cannot be used: {}", text::root(.error))]
     UnusableKey {
         /// Its path.
@@ -61,13 +61,13 @@ pub enum ConfigurationError {
         /// Why.
         error: Error,
     },
-    /// The variables that name the system's authorities lead to what others can change.
+    /// Others can change the files that the variables for the system's authorities name.
     #[error("the certification authorities are not trusted: {0}; {mend}", mend = .0.mend())]
     UntrustedAuthorities(trusted::Error),
     /// The file holds no certificate.
     #[error("`{0}` holds no certificate in PEM, or a damaged one")]
     NoCertificate(String),
-    /// The file holds certificates that rustls does not take.
+    /// The file holds certificates that rustls rejects.
     #[error("`{0}` holds no certificate that can be read")]
     UnreadableCertificates(String),
     /// The system has no authorities.
@@ -76,7 +76,7 @@ pub enum ConfigurationError {
          `root-ca-file`"
     )]
     NoAuthorities,
-    /// rustls has no such versions.
+    /// rustls does not support these versions.
     #[error("{}", text::root(.0))]
     Versions(Error),
 }
@@ -121,12 +121,12 @@ fn configuration(tls: &Tls) -> Result<ClientConfig, ConfigurationError> {
     Ok(configuration)
 }
 
-/// The authorities in a file, or else those of the system.
+/// The authorities in a file, or those of the system.
 fn roots(file: Option<&Path>) -> Result<RootCertStore, ConfigurationError> {
     let certificates = match file {
         Some(file) => read_certificates(file)?,
         None => {
-            // Variables that name others in the place of the system's authorities.
+            // These variables replace the system's authorities.
             let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(std::env::var_os);
             for path in named.flat_map(|paths| std::env::split_paths(&paths).collect::<Vec<_>>()) {
                 match Trust::of_this_process().check(&path) {
@@ -159,7 +159,7 @@ fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Config
         .ok_or_else(|| ConfigurationError::NoCertificate(text::name(&file.display().to_string())))
 }
 
-/// The error and what mends it, where that is known.
+/// The error, and how to fix it if that is known.
 fn explained(error: &io::Error) -> String {
     let tls = error.get_ref().and_then(|error| error.downcast_ref::<Error>());
     let hint = match tls {
@@ -169,7 +169,7 @@ fn explained(error: &io::Error) -> String {
         Some(Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         )) => "; set `server-name` to a name in its certificate",
-        // Go takes an authority's certificate for a server's.
+        // Go accepts a certificate of an authority from a server.
         Some(Error::InvalidCertificate(CertificateError::Other(other)))
             if other.to_string().contains("CaUsedAsEndEntity") =>
         {
@@ -181,8 +181,8 @@ fn explained(error: &io::Error) -> String {
     format!("{}{hint}", text::root(error))
 }
 
-/// `insecure-skip-verify`: any certificate of anybody will do, for tests. The server must still
-/// have the key to it, as with Go.
+/// `insecure-skip-verify` accepts any certificate, for tests. The server must still have its key, as
+/// with Go.
 #[derive(Debug)]
 struct Anyone(Arc<CryptoProvider>);
 

@@ -1,9 +1,9 @@
-//! A provider behind ttrpc, as the Rust ocicrypt has it.
+//! A provider that is reached over ttrpc, as in the Rust ocicrypt.
 //!
-//! A client of our own: the protocol is a header of ten bytes and two messages, a hundred lines.
-//! The crate `ttrpc` 0.10 would bring 22 crates that nothing else here needs, among them the other
-//! implementation of protobuf with its code generator, which runs in every build, and second
-//! generations of `rustix`, `thiserror` and `bitflags`. The tests run against that crate.
+//! This is our own client: the protocol is a header of ten bytes and two messages, which takes a
+//! hundred lines. The crate `ttrpc` 0.10 would add 22 crates that nothing else here needs, among them
+//! the other implementation of protobuf with its code generator, which runs in every build, and second
+//! versions of `rustix`, `thiserror` and `bitflags`. The tests run against that crate.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use super::error::Error;
 use super::message::{Envelope, Operation, SERVICE};
 use super::{MAX_ANSWER, grpc, text};
 
-/// The longest response in bytes: an answer, and what is around it.
+/// The longest response in bytes: an answer, and the fields around it.
 const MAX_RESPONSE: u32 = MAX_ANSWER as u32 + 4096;
 
-/// The first stream that a client may open: theirs are the odd ones.
+/// The first stream that a client may open: clients use odd numbers.
 const STREAM: u32 = 1;
 
 /// Message types.
@@ -81,7 +81,7 @@ pub(super) async fn call(
     let length = request.encoded_len();
     let mut message = Zeroizing::new(Vec::with_capacity(10 + length));
     message.extend_from_slice(&header(length));
-    // Never an error: there is room for it.
+    // This never fails: the buffer is large enough.
     let encoded = request.encode(&mut *message);
     request.payload.zeroize();
     encoded.map_err(|_| Error::LongRequest)?;
@@ -111,7 +111,7 @@ pub(super) async fn call(
 }
 
 fn header(length: usize) -> [u8; 10] {
-    // A request is a payload's annotation at most, which is far below 4 GiB.
+    // A request is at most as long as a payload's annotation, which is far below 4 GiB.
     let [l0, l1, l2, l3] = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
     let [s0, s1, s2, s3] = STREAM.to_be_bytes();
     [l0, l1, l2, l3, s0, s1, s2, s3, REQUEST, 0]

@@ -1,4 +1,4 @@
-//! The process that a module is loaded into, seen from inside.
+//! The process that loads a module: the code that runs inside it.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,32 +12,33 @@ use super::lock::LoginLock;
 use super::module;
 use super::wire::{Answer, Question};
 
-/// The one argument that this process is started with.
+/// The only argument of this process.
 pub const ARGUMENT: &str = "pkcs11-token";
 
-/// Whether this process was started to hold a module.
+/// Whether this process was started to load a module.
 pub(crate) fn is_asked() -> bool {
     let mut arguments = std::env::args_os().skip(1);
     arguments.next().is_some_and(|first| first == ARGUMENT) && arguments.next().is_none()
 }
 
-/// Reads a question from stdin, has a module answer it, and writes the answer to stdout.
+/// Reads a question from stdin, lets a module answer it, and writes the answer to stdout.
 pub(crate) fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
-        // Nobody reads stderr: the broker sees that there is no answer.
+        // stderr is not read: the broker sees that there is no answer.
         Err(_) => ExitCode::FAILURE,
     }
 }
 
 fn run() -> io::Result<()> {
-    // No core dump may hold the PIN, and nobody may be left waiting for a dead broker. The dump's
-    // limit does not count where the kernel pipes dumps to a program; not being dumpable does.
+    // No core dump may hold the PIN, and this process must not outlive the broker. If the kernel pipes
+    // dumps to a program, the limit on dumps has no effect, but a process that is not dumpable leaves
+    // none.
     let _ = no_dump();
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
 
     let question = Question::read(io::stdin().by_ref())?;
-    // What a module prints must not get into the answer, and it has nothing to read.
+    // What a module prints must not get into the answer, and its input must be empty.
     let answers = File::from(rustix::io::fcntl_dupfd_cloexec(io::stdout(), 3)?);
     let nothing = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&nothing)?;

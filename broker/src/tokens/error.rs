@@ -1,9 +1,9 @@
-//! Why a key in a token is not used.
+//! The errors of keys in tokens.
 
 use super::policy::ModuleError;
 use super::{pin, process, uri, yaml};
 
-/// Why a key in a token did not do what it was asked for. The text never has the PIN in it.
+/// Why a key in a token did not do what it was asked for. The text never contains the PIN.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No RSA key makes a blob of this length.
@@ -12,24 +12,24 @@ pub enum Error {
     /// The key file names no PIN.
     #[error("there is no PIN: add `pin-value` or `pin-source` to the URI's query")]
     NoPin,
-    /// The PIN is not read.
+    /// The PIN cannot be read.
     #[error(transparent)]
     Pin(#[from] pin::Error),
-    /// The module is not loaded.
+    /// The module cannot be loaded.
     #[error(transparent)]
     NoModule(#[from] ModuleError),
     /// The process with the module gave no answer.
     #[error(transparent)]
     Process(#[from] process::Error),
-    /// The process with the module says this.
+    /// The process with the module reports this error.
     #[error("{0}")]
     Module(String),
 }
 
-/// Why a key file is of no use. It quotes nothing: a PIN may stand anywhere.
+/// Why a key file cannot be used. The text quotes nothing, because a PIN may be anywhere.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFileError {
-    /// It is not such YAML as is read.
+    /// It is not YAML of the supported form.
     #[error("the key file {0}")]
     Yaml(yaml::Error),
     /// It names no key.
@@ -38,7 +38,7 @@ pub enum KeyFileError {
     /// The URI is wrong.
     #[error(transparent)]
     Uri(#[from] uri::Error),
-    /// The PIN in the URI, or where it is, is wrong.
+    /// The PIN in the URI, or its `pin-source`, is wrong.
     #[error(transparent)]
     Pin(#[from] pin::Error),
     /// `module` or `env` has another form.
@@ -50,18 +50,18 @@ pub enum KeyFileError {
     /// A variable cannot be in an environment.
     #[error("`env` has a variable that cannot be set")]
     Variable,
-    /// The dynamic loader would obey the variable.
+    /// The dynamic loader would act on the variable.
     #[error("`env` sets `{0}`, which would get past the modules that are allowed: remove it")]
     LoaderVariable(String),
 }
 
-/// Why bytes that mention a PKCS#11 key or a PIN are no key file.
+/// Why bytes that mention a PKCS#11 key or a PIN are not a key file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoKeyFile {
     /// They are not text.
     #[error("it is not UTF-8")]
     NotUtf8,
-    /// They are not such YAML as is read.
+    /// They are not YAML of the supported form.
     #[error("it {0}")]
     Yaml(yaml::Error),
     /// They are other YAML.

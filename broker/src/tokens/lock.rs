@@ -1,9 +1,10 @@
-//! One login at a time where a client's key is tried.
+//! Allows only one login at a time while a client's key is tried.
 //!
-//! A token tells that one more wrong PIN would lock it, and then the PIN of a client's key is not
-//! tried. Two decoders that look at the same time would both find two tries left, and take both. So
-//! whoever tries a client's PIN holds this lock alone, from the look to the end of the login. Logins
-//! with the operator's PINs share it: they run at the same time as each other, but not as a client's.
+//! If a token reports that one more wrong PIN would lock it, the PIN of a client's key is not tried.
+//! Two decoders that check at the same time would both find two tries left, and use both. So a process
+//! that tries a client's PIN holds this lock exclusively, from the check to the end of the login.
+//! Logins with the operator's PINs share the lock: they run at the same time as each other, but not at
+//! the same time as a client's.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -24,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long to wait before trying again.
 const MOMENT: Duration = Duration::from_millis(5);
 
-/// The lock, open but not held. It is one for all tokens: which of them is meant shows only when the
+/// The lock, open but not held. There is one lock for all tokens: the token is known only after the
 /// module is loaded, and then no file can be opened any more.
 pub(super) struct LoginLock(Result<File, NoLock>);
 
@@ -39,11 +40,11 @@ pub(super) enum NoLock {
     Busy,
 }
 
-/// The lock is held until this is dropped.
+/// The lock is held until this value is dropped.
 pub(super) struct Held<'a>(&'a File);
 
 impl LoginLock {
-    /// Opens the lock of this user: root's in `/run`, where nobody else can put a file.
+    /// Opens the lock of this user. That of root is in `/run`, where nobody else can create a file.
     ///
     /// # Ambient Authority
     /// Creates a file.
@@ -57,16 +58,15 @@ impl LoginLock {
         Self(open(&directory.join(NAME), user.as_raw()))
     }
 
-    /// Holds the lock with others who share it. None where that cannot be: the operator's PIN is tried
-    /// all the same.
+    /// Shares the lock. It returns None if that fails: the operator's PIN is tried in any case.
     pub(super) fn share(&self) -> Option<Held<'_>> {
         self.hold(FlockOperation::NonBlockingLockShared).ok()
     }
 
-    /// Holds the lock alone.
+    /// Holds the lock exclusively.
     ///
     /// # Errors
-    /// Where others hold it for too long, or there is none.
+    /// Others hold the lock for too long, or it could not be opened.
     pub(super) fn take(&self) -> Result<Held<'_>, NoLock> {
         self.hold(FlockOperation::NonBlockingLockExclusive)
     }
@@ -88,7 +88,7 @@ impl LoginLock {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        let _ = flock(self.0, FlockOperation::Unlock); // or when the process ends, which is soon
+        let _ = flock(self.0, FlockOperation::Unlock); // the process releases it too when it ends, which is soon
     }
 }
 

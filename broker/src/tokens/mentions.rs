@@ -1,20 +1,20 @@
-//! Whether bytes mention a PIN or a key in a token, in any spelling that a reader of YAML, JSON or
-//! URIs undoes.
+//! Finds out whether bytes mention a PIN or a key in a token, in any spelling that a parser of YAML,
+//! JSON or URIs decodes.
 
 use zeroize::Zeroizing;
 
-/// What PKCS#11 key files contain and other keys do not, reduced as [`reduced`] does it.
+/// Text that PKCS#11 key files contain and other keys do not, in the form that [`reduced`] returns.
 const MARKS: [&[u8]; 3] = [b"pkcs11:", b"pinvalue", b"pinsource"];
 
-/// Escapes within escapes that are undone. What has more is taken for a mark.
+/// How many levels of nested escapes are decoded. Text with more levels counts as a mention.
 const ROUNDS: usize = 4;
 
 /// Whether `bytes` mention `pkcs11:`, `pin-value` or `pin-source`: in any case, in UTF-8, UTF-16 or
 /// UTF-32, with quotes, spaces or line ends in between, percent-encoded, or with the escapes of JSON
-/// and YAML (`\u002d`, `\x2d`). It errs on the side of yes: in a key of two kilobytes the chance of a
-/// mark by accident is below one in a million.
+/// and YAML (`\u002d`, `\x2d`). It prefers false positives: in a key of two kilobytes, the probability
+/// of an accidental mention is below one in a million.
 pub(crate) fn mentions_pin(bytes: &[u8]) -> bool {
-    // What UTF-16 and UTF-32 put between the characters.
+    // UTF-16 and UTF-32 have zero bytes between these characters.
     let mut text: Zeroizing<Vec<u8>> =
         Zeroizing::new(bytes.iter().copied().filter(|byte| *byte != 0).collect());
     for _ in 0..ROUNDS {
@@ -34,14 +34,14 @@ fn has_mark(text: &[u8]) -> bool {
     MARKS.iter().any(|mark| reduced.windows(mark.len()).any(|window| window == *mark))
 }
 
-/// Letters in lower case, digits and colons, and nothing else.
+/// Keeps only letters, in lower case, digits and colons.
 fn reduced(text: &[u8]) -> Zeroizing<Vec<u8>> {
     let is_kept = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b':';
     let kept = text.iter().filter(|byte| is_kept(byte)).map(u8::to_ascii_lowercase);
     Zeroizing::new(kept.collect())
 }
 
-/// The text with one level of escapes undone; none where it has no escape.
+/// The text with one level of escapes decoded; none if it has no escape.
 fn unescaped(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let mut out = Zeroizing::new(Vec::with_capacity(text.len()));
     let mut rest = text;
@@ -60,8 +60,8 @@ fn unescaped(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     (out.len() < text.len()).then_some(out)
 }
 
-/// The character that the escape at the beginning of `text` stands for, and what follows it. The
-/// marks are ASCII, so any other character is as good as a space.
+/// The character that the escape at the beginning of `text` encodes, and the rest. The marks are ASCII,
+/// so any other character is treated like a space.
 fn escape(text: &[u8]) -> Option<(u8, &[u8])> {
     let (start, digits) = match text {
         [b'%', ..] => (1, 2),

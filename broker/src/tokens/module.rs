@@ -1,5 +1,4 @@
-//! A PKCS #11 module at work (PKCS #11 version 2.40). Only the process that [`super::child`] is
-//! ever comes here.
+//! Uses a PKCS #11 module (PKCS #11 version 2.40). Only the process of [`super::child`] runs this code.
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11};
 use cryptoki::error::{Error, RvError};
@@ -21,8 +20,8 @@ use super::pin::Pin;
 use super::printable;
 use super::wire::{Answer, OaepHash, Operation, Question, Selection};
 
-/// Loads the module, performs the operation and gives its outcome to `reply`; then logs out and
-/// takes the module down, which no answer has to wait for.
+/// Loads the module, performs the operation and passes its result to `reply`. Then it logs out and
+/// finalizes the module, which the answer need not wait for.
 pub(super) fn perform(question: &Question, lock: &LoginLock, reply: impl FnOnce(Answer)) {
     let context = match load(question) {
         Ok(context) => context,
@@ -35,7 +34,7 @@ pub(super) fn perform(question: &Question, lock: &LoginLock, reply: impl FnOnce(
                 Operation::PublicKey => public_key(&session, question),
             };
             reply(outcome.map_or_else(Answer::from, Answer::Done));
-            // A session that is left open may count against a device's limit.
+            // A session that stays open may count against a device's limit.
             let _ = session.logout();
             let _ = session.close();
         }
@@ -61,12 +60,12 @@ fn load(question: &Question) -> Result<Pkcs11, Failure> {
     }
 }
 
-/// Opens a session with the token, logged in when there is a PIN.
+/// Opens a session with the token, and logs in if there is a PIN.
 ///
-/// Go tries one token of the same label after the other, and the PIN at each. So does this, for
-/// tokens that fail otherwise; but a PIN that one has refused is not tried at the next, where it
-/// would count towards locking that too. And `serial`, `model` and `manufacturer`, which Go ignores,
-/// say which is meant where the label does not.
+/// Go tries one token of the same label after the other, with the same PIN. This function does so only
+/// for tokens that fail for other reasons: a PIN that one token has refused is not tried with the next,
+/// where it would count towards locking that one too. `serial`, `model` and `manufacturer`, which Go
+/// ignores, select the token if the label is ambiguous.
 fn open(context: &Pkcs11, question: &Question, lock: &LoginLock) -> Result<Session, Failure> {
     let selection = &question.selection;
     let candidates = match selection.slot {
@@ -113,7 +112,7 @@ fn tokens(context: &Pkcs11, selection: &Selection, stranger: bool) -> Result<Vec
             && same(&selection.manufacturer, info.manufacturer_id())
     };
     let meant: Vec<_> = labelled.iter().filter(|(_, i)| is_meant(i)).map(|(s, _)| *s).collect();
-    // Where none is, the label decides alone, as in Go.
+    // If none matches, only the label decides, as in Go.
     Ok(if meant.is_empty() { labelled.iter().map(|(slot, _)| *slot).collect() } else { meant })
 }
 
@@ -123,13 +122,13 @@ fn log_in(
     question: &Question,
     lock: &LoginLock,
 ) -> Result<Session, Failure> {
-    // From the look at the token to the end of the login.
+    // The lock is held from the check of the token to the end of the login.
     let _held = match (&question.pin, question.stranger) {
         (None, _) => None,
         (Some(_), false) => lock.share(),
         (Some(_), true) => Some(lock.take().map_err(Failure::NotLocked)?),
     };
-    // A token that does not describe itself may work all the same, with a PIN of the operator's.
+    // A token that returns no information may still work, with a PIN of the operator.
     let info = context.get_token_info(slot).ok();
     if question.stranger && question.pin.is_some() && info.is_none() {
         return Err(Failure::TriesUnknown);
@@ -216,8 +215,8 @@ fn decrypt(
     })
 }
 
-/// The public key as SubjectPublicKeyInfo (RFC 8017, appendix A.1). Where the token has only the
-/// private half, that knows the public one too.
+/// The public key as SubjectPublicKeyInfo (RFC 8017, appendix A.1). If the token has only the private
+/// key, the public key is read from that.
 fn public_key(session: &Session, question: &Question) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let selection = &question.selection;
     let key = match find(session, ObjectClass::PUBLIC_KEY, selection)? {
@@ -257,7 +256,7 @@ fn encode(modulus: &[u8], exponent: &[u8]) -> pkcs8::der::Result<Vec<u8>> {
     .to_der()
 }
 
-/// The one key of its class that `id` and `object` name. `None`: there is none.
+/// The only key of its class that `id` and `object` name. It returns `None` if there is none.
 fn find(
     session: &Session,
     class: ObjectClass,

@@ -1,4 +1,4 @@
-//! PINs: what they are, and the files that hold them.
+//! PINs, and the files that hold them.
 
 use std::fs::{File, metadata};
 use std::io::Read;
@@ -11,13 +11,13 @@ use zeroize::Zeroizing;
 use super::printable;
 use super::uri::decode;
 
-/// Which file it is, whatever its name: its device and its inode.
+/// The identity of a file, independent of its name: its device and its inode.
 pub(crate) type FileIdentity = (u64, u64);
 
-/// Bytes of a PIN at most. Tokens allow far less.
+/// The longest PIN, in bytes. Tokens allow far fewer.
 const SIZE: usize = 1024;
 
-/// Why there is no PIN. It never quotes what may be one.
+/// Why there is no PIN. The text never quotes anything that may be one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// It is too long.
@@ -26,7 +26,7 @@ pub enum Error {
     /// `pin-source` names no file.
     #[error("`pin-source` is not an absolute path or a `file:` URI")]
     Source,
-    /// The file that `pin-source` names is of no use.
+    /// The file that `pin-source` names cannot be used.
     #[error("the PIN cannot be read from `{path}` (`pin-source`): {fault}")]
     File {
         /// Its path.
@@ -36,13 +36,13 @@ pub enum Error {
     },
 }
 
-/// Why the file of a PIN is of no use.
+/// Why the file of a PIN cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FileFault {
     /// Reading it failed.
     #[error("{0}")]
     Unreadable(std::io::ErrorKind),
-    /// It is something else than a regular file.
+    /// It is not a regular file.
     #[error("it is not a regular file")]
     NotRegular,
     /// It is too long for a PIN.
@@ -50,16 +50,16 @@ pub enum FileFault {
     TooLong,
 }
 
-/// A PIN. It wipes itself and cannot be printed.
+/// A PIN. It is wiped when it is dropped, and cannot be printed.
 #[derive(Clone)]
 pub(super) struct Pin(Zeroizing<Vec<u8>>);
 
 impl Pin {
-    /// Takes bytes for a PIN.
+    /// Makes a PIN of bytes.
     ///
     /// # Errors
     ///
-    /// When they are too many.
+    /// There are too many bytes.
     pub(super) fn new(bytes: &[u8]) -> Result<Self, Error> {
         if bytes.len() > SIZE {
             return Err(Error::TooLong);
@@ -67,7 +67,7 @@ impl Pin {
         Ok(Self(Zeroizing::new(bytes.to_vec())))
     }
 
-    /// The PIN, to hand it to the token.
+    /// The PIN, to pass it to the token.
     pub(super) fn expose(&self) -> &[u8] {
         &self.0
     }
@@ -75,24 +75,24 @@ impl Pin {
 
 /// Where a PIN comes from.
 pub(super) enum PinSource {
-    /// `pin-value`: it stands in the URI.
+    /// `pin-value`: the PIN is in the URI.
     Value(Pin),
-    /// `pin-source`: it stands in a file.
+    /// `pin-source`: the PIN is in a file.
     File(PathBuf),
 }
 
 impl PinSource {
-    /// Takes the value of `pin-source`: an absolute path or a `file:` URI. The file is not read.
+    /// Parses the value of `pin-source`: an absolute path or a `file:` URI. The file is not read.
     ///
     /// # Errors
     ///
-    /// When it is something else, as a command to run would be. The value is not quoted, for it may
-    /// be a PIN that somebody gave the wrong name.
+    /// The value is something else, for example a command to run. It is not quoted, because it may be a
+    /// PIN under the wrong name.
     pub(super) fn file(value: &[u8]) -> Result<Self, Error> {
         let value = std::str::from_utf8(value).map_err(|_| Error::Source)?;
         let path = value.strip_prefix("file:").unwrap_or(value);
         let path = match path.strip_prefix("//") {
-            // An authority stands before the path: this machine or nothing.
+            // The authority before the path must be this machine or empty.
             Some(rest) if path.len() < value.len() => {
                 rest.strip_prefix("localhost").unwrap_or(rest)
             }
@@ -102,7 +102,7 @@ impl PinSource {
         Ok(Self::File(std::ffi::OsString::from_vec(path.to_vec()).into()))
     }
 
-    /// Which file the PIN stands in, whatever its name.
+    /// The identity of the file that holds the PIN, independent of its name.
     pub(super) fn file_identity(&self) -> Option<FileIdentity> {
         match self {
             Self::Value(_) => None,
@@ -110,12 +110,12 @@ impl PinSource {
         }
     }
 
-    /// The PIN. Go takes a file with its line end; Keycell takes one line end away, which is never
-    /// part of a PIN.
+    /// Reads the PIN. Go includes the line end of the file; Keycell removes one line end, which is
+    /// never part of a PIN.
     ///
     /// # Errors
     ///
-    /// Says why the file cannot be read, never what is in it.
+    /// Why the file cannot be read. The error never shows its content.
     pub(super) fn read(&self) -> Result<Pin, Error> {
         let path = match self {
             Self::Value(pin) => return Ok(pin.clone()),
@@ -123,12 +123,13 @@ impl PinSource {
         };
         let refuse = |fault| Error::File { path: printable(&path.to_string_lossy()), fault };
         let unreadable = |error: std::io::Error| refuse(FileFault::Unreadable(error.kind()));
-        // Looked at before it is opened: opening a pipe would wait for a writer.
+        // The type is checked before the file is opened, because opening a pipe would wait for a
+        // writer.
         let is_file = metadata(path).map_err(unreadable)?.is_file();
         if !is_file {
             return Err(refuse(FileFault::NotRegular));
         }
-        // One buffer that never grows, so that no copy of the PIN stays behind.
+        // The buffer never grows, so that no copy of the PIN stays behind.
         let mut pin = Zeroizing::new(Vec::with_capacity(SIZE + 3));
         File::open(path)
             .and_then(|file| file.take(SIZE as u64 + 3).read_to_end(&mut pin))

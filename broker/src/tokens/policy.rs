@@ -1,4 +1,4 @@
-//! Which PKCS #11 modules may be loaded: `ocicrypt.conf`.
+//! The policy in `ocicrypt.conf`: which PKCS #11 modules may be loaded.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
@@ -12,39 +12,39 @@ use super::printable;
 use super::yaml::{self, Node, SIZE};
 use crate::Refusal;
 
-/// The name of the file, wherever it is looked for.
+/// The name of the file in all places where it is searched.
 const FILE: &str = "ocicrypt.conf";
-/// The variable that names another one.
+/// The variable that names another file.
 const VARIABLE: &str = "OCICRYPT_CONFIG";
-/// How long a module may take, unless [`Policy::within`] says otherwise.
+/// The time limit of a module, unless [`Policy::within`] sets another one.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Which PKCS #11 modules may be loaded, and how long they may take. The default is none.
+/// Which PKCS #11 modules may be loaded, and their time limit. By default, none may be loaded.
 ///
-/// It is the operator's alone. Go ctd-decoder applies the parameter `pkcs11-config` of the payload,
-/// with which whoever asks for an image decides what the node loads; Keycell never reads it.
+/// Only the operator sets it. Go ctd-decoder applies the parameter `pkcs11-config` of the payload, so
+/// that a client that requests an image decides what the node loads; Keycell never reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     directories: Vec<String>,
     allowed: Vec<String>,
     files: Option<Vec<String>>,
-    /// The modules that key files of clients may name; none where that was not decided yet.
+    /// The modules that key files of clients may name; None if this is not decided yet.
     clients: Option<Vec<PathBuf>>,
     timeout: Duration,
 }
 
-/// Why no module is used.
+/// Why no module can be used.
 pub(super) enum NoModule {
-    /// Nothing is allowed at all.
+    /// The policy allows no module.
     NoneAllowed,
-    /// The one that is asked for is not there, or not allowed.
+    /// The requested module does not exist, or is not allowed.
     NotThisOne(ModuleError),
 }
 
-/// Why a module is not loaded, with the fix. The values are made fit for a message.
+/// Why a module cannot be loaded, with the fix. The values are sanitized for a message.
 #[derive(Debug, thiserror::Error)]
 pub enum ModuleError {
-    /// `module-path` leads to nothing.
+    /// The file that `module-path` names does not exist.
     #[error("there is no module `{0}` (`module-path`)")]
     NoFile(String),
     /// The URI has no `module-name`.
@@ -61,21 +61,21 @@ pub enum ModuleError {
         /// The directories that were searched.
         directories: Vec<String>,
     },
-    /// A key file that came with a payload names it.
+    /// A key file that came with a payload names the module.
     #[error(
         "a client's key file may not name this module: it may name those of `client-modules` or, \
          where that is not set, those that key files of the node name"
     )]
     NotForClients,
-    /// Others could have changed it.
+    /// Others could have changed the module.
     #[error("the module `{path}` is not trusted: {why}; {}", .why.mend())]
     Untrusted {
         /// Its path.
         path: String,
-        /// Who, and what mends it.
+        /// Who could have, and how to fix it.
         why: trusted::Error,
     },
-    /// The policy does not have it.
+    /// The policy does not allow it.
     #[error("the module `{0}` is not allowed: add it to `allowed-module-paths`")]
     NotAllowed(String),
 }
@@ -87,10 +87,10 @@ fn listed(directories: &[String]) -> String {
     }
 }
 
-/// Why the operator's policy is of no use.
+/// Why the operator's policy cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
-    /// What is wrong with a file.
+    /// Something is wrong with a file.
     #[error("`{path}`: {fault}")]
     File {
         /// The file.
@@ -101,7 +101,7 @@ pub enum PolicyError {
     /// `OCICRYPT_CONFIG` names a file that does not exist.
     #[error("there is no file `{0}`, which {VARIABLE} names: create it, or correct {VARIABLE}")]
     Missing(String),
-    /// What is wrong with bytes that are not of a file.
+    /// Something is wrong with content that does not come from a file.
     #[error(transparent)]
     Content(#[from] PolicyFault),
 }
@@ -109,7 +109,7 @@ pub enum PolicyError {
 /// What is wrong with a policy.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyFault {
-    /// It is not read.
+    /// It cannot be read.
     #[error("cannot be read: {}", .0.kind())]
     Unreadable(io::Error),
     /// Others could have changed it.
@@ -118,7 +118,7 @@ pub enum PolicyFault {
     /// It is not text.
     #[error("the configuration is not UTF-8")]
     NotUtf8,
-    /// It is not such YAML as is read.
+    /// It is not YAML of the supported form.
     #[error("the configuration {0}")]
     Yaml(yaml::Error),
     /// It has no members.
@@ -133,27 +133,27 @@ pub enum PolicyFault {
     /// An entry of a list should be an absolute path.
     #[error("`{0}` has an entry that is not an absolute path")]
     NotAbsolute(&'static str),
-    /// `client-modules` names a directory: to look into it would tell a client what it holds.
+    /// `client-modules` names a directory: searching it would reveal its content to a client.
     #[error("`client-modules` has an entry that is a directory: name the modules in it")]
     ClientDirectory,
 }
 
 impl Policy {
-    /// Looks for the operator's policy as Go ocicrypt does: the file that `OCICRYPT_CONFIG` names
-    /// (or what is built in, when it is `internal`), else `$XDG_CONFIG_HOME/ocicrypt.conf`,
-    /// `$HOME/.config/ocicrypt.conf` and `/etc/ocicrypt.conf`: the first that exists. `variable`
-    /// looks up a variable of the environment. `None` when there is none of them.
+    /// Looks for the operator's policy in the same places as Go ocicrypt, and returns the first that
+    /// exists: the file that `OCICRYPT_CONFIG` names (or the built-in policy if it is `internal`),
+    /// `$XDG_CONFIG_HOME/ocicrypt.conf`, `$HOME/.config/ocicrypt.conf` and `/etc/ocicrypt.conf`.
+    /// `variable` looks up a variable of the environment. It returns `None` if none of them exists.
     ///
-    /// `internal` allows what lies in the directories where Linux distributions keep modules.
+    /// `internal` allows the modules in the directories where Linux distributions install them.
     ///
-    /// Go ctd-decoder reads `etc/ocicrypt.conf` below the working directory, a slip; Keycell reads
-    /// `/etc/ocicrypt.conf`. Where `XDG_CONFIG_HOME` and `HOME` are relative, Go looks there;
-    /// Keycell does not, as the XDG base directory specification wants it.
+    /// Go ctd-decoder reads `etc/ocicrypt.conf` below the working directory, which is a bug; Keycell
+    /// reads `/etc/ocicrypt.conf`. If `XDG_CONFIG_HOME` and `HOME` are relative, Go uses them; Keycell
+    /// does not, as the XDG base directory specification requires.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read or parsed, and an `OCICRYPT_CONFIG` that names no file when there
-    /// is none in the other places either.
+    /// A file cannot be read or parsed, or `OCICRYPT_CONFIG` names a missing file and there is none in
+    /// the other places either.
     pub fn find(variable: impl Fn(&str) -> Option<OsString>) -> Result<Option<Self>, Refusal> {
         Ok(Self::find_from(variable, Path::new("/etc"))?)
     }
@@ -186,16 +186,16 @@ impl Policy {
     }
 
     /// Reads a configuration file: `module-directories`, `allowed-module-paths`, `module-files` and
-    /// `client-modules`, lists of absolute paths, below `pkcs11`.
+    /// `client-modules` below `pkcs11`, all of them lists of absolute paths.
     ///
-    /// The last two are Keycell's own, and Go ctd-decoder ignores them. `module-files` is what modules
-    /// may read and write besides the system's libraries (their configuration, token stores, devices,
-    /// sockets): where it is there, the kernel refuses them everything else. `client-modules` is which
-    /// modules a key file may name that came with a payload.
+    /// The last two exist only in Keycell; Go ctd-decoder ignores them. `module-files` lists what
+    /// modules may read and write in addition to the system's libraries (their configuration, token
+    /// stores, devices, sockets); if it is present, the kernel refuses them everything else.
+    /// `client-modules` lists the modules that a key file from a payload may name.
     ///
     /// # Errors
     ///
-    /// What is not YAML, is of another shape, is larger than 1 MiB, or has a path that is not
+    /// The content is not YAML, has another form, is larger than 1 MiB, or has a path that is not
     /// absolute.
     pub fn parse(yaml: &[u8]) -> Result<Self, PolicyError> {
         Ok(Self::parse_content(yaml)?)
@@ -220,19 +220,19 @@ impl Policy {
         })
     }
 
-    /// The same policy, and where it does not say which modules key files of clients may name, they
-    /// are `modules`: those that the operator's own key files lead to.
+    /// The same policy with `modules` for key files of clients, if it does not say which modules they
+    /// may name. `modules` are those of the operator's own key files.
     pub(crate) fn or_client_modules(self, modules: impl FnOnce(&Self) -> Vec<PathBuf>) -> Self {
         let clients = self.clients.clone().unwrap_or_else(|| modules(&self));
         Self { clients: Some(clients), ..self }
     }
 
-    /// The same modules, each operation of which is ended after `timeout` instead of 30 seconds.
+    /// The same policy with another time limit than 30 seconds for each operation.
     pub fn within(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 
-    /// What modules may read and write besides the system's libraries, where it is said.
+    /// What modules may read and write in addition to the system's libraries, if it is configured.
     pub(super) fn files(&self) -> Option<Vec<PathBuf>> {
         let files = self.files.as_ref()?;
         Some(files.iter().map(PathBuf::from).collect())
@@ -242,14 +242,15 @@ impl Policy {
         self.timeout
     }
 
-    /// Finds a module. `path` (`module-path`) is a module, or a directory to look into instead of
-    /// the policy's; `name` (`module-name`) is what a module's file is called, without `lib` and
-    /// without what follows a dot.
+    /// Finds a module. `path` (`module-path`) is a module, or a directory to search instead of the
+    /// policy's; `name` (`module-name`) is the name of a module's file without `lib` and without the
+    /// part from a dot on.
     ///
-    /// As in Go, a module is allowed by the text of its path: an entry of the policy is that very
-    /// text, or a directory with `/` at its end in which the module lies, and not below. A path with
-    /// a `..` is therefore allowed only where the policy spells it so. Links are followed afterwards,
-    /// as Debian's SoftHSM needs it: an entry answers for what the links in its directory lead to.
+    /// As in Go, a module is allowed by the text of its path: an entry of the policy is exactly that
+    /// text, or a directory with `/` at its end that directly contains the module. A path with `..` is
+    /// therefore allowed only if the policy has the same spelling. Symbolic links are followed
+    /// afterwards, as Debian's SoftHSM requires: an entry also allows what the links in its directory
+    /// lead to.
     pub(super) fn module(
         &self,
         path: Option<&[u8]>,
@@ -283,8 +284,8 @@ impl Policy {
         }
     }
 
-    /// The module that a key file of a client names. It is looked up in the policy alone: what is
-    /// installed on the node shows neither in the answer nor in the time that it takes.
+    /// The module that a key file of a client names. It is searched only in the policy, so that neither
+    /// the answer nor its time reveals what is installed on the node.
     pub(super) fn client_module(&self, name: Option<&[u8]>) -> Result<PathBuf, NoModule> {
         if self.allowed.is_empty() {
             return Err(NoModule::NoneAllowed);
@@ -301,7 +302,7 @@ impl Policy {
     }
 
     fn check(&self, module: PathBuf) -> Result<PathBuf, NoModule> {
-        // As text: `Path` would take `a//b` and `a/./b` for `a/b`.
+        // Paths are compared as text, because `Path` treats `a//b` and `a/./b` as equal to `a/b`.
         let path = module.as_os_str().as_bytes();
         let allows = |entry: &String| {
             let entry = entry.as_bytes();
@@ -310,7 +311,8 @@ impl Policy {
                     && path.strip_prefix(entry).is_some_and(|file| !file.contains(&b'/'))
         };
         if self.allowed.iter().any(allows) {
-            // It is loaded by its path: by now nobody else can make that lead elsewhere.
+            // The module is loaded by its path. After this check, nobody else can change what the path
+            // leads to.
             return match Trust::of_this_process().check(&module) {
                 Ok(_) => Ok(module),
                 Err(why) => {
@@ -321,7 +323,7 @@ impl Policy {
         Err(NoModule::NotThisOne(ModuleError::NotAllowed(show(&module))))
     }
 
-    /// Go's list, with the names that Debian gives its directories on ARM and POWER.
+    /// Go's list, with Debian's names of the directories on ARM and POWER.
     fn internal() -> Self {
         let triplet = match std::env::consts::ARCH {
             "arm" => "arm-linux-gnueabihf".to_owned(),
@@ -351,18 +353,17 @@ impl Default for Policy {
     }
 }
 
-/// The first file in a directory, by name, that is called so. As in Go, `softhsm2` finds
-/// `libsofthsm2.so` and `softhsm` does not; unlike Go, what a linker leaves beside a module
-/// (`.a`, `.la`) is passed over.
+/// The first file in a directory, by name, that has this name. As in Go, `softhsm2` finds
+/// `libsofthsm2.so` and `softhsm` does not. Unlike in Go, files for a linker (`.a`, `.la`) are ignored.
 fn lookup(directory: &Path, name: &str) -> Option<PathBuf> {
-    // Without doubled slashes, which a policy's text would not have.
+    // This removes doubled slashes, which a policy's text would not have.
     let directory: PathBuf = directory.components().collect();
     let entries = std::fs::read_dir(&directory).ok()?.flatten().map(|entry| entry.file_name());
     let files = entries.filter(|file| is_called(&file.to_string_lossy(), name));
     files.map(|file| directory.join(file)).filter(|file| file.is_file()).min()
 }
 
-/// Whether a file is called `name`, which is in lower case.
+/// Whether a file has the name `name`, which is in lower case.
 fn is_called(file: &str, name: &str) -> bool {
     let file = file.to_lowercase();
     let rest = file.find(name).and_then(|at| file.get(at + name.len()..));
@@ -371,7 +372,8 @@ fn is_called(file: &str, name: &str) -> bool {
         && !file.ends_with(".la")
 }
 
-/// Files, not directories: to look into a directory would tell a client what is in it.
+/// Reads the list, which may contain only files: searching a directory would reveal its content to a
+/// client.
 fn client_modules(pkcs11: &Node) -> Result<Vec<PathBuf>, PolicyFault> {
     let modules = paths(pkcs11, "client-modules")?;
     if modules.iter().any(|module| module.ends_with('/')) {
@@ -390,11 +392,11 @@ fn paths(pkcs11: &Node, name: &'static str) -> Result<Vec<String>, PolicyFault> 
     items.iter().map(path).collect()
 }
 
-/// What a file holds, `None` when it does not exist. It decides which code is loaded, so nobody but
-/// root and the broker's user may be able to change it.
+/// Reads a file; `None` if it does not exist. It decides which code is loaded, so only root and the
+/// broker's user may be able to change it.
 fn read(file: &Path) -> Result<Option<Vec<u8>>, PolicyError> {
     if file == Path::new("/dev/null") {
-        return Ok(Some(Vec::new())); // a usual way to configure nothing
+        return Ok(Some(Vec::new())); // a common way to configure nothing
     }
     let mut bytes = Vec::new();
     let opened = match Trust::of_this_process().open_file(file) {
@@ -424,7 +426,7 @@ fn show(path: &Path) -> String {
 mod tests {
     use super::*;
 
-    // The other places are tested from outside; `/etc` cannot be.
+    // Other tests cover the other places; they cannot cover `/etc`.
     #[test]
     fn etc_is_the_last_place() -> std::io::Result<()> {
         let dir = tempfile::tempdir()?;
@@ -439,7 +441,7 @@ mod tests {
         std::fs::write(home.path().join(FILE), "pkcs11: {allowed-module-paths: [/home/]}")?;
         let xdg = |name: &str| (name == "XDG_CONFIG_HOME").then(|| home.path().into());
         assert_eq!(allowed(Policy::find_from(xdg, dir.path())), Some(vec!["/home/".to_owned()]));
-        // A file that cannot be read is not passed over.
+        // A file that cannot be read is an error.
         std::fs::remove_file(dir.path().join(FILE))?;
         std::fs::create_dir(dir.path().join(FILE))?;
         assert!(matches!(Policy::find_from(none, dir.path()), Err(PolicyError::File { .. })));

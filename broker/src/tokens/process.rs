@@ -1,10 +1,9 @@
-//! The process that a module is loaded into, seen from outside.
+//! The process that loads a module, as its parent sees it.
 //!
-//! A module is native code that somebody else wrote: it may crash, hang, print, or want variables in
-//! its environment that nothing else should see. So each operation is a process of its own, the
-//! program started again, which loads the module, answers one question and ends. That is also how
-//! the variables of a key file get into the environment without `unsafe`: they are there when the
-//! process starts.
+//! A module is native code of a vendor: it may crash, hang, print, or need variables in its environment
+//! that nothing else should see. So each operation runs in its own process: the program is started
+//! again, loads the module, answers one question and ends. This also puts the variables of a key file
+//! into the environment without `unsafe`: they exist when the process starts.
 
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -20,22 +19,22 @@ use super::child::ARGUMENT;
 use super::wire::{Answer, Question};
 use crate::self_exec;
 
-/// How long a module may take to end its sessions when it has answered.
+/// How long a module may take to end its sessions after its answer.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Pauses, in milliseconds, after which a token that was not there is looked for again.
+/// Pauses, in milliseconds, before a token that was absent is looked for again.
 ///
-/// SoftHSM writes a token's file anew at each login, and another process that reads it in that moment
-/// does not see the token (softhsm/SoftHSMv2 issue 757). containerd starts a decoder for each layer,
-/// many at a time. Go ctd-decoder fails then.
+/// SoftHSM rewrites a token's file at each login, and another process that reads it at that moment does
+/// not see the token (softhsm/SoftHSMv2 issue 757). containerd starts a decoder for each layer, many at
+/// a time. Go ctd-decoder fails in this case.
 const PAUSES: [u64; 5] = [20, 50, 100, 200, 400];
 
-/// Has a process with `variables` in its environment answer a question. All in all it may take as
-/// long as `timeout`.
+/// Lets a process with `variables` in its environment answer a question. The whole call takes at most
+/// `timeout`.
 ///
 /// # Errors
 ///
-/// What became of the process, when it gave no answer in time.
+/// What happened to the process, if it gave no answer in time.
 pub(super) fn ask(
     question: Question,
     variables: &[(String, Zeroizing<String>)],
@@ -54,7 +53,8 @@ pub(super) fn ask(
     }
 }
 
-/// Between half of it and one and a half, so that those who collided do not do so again.
+/// A random duration from half of the pause to one and a half, so that processes that collided do not
+/// collide again.
 fn jitter(pause: u64) -> Duration {
     let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Duration::from_micros(pause * (500 + u64::from(clock.subsec_micros()) % 1000))
@@ -63,7 +63,7 @@ fn jitter(pause: u64) -> Duration {
 /// Why a module gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no process for it.
+    /// No process can be started for it.
     #[error("no process could be started for the module: {0}")]
     NotStarted(io::Error),
     /// Its process has ended.
@@ -77,7 +77,7 @@ pub enum Error {
     Late(Duration),
 }
 
-/// `None`: the time is over.
+/// Asks once. It returns `None` if the time is over.
 fn ask_once(
     question: Arc<Question>,
     variables: &[(String, Zeroizing<String>)],
@@ -88,16 +88,17 @@ fn ask_once(
         .envs(variables.iter().map(|(name, value)| (name, value.as_str())))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        // What a module prints is in nobody's hand, and may be the PIN.
+        // What a module prints cannot be controlled, and may contain the PIN.
         .stderr(Stdio::null())
-        // A group of its own, to end whatever the module starts with it.
+        // The process has its own group, so that everything that the module starts can be ended with
+        // it.
         .process_group(0);
     let child = command.spawn().map_err(Error::NotStarted)?;
     let mut process = Process { child, reaped: false };
     let answers = process.converse(question);
     match answers.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
         Ok(Ok(answer)) => {
-            // Until the process has closed its end, or for as long as that may take.
+            // This waits until the process has closed its output, or until the time for that is over.
             let _ = answers.recv_timeout(FAREWELL);
             Ok(Some(answer))
         }
@@ -108,15 +109,15 @@ fn ask_once(
     }
 }
 
-/// A process that does not outlive this value.
+/// A process that is ended when this value is dropped.
 struct Process {
     child: Child,
     reaped: bool,
 }
 
 impl Process {
-    /// Asks, in a thread of its own: the answer comes through the channel, which closes when the
-    /// process is done with everything.
+    /// Asks in a separate thread. The answer comes through the channel, which closes when the process
+    /// has closed its output.
     fn converse(&mut self, question: Arc<Question>) -> Receiver<io::Result<Answer>> {
         let (sender, receiver) = channel();
         let pipes = (self.child.stdin.take(), self.child.stdout.take());
@@ -124,7 +125,7 @@ impl Process {
             let (Some(stdin), Some(mut stdout)) = pipes else {
                 return;
             };
-            // Fails when the process has ended already; then there is no answer either.
+            // This fails if the process has already ended; then there is no answer either.
             let _ = question.write(stdin);
             drop(question);
             if sender.send(Answer::read(&mut stdout)).is_ok() {
@@ -134,7 +135,8 @@ impl Process {
         receiver
     }
 
-    /// How it ended, when it has ended by itself: it has closed its pipes, and has a moment.
+    /// How the process ended, if it ended by itself. It has closed its pipes, and gets a short time to
+    /// end.
     fn outcome(&mut self) -> Option<ExitStatus> {
         let pid = self.pid()?;
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
@@ -148,9 +150,10 @@ impl Process {
         None
     }
 
-    /// Ends it and whatever it started.
+    /// Ends the process and everything that it started.
     fn end(&mut self) -> Option<ExitStatus> {
-        // Before it is waited for: until then its number is nobody else's.
+        // This comes before the process is waited for: until then its number belongs to no other
+        // process.
         if let Some(pid) = self.pid() {
             let _ = kill_process_group(pid, Signal::KILL);
         }

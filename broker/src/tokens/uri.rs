@@ -7,11 +7,11 @@ use zeroize::Zeroizing;
 use super::mentions::mentions_pin;
 use super::printable;
 
-/// Bytes of a URI at most.
+/// The longest URI, in bytes.
 const SIZE: usize = 8192;
 
-/// The path attributes of RFC 7512, section 2.3. No other is ever shown: whoever writes a PIN into
-/// the wrong half of the URI shall not find it in a log.
+/// The path attributes of RFC 7512, section 2.3. No others are ever shown: an operator who writes a PIN
+/// into the wrong half of the URI must not find it in a log.
 const PATH_ATTRIBUTES: [&str; 13] = [
     "id",
     "library-description",
@@ -28,7 +28,7 @@ const PATH_ATTRIBUTES: [&str; 13] = [
     "type",
 ];
 
-/// Which part of RFC 7512 a URI breaks. It quotes nothing: a PIN may stand anywhere.
+/// Which part of RFC 7512 a URI violates. The text quotes nothing, because a PIN may be anywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// It is too long.
@@ -46,13 +46,13 @@ pub enum Error {
     /// An attribute is there twice.
     #[error("an attribute is twice in the URI's {0}")]
     Twice(Half),
-    /// `slot-id` is none.
+    /// `slot-id` is not a number of a slot.
     #[error("`slot-id` is not a number from 0 to 4294967295")]
     SlotId,
-    /// `type` is none.
+    /// `type` is not one of the RFC.
     #[error("`type` is none of RFC 7512")]
     Type,
-    /// `library-version` is none.
+    /// `library-version` is not a version.
     #[error("`library-version` is not a version")]
     LibraryVersion,
     /// There are two PINs.
@@ -68,7 +68,7 @@ pub enum Error {
 pub enum Half {
     /// Before the question mark.
     Path,
-    /// After it.
+    /// After the question mark.
     Query,
 }
 
@@ -81,8 +81,8 @@ impl fmt::Display for Half {
     }
 }
 
-/// A URI: its attributes without their percent-encoding. All of them wipe themselves, because one
-/// may be a PIN.
+/// A URI: its attributes without percent-encoding. All of them are wiped when they are dropped, because
+/// one may be a PIN.
 pub(super) struct Uri {
     path: Vec<Attribute>,
     query: Vec<Attribute>,
@@ -95,7 +95,7 @@ impl Uri {
     ///
     /// # Errors
     ///
-    /// Says which part of RFC 7512 it breaks, without quoting it.
+    /// Which part of RFC 7512 the URI violates, without quoting it.
     pub(super) fn parse(uri: &str) -> Result<Self, Error> {
         if uri.len() > SIZE {
             return Err(Error::TooLong);
@@ -129,7 +129,8 @@ impl Uri {
         self.path("slot-id").and_then(slot)
     }
 
-    /// The path attributes of RFC 7512 in their order, percent-encoded and cut where they are long.
+    /// The path attributes of RFC 7512 in the order of the URI, percent-encoded and cut if they are
+    /// long.
     pub(super) fn shown(&self) -> String {
         let mut shown = "pkcs11:".to_owned();
         let known = self.path.iter().filter(|(name, _)| PATH_ATTRIBUTES.contains(&name.as_str()));
@@ -154,7 +155,7 @@ impl Uri {
         {
             return Err(Error::SlotId);
         }
-        // Go's expression for the two last ones has a slip and never matches them.
+        // Go's regular expression has a bug and never matches the last two.
         let kinds: [&[u8]; 6] = [b"public", b"private", b"cert", b"secret-key", b"data", b""];
         if self.path("type").is_some_and(|kind| !kinds.contains(&kind)) {
             return Err(Error::Type);
@@ -172,8 +173,9 @@ impl Uri {
     }
 }
 
-/// Whoever writes `&pin-value=` where `?pin-value=` belongs has the PIN in the value of another
-/// attribute, and with `&module-path=` the path of a module.
+/// Whether the value contains a query attribute. An operator who writes `&pin-value=` instead of
+/// `?pin-value=` has the PIN in the value of another attribute, and with `&module-path=` the path of a
+/// module.
 fn holds_query(value: &[u8]) -> bool {
     const MODULES: [&[u8]; 2] = [b"module-path", b"module-name"];
     let holds =
@@ -202,7 +204,7 @@ fn attributes(text: &str, separator: char, half: Half) -> Result<Vec<Attribute>,
     Ok(attributes)
 }
 
-/// Takes percent-encoding away. Also that of the URI in `pin-source`.
+/// Decodes percent-encoding, also that of the URI in `pin-source`.
 pub(super) fn decode(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     let mut decoded = Zeroizing::new(Vec::with_capacity(text.len()));
     let mut rest = text.as_bytes();
@@ -232,7 +234,7 @@ fn encode(byte: u8, to: &mut String) {
 }
 
 fn slot(value: &[u8]) -> Option<u32> {
-    // `parse` would take a sign.
+    // `parse` would accept a sign.
     let digits = value.iter().all(u8::is_ascii_digit);
     std::str::from_utf8(value).ok().filter(|_| digits)?.parse().ok()
 }
@@ -249,7 +251,7 @@ fn is_version(value: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    // From ocicrypt's documentation of its key files.
+    // This is from ocicrypt's documentation of its key files.
     const DOCUMENTED: &str = "pkcs11:model=SoftHSM%20v2;manufacturer=SoftHSM%20project;\
         serial=f21985c5bec65cff;token=ocicrypt-test;id=%2B%74%4C%87%C6;object=mykey;\
         type=public?pin-value=1234&module-name=softhsm2";
@@ -275,7 +277,7 @@ mod tests {
             "pkcs11:model=SoftHSM%20v2;manufacturer=SoftHSM%20project;serial=f21985c5bec65cff;\
              token=ocicrypt-test;id=+tL%87%C6;object=mykey;type=public"
         );
-        // What go-pkcs11uri makes of it.
+        // This is how go-pkcs11uri encodes it.
         let read = uri("pkcs11:token=%3a%5b%5d%40%21%24%27%28%29%2a%2b%2c%26%3d-%60%20%3c%3e%7b");
         assert_eq!(read.shown(), "pkcs11:token=:[]@!$'()*+,&=-%60%20%3C%3E%7B");
         let misplaced = "pkcs11:pin-value=1234;object=a%60%0A%1B;x=1234?pin-value=1234";
@@ -334,7 +336,7 @@ mod tests {
             "pkcs11:slot-id=2053753261?module-name=softhsm2&pin-value=1234",
             "pkcs11:slot-id=4294967295;library-version=3;type=",
             "pkcs11:library-version=3.0;x-vendor=1?x-other=a=b&pin-value=",
-            // The examples of RFC 7512, section 3, as go-pkcs11uri's tests have them, and its own.
+            // These are the examples of RFC 7512, section 3, in go-pkcs11uri's tests, and its own.
             "pkcs11:object=my-pubkey;type=public",
             "pkcs11:object=my-key;type=private?pin-source=file:/etc/token",
             "pkcs11:token=The%20Software%20PKCS%2311%20Softtoken;manufacturer=Snake%20Oil,%20Inc.;\

@@ -1,4 +1,4 @@
-//! The protocol between the broker and the process that holds a module: one question, one answer.
+//! The protocol between the broker and the process that loads a module: one question, one answer.
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
@@ -12,10 +12,10 @@ use zeroize::Zeroizing;
 
 use super::pin::Pin;
 
-/// The longest question or answer, in bytes: a path, a URI, a PIN and a blob are far from it.
+/// The longest question or answer, in bytes. A path, a URI, a PIN and a blob are much shorter.
 const MAX_SIZE: usize = 64 * 1024;
 
-/// What is asked of a module.
+/// The operation of a module.
 pub(super) enum Operation {
     /// Opens a blob with a private key.
     Decrypt(OaepHash, Vec<u8>),
@@ -28,7 +28,7 @@ pub(super) enum Operation {
 pub(super) struct Selection {
     pub(super) slot: Option<u32>,
     pub(super) token: Option<Vec<u8>>,
-    /// `manufacturer`, `model` and `serial`: which one, when several tokens have the same label.
+    /// `manufacturer`, `model` and `serial` select one of several tokens with the same label.
     pub(super) manufacturer: Option<Vec<u8>>,
     pub(super) model: Option<Vec<u8>>,
     pub(super) serial: Option<Vec<u8>>,
@@ -40,25 +40,26 @@ pub(super) struct Selection {
 pub(super) struct Question {
     pub(super) operation: Operation,
     pub(super) module: PathBuf,
-    /// What the module may use of the file system besides libraries, where the operator says it.
+    /// What the module may use of the file system in addition to libraries, if the operator configures
+    /// it.
     pub(super) files: Option<Vec<PathBuf>>,
     pub(super) selection: Selection,
-    /// `None`: without logging in.
+    /// The PIN; with `None`, the process does not log in.
     pub(super) pin: Option<Pin>,
-    /// For a key that came with a payload: does not log in when one more wrong PIN would lock the
-    /// token, and does not tell which tokens there are.
+    /// Whether the key came with a payload. Then the process does not log in if one more wrong PIN
+    /// would lock the token, and does not reveal which tokens exist.
     pub(super) stranger: bool,
 }
 
 /// One answer.
 pub(super) enum Answer {
-    /// What the blob held, or the public key as SubjectPublicKeyInfo.
+    /// The decrypted blob, or the public key as SubjectPublicKeyInfo.
     Done(Zeroizing<Vec<u8>>),
     /// It failed: one line for the operator.
     Failed(String),
     /// It failed because the token refused the PIN.
     PinRefused(String),
-    /// It failed because the token was not there, or not in a state to log in.
+    /// It failed because the token was absent, or not in a state to log in.
     Absent(String),
 }
 
@@ -143,7 +144,7 @@ impl Answer {
         send(&mut to, &fields.finish())
     }
 
-    /// Reads one answer, not to the end of the stream.
+    /// Reads one answer, without reading to the end of the stream.
     pub(super) fn read(mut from: impl Read) -> io::Result<Self> {
         let frame = receive(&mut from)?;
         let mut fields = Reader::new(&frame);

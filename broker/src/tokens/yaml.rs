@@ -1,22 +1,22 @@
-//! The little YAML 1.2 that key files and `ocicrypt.conf` are written in.
+//! A parser for the part of YAML 1.2 that key files and `ocicrypt.conf` use.
 //!
-//! It is read event by event, so that nothing is ever expanded: no more than [`DEPTH`] levels,
-//! [`NODES`] values and [`SIZE`] bytes, and no aliases. Go ctd-decoder expands aliases; neither file
-//! has a use for them, and in a key file from a payload they would be a bomb.
+//! It reads event by event, so that nothing is expanded: no more than [`DEPTH`] levels, [`NODES`]
+//! values and [`SIZE`] bytes, and no aliases. Go ctd-decoder expands aliases. Neither file needs them,
+//! and in a key file from a payload they could exhaust memory.
 
 use std::collections::BTreeMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use zeroize::Zeroizing;
 
-/// Bytes of a file at most.
+/// The largest file, in bytes.
 pub(super) const SIZE: usize = 1024 * 1024;
-/// Levels of mappings and sequences at most; the two files have three.
+/// The most levels of mappings and sequences; the two files have three.
 const DEPTH: usize = 8;
-/// Values, keys included, at most.
+/// The most values, including keys.
 const NODES: usize = 10_000;
 
-/// Why a file is not read: a predicate, which quotes nothing of the file.
+/// Why a file cannot be read: a predicate, which quotes nothing of the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// It is too large.
@@ -47,7 +47,7 @@ pub enum Fault {
     /// The name of a value is a mapping or a list.
     #[error("has a name that is not plain text")]
     Name,
-    /// A name is there twice.
+    /// A name is used twice.
     #[error("has the same name twice")]
     Twice,
     /// There is an alias.
@@ -55,9 +55,9 @@ pub enum Fault {
     Alias,
 }
 
-/// A value. A key file holds a PIN, so text wipes itself.
+/// A value. A key file holds a PIN, so text is wiped when it is dropped.
 pub(super) enum Node {
-    /// Nothing: `~`, `null`, or no value at all.
+    /// Nothing: `~`, `null`, or a missing value.
     Null,
     /// Text. A number or a boolean is text too, as Go reads them into a string.
     Scalar(Zeroizing<String>),
@@ -72,7 +72,7 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// Says what is wrong and on which line, without quoting the line.
+    /// What is wrong and on which line, without quoting the line.
     pub(super) fn parse(text: &str) -> Result<Self, Error> {
         if text.len() > SIZE {
             return Err(Error::TooLarge);
@@ -90,7 +90,7 @@ impl Node {
         }
     }
 
-    /// The value called `name`, when this is a mapping that has one.
+    /// The value with the name `name`, if this is a mapping that has one.
     pub(super) fn get(&self, name: &str) -> Option<&Self> {
         match self {
             Self::Mapping(values) => values.get(name),
@@ -98,7 +98,7 @@ impl Node {
         }
     }
 
-    /// The text. Nothing at all is empty text.
+    /// The text. A null value is empty text.
     pub(super) fn text(&self) -> Option<&str> {
         match self {
             Self::Null => Some(""),
@@ -107,7 +107,7 @@ impl Node {
         }
     }
 
-    /// The items of a list. Nothing at all is an empty list.
+    /// The items of a list. A null value is an empty list.
     pub(super) fn items(&self) -> Option<&[Self]> {
         match self {
             Self::Null => Some(&[]),
@@ -116,7 +116,7 @@ impl Node {
         }
     }
 
-    /// The values of a mapping. Nothing at all is an empty mapping.
+    /// The values of a mapping. A null value is an empty mapping.
     pub(super) fn values(&self) -> Option<impl Iterator<Item = (&String, &Self)>> {
         match self {
             Self::Null => Some(None.into_iter().flatten()),
