@@ -1,4 +1,4 @@
-//! The algorithms that a layer key was wrapped with, and which of them are of yesterday.
+//! The algorithms that a layer key was wrapped with, and which of them are legacy.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,18 +9,20 @@ use crate::crypto::oaep::OaepHash;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MinAlgorithms {
-    /// All that the format has: a drop-in opens what the original opens.
+    /// All algorithms of the format: a drop-in opens what the original opens.
     #[default]
     Legacy,
-    /// Those that would be chosen today. PKCS#1 v1.5, SHA-1 in OAEP and in the key derivation of
-    /// ECDH, content without authentication, DES, 3DES, CAST5 and RSA below 2048 bits are refused.
+    /// Only algorithms that are considered secure today. PKCS#1 v1.5, SHA-1 in OAEP and in the key
+    /// derivation of ECDH, content without authentication, DES, 3DES, CAST5 and RSA below 2048 bits are
+    /// refused.
     Modern,
 }
 
 /// The shortest modern RSA modulus, in bits (SP 800-131A, section 6).
 const MIN_RSA_BITS: u32 = 2048;
 
-/// An algorithm by its name. What a key provider does is known to nobody but itself, and not judged.
+/// An algorithm by its name. The algorithm of a key provider is known only to the provider, and is not
+/// judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Algorithm {
     name: Cow<'static, str>,
@@ -39,12 +41,12 @@ impl Algorithm {
         Self { name: Cow::Borrowed(name), is_legacy: true }
     }
 
-    /// RSA with a modulus of this length.
+    /// RSA with a modulus of `bits` bits.
     pub(crate) fn rsa(bits: u32) -> Self {
         Self { name: format!("RSA-{bits}").into(), is_legacy: bits < MIN_RSA_BITS }
     }
 
-    /// RSAES-OAEP with this hash, for the label and the mask.
+    /// RSAES-OAEP with this hash for the label and the mask.
     pub(crate) fn oaep(hash: OaepHash) -> Self {
         match hash {
             OaepHash::Sha1 => Self::legacy("RSA-OAEP with SHA-1"),
@@ -67,16 +69,16 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// An algorithm is below the minimum. Holds its name.
+/// An algorithm is below the minimum. It holds the algorithm's name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[error("`{0}` is a legacy algorithm, and only modern ones are accepted")]
 pub struct BelowMinimum(pub String);
 
 impl MinAlgorithms {
-    /// Whether all of these are accepted.
+    /// Checks that all of these are accepted.
     ///
     /// # Errors
-    /// [`BelowMinimum`] with the first that is not.
+    /// [`BelowMinimum`] with the first that is not accepted.
     pub(crate) fn check<'a>(
         self,
         algorithms: impl IntoIterator<Item = &'a Algorithm>,

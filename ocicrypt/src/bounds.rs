@@ -8,6 +8,6 @@ use crate::budget::Budget;
 pub struct Bounds {
     /// Which algorithms are accepted.
     pub algorithms: MinAlgorithms,
-    /// What is left to spend.
+    /// The budget that is left.
     pub budget: Budget,
 }

@@ -1,21 +1,21 @@
-//! Private-key operations that are done elsewhere, by whoever calls this crate: in PKCS#11 tokens
-//! and by key providers. The crate itself does no I/O.
+//! Private-key operations that the caller of this crate performs, in PKCS#11 tokens and with key
+//! providers. The crate itself does no I/O.
 
 use zeroize::Zeroizing;
 
 use crate::pkcs11::OaepHash;
 
-/// Does private-key operations with keys that never come here.
+/// Performs private-key operations with keys that this crate never gets.
 ///
-/// What it answers on failure is shown to the operator: it must not hold anything secret.
+/// Its reasons for failures are shown to the operator, so they must not contain anything secret.
 pub trait Broker {
-    /// The keys in PKCS#11 tokens that the operator configured, as they may be shown.
+    /// The keys in PKCS#11 tokens that the operator configured, in a form that may be shown.
     fn token_keys(&mut self) -> Vec<String>;
 
     /// RSA-OAEP (RFC 8017, section 7.1) with an empty label, in a token.
     ///
     /// # Errors
-    /// Why it did not happen.
+    /// Why it failed.
     fn token_decrypt(
         &mut self,
         key: TokenKey<'_>,
@@ -23,11 +23,11 @@ pub trait Broker {
         blob: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, Refusal>;
 
-    /// Has the key provider `name` unwrap `wrapped`. `parameters` are those that the payload has
-    /// under its name.
+    /// Asks the key provider `name` to unwrap `wrapped`. `parameters` are those of the payload under
+    /// the provider's name.
     ///
     /// # Errors
-    /// Why it did not happen.
+    /// Why it failed.
     fn provider_unwrap(
         &mut self,
         name: &str,
@@ -39,22 +39,22 @@ pub trait Broker {
 /// A key in a token.
 #[derive(Clone, Copy)]
 pub enum TokenKey<'a> {
-    /// The place of the key in [`Broker::token_keys`], counted from 0.
+    /// The index of the key in [`Broker::token_keys`], counted from 0.
     Configured(usize),
     /// A PKCS#11 key file, in YAML, that came with the payload.
     Given(&'a [u8]),
 }
 
-/// Why a broker does not answer.
+/// Why a broker does not do what it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// The operator has not configured it.
     NotConfigured,
-    /// It failed: why, in words for the operator.
+    /// It failed, with the reason for the operator.
     Failed(String),
 }
 
-/// A broker for which the operator has configured nothing.
+/// A broker without any configuration.
 pub struct NoBroker;
 
 impl Broker for NoBroker {

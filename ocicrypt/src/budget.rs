@@ -1,46 +1,49 @@
 //! A bound on the work that hostile input can cause.
 //!
-//! Everything whose cost an image or a key file chooses is charged before it is done: private-key
-//! operations by the sizes of their numbers, keys from passwords by their rounds, content by its
-//! length and the slowness of its cipher. One [`Budget`] serves all wrapped keys of a layer, of all
-//! schemes, and all keys that are opened for it.
+//! Every operation whose cost an image or a key file determines is charged before it is done:
+//! private-key operations by the sizes of their numbers, key derivation from passwords by its rounds,
+//! content by its length and by the speed of its cipher. One [`Budget`] covers all wrapped keys of a
+//! layer, of all schemes, and all keys that are opened for it.
 //!
 //! The crate has no clock: costs are estimates, in nanoseconds of `ctd-decoder`'s sandbox on the
-//! machine of `docs/benchmark.md`. Natively the same work takes a third to a half of that.
+//! machine of `docs/benchmark.md`. Outside of the sandbox, the same work takes a third to a half of
+//! that.
 
-/// What the search for the key of one layer may cost: 15 seconds in the sandbox, half of what the
-/// decoder grants the step, so that a machine half as fast still ends with an error that says why.
-/// It allows 40 recipients times 200 keys of RSA-2048, which take 10.4 seconds.
+/// What the search for the key of one layer may cost: 15 seconds in the sandbox. This is half of what
+/// the decoder grants the step, so that a machine half as fast still ends with an error that gives the
+/// reason. It allows 40 recipients times 200 keys of RSA-2048, which take 10.4 seconds.
 pub const LAYER: u64 = 15_000_000_000;
 
-/// What keys from passwords may cost for all keys of a ring together: 15 million rounds of PBKDF2
-/// with HMAC-SHA-256, of which OpenSSL writes 2048 and careful people 600,000 for a key.
+/// What key derivation from passwords may cost for all keys of a ring together: 15 million rounds of
+/// PBKDF2 with HMAC-SHA-256. OpenSSL uses 2048 rounds for a key, and strict recommendations ask for
+/// 600,000.
 pub(crate) const PASSWORDS: u64 = 15_000_000 * cost::ROUND;
 
 /// What checking the numbers of all keys of a ring may cost. A key with all of its numbers takes a
-/// fraction of a millisecond; for some, numbers have to be computed that their files leave out.
+/// fraction of a millisecond; for some keys, numbers must be computed that are missing from their
+/// files.
 pub(crate) const KEYS: u64 = 5_000_000_000;
 
-/// What may still be spent.
+/// What is left of a budget.
 #[derive(Debug, Clone)]
 pub struct Budget {
     left: u64,
 }
 
-/// There is less left than the work would cost. What costs less may still be done.
+/// Less is left than the work would cost. Cheaper work may still be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too much work")]
 pub struct Exhausted;
 
 impl Default for Budget {
-    /// For one layer: [`LAYER`].
+    /// The budget for one layer: [`LAYER`].
     fn default() -> Self {
         Self::new(LAYER)
     }
 }
 
 impl Budget {
-    /// A budget of so many nanoseconds of the sandbox.
+    /// A budget of this many nanoseconds of the sandbox.
     pub fn new(nanoseconds: u64) -> Self {
         Self { left: nanoseconds }
     }
@@ -50,7 +53,7 @@ impl Budget {
         self.left
     }
 
-    /// Whether as much is left.
+    /// Whether at least `cost` is left.
     pub(crate) fn has(&self, cost: u64) -> bool {
         cost <= self.left
     }
@@ -64,7 +67,7 @@ impl Budget {
         Ok(())
     }
 
-    /// Pays for work on so many bytes, of which each costs `each`.
+    /// Pays for work on this many bytes, each of which costs `each`.
     ///
     /// # Errors
     /// [`Exhausted`].
@@ -73,18 +76,19 @@ impl Budget {
     }
 }
 
-/// What work costs, in nanoseconds: measured in the sandbox (`make costs`), and rounded up.
+/// Costs in nanoseconds, measured in the sandbox (`make costs`) and rounded up.
 pub(crate) mod cost {
     /// An RSA-2048 private-key operation with two primes of equal length: 1.3 ms.
     const RSA_2048: u64 = 1_300_000;
 
-    /// What every attempt costs beside the operation itself: a lookup and a hash of the wrapped key.
+    /// The cost of every attempt in addition to the operation itself: a lookup and a hash of the
+    /// wrapped key.
     pub(crate) const ATTEMPT: u64 = 3_000;
 
-    /// To look at a wrapped key of a message.
+    /// Reading a wrapped key of a message.
     pub(crate) const RECIPIENT: u64 = 2_000;
 
-    /// To compare it with one key.
+    /// Comparing a wrapped key with one key.
     pub(crate) const COMPARISON: u64 = 20;
 
     /// A round of PBKDF2 with HMAC-SHA-256, or HMAC-SHA-1.
@@ -96,7 +100,7 @@ pub(crate) mod cost {
     pub(crate) const P521: u64 = 2_000_000;
     pub(crate) const X25519: u64 = 250_000;
 
-    /// A byte of content: AES, with what authenticates it.
+    /// A byte of content: AES, including the authentication.
     pub(crate) const AES_GCM: u64 = 10;
     pub(crate) const AES_CBC: u64 = 20;
     pub(crate) const AES_CFB: u64 = 20;
@@ -107,13 +111,13 @@ pub(crate) mod cost {
     /// A byte that is hashed.
     pub(crate) const HASHED: u64 = 6;
 
-    /// A byte that comes out of compression.
+    /// A byte of output of decompression.
     pub(crate) const INFLATED: u64 = 10;
 
-    /// A byte that is read, as JSON for instance.
+    /// A byte that is read, for instance as JSON.
     pub(crate) const READ: u64 = 20;
 
-    /// To set a cipher up for a chunk of OpenPGP's authenticated encryption.
+    /// Setting up a cipher for a chunk of OpenPGP's authenticated encryption.
     pub(crate) const CHUNK: u64 = 6_000;
 
     /// A private-key operation with an RSA key of two primes of equal length.
@@ -121,27 +125,29 @@ pub(crate) mod cost {
         2 * rsa_power(bits.div_ceil(2))
     }
 
-    /// To check the numbers of an RSA key against each other: the square of the length.
+    /// Checking the numbers of an RSA key against each other: the cost grows with the square of the
+    /// length.
     pub(crate) fn rsa_check(bits: u32) -> u64 {
         150_000 * (u64::from(bits).pow(2) >> 16) / 64
     }
 
-    /// To compute the coefficient of a key, where its file states none, modulo a prime of so many bits.
+    /// Computing the coefficient of a key, if it is missing from its file, modulo a prime of this many
+    /// bits.
     pub(crate) fn rsa_inverse(bits: u32) -> u64 {
         (3_000_000 * (u64::from(bits).pow(2) >> 10)) >> 10
     }
 
-    /// To find the primes of a modulus of so many bits.
+    /// Finding the primes of a modulus of this many bits.
     pub(crate) fn rsa_factors(bits: u32) -> u64 {
         4 * rsa_operation(bits)
     }
 
-    /// An operation in the library, which puts the key together first.
+    /// An operation in the library, which first builds the key.
     pub(crate) fn rsa_in_library(bits: u32) -> u64 {
         8 * rsa_operation(bits)
     }
 
-    /// A power modulo a prime of so many bits: the time grows with the third power of the length.
+    /// A power modulo a prime of this many bits: the cost grows with the third power of the length.
     pub(crate) fn rsa_power(bits: u32) -> u64 {
         let kibibits_cubed = u64::from(bits).saturating_pow(3);
         (RSA_2048 / 2).saturating_mul(kibibits_cubed >> 20) >> 10

@@ -1,4 +1,4 @@
-//! Encodings: ASN.1, base64, JSON and text that is shown to people. Nothing here knows of keys.
+//! Encodings: ASN.1, base64, JSON and text for people. None of them handles keys.
 
 pub mod text;
 

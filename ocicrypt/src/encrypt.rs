@@ -1,12 +1,12 @@
-//! From the key of a layer to the annotations that let its recipients decrypt it.
+//! Makes the annotations with which the recipients of a layer can decrypt it from the layer's key.
 //!
-//! A layer is encrypted once, with [`Encryptor`](crate::crypto::layer::Encryptor). Its key is then wrapped
-//! for each [`Recipient`]; the wrapped keys and the public options stand in the [`annotations`] of
-//! the layer. Who holds the key of an encrypted layer can [`add_recipients`] without touching the
-//! layer itself.
+//! A layer is encrypted once, with [`Encryptor`](crate::crypto::layer::Encryptor). Its key is then
+//! wrapped for each [`Recipient`]; the wrapped keys and the public options are in the [`annotations`]
+//! of the layer. With the key of an encrypted layer, [`add_recipients`] adds recipients without
+//! changing the layer itself.
 //!
-//! What is written is what Go ocicrypt writes, and skopeo and every Go ctd-decoder read it; where
-//! Keycell differs, the functions say so.
+//! The output is the same as that of Go ocicrypt, and skopeo and every Go ctd-decoder can read it. The
+//! functions document where Keycell differs.
 //!
 //! # Example
 //! ```
@@ -60,11 +60,11 @@ pub use self::options::private_options;
 use self::recipient::Kind;
 pub use self::recipient::{Recipient, RecipientError};
 
-/// The annotations of a layer that only `recipients` can decrypt: its key wrapped for each of
-/// them, and the public options.
+/// The annotations of a layer that only `recipients` can decrypt: its key wrapped for each of them, and
+/// the public options.
 ///
 /// As in Go, all recipients of a scheme share one wrapped key: one JWE, one CMS message for each
-/// [`Pkcs7Form`], one OpenPGP message. Key providers have one each.
+/// [`Pkcs7Form`], one OpenPGP message. Each key provider has its own.
 ///
 /// # Errors
 /// [`EncryptError::NoRecipients`], [`EncryptError::Wrap`].
@@ -79,16 +79,14 @@ pub fn annotations<R: TryCryptoRng + ?Sized>(
     Ok(annotations)
 }
 
-/// The `existing` annotations of an encrypted layer, with its key wrapped for further
-/// `recipients`. The layer, its public options and the keys that are wrapped already stay as they
-/// are, and so do all other annotations.
+/// Adds wrapped keys for further `recipients` to the `existing` annotations of an encrypted layer. The
+/// layer, its public options and existing wrapped keys stay unchanged, and so do all other annotations.
 ///
-/// `key` is what [`unwrap`](mod@crate::unwrap) opened with the key of one who is a recipient
-/// already.
+/// `key` is the result of [`unwrap`](mod@crate::unwrap) with the key of an existing recipient.
 ///
 /// # Errors
 /// [`EncryptError::Options`] and [`EncryptError::OtherLayer`] if `key` is not that of the layer;
-/// else as [`annotations`].
+/// otherwise as [`annotations`].
 pub fn add_recipients<R: TryCryptoRng + ?Sized>(
     existing: &BTreeMap<String, String>,
     key: &LayerKey,
@@ -152,16 +150,16 @@ fn append<R: TryCryptoRng + ?Sized>(
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncryptError {
-    /// Nobody could decrypt the layer.
+    /// There is no recipient, so nobody could decrypt the layer.
     #[error("there is no recipient")]
     NoRecipients,
     /// The key does not belong to the layer to which recipients should be added.
     #[error("the key is not that of the layer: its HMAC is another one")]
     OtherLayer,
-    /// The public options of the layer to which recipients should be added are of no use.
+    /// The public options of the layer to which recipients should be added cannot be used.
     #[error(transparent)]
     Options(#[from] OptionsError),
-    /// A public key did not wrap the key of the layer.
+    /// The key of the layer could not be wrapped with a public key.
     #[error(transparent)]
     Wrap(#[from] WrapError),
 }

@@ -1,7 +1,7 @@
-//! Raw operations with keys, for those who know why the rest of the crate does not show them.
+//! Raw operations with keys, for callers who know why the rest of the crate does not expose them.
 //!
-//! What comes out of them is not authenticated, or tells whoever measures or compares more than
-//! [`unwrap`](mod@crate::unwrap) does.
+//! Their results are not authenticated, or reveal more than [`unwrap`](mod@crate::unwrap) does to an
+//! attacker who measures or compares them.
 
 use rsa::rand_core::TryCryptoRng;
 use zeroize::Zeroizing;
@@ -32,13 +32,13 @@ pub fn decrypt_oaep<R: TryCryptoRng + ?Sized>(
 }
 
 /// RSAES-PKCS1-v1_5 decryption (RFC 8017, section 7.2.2) of a message of `length` bytes, blinded with
-/// `rng`. Such a message comes out whatever the padding: instead of one that is wrongly padded or of
-/// another length comes one that was made up from the key and the ciphertext, so that nobody learns
+/// `rng`. It returns a message of that length for every padding: if the padding is wrong or the message
+/// has another length, the result is made up from the key and the ciphertext, so that nobody can tell
 /// which it was (RFC 3218, section 2.3.2). The caller must authenticate what was encrypted with it.
 ///
 /// # Errors
-/// [`OaepRefusal::WrongKey`] where the lengths of ciphertext and modulus, which all know, tell so
-/// already; [`OaepRefusal::NoRandomness`].
+/// [`OaepRefusal::WrongKey`] if the lengths of ciphertext and modulus, which are public, do not match;
+/// [`OaepRefusal::NoRandomness`].
 pub fn decrypt_pkcs1v15<R: TryCryptoRng + ?Sized>(
     key: &RsaKey,
     length: usize,

@@ -8,8 +8,8 @@ use aes::{Aes128, Aes192, Aes256};
 use aes_kw::AesKw;
 use zeroize::Zeroizing;
 
-/// AES key unwrap (RFC 3394, section 2.2.2). The wrapping key has 16, 24 or 32 bytes; what it
-/// wraps is 8 bytes longer than what comes out. None if that was not wrapped with this key.
+/// AES key unwrap (RFC 3394, section 2.2.2). The wrapping key has 16, 24 or 32 bytes; the wrapped key
+/// is 8 bytes longer than the result. None if it was not wrapped with this key.
 pub fn unwrap_aes_key(key: &[u8], wrapped: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     match key.len() {
         16 => unwrap_with::<Aes128>(key, wrapped),
@@ -23,15 +23,15 @@ fn unwrap_with<C>(key: &[u8], wrapped: &[u8]) -> Option<Zeroizing<Vec<u8>>>
 where
     C: BlockCipherDecrypt<BlockSize = U16> + KeyInit,
 {
-    // Less than two blocks cannot be wrapped.
+    // Fewer than two blocks cannot be wrapped.
     let length = wrapped.len().checked_sub(8).filter(|length| *length >= 16)?;
     let mut unwrapped = Zeroizing::new(vec![0; length]);
     AesKw::<C>::new_from_slice(key).ok()?.unwrap_key(wrapped, &mut unwrapped).ok()?;
     Some(unwrapped)
 }
 
-/// Wraps `plain`, a multiple of 8 bytes, with a key of 16, 24 or 32 bytes; what comes out is 8
-/// bytes longer. None if either has another length.
+/// Wraps `plain`, a multiple of 8 bytes, with a key of 16, 24 or 32 bytes; the result is 8 bytes
+/// longer. None if either has another length.
 #[cfg(feature = "encrypt")]
 pub(crate) fn wrap_aes_key(key: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
     match key.len() {

@@ -1,9 +1,8 @@
-//! Identities of what was tried, so that nothing is computed twice.
+//! Identities of attempts, so that nothing is computed twice.
 
 use sha2::{Digest, Sha256};
 
-/// The identity of a wrapped key: the hash of the parts that `feed` is called with, each with its
-/// length.
+/// The identity of a wrapped key: the hash of the parts that `feed` passes, each with its length.
 pub(crate) fn id(feed: impl FnOnce(&mut dyn FnMut(&[u8]))) -> [u8; 32] {
     let mut hash = Sha256::new();
     feed(&mut |part| {

@@ -1,7 +1,7 @@
 //! The layer cipher: AES-256-CTR with HMAC-SHA256 over the ciphertext (encrypt-then-MAC).
 //!
 //! One [`LayerKey`] opens one layer. [`PlainReader`] turns a reader of ciphertext into chunks of
-//! plaintext and holds back the tail until everything has verified.
+//! plaintext, and holds back the tail until everything has verified.
 
 mod counter;
 #[cfg(feature = "encrypt")]
@@ -23,7 +23,7 @@ use crate::encoding::text::printable;
 #[cfg(feature = "encrypt")]
 pub use self::encryptor::Encryptor;
 pub use self::keystream::Keystream;
-/// AES-256-CTR as WebAssembly has it.
+/// AES-256-CTR in the implementation for WebAssembly.
 #[cfg(fuzzing)]
 pub type SlicedCtr = self::counter::CounterMode<ocicrypt_arithmetic::aes::Aes256>;
 pub use self::witness::Witness;
@@ -31,11 +31,11 @@ pub use self::witness::Witness;
 /// The only layer cipher that the format defines, as its `cipher` member names it.
 pub const AES_256_CTR_HMAC_SHA256: &str = "AES_256_CTR_HMAC_SHA256";
 
-/// Bytes in one chunk of a [`PlainReader`], and the least that it holds back until the whole
-/// layer has verified: 64 KiB, what a Linux pipe holds. Larger chunks gain nothing.
+/// The size of a chunk of a [`PlainReader`] in bytes, and the least that it holds back until the whole
+/// layer has verified: 64 KiB, which is the capacity of a Linux pipe. Larger chunks are not faster.
 pub const CHUNK: usize = 64 * 1024;
 
-/// Why parts make no layer key.
+/// Why parts do not make a layer key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayerKeyError {
@@ -52,8 +52,8 @@ pub enum LayerKeyError {
         /// The length that the cipher needs.
         wanted: usize,
     },
-    /// The sealed digest is not `sha256:`, `sha384:` or `sha512:` and the right count of
-    /// lower-case hexadecimal digits.
+    /// The sealed digest is not `sha256:`, `sha384:` or `sha512:` with the right number of lower-case
+    /// hexadecimal digits.
     #[error("the digest of the layer is not one of sha256, sha384 or sha512 in hexadecimal")]
     MalformedDigest,
 }
@@ -62,17 +62,17 @@ pub enum LayerKeyError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayerError {
-    /// The parts of its key make no layer key.
+    /// The parts of its key do not make a layer key.
     #[error(transparent)]
     Key(#[from] LayerKeyError),
-    /// The HMAC over the ciphertext is another one: the layer was cut off, altered, or belongs
-    /// to another key.
+    /// The HMAC over the ciphertext differs: the layer was truncated or altered, or belongs to another
+    /// key.
     #[error("the layer does not match its HMAC")]
     HmacMismatch,
-    /// The HMAC is right, but the plain layer is not the one whose digest was sealed.
+    /// The HMAC is right, but the plain layer does not have the digest that was sealed.
     #[error("the decrypted layer does not match the digest that was sealed with its key")]
     DigestMismatch,
-    /// The ciphertext ended before the length of the layer, and so has another HMAC.
+    /// The ciphertext ended before the length of the layer, and so its HMAC differs.
     #[error("the encrypted layer ended after {found} of its {length} bytes")]
     CutOff {
         /// The length that was found, in bytes.
@@ -80,7 +80,7 @@ pub enum LayerError {
         /// The length that was expected, in bytes.
         length: u64,
     },
-    /// More ciphertext follows than the layer has.
+    /// The ciphertext is longer than the layer.
     #[error("the layer is longer than the {length} bytes that its descriptor gives it")]
     TooLong {
         /// The length that was expected, in bytes.
@@ -91,9 +91,9 @@ pub enum LayerError {
     Read(#[from] io::Error),
 }
 
-/// What opens one layer: the sealed key, nonce and digest, and the public HMAC.
+/// The key of one layer: the sealed key, nonce and digest, and the public HMAC.
 ///
-/// Wipes itself when dropped; compares in constant time; has no `Debug`.
+/// It is wiped when dropped, is compared in constant time, and has no `Debug`.
 #[derive(Clone)]
 pub struct LayerKey {
     key: Zeroizing<[u8; 32]>,
@@ -105,7 +105,7 @@ pub struct LayerKey {
 }
 
 impl LayerError {
-    /// The cause of an HMAC that does not match after `found` bytes of a layer of `length`.
+    /// The reason for an HMAC that does not match after `found` bytes of a layer of `length` bytes.
     fn of_hmac(found: u64, length: Option<u64>) -> Self {
         match length {
             Some(length) if found < length => Self::CutOff { found, length },
@@ -140,21 +140,22 @@ impl LayerKey {
         })
     }
 
-    /// With the length of the layer in bytes, encrypted or plain: counter mode keeps it. A longer
-    /// layer is refused before its genuine part has come out whole. `None`: not known.
+    /// Sets the length of the layer in bytes. It is the same for the encrypted and the plain layer,
+    /// because counter mode keeps it. A longer layer is refused before its genuine part has been
+    /// released completely. `None`: the length is not known.
     #[must_use]
     pub fn with_length(self, length: Option<u64>) -> Self {
         Self { length, ..self }
     }
 
-    /// With a digest that may be that of another blob, so that only the HMAC is compared. That is
-    /// computed with the sealed key: nobody without it can make one.
+    /// Marks the digest as possibly that of another blob, so that only the HMAC is compared. The HMAC
+    /// is computed with the sealed key, so nobody without it can make one.
     #[must_use]
     pub fn with_digest_of_any_blob(self) -> Self {
         Self { is_digest_compared: false, ..self }
     }
 
-    /// The digest that the plain layer has to have, in its text form, if there is one.
+    /// The digest that the plain layer must have, as text, if there is one.
     pub fn compared_digest(&self) -> Option<String> {
         self.digest().filter(|_| self.is_digest_compared)
     }
@@ -186,18 +187,18 @@ impl LayerKey {
         &self.hmac
     }
 
-    /// The digest that was sealed, in its text form.
+    /// The sealed digest as text.
     pub fn digest(&self) -> Option<String> {
         self.digest.as_ref().map(Digest::to_text)
     }
 
-    /// Whether both turn a layer into the same bytes, without a hint in the time of where they
+    /// Whether both keys decrypt a layer to the same bytes. The time does not depend on where they
     /// differ.
     pub fn has_same_keystream(&self, other: &Self) -> bool {
         bool::from(self.key.ct_eq(&*other.key) & self.nonce.ct_eq(&*other.nonce))
     }
 
-    /// Whether both open the same layer, without a hint in the time of where they differ.
+    /// Whether both open the same layer. The time does not depend on where they differ.
     pub fn is_same(&self, other: &Self) -> bool {
         let same = self.key.ct_eq(&*other.key) & self.nonce.ct_eq(&*other.nonce);
         bool::from(same & self.hmac.ct_eq(&other.hmac))
@@ -277,16 +278,17 @@ impl Hasher {
     }
 }
 
-/// Decrypts a layer in pieces of any size and tells at the end whether it was genuine.
+/// Decrypts a layer in pieces of any size, and reports at the end whether it was genuine.
 ///
-/// What [`Decryptor::update`] yields is unverified until [`Decryptor::finish`] returned `Ok`:
-/// [`PlainReader`] holds the tail back so that no caller can mistake the one for the other.
+/// The output of [`Decryptor::update`] is unverified until [`Decryptor::finish`] has returned `Ok`.
+/// [`PlainReader`] holds back the tail, so that its caller cannot mistake unverified output for a
+/// complete layer.
 pub struct Decryptor {
     cipher: Keystream,
     mac: Hmac<Sha256>,
     expected_hmac: [u8; 32],
     digest: Option<(Hasher, Digest)>,
-    /// Bytes so far, and how many there should be.
+    /// How many bytes there were so far, and how many there should be.
     found: u64,
     length: Option<u64>,
 }
@@ -309,7 +311,8 @@ impl Decryptor {
     /// Authenticates `buffer` as ciphertext and decrypts it in place.
     pub fn update(&mut self, buffer: &mut [u8]) {
         self.found += buffer.len() as u64;
-        // In pieces that stay in the first-level cache, so that three passes cost one read.
+        // The pieces fit into the first-level cache, so that the three passes cost one read from
+        // memory.
         for piece in buffer.chunks_mut(8 * 1024) {
             self.mac.update(piece);
             self.cipher.apply(piece);
@@ -319,7 +322,7 @@ impl Decryptor {
         }
     }
 
-    /// Compares HMAC and digest, in constant time, with what the layer key demands.
+    /// Compares HMAC and digest with those of the layer key, in constant time.
     ///
     /// # Errors
     /// [`LayerError::HmacMismatch`], [`LayerError::CutOff`], [`LayerError::DigestMismatch`].
@@ -337,20 +340,20 @@ impl Decryptor {
     }
 }
 
-/// Plaintext of a layer, in chunks, of which at least the last 64 KiB appear only after HMAC and
-/// digest have verified. A layer that fails therefore never comes out whole, and one of up to
-/// 64 KiB does not come out at all.
+/// The plaintext of a layer in chunks. At least the last 64 KiB are released only after HMAC and digest
+/// have verified. So a layer that fails is never released completely, and of a layer of up to 64 KiB
+/// nothing is released.
 ///
-/// Go ctd-decoder holds back 10 KiB, never checks the digest, and writes a genuine layer whole
-/// when bytes were appended to it; Keycell holds back 64 KiB, checks the digest, and stops at the
-/// length of the layer.
+/// Go ctd-decoder holds back 10 KiB, never checks the digest, and writes a genuine layer completely if
+/// bytes were appended to it. Keycell holds back 64 KiB, checks the digest, and stops at the length of
+/// the layer.
 pub struct PlainReader<R> {
     source: R,
     /// `None` once the end of the ciphertext was reached.
     decryptor: Option<Decryptor>,
-    /// Decrypted and full, to be released once as much again has been read after it.
+    /// A decrypted, full chunk, which is released after as much again has been read after it.
     held: Option<Vec<u8>>,
-    /// What follows `held` once the layer has verified.
+    /// The bytes after `held`, when the layer has verified.
     tail: Option<Vec<u8>>,
     /// Memory for the next chunk.
     spare: Vec<u8>,
@@ -375,25 +378,26 @@ impl<R: Read> PlainReader<R> {
         }
     }
 
-    /// The next chunk, at most [`CHUNK`] bytes and never empty; `None` after the last, which
-    /// means that the whole layer has verified.
+    /// The next chunk, which has at most [`CHUNK`] bytes and is never empty. `None` after the last
+    /// chunk means that the whole layer has verified.
     ///
     /// # Errors
-    /// As [`Decryptor::finish`], and [`LayerError::Read`]. After an error every later call
-    /// answers [`LayerError::HmacMismatch`].
+    /// As [`Decryptor::finish`], and [`LayerError::Read`]. After an error, every later call returns
+    /// [`LayerError::HmacMismatch`].
     pub fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, LayerError> {
         if self.failed {
             return Err(LayerError::HmacMismatch);
         }
         while let Some(decryptor) = &mut self.decryptor {
-            self.failed = true; // until this pass has gone well
-            // With one byte more than may follow, so that it shows what follows.
+            self.failed = true; // until this pass has succeeded
+            // This reads one byte more than may follow, in order to detect a layer that is too long.
             let most = self.left.map_or(CHUNK, |left| {
                 usize::try_from(left).unwrap_or(CHUNK).saturating_add(1).min(CHUNK)
             });
             let mut chunk = std::mem::take(&mut self.spare);
             fill(&mut chunk, &mut self.source, most)?;
-            // Before anything more is released: what is held back belongs to the genuine layer.
+            // This check comes before anything more is released, because the bytes that are held back
+            // belong to the genuine layer.
             if let Some(left) = &mut self.left {
                 let length = self.length;
                 let rest = left.checked_sub(chunk.len() as u64);
@@ -419,8 +423,8 @@ impl<R: Read> PlainReader<R> {
         Ok(self.held.take().or_else(|| self.tail.take()))
     }
 
-    /// Takes back a chunk that is no longer needed, so that the next one has its memory. What is in it stays
-    /// there until it is overwritten.
+    /// Takes back a chunk that is no longer needed, so that the next one reuses its memory. Its content
+    /// stays in memory until it is overwritten.
     pub fn reuse(&mut self, chunk: Vec<u8>) {
         self.spare = chunk;
     }
@@ -431,12 +435,13 @@ impl<R: Read> PlainReader<R> {
     }
 }
 
-/// Reads so many bytes, or what is left before the end, in the place of what is in `chunk`.
+/// Reads `most` bytes, or all that are left before the end, into `chunk`, whose content is replaced.
 fn fill(chunk: &mut Vec<u8>, source: &mut impl Read, most: usize) -> io::Result<()> {
     chunk.resize(most, 0);
     let mut length = 0;
     while length < most {
-        // Not `read_to_end`: that begins with small reads, and a pipe gives 64 KiB at once.
+        // This is not `read_to_end`, which begins with small reads, although a pipe gives 64 KiB at
+        // once.
         match source.read(&mut chunk[length..]) {
             Ok(0) => break,
             Ok(count) => length += count,

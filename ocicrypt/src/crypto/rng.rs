@@ -3,12 +3,12 @@
 use rsa::rand_core::TryCryptoRng;
 use zeroize::Zeroizing;
 
-/// The generator of random numbers failed.
+/// The random number generator failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no random numbers for a new key")]
 pub struct NoRandomness;
 
-/// As many random bytes as are asked for.
+/// Returns `N` random bytes.
 pub(crate) fn random<const N: usize, R: TryCryptoRng + ?Sized>(
     rng: &mut R,
 ) -> Result<Zeroizing<[u8; N]>, NoRandomness> {

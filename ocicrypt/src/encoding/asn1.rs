@@ -1,13 +1,13 @@
-//! ASN.1 in BER (X.690): made definite in one pass, and read from there.
+//! ASN.1 in BER (X.690), which is converted to definite lengths in one pass and then read.
 //!
 //! Signed and enveloped messages that were written as a stream have indefinite lengths and octet
-//! strings in pieces. [`definite`] gives every element its length in the shortest form, so that
-//! what follows reads one form only, and names compare byte for byte, as Go's `ber2der` does.
+//! strings in pieces. [`definite`] gives every element its length in the shortest form, as Go's
+//! `ber2der` does. So later code reads only one form, and names are compared byte for byte.
 
-/// Elements in elements. A message has twelve levels at most, pieces of pieces aside.
+/// The deepest nesting of elements. A message has at most twelve levels, apart from nested pieces.
 const MAX_DEPTH: usize = 32;
 
-/// Elements of one message: a recipient has about twenty.
+/// The most elements of one message: a recipient has about twenty.
 const MAX_ELEMENTS: usize = 1 << 18;
 
 pub(crate) const INTEGER: u8 = 0x02;
@@ -17,20 +17,21 @@ pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
 pub(crate) const SEQUENCE: u8 = 0x30;
 pub(crate) const SET: u8 = 0x31;
 
-/// The bit of a tag that says that there are elements inside.
+/// The bit of a tag that marks an element with elements inside.
 pub(crate) const CONSTRUCTED: u8 = 0x20;
 
-/// The tag of the element `[number]` without elements inside; with [`CONSTRUCTED`] added, with.
+/// The tag of the element `[number]` without elements inside; add [`CONSTRUCTED`] for one with elements
+/// inside.
 pub(crate) const fn context(number: u8) -> u8 {
     0x80 | number
 }
 
-/// Rewrites the element that `bytes` begin with so that all lengths are definite and minimal;
-/// what follows it is ignored. None if it is damaged, or nested too deeply. Takes time and space
-/// in proportion to the input, whatever it claims.
+/// Rewrites the element that `bytes` begin with so that all lengths are definite and minimal. Bytes
+/// after it are ignored. None if it is damaged, or nested too deeply. Time and space are proportional
+/// to the input, whatever lengths it states.
 pub(crate) fn definite(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut nodes = scan(bytes)?;
-    // Children come after their parents, so backwards every size is known when it is needed.
+    // Children come after their parents, so in reverse order every size is known when it is needed.
     for index in (1..nodes.len()).rev() {
         let whole = nodes[index].tag.len() + length_size(nodes[index].size) + nodes[index].size;
         let parent = nodes[index].parent;
@@ -45,25 +46,25 @@ pub(crate) fn definite(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(output)
 }
 
-/// One element as it was found.
+/// One element of the input.
 struct Node<'a> {
     tag: &'a [u8],
-    /// Empty when there are elements inside.
+    /// Empty if there are elements inside.
     content: &'a [u8],
     size: usize,
     parent: usize,
 }
 
-/// An element that is not at its end yet.
+/// An element whose end has not been reached.
 struct Open {
     node: usize,
-    /// Where it ends at the latest.
+    /// The last position at which it may end.
     limit: usize,
-    /// Whether it ends with two zeros instead.
+    /// Whether two zero bytes end it.
     indefinite: bool,
 }
 
-/// All elements of the first one, in their order.
+/// Lists all elements of the first one, in order.
 fn scan(bytes: &[u8]) -> Option<Vec<Node<'_>>> {
     let mut nodes: Vec<Node<'_>> = Vec::new();
     let mut open: Vec<Open> = Vec::new();
@@ -72,7 +73,7 @@ fn scan(bytes: &[u8]) -> Option<Vec<Node<'_>>> {
         let limit = open.last().map_or(bytes.len(), |element| element.limit);
         let header = Header::read(bytes.get(at..limit)?)?;
         if header.tag == [0] {
-            // The two zeros that end an indefinite length, and stand for nothing else.
+            // These two zero bytes end an element of indefinite length, and mean nothing else.
             let ended = open.pop().filter(|element| element.indefinite);
             if header.length != Some(0) || header.size != 2 || ended.is_none() {
                 return None;
@@ -111,7 +112,7 @@ fn scan(bytes: &[u8]) -> Option<Vec<Node<'_>>> {
     }
 }
 
-/// Tag and length of an element.
+/// The tag and the length of an element.
 struct Header<'a> {
     tag: &'a [u8],
     /// None if it is indefinite.
@@ -122,7 +123,7 @@ struct Header<'a> {
 
 impl<'a> Header<'a> {
     fn read(bytes: &'a [u8]) -> Option<Self> {
-        // Numbers above 30 continue in further bytes; nothing here has more than one of them.
+        // Numbers above 30 continue in further bytes; no element here has more than one of those.
         let tag_size = if bytes.first()? & 0x1f == 0x1f { 2 } else { 1 };
         let (tag, rest) = bytes.split_at_checked(tag_size)?;
         if tag.get(1).is_some_and(|more| more & 0x80 != 0) {
@@ -136,7 +137,7 @@ impl<'a> Header<'a> {
                 let extra = usize::from(first & 0x7f);
                 let length = rest.get(..extra)?;
                 let zeros = length.iter().take_while(|byte| **byte == 0).count();
-                // More than four bytes are more than memory holds.
+                // A length of more than four bytes exceeds the memory.
                 let length = Some(&length[zeros..]).filter(|length| length.len() <= 4)?;
                 let length = length.iter().fold(0u64, |all, byte| all << 8 | u64::from(*byte));
                 (Some(usize::try_from(length).ok()?), extra)
@@ -164,7 +165,7 @@ pub(crate) fn sequence(elements: &[&[u8]]) -> Vec<u8> {
     element(SEQUENCE, elements)
 }
 
-/// An element with the tag `tag` and this content, which may come in parts.
+/// An element with the tag `tag` and this content, which may be in parts.
 pub(crate) fn element(tag: u8, content: &[&[u8]]) -> Vec<u8> {
     let size: usize = content.iter().map(|part| part.len()).sum();
     let mut output = vec![tag];
@@ -180,10 +181,10 @@ pub(crate) struct Reader<'a>(&'a [u8]);
 /// One element.
 #[derive(Clone, Copy)]
 pub(crate) struct Element<'a> {
-    /// The tag; nothing that is read has one of more than a byte.
+    /// The tag; no element that is read has a tag of more than one byte.
     pub(crate) tag: u8,
     pub(crate) content: &'a [u8],
-    /// All of it, with tag and length.
+    /// The whole element, with tag and length.
     pub(crate) whole: &'a [u8],
 }
 
@@ -214,7 +215,7 @@ impl<'a> Reader<'a> {
         Some(found)
     }
 
-    /// What is inside of the next element, which must have the tag `tag`.
+    /// A reader of the elements inside the next element, which must have the tag `tag`.
     pub(crate) fn inside(&mut self, tag: u8) -> Option<Reader<'a>> {
         self.element(tag).map(|element| Reader(element.content))
     }
@@ -225,9 +226,9 @@ impl<'a> Reader<'a> {
 }
 
 impl<'a> Element<'a> {
-    /// The content of an octet string, or of what stands for one under another tag, in one piece
-    /// or in many. Its depth was bounded by [`definite`]; one that did not come from there is
-    /// refused if it is nested too deeply.
+    /// The content of an octet string, or of an equivalent element with another tag, in one piece or in
+    /// many. [`definite`] has limited its depth; other elements are refused if they are nested too
+    /// deeply.
     pub(crate) fn octets(&self) -> Option<Vec<u8>> {
         let mut octets = Vec::with_capacity(self.content.len());
         self.collect(&mut octets, MAX_DEPTH)?;
@@ -248,7 +249,7 @@ impl<'a> Element<'a> {
     }
 }
 
-/// A number without the bytes that say nothing, so that equal ones are equal byte for byte.
+/// A number without redundant leading bytes, so that equal numbers are equal byte for byte.
 pub(crate) fn trim_integer(mut number: &[u8]) -> &[u8] {
     while let [0, 0..=0x7f, ..] | [0xff, 0x80..=0xff, ..] = number {
         number = &number[1..];
@@ -267,9 +268,9 @@ mod tests {
         assert_eq!(definite(&pieces).unwrap(), [0x24, 7, 4, 1, 7, 0x24, 2, 4, 0]);
         let joined = Reader::new(&definite(&pieces).unwrap()).any().unwrap().octets();
         assert_eq!(joined.unwrap(), [7]);
-        // What follows is ignored.
+        // Bytes after it are ignored.
         assert_eq!(definite(&[4, 1, 7, 9, 9]).unwrap(), [4, 1, 7]);
-        // An element that grows, because the lengths around it must.
+        // This element grows, because the lengths around it must.
         let long = [&[0x30, 0x80, 4, 0x82, 1, 0][..], &[5; 256], &[0, 0]].concat();
         let wanted = [&[0x30, 0x82, 1, 4, 4, 0x82, 1, 0][..], &[5; 256]].concat();
         assert_eq!(definite(&long).unwrap(), wanted);

@@ -3,8 +3,8 @@
 use base64ct::{Base64, Base64UrlUnpadded, Encoding};
 use zeroize::Zeroizing;
 
-/// Standard alphabet with padding (RFC 4648, section 4). As in Go, line ends may stand anywhere
-/// and the unused bits of the last character may have any value.
+/// Decodes the standard alphabet with padding (RFC 4648, section 4). As in Go, line ends may be
+/// anywhere, and the unused bits of the last character may have any value.
 pub(crate) fn standard(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let ends = text.iter().filter(|byte| matches!(byte, b'\r' | b'\n')).count();
     let mut clean = Zeroizing::new(Vec::with_capacity(text.len() - ends));
@@ -14,24 +14,24 @@ pub(crate) fn standard(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     Base64::decode_vec(clean).ok().map(Zeroizing::new)
 }
 
-/// URL alphabet without padding (RFC 7515, section 2), nothing else.
+/// Decodes only the URL alphabet without padding (RFC 7515, section 2).
 pub(crate) fn url(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     Base64UrlUnpadded::decode_vec(text).ok().map(Zeroizing::new)
 }
 
-/// Standard alphabet with padding.
+/// Encodes with the standard alphabet and padding.
 #[cfg(feature = "encrypt")]
 pub(crate) fn encode(bytes: &[u8]) -> String {
     Base64::encode_string(bytes)
 }
 
-/// URL alphabet without padding.
+/// Encodes with the URL alphabet without padding.
 #[cfg(any(test, feature = "encrypt"))]
 pub(crate) fn encode_url(bytes: &[u8]) -> String {
     Base64UrlUnpadded::encode_string(bytes)
 }
 
-/// Sets the bits of the last character that hold no data to zero, which is what `base64ct` wants.
+/// Clears the bits of the last character that hold no data, as `base64ct` requires.
 fn clear_unused_bits(text: &mut [u8]) {
     let unused = match text {
         [.., last, b'=', b'='] => Some((last, 0b1111)),

@@ -1,4 +1,4 @@
-//! JSON (RFC 8259) as a tree that keeps what `serde_json::Value` loses: the order of members and
+//! JSON (RFC 8259) as a tree that keeps what `serde_json::Value` loses: the order of members, and
 //! whether one occurs twice. Strings without escapes are borrowed, so that secrets are not copied.
 
 use std::borrow::Cow;
@@ -8,18 +8,18 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use zeroize::Zeroize;
 
-/// One JSON value. Wipes the strings that it owns.
+/// One JSON value. The strings that it owns are wiped when dropped.
 pub(crate) enum Json<'a> {
     Null,
     Bool,
-    /// Whole numbers that fit; `None` for every other number.
+    /// An integer that fits; `None` for every other number.
     Number(Option<i64>),
     String(Text<'a>),
     Array(Vec<Json<'a>>),
     Object(Vec<(Text<'a>, Json<'a>)>),
 }
 
-/// Not JSON, and where: the line and column, counted from 1. Never what stands there.
+/// The text is not JSON, at this line and column, counted from 1. The text itself is never quoted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotJson {
     pub(crate) line: usize,
@@ -27,7 +27,7 @@ pub(crate) struct NotJson {
 }
 
 impl NotJson {
-    /// The place as a count of bytes of `text`, which was read.
+    /// The position as an offset in bytes in `text`, the text that was parsed.
     pub(crate) fn offset(self, text: &[u8]) -> usize {
         let lines = text.split_inclusive(|byte| *byte == b'\n').take(self.line.saturating_sub(1));
         (lines.map(<[u8]>::len).sum::<usize>() + self.column).min(text.len())
@@ -35,7 +35,7 @@ impl NotJson {
 }
 
 impl<'a> Json<'a> {
-    /// Reads one value and nothing after it. Values nested deeper than 127 levels are refused.
+    /// Parses exactly one value. Values that are nested deeper than 127 levels are refused.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, NotJson> {
         serde_json::from_slice(bytes)
             .map_err(|error| NotJson { line: error.line(), column: error.column() })
@@ -66,14 +66,15 @@ impl<'a> Json<'a> {
         matches!(self, Self::Null)
     }
 
-    /// The member of exactly this name; the last, if there are several.
+    /// The member with exactly this name; the last one if there are several.
     pub(crate) fn member(&self, name: &str) -> Option<&Json<'a>> {
         let mut members = self.as_object()?.iter().rev();
         members.find(|(found, _)| found.as_str() == name).map(|(_, value)| value)
     }
 
-    /// The member that Go's `encoding/json` stores in a struct field called `name`: the last one
-    /// whose name is equal but for case and that is not `null`, which leaves a field alone.
+    /// The member that Go's `encoding/json` stores in a struct field with the name `name`: the last one
+    /// whose name is equal apart from case and that is not `null` (Go leaves a field unchanged for
+    /// `null`).
     pub(crate) fn field(&self, name: &str) -> Option<&Json<'a>> {
         let mut members = self.as_object()?.iter().rev();
         members
@@ -96,7 +97,8 @@ impl<'a> Json<'a> {
     }
 }
 
-/// A string of the document, borrowed where it has no escapes. Wipes what it owns.
+/// A string of the document, which is borrowed if it has no escapes. An owned string is wiped when
+/// dropped.
 pub(crate) struct Text<'a>(Cow<'a, str>);
 
 impl Text<'_> {
@@ -113,8 +115,8 @@ impl Drop for Text<'_> {
     }
 }
 
-/// Whether two names are equal under the simple case folding of Go's `encoding/json`, which, on
-/// names of ASCII letters, takes the Kelvin sign for a `k` and the long s for an `s`.
+/// Whether two names are equal under the simple case folding of Go's `encoding/json`. For names of
+/// ASCII letters, it treats the Kelvin sign as a `k` and the long s as an `s`.
 pub(crate) fn equal_folded(found: &str, name: &str) -> bool {
     let fold = |c: char| match c {
         '\u{212a}' => 'k',

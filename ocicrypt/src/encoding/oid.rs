@@ -1,4 +1,4 @@
-//! The names of algorithms and content types.
+//! The object identifiers of algorithms and content types.
 
 use pkcs8::spki::ObjectIdentifier;
 

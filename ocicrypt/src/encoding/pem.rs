@@ -9,12 +9,12 @@ const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
 const DASHES: &str = "-----";
 
-/// Whether there is the beginning of a block.
+/// Whether the bytes contain the beginning of a block.
 pub(crate) fn is_pem(bytes: &[u8]) -> bool {
     bytes.windows(BEGIN.len()).any(|window| window == BEGIN.as_bytes())
 }
 
-/// The label of each block, and the block; none where it is damaged. As in Go, the next block may begin
+/// The label of each block, and the block; none if it is damaged. As in Go, the next block may begin
 /// before a damaged one ends.
 pub(crate) fn blocks(bytes: &[u8]) -> impl Iterator<Item = (&str, Option<Block>)> {
     let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
@@ -31,14 +31,14 @@ pub(crate) fn blocks(bytes: &[u8]) -> impl Iterator<Item = (&str, Option<Block>)
 
 /// One block between its delimiters.
 pub(crate) struct Block {
-    /// The value of the header `DEK-Info`: how the content is encrypted.
+    /// The value of the header `DEK-Info`, which describes how the content is encrypted.
     pub(crate) dek_info: Option<String>,
     pub(crate) content: Zeroizing<Vec<u8>>,
 }
 
 impl Block {
-    /// Reads up to the END line of `label`; none if another block begins or ends first, or the
-    /// content is not base64.
+    /// Reads up to the END line of `label`. It returns none if another block begins or ends first, or
+    /// the content is not base64.
     fn read<'a>(label: &str, lines: &mut impl Iterator<Item = &'a [u8]>) -> Option<Self> {
         let mut dek_info = None;
         let mut text = Zeroizing::new(Vec::new());
@@ -51,7 +51,7 @@ impl Block {
                 return None;
             }
             match line.iter().position(|byte| *byte == b':') {
-                // Base64 has no colon, so this is a header.
+                // Base64 has no colon, so this line is a header.
                 Some(colon) => {
                     let (name, value) = line.split_at(colon);
                     if name == b"DEK-Info" {
@@ -61,7 +61,8 @@ impl Block {
                 }
                 None => {
                     if text.capacity() - text.len() < line.len() {
-                        // By hand, because a vector that grows leaves its old copy behind.
+                        // The vector is replaced explicitly, because a growing vector leaves its old
+                        // copy behind.
                         let mut larger = Vec::with_capacity(2 * (text.len() + line.len() + 2048));
                         larger.extend_from_slice(&text);
                         text = Zeroizing::new(larger);

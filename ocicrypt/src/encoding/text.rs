@@ -1,20 +1,20 @@
-//! Text from outside, made fit for a message: for whoever shows what images, keys and other programs
-//! say.
+//! Sanitizes text from outside for messages, for all code that shows text of images, keys and other
+//! programs.
 
-/// Characters of a name from outside that a message shows at most.
+/// The most characters of a name from outside that a message shows.
 pub const SHOWN: usize = 64;
 
-/// The shortest run of base64 or hexadecimal that is taken for a secret: a 32-byte key has 44
-/// characters in base64, a public fingerprint, which messages need, has 43.
+/// The shortest run of base64 or hexadecimal digits that is treated as a secret. A 32-byte key has 44
+/// characters in base64; a public fingerprint, which messages need, has 43.
 const SECRET_RUN: usize = 44;
 
-/// A name from outside for a message: at most [`SHOWN`] characters, none of which can move the
-/// cursor, reorder the line or end the backticks that it is put in.
+/// Sanitizes a name from outside for a message: at most [`SHOWN`] characters, none of which can move
+/// the cursor, reorder the line or end the backticks around it.
 pub fn printable(name: &str) -> String {
     printable_to(name, SHOWN)
 }
 
-/// The same with another length, in characters.
+/// The same with another maximum length, in characters.
 pub fn printable_to(name: &str, length: usize) -> String {
     let is_fit = |c: &char| !c.is_control() && !is_invisible(*c) && *c != '`';
     let mut shown: String = name.chars().filter(is_fit).take(length + 1).collect();
@@ -25,15 +25,16 @@ pub fn printable_to(name: &str, length: usize) -> String {
     shown
 }
 
-/// What turns text around, breaks a line or cannot be seen, without being a control character.
+/// Whether the character changes the direction of text, breaks a line or is invisible, without being a
+/// control character.
 pub fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}')
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
         || matches!(c, '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// A line without runs of letters and digits that are as long as a line of key material. It keeps
-/// secrets out that got into a message by mistake; who means to can always find another code.
+/// Returns the line without runs of letters and digits that are as long as a line of key material. It
+/// removes secrets that got into a message by mistake; an attacker can always use another encoding.
 pub fn redacted(line: &str) -> String {
     let of_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '_' | '-');
     let mut out = String::with_capacity(line.len());
@@ -49,13 +50,13 @@ pub fn redacted(line: &str) -> String {
 }
 
 fn is_secret(run: &str) -> bool {
-    // A path has slashes more often than base64 has: its parts are looked at one by one.
+    // A path has more slashes than base64, so its parts are checked one by one.
     run.split('/').any(is_mixed)
         || run.split(|c: char| !c.is_ascii_alphanumeric()).any(is_hexadecimal)
         || is_dense(run)
 }
 
-/// Names of files are long too, but do not mix cases and digits.
+/// Whether the run mixes cases and digits. Long file names usually do not.
 fn is_mixed(run: &str) -> bool {
     let has = |kind: fn(&u8) -> bool| run.as_bytes().iter().any(kind);
     run.len() >= SECRET_RUN
@@ -68,7 +69,7 @@ fn is_hexadecimal(run: &str) -> bool {
     run.len() >= SECRET_RUN && run.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Base64 with its slashes: its letters and digits alternate, which those of a path do not.
+/// Whether the run is base64 with slashes: its letters and digits alternate more often than in a path.
 fn is_dense(run: &str) -> bool {
     let kind = |byte: u8| match byte {
         b'A'..=b'Z' => 1,
@@ -82,7 +83,8 @@ fn is_dense(run: &str) -> bool {
     run.len() >= SECRET_RUN && other.len() * 2 > same.len()
 }
 
-/// Text without what stands between the lines of a PEM block, or behind one that does not end.
+/// Returns the text without the content of PEM blocks, and without everything after a block that does
+/// not end.
 pub fn without_pem(text: &str) -> String {
     let (mut out, mut rest) = (String::with_capacity(text.len()), text);
     while let Some((before, block)) = rest.split_once("-----BEGIN ") {

@@ -1,4 +1,4 @@
-//! Who will be able to decrypt a layer.
+//! The recipients who can decrypt a layer.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -11,8 +11,8 @@ use crate::pgp::{PgpRecipient, PgpRecipientError, PgpSelector};
 use crate::pkcs7::{Pkcs7Form, Pkcs7Recipient};
 use crate::pkcs11::{OaepHash as Pkcs11Hash, Pkcs11Recipient};
 
-/// One who will be able to decrypt: a public key that was read and found fit, and the scheme that
-/// the key of the layer is wrapped in for it.
+/// A recipient: a public key that was parsed and accepted, and the scheme in which the key of the layer
+/// is wrapped for it.
 #[derive(Clone)]
 pub struct Recipient(pub(super) Kind);
 
@@ -26,15 +26,15 @@ pub(super) enum Kind {
 }
 
 impl Recipient {
-    /// A recipient by JSON Web Encryption (skopeo's `jwe:FILE`): the content of a file with one
-    /// public key in PEM or DER (`SubjectPublicKeyInfo`, or PKCS#1), or one JSON Web Key. RSA from
-    /// 2048 to 8192 bits, P-256, P-384 and P-521.
+    /// A recipient with JSON Web Encryption (skopeo's `jwe:FILE`). The file contains one public key in
+    /// PEM or DER (`SubjectPublicKeyInfo`, or PKCS#1), or one JSON Web Key. Supported are RSA from 2048
+    /// to 8192 bits, P-256, P-384 and P-521.
     ///
-    /// The algorithm is the `alg` of a JSON Web Key, else `RSA-OAEP` or `ECDH-ES+A256KW`, the
-    /// content encryption `A256GCM`, as in Go. `kid` is that of a JSON Web Key, else the key's
-    /// fingerprint: a decoder with many keys finds the right one by it. Go writes none.
+    /// As in Go, the algorithm is the `alg` of a JSON Web Key, or else `RSA-OAEP` or `ECDH-ES+A256KW`,
+    /// and the content encryption is `A256GCM`. `kid` is that of a JSON Web Key, or else the key's
+    /// fingerprint, with which a decoder with many keys finds the right one. Go writes no `kid`.
     ///
-    /// Go takes shorter RSA keys too, and the first of several keys; Keycell refuses both.
+    /// Go also accepts shorter RSA keys, and the first of several keys; Keycell refuses both.
     ///
     /// # Errors
     /// [`RecipientError`].
@@ -43,9 +43,9 @@ impl Recipient {
         Ok(Self(Kind::Jwe(JweRecipient::new(named)?)))
     }
 
-    /// The same with SHA-256 in place of SHA-1 in RSAES-OAEP: `RSA-OAEP-256`. Go ocicrypt reads both,
-    /// and writes the older. Recipients by other schemes, and with keys of other kinds or that name
-    /// their algorithm, stay as they are.
+    /// The same with SHA-256 instead of SHA-1 in RSAES-OAEP: `RSA-OAEP-256`. Go ocicrypt reads both,
+    /// and writes the older one. Recipients with other schemes, with other kinds of keys, or with keys
+    /// that name their algorithm, stay unchanged.
     #[must_use]
     pub fn with_jwe_oaep_sha256(self) -> Self {
         match self.0 {
@@ -54,13 +54,13 @@ impl Recipient {
         }
     }
 
-    /// A recipient by PKCS#7 (skopeo's `pkcs7:FILE`): the content of a file with an X.509
-    /// certificate in PEM or DER, for RSA from 2048 to 8192 bits. As in Go, it is the first one of
-    /// several, which in a chain is its owner's, and neither its signature nor its validity is
-    /// checked: this crate has no clock.
+    /// A recipient with PKCS#7 (skopeo's `pkcs7:FILE`). The file contains an X.509 certificate in PEM
+    /// or DER, for RSA from 2048 to 8192 bits. As in Go, the first of several certificates is used,
+    /// which in a chain is the owner's. Neither its signature nor its validity is checked, because this
+    /// crate has no clock.
     ///
-    /// Go ctd-decoder needs the certificate beside the private key. The message is in the form that
-    /// Go writes: see [`Recipient::with_pkcs7_form`].
+    /// Go ctd-decoder needs the certificate in addition to the private key. The message has the form
+    /// that Go writes: see [`Recipient::with_pkcs7_form`].
     ///
     /// # Errors
     /// [`RecipientError`].
@@ -68,7 +68,7 @@ impl Recipient {
         Ok(Self(Kind::Pkcs7(Pkcs7Recipient::parse(certificate)?)))
     }
 
-    /// The same recipient with a CMS message of this form, where its scheme is PKCS#7.
+    /// The same recipient with a CMS message of this form, if its scheme is PKCS#7.
     #[must_use]
     pub fn with_pkcs7_form(self, form: Pkcs7Form) -> Self {
         match self.0 {
@@ -77,24 +77,25 @@ impl Recipient {
         }
     }
 
-    /// The recipients by OpenPGP that `whom` means (skopeo's `pgp:ADDRESS`) in a ring of public
-    /// keys, binary or armored: of each key that fits, the newest valid subkey for encryption.
-    /// There is at least one. RSA, ECDH (Curve25519, P-256, P-384, P-521) and X25519, of version 4.
+    /// The recipients with OpenPGP that `whom` selects (skopeo's `pgp:ADDRESS`) in a ring of public
+    /// keys, binary or armored. Of each key that matches, the newest valid subkey for encryption is
+    /// used. There is at least one recipient. Supported are RSA, ECDH (Curve25519, P-256, P-384, P-521)
+    /// and X25519, of version 4.
     ///
-    /// A subkey is valid if the key has signed that it is its own, and neither is revoked or
-    /// expired; the crate has no clock, so that `now` must tell the time. Names count if the key
-    /// has signed them. The signatures of others are not looked at: whether a key belongs to
-    /// whom it names is for the caller to know, best by its fingerprint.
+    /// A subkey is valid if the key has signed that it owns the subkey, and neither is revoked or
+    /// expired. The crate has no clock, so `now` must be the current time. Names count if the key has
+    /// signed them. Signatures of others are not checked: the caller must know whether a key belongs to
+    /// the person whom it names, preferably by its fingerprint.
     ///
-    /// Go knows names and addresses only, takes them as they are in the ring, and accepts
-    /// signatures with SHA-1.
+    /// Go supports only names and addresses, accepts them without checking their signatures, and
+    /// accepts signatures with SHA-1.
     ///
     /// ```no_run
     /// use std::time::SystemTime;
     ///
     /// use ocicrypt::encrypt::Recipient;
     ///
-    /// // What `gpg --export alice@example.org` writes.
+    /// // The file is the output of `gpg --export alice@example.org`.
     /// let keyring = std::fs::read("alice.gpg")?;
     /// let whom = "alice@example.org".parse()?; // or a fingerprint
     /// let recipients = Recipient::pgp(&keyring, &whom, SystemTime::now())?;
@@ -102,7 +103,7 @@ impl Recipient {
     /// ```
     ///
     /// # Errors
-    /// [`RecipientError`]: of the last key that was refused, if none is left.
+    /// [`RecipientError`]: that of the last refused key, if no key is left.
     pub fn pgp(
         keyring: &[u8],
         whom: &PgpSelector,
@@ -112,11 +113,11 @@ impl Recipient {
         Ok(found.into_iter().map(|recipient| Self(Kind::Pgp(recipient))).collect())
     }
 
-    /// A recipient whose private key is in a PKCS#11 token: the content of a file with its public
-    /// key, in the forms of [`Recipient::jwe`] (skopeo's `pkcs11:FILE`). RSA only.
+    /// A recipient whose private key is in a PKCS#11 token. The file contains its public key, in the
+    /// forms of [`Recipient::jwe`] (skopeo's `pkcs11:FILE`). Only RSA is supported.
     ///
-    /// The YAML file with the URI of a key, which Go takes too, is not read here: it takes the
-    /// token to get the public key from it.
+    /// The YAML file with the URI of a key, which Go accepts too, is not read here, because getting the
+    /// public key from it requires the token.
     ///
     /// # Errors
     /// [`RecipientError`].
@@ -125,9 +126,9 @@ impl Recipient {
         Ok(Self(Kind::Pkcs11(Pkcs11Recipient::new(named.key, hash)?)))
     }
 
-    /// A recipient whose key provider has wrapped the key already: `name` is what the
-    /// configuration calls the provider, `wrapped` what it answered when it was given the
-    /// [`private_options`](super::private_options) (skopeo's `provider:NAME`).
+    /// A recipient whose key provider has already wrapped the key. `name` is the provider's name in the
+    /// configuration, `wrapped` is its answer for the [`private_options`](super::private_options)
+    /// (skopeo's `provider:NAME`).
     ///
     /// # Errors
     /// [`RecipientError::Empty`] if either is empty.
@@ -150,7 +151,7 @@ impl Recipient {
     }
 }
 
-/// For people: the scheme and the kind of the key, for example `jwe RSA-2048`.
+/// The scheme and the kind of the key for people, for example `jwe RSA-2048`.
 impl fmt::Display for Recipient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.scheme())?;
@@ -174,17 +175,17 @@ impl fmt::Debug for Recipient {
     }
 }
 
-/// Why something is no recipient. The text completes "it is …", or stands alone.
+/// Why something cannot be a recipient. The text completes "it is …", or stands alone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecipientError {
     /// The name of a key provider, or what it wrapped, is empty.
     #[error("empty")]
     Empty,
-    /// No public key, or none that a layer key can be wrapped for.
+    /// There is no public key, or none that a layer key can be wrapped for.
     #[error(transparent)]
     Key(#[from] PublicKeyError),
-    /// No OpenPGP key that a layer key can be wrapped for.
+    /// There is no OpenPGP key that a layer key can be wrapped for.
     #[error(transparent)]
     Pgp(#[from] PgpRecipientError),
 }

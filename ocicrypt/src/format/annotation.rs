@@ -9,11 +9,11 @@ use crate::encoding::text::printable;
 /// The annotation that holds the public options, in base64.
 pub const PUBLIC_OPTIONS: &str = "org.opencontainers.image.enc.pubopts";
 
-/// What the names of all annotations with wrapped keys begin with.
+/// The prefix of the names of all annotations with wrapped keys.
 pub const KEYS_PREFIX: &str = "org.opencontainers.image.enc.keys.";
 
-/// A way to wrap the key of a layer. Their order is the one in which they are tried: what is
-/// cheap and local first.
+/// A way to wrap the key of a layer. Schemes are tried in the order of the variants: cheap and local
+/// ones first.
 ///
 /// Go ctd-decoder tries them in random order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,7 +73,7 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// The wrapped keys of one scheme, as far as they could be decoded.
+/// The wrapped keys of one scheme that could be decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrappedKeys {
     /// How they are wrapped.
@@ -85,10 +85,9 @@ pub struct WrappedKeys {
 }
 
 impl WrappedKeys {
-    /// Splits the value of an annotation at its commas and decodes each item. Empty items are
-    /// passed over.
+    /// Splits the value of an annotation at its commas and decodes each item. Empty items are ignored.
     ///
-    /// Go ctd-decoder gives up a scheme at the first item that is not base64; Keycell skips it.
+    /// Go ctd-decoder abandons a scheme at the first item that is not base64; Keycell skips the item.
     pub fn parse(scheme: Scheme, value: &str) -> Self {
         let mut keys = Self { scheme, items: Vec::new(), not_base64: Vec::new() };
         for (index, item) in value.split(',').enumerate() {
@@ -101,7 +100,7 @@ impl WrappedKeys {
         keys
     }
 
-    /// How many wrapped keys there are, well-formed or not.
+    /// How many wrapped keys there are, whether they are well-formed or not.
     pub fn len(&self) -> usize {
         self.items.len() + self.not_base64.len()
     }
@@ -123,7 +122,7 @@ pub fn wrapped_keys(annotations: &BTreeMap<String, String>) -> Vec<WrappedKeys> 
     found
 }
 
-/// Adds a wrapped key to the list of its scheme, after those that are there.
+/// Adds a wrapped key to the end of the list of its scheme.
 #[cfg(feature = "encrypt")]
 pub(crate) fn append(annotations: &mut BTreeMap<String, String>, scheme: &Scheme, wrapped: &[u8]) {
     let list = annotations.entry(scheme.annotation()).or_default();

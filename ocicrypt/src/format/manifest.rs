@@ -1,4 +1,4 @@
-//! An image's manifest, as far as its encrypted layers go.
+//! The encrypted layers in an image's manifest.
 
 use crate::encoding::json::Json;
 use crate::encoding::text::printable;
@@ -18,27 +18,27 @@ pub enum ManifestError {
         /// The column, counted from 1.
         column: usize,
     },
-    /// A member occurs twice in one object: readers differ on which of them counts.
+    /// A member occurs twice in one object. Readers differ on which of them applies.
     #[error("the manifest has the member `{member}` twice")]
     Duplicate {
-        /// Its name, fit to be shown.
+        /// Its name, sanitized for a message.
         member: String,
     },
-    /// A member is missing, or has another type than the format gives it.
+    /// A member is missing, or has another type than in the format.
     #[error("`{member}` of the manifest is not {wanted}")]
     WrongShape {
-        /// The path of the member, fit to be shown.
+        /// The path of the member, sanitized for a message.
         member: String,
         /// What it should be, in words.
         wanted: &'static str,
     },
 }
 
-/// The layers of a manifest that are encrypted: their media type says so, and an annotation holds
-/// wrapped keys. None for an index, which names manifests and no layers.
+/// The encrypted layers of a manifest: their media type says so, and an annotation holds wrapped keys.
+/// It returns none for an index, which names manifests and no layers.
 ///
-/// Go's readers take the last of several members of one name; this refuses the manifest, because
-/// registries, signers and readers may have seen different ones.
+/// Go's readers use the last of several members with the same name. This function refuses the manifest,
+/// because registries, signers and readers may have seen different members.
 ///
 /// # Errors
 /// Every [`ManifestError`].

@@ -32,7 +32,7 @@ const PLAIN: [&str; 10] = [
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{media_type}` is not the media type of an encrypted layer")]
 pub struct UnsupportedMediaType {
-    /// What was found, fit to be shown.
+    /// The media type that was found, sanitized for a message.
     pub media_type: String,
 }
 
@@ -40,11 +40,11 @@ pub struct UnsupportedMediaType {
 /// example `application/vnd.oci.image.layer.v1.tar+gzip` for
 /// `application/vnd.oci.image.layer.v1.tar+gzip+encrypted`.
 ///
-/// Go ctd-decoder knows the distributable OCI types only; Keycell also knows the
-/// non-distributable ones, Docker's, and WebAssembly's.
+/// Go ctd-decoder supports only the distributable OCI types; Keycell also supports the
+/// non-distributable ones, Docker's and WebAssembly's.
 ///
 /// # Errors
-/// [`UnsupportedMediaType`], which names it.
+/// [`UnsupportedMediaType`] with the media type.
 pub fn plain(encrypted: &str) -> Result<&'static str, UnsupportedMediaType> {
     let found = encrypted.strip_suffix(ENCRYPTED);
     found
@@ -54,43 +54,43 @@ pub fn plain(encrypted: &str) -> Result<&'static str, UnsupportedMediaType> {
 
 /// Whether a plain layer of this media type is compressed.
 ///
-/// The digest that is sealed with a layer key is then no proof of anything: where skopeo, podman and
-/// buildah compress a layer and encrypt it in one go, as they do with every layer of a local store,
-/// they seal that of the layer from before.
+/// In that case, the digest that is sealed with a layer key proves nothing. If skopeo, podman and
+/// buildah compress and encrypt a layer in one operation, as they do with every layer of a local store,
+/// they seal the digest of the uncompressed layer.
 pub(crate) fn is_compressed(plain: &str) -> bool {
     plain.ends_with("gzip") || plain.ends_with("zstd")
 }
 
-/// The media type of the encrypted form of a layer that has the media type `plain`: what
-/// [`plain()`] undoes. None if it is encrypted already, or no media type of a layer.
+/// The media type of the encrypted form of a layer with the media type `plain`: the inverse of
+/// [`plain()`]. None if it is already encrypted, or is not the media type of a layer.
 #[cfg(feature = "encrypt")]
 pub fn encrypted(plain: &str) -> Option<String> {
     PLAIN.contains(&plain).then(|| format!("{plain}{ENCRYPTED}"))
 }
 
-/// Whether a plain layer may begin with these bytes: the magic number of gzip (RFC 1952), zstd
-/// (RFC 8878) or WebAssembly, or the checksum in a tar header (POSIX.1-2024, pax, ustar). Random
-/// bytes do with one chance in 2^25.
+/// Whether a plain layer may begin with these bytes: the magic number of gzip (RFC 1952), zstd (RFC
+/// 8878) or WebAssembly, or the checksum in a tar header (POSIX.1-2024, pax, ustar). For random bytes
+/// the probability is 2^-25.
 ///
-/// The media type does not count: containerd recognizes compression by the bytes, so a layer with a
-/// wrong label is unpacked all the same.
+/// The media type is not considered: containerd detects compression by the bytes, so a layer with a
+/// wrong label is still unpacked.
 pub fn begins_like_a_layer(bytes: &[u8]) -> bool {
     match bytes {
-        // Three reserved flags are zero.
+        // The three reserved flags are zero.
         [0x1f, 0x8b, 8, flags, ..] => *flags < 0x20,
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => true,
         _ => bytes.starts_with(b"\0asm") || bytes.get(..TAR_HEADER).is_some_and(is_tar_header),
     }
 }
 
-/// Bytes of a tar header.
+/// The size of a tar header in bytes.
 const TAR_HEADER: usize = 512;
 
-/// Its checksum: six octal digits, as if they were eight spaces, summed up with the other bytes.
+/// The place of its checksum: six octal digits. They count as eight spaces in the sum of all bytes.
 const TAR_CHECKSUM: std::ops::Range<usize> = 148..156;
 
 fn is_tar_header(header: &[u8]) -> bool {
-    // An archive without files is blocks of zeroes.
+    // An archive without files consists of blocks of zeroes.
     if header.iter().all(|byte| *byte == 0) {
         return true;
     }
@@ -100,7 +100,7 @@ fn is_tar_header(header: &[u8]) -> bool {
     let spaces = TAR_CHECKSUM.len() as u32 * u32::from(b' ');
     let others = header.iter().enumerate().filter(|(place, _)| !TAR_CHECKSUM.contains(place));
     let sum = |value: fn(u8) -> i64| others.clone().map(|(_, byte)| value(*byte)).sum::<i64>();
-    // Some old archivers summed up signed bytes.
+    // Some old archivers added signed bytes.
     let sums = [sum(i64::from), sum(|byte| i64::from(byte as i8))];
     sums.contains(&(i64::from(stored) - i64::from(spaces)))
 }
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn layers_begin_in_one_of_a_few_ways() {
-        // The header that GNU tar writes for an empty file `a`.
+        // This is the header that GNU tar writes for an empty file `a`.
         let mut header = [0; TAR_HEADER];
         header[0] = b'a';
         header[100..108].copy_from_slice(b"0000644\0");

@@ -1,5 +1,5 @@
-//! The two halves of what opens a layer: the private options, which are wrapped for each
-//! recipient, and the public options, which stand in an annotation.
+//! The two parts that open a layer: the private options, which are wrapped for each recipient, and the
+//! public options, which are in an annotation.
 
 use zeroize::Zeroizing;
 
@@ -7,7 +7,7 @@ use crate::crypto::layer::{LayerKey, LayerKeyError};
 use crate::encoding::base64;
 use crate::encoding::json::{Json, equal_folded};
 
-/// Why options were refused. No message shows what they hold.
+/// Why options were refused. No message shows their content.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
 pub enum OptionsError {
@@ -27,7 +27,7 @@ pub enum OptionsError {
         /// The column, counted from 1.
         column: usize,
     },
-    /// A member is missing or of another type than the format gives it.
+    /// A member is missing, or has another type than in the format.
     #[error("`{member}` of the {which} options is not {wanted}")]
     WrongShape {
         /// `public` or `private`.
@@ -43,7 +43,7 @@ pub enum OptionsError {
     /// Neither half has a nonce.
     #[error("the options hold no nonce")]
     NoNonce,
-    /// Both halves have a nonce, but not the same.
+    /// Both parts have a nonce, and they differ.
     #[error("the public nonce is not the one that was sealed with the key")]
     NonceMismatch,
     /// The parts do not make a layer key.
@@ -51,7 +51,7 @@ pub enum OptionsError {
     Layer(#[from] LayerKeyError),
 }
 
-/// The sealed half. Wipes itself when dropped.
+/// The sealed part. It is wiped when dropped.
 pub struct PrivateOptions {
     key: Zeroizing<Vec<u8>>,
     nonce: Option<Zeroizing<Vec<u8>>>,
@@ -59,8 +59,8 @@ pub struct PrivateOptions {
 }
 
 impl PrivateOptions {
-    /// Reads `{"symkey":…,"digest":…,"cipheroptions":{"nonce":…}}`, the names of members in any
-    /// case. Lengths are checked by [`layer_key`].
+    /// Parses `{"symkey":…,"digest":…,"cipheroptions":{"nonce":…}}`. The names of members match in any
+    /// case. [`layer_key`] checks the lengths.
     ///
     /// # Errors
     /// [`OptionsError::NotJson`], [`OptionsError::WrongShape`].
@@ -74,7 +74,7 @@ impl PrivateOptions {
     }
 }
 
-/// The half that anyone can read, and change: nothing in it is authenticated.
+/// The part that anyone can read and change: nothing in it is authenticated.
 pub struct PublicOptions {
     cipher: String,
     hmac: Vec<u8>,
@@ -90,7 +90,7 @@ impl PublicOptions {
         Self::parse(&base64::standard(value.as_bytes()).ok_or(OptionsError::NotBase64)?)
     }
 
-    /// Reads `{"cipher":…,"hmac":…,"cipheroptions":{}}`, the names of members in any case.
+    /// Parses `{"cipher":…,"hmac":…,"cipheroptions":{}}`. The names of members match in any case.
     ///
     /// # Errors
     /// [`OptionsError::NotJson`], [`OptionsError::WrongShape`], [`OptionsError::NoCipher`].
@@ -111,11 +111,11 @@ impl PublicOptions {
     }
 }
 
-/// Puts both halves together.
+/// Combines both parts.
 ///
-/// Go ctd-decoder takes the public nonce before the sealed one, and invents one if there is none;
-/// Keycell takes the sealed one. A public nonce counts only where nothing is sealed, as in older
-/// images, and two that differ are refused.
+/// Go ctd-decoder prefers the public nonce to the sealed one, and makes one up if there is none;
+/// Keycell uses the sealed one. A public nonce is used only if none is sealed, as in older images. Two
+/// different nonces are refused.
 ///
 /// # Errors
 /// [`OptionsError::NoNonce`], [`OptionsError::NonceMismatch`], [`OptionsError::Layer`].
@@ -124,7 +124,7 @@ pub fn layer_key(
     public: &PublicOptions,
 ) -> Result<LayerKey, OptionsError> {
     let nonce = match (&private.nonce, &public.nonce) {
-        // The public nonce is known to everyone, so there is no time to leak.
+        // The public nonce is known to everyone, so the comparison leaks nothing.
         (Some(sealed), Some(public)) if sealed != public => {
             return Err(OptionsError::NonceMismatch);
         }
@@ -135,7 +135,7 @@ pub fn layer_key(
     Ok(LayerKey::new(&public.cipher, &private.key, nonce, &public.hmac, digest)?)
 }
 
-/// [`layer_key`] from private options as they were wrapped.
+/// Calls [`layer_key`] with private options in their JSON form.
 ///
 /// # Errors
 /// Those of [`PrivateOptions::parse`] and [`layer_key`].
@@ -143,12 +143,12 @@ pub fn layer_key_of(sealed: &[u8], public: &PublicOptions) -> Result<LayerKey, O
     layer_key(&PrivateOptions::parse(sealed)?, public)
 }
 
-/// Private options that are read in the place of those that are none, so that the work is the same.
+/// Private options that are parsed instead of invalid ones, so that the work is the same.
 pub(crate) const FILLER: &[u8] = br#"{"symkey":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000","cipheroptions":{"nonce":"AAAAAAAAAAAAAAAAAAAAAA=="}}"#;
 
-/// [`layer_key_of`] for private options that nothing authenticates: with no member but those of the
-/// format, and each of them once. The work is the same whatever the text is: what comes after a
-/// mistake is made up for by as much of a string, and the members are decoded, of [`FILLER`] if the
+/// The same as [`layer_key_of`] for private options that nothing authenticates: only the members of the
+/// format are allowed, each of them once. The work is the same for every text: after a mistake, a
+/// string of the remaining length is parsed, and members are always decoded, those of [`FILLER`] if the
 /// text has none.
 pub(crate) fn layer_key_of_unauthenticated(
     text: &[u8],
@@ -170,28 +170,29 @@ pub(crate) fn layer_key_of_unauthenticated(
     });
     let is_own = own.is_some();
     let reader = own.or(filler)?;
-    // All of them before any is looked at.
+    // All members are decoded before any of them is checked.
     let (key, nonce, digest) = (reader.bytes("symkey"), reader.nonce(), reader.digest());
     let (key, nonce, digest) = (key.ok()?.unwrap_or_default(), nonce.ok()?, digest.ok()?);
     let key = layer_key(&PrivateOptions { key, nonce, digest }, public);
     key.ok().filter(|_| is_own)
 }
 
-/// A layer key from 48 bytes that nobody knows, which stands in for one that did not come out.
+/// Makes a layer key from 48 secret bytes. It replaces a key that could not be unwrapped.
 ///
 /// # Errors
-/// [`LayerKeyError`]: the public options are of no use with any key.
+/// [`LayerKeyError`]: the public options cannot be used with any key.
 pub(crate) fn made_up_layer_key(
     secret: &[u8],
     public: &PublicOptions,
 ) -> Result<LayerKey, LayerKeyError> {
     let (key, nonce) = secret.split_at(secret.len().min(32));
-    // The HMAC, which is compared before it, never fits. But whether there is one is seen.
+    // The HMAC is compared first and never matches, so the digest's value does not matter. But its
+    // presence could be noticed.
     let digest = format!("sha256:{}", "0".repeat(64));
     LayerKey::new(&public.cipher, key, nonce, &public.hmac, Some(&digest))
 }
 
-/// Reads members of one half as Go's `encoding/json` does.
+/// Reads members of one part as Go's `encoding/json` does.
 struct Reader<'a> {
     which: &'static str,
     json: Json<'a>,
@@ -222,7 +223,7 @@ impl<'a> Reader<'a> {
         text.map(|text| decode(text).ok_or_else(|| self.wrong(member, "base64"))).transpose()
     }
 
-    /// The names within `cipheroptions` are the keys of a Go map: they match in their own case.
+    /// The names within `cipheroptions` are the keys of a Go map, so their case matters.
     fn nonce(&self) -> Result<Option<Zeroizing<Vec<u8>>>, OptionsError> {
         let Some(options) = self.json.field("cipheroptions") else {
             return Ok(None);
@@ -244,7 +245,7 @@ impl<'a> Reader<'a> {
         Ok(digest.map(str::to_owned))
     }
 
-    /// Whether there is no other member, and none twice.
+    /// Whether there are no other members, and none occurs twice.
     fn has_only_the_members_of_private_options(&self) -> bool {
         const ALL: [&str; 3] = ["symkey", "digest", "cipheroptions"];
         let members = self.json.as_object().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What containerd hands to a decoder on descriptor 3: a protobuf `Any` around JSON.
+//! The payload that containerd passes to a decoder on descriptor 3: a protobuf `Any` around JSON.
 
 use std::collections::BTreeMap;
 
@@ -12,20 +12,20 @@ use crate::encoding::text::printable;
 /// The only type URL that a payload may have.
 pub const TYPE_URL: &str = "io.containerd.ocicrypt.v1.Payload";
 
-/// Why a payload was refused. No message shows what the payload holds.
+/// Why a payload was refused. No message shows its content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PayloadError {
-    /// There is not a single byte.
+    /// It has no bytes.
     #[error("the payload is empty")]
     Empty,
-    /// The bytes are not a protobuf `Any`, or end too soon.
+    /// The bytes are not a protobuf `Any`, or are truncated.
     #[error("the payload is not a protobuf message, or is cut off")]
     NotProtobuf,
-    /// The message is about something else.
+    /// The message has another type.
     #[error("the payload has the type `{found}` instead of `{TYPE_URL}`")]
     WrongType {
-        /// The type URL that was found, fit to be shown.
+        /// The type URL that was found, sanitized for a message.
         found: String,
     },
     /// The value of the message is not JSON.
@@ -36,10 +36,10 @@ pub enum PayloadError {
         /// The column, counted from 1.
         column: usize,
     },
-    /// A member has another type than the format gives it.
+    /// A member has another type than in the format.
     #[error("`{member}` of the payload is not {wanted}")]
     WrongShape {
-        /// The path of the member, fit to be shown.
+        /// The path of the member, sanitized for a message.
         member: String,
         /// What it should be, in words.
         wanted: &'static str,
@@ -49,15 +49,15 @@ pub enum PayloadError {
 /// A decoded payload.
 #[derive(Default)]
 pub struct Payload {
-    /// The keys and passwords that containerd was configured with.
+    /// The keys and passwords with which containerd was configured.
     pub parameters: Parameters,
     /// The layer.
     pub descriptor: Descriptor,
 }
 
 impl Payload {
-    /// Decodes a payload. Fields of the message and members of the JSON that are not known are
-    /// skipped; the names of members match in any case; `null` stands for nothing.
+    /// Decodes a payload. Unknown fields of the message and unknown members of the JSON are skipped;
+    /// the names of members match in any case; `null` counts as absent.
     ///
     /// # Errors
     /// Every [`PayloadError`].
@@ -77,8 +77,8 @@ impl Payload {
     }
 }
 
-/// The bytes of a payload around `json`, which is what [`Payload`] describes: an object with the
-/// members `DecryptConfig` and `Descriptor`. This is what containerd writes to descriptor 3.
+/// The bytes of a payload around `json`, an object with the members `DecryptConfig` and `Descriptor`,
+/// as [`Payload`] describes. containerd writes these bytes to descriptor 3.
 ///
 /// ```
 /// use ocicrypt::payload::{self, Payload};
@@ -102,7 +102,7 @@ struct Any {
     value: Vec<u8>,
 }
 
-/// The decryption parameters: lists of byte strings by name. Wipes itself when dropped.
+/// The decryption parameters: lists of byte strings by name. They are wiped when dropped.
 #[derive(Default)]
 pub struct Parameters(BTreeMap<String, Vec<Zeroizing<Vec<u8>>>>);
 
@@ -112,7 +112,7 @@ impl Parameters {
         self.named("privkeys")
     }
 
-    /// The passwords of [`Parameters::private_keys`], one each; empty where there is none. The
+    /// The passwords of [`Parameters::private_keys`], one for each key; empty if a key has none. The
     /// list may be shorter.
     pub fn private_key_passwords(&self) -> &[Zeroizing<Vec<u8>>] {
         self.named("privkeys-passwords")
@@ -128,7 +128,7 @@ impl Parameters {
         self.named("gpg-privatekeys")
     }
 
-    /// The passwords of [`Parameters::pgp_private_keys`], one each.
+    /// The passwords of [`Parameters::pgp_private_keys`], one for each.
     pub fn pgp_private_key_passwords(&self) -> &[Zeroizing<Vec<u8>>] {
         self.named("gpg-privatekeys-passwords")
     }
@@ -148,12 +148,12 @@ impl Parameters {
         self.named(name)
     }
 
-    /// The values of the parameter `name`; none if it does not occur.
+    /// The values of the parameter `name`; none if it is absent.
     pub fn named(&self, name: &str) -> &[Zeroizing<Vec<u8>>] {
         self.0.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// The names that occur.
+    /// The names of all parameters.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
@@ -167,7 +167,7 @@ impl Parameters {
             return Ok(Self::default());
         };
         let mut found = BTreeMap::new();
-        // Names are the keys of a Go map: they match in their own case only.
+        // Names are the keys of a Go map, so their case matters.
         for (name, values) in must_be_object(parameters, "DecryptConfig.Parameters")? {
             let path = || format!("DecryptConfig.Parameters.{}", printable(name.as_str()));
             let values = match values {
@@ -182,7 +182,7 @@ impl Parameters {
     }
 }
 
-/// The layer, as the image's manifest describes it.
+/// The descriptor of the layer in the image's manifest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Descriptor {
     /// The media type of the encrypted layer.
@@ -196,8 +196,7 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
-    /// The size as a count of bytes, if one is given: zero and less are what a writer that does
-    /// not know puts there.
+    /// The size in bytes, if it is stated: a writer that does not know it writes zero or less.
     pub fn length(&self) -> Option<u64> {
         u64::try_from(self.size).ok().filter(|size| *size > 0)
     }
@@ -209,7 +208,7 @@ impl Descriptor {
         }
     }
 
-    /// Reads one, which stands at `place` in its document.
+    /// Parses a descriptor at `place` in its document.
     pub(crate) fn of(descriptor: &Json<'_>, place: &str) -> Result<Self, WrongShape> {
         must_be_object(descriptor, place)?;
         let string = |name: &str| match descriptor.field(name) {
@@ -239,7 +238,7 @@ impl Descriptor {
     }
 }
 
-/// A member that has another type than the format gives it.
+/// A member that has another type than in the format.
 pub(crate) struct WrongShape {
     pub(crate) member: String,
     pub(crate) wanted: &'static str,

@@ -1,16 +1,17 @@
-//! Counter mode (NIST SP 800-38A, 6.5) with a big-endian counter of 128 bits, whatever computes the AES.
+//! Counter mode (NIST SP 800-38A, 6.5) with a big-endian counter of 128 bits, for any implementation of
+//! AES.
 
 use zeroize::Zeroizing;
 
-/// Bytes that are turned over at a time, at the least: eight blocks.
+/// The least number of bytes that are encrypted at once: eight blocks.
 pub const BATCH: usize = 8 * 16;
 
-/// AES-256 (FIPS 197), over counters.
+/// AES-256 (FIPS 197) in counter mode, for whole batches.
 pub trait Cipher {
-    /// With the round keys of `key`.
+    /// Sets up the round keys of `key`.
     fn new(key: &[u8; 32]) -> Self;
 
-    /// Turns `batches` over with the keystream from the block `counter` on.
+    /// Encrypts or decrypts `batches` with the keystream that begins at the block `counter`.
     fn turn(&self, counter: u128, batches: &mut [[u8; BATCH]]);
 }
 
@@ -35,7 +36,7 @@ pub struct CounterMode<C> {
 }
 
 impl<C: Cipher> CounterMode<C> {
-    /// The first block is `nonce` itself.
+    /// Starts with `nonce` as the first counter block.
     pub fn new(key: &[u8; 32], nonce: &[u8; 16]) -> Self {
         Self {
             cipher: C::new(key),
@@ -65,12 +66,12 @@ impl<C: Cipher> CounterMode<C> {
     }
 }
 
-/// The counter so many batches after `counter`.
+/// The counter that follows `batches` batches after `counter`.
 fn after(counter: u128, batches: usize) -> u128 {
     counter.wrapping_add(batches as u128 * (BATCH / 16) as u128)
 }
 
-/// Turns `bytes` over with as much of `keystream`.
+/// Combines `bytes` with the same number of bytes of `keystream`.
 #[inline(always)]
 pub fn xor(bytes: &mut [u8], keystream: &[u8]) {
     bytes.iter_mut().zip(keystream).for_each(|(byte, with)| *byte ^= with);
@@ -111,7 +112,7 @@ mod tests {
         is_the_same_as_the_library::<Library>();
     }
 
-    /// In pieces of all lengths, with many keys, and over the end of each part of the counter.
+    /// Tests pieces of all lengths, with many keys, and with an overflow of each part of the counter.
     fn is_the_same_as_the_library<C: Cipher>() {
         for seed in 0..64_u8 {
             let key: [u8; 32] = std::array::from_fn(|at| (at as u8).wrapping_mul(seed) ^ seed);

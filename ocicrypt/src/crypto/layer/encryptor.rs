@@ -1,4 +1,4 @@
-//! Encrypting a layer.
+//! Encryption of a layer.
 
 use hmac::{Hmac, KeyInit, Mac};
 use rsa::rand_core::TryCryptoRng;
@@ -8,9 +8,9 @@ use zeroize::Zeroizing;
 use super::{Digest, DigestKind, Keystream, LayerKey};
 use crate::crypto::rng::{NoRandomness, random};
 
-/// Encrypts a layer in pieces of any size, under a key that is made for it, and yields that key.
+/// Encrypts a layer in pieces of any size with a new key, and returns that key.
 ///
-/// It holds a few hundred bytes, however long the layer is. Its key wipes itself when dropped.
+/// It needs a few hundred bytes, however long the layer is. Its key is wiped when dropped.
 ///
 /// ```
 /// use ocicrypt::layer::Encryptor;
@@ -54,7 +54,8 @@ impl Encryptor {
 
     /// Encrypts `buffer`, the next piece of the layer, in place.
     pub fn update(&mut self, buffer: &mut [u8]) {
-        // In pieces that stay in the first-level cache, so that three passes cost one read.
+        // The pieces fit into the first-level cache, so that the three passes cost one read from
+        // memory.
         for piece in buffer.chunks_mut(8 * 1024) {
             self.hash.update(&*piece);
             self.cipher.apply(piece);
@@ -63,9 +64,9 @@ impl Encryptor {
         self.length += buffer.len() as u64;
     }
 
-    /// The key of the layer that was encrypted: with the HMAC of the ciphertext, the SHA-256 of
-    /// the plain layer and its length. Wrapped for recipients, it belongs in the annotations of
-    /// the layer: see [`crate::encrypt::annotations`].
+    /// The key of the layer that was encrypted, with the HMAC of the ciphertext, the SHA-256 of the
+    /// plain layer and its length. Its wrapped forms for recipients belong in the annotations of the
+    /// layer: see [`crate::encrypt::annotations`].
     #[must_use]
     pub fn finish(self) -> LayerKey {
         LayerKey {

@@ -1,4 +1,5 @@
-//! The cipher alone, for those whose layer is verified elsewhere: see [`super::Witness`].
+//! The cipher without authentication, for a layer that is verified by other code: see
+//! [`super::Witness`].
 
 use zeroize::Zeroizing;
 
@@ -10,17 +11,17 @@ use crate::encoding::text::printable;
 #[cfg(target_arch = "wasm32")]
 use ocicrypt_arithmetic::aes::Aes256;
 
-/// AES-256 in counter mode from the first byte of a layer on. Authenticates nothing.
+/// AES-256 in counter mode from the first byte of a layer on. It authenticates nothing.
 pub struct Keystream(CounterMode<Aes256>);
 
 impl Keystream {
-    /// For the layer that `key` opens.
+    /// The keystream of the layer that `key` opens.
     pub fn new(key: &LayerKey) -> Self {
         Self::from_parts(&key.key, &key.nonce)
     }
 
-    /// For a key that comes without what authenticates the layer: the name of the cipher, 32 bytes
-    /// of key, 16 bytes of nonce.
+    /// The keystream of a key without the values that authenticate the layer: the name of the cipher,
+    /// 32 bytes of key, and 16 bytes of nonce.
     ///
     /// # Errors
     /// [`LayerKeyError::UnknownCipher`], [`LayerKeyError::WrongLength`].
@@ -36,7 +37,7 @@ impl Keystream {
         Self(CounterMode::new(key, nonce))
     }
 
-    /// Decrypts, or encrypts, the next bytes in place.
+    /// Decrypts or encrypts the next bytes in place.
     pub fn apply(&mut self, bytes: &mut [u8]) {
         self.0.apply_keystream(bytes);
     }

@@ -1,7 +1,8 @@
-//! AES-256 of the `aes` library, which uses the processor's instructions, over counters that are made with its
-//! vectors too. The library's own counter mode, `ctr`, makes them one by one: on a processor with AES for
-//! 512-bit vectors that takes longer than to encrypt them (docs/performance.md). No `unsafe`: what is inlined
-//! into the library's function is compiled for the processor that the library has asked for.
+//! AES-256 of the `aes` library, which uses the processor's AES instructions, over counters that are
+//! also generated with its vector instructions. The library's own counter mode, `ctr`, generates them
+//! one by one: on a processor with AES for 512-bit vectors, that takes longer than encrypting them
+//! (docs/performance.md). No `unsafe` is needed: code that is inlined into the library's function is
+//! compiled for the processor that the library has detected.
 
 use aes::cipher::array::Array;
 use aes::cipher::consts::U16;
@@ -13,7 +14,7 @@ use aes::cipher::{
 
 use super::counter::{BATCH, Cipher, xor};
 
-/// The library's AES-256. Wipes its round keys when dropped.
+/// The library's AES-256. Its round keys are wiped when dropped.
 pub struct Library(aes::Aes256);
 
 impl Cipher for Library {
@@ -26,7 +27,7 @@ impl Cipher for Library {
     }
 }
 
-/// What is done with the library's AES for this processor.
+/// The work for the library's AES of this processor.
 struct Turn<'a> {
     counter: u128,
     bytes: &'a mut [u8],
@@ -53,7 +54,7 @@ impl BlockCipherEncClosure for Turn<'_> {
     }
 }
 
-/// Turns over at most what the library encrypts at once.
+/// Encrypts at most as many blocks as the library encrypts at once.
 #[inline(always)]
 fn turn<B: BlockCipherEncBackend<BlockSize = U16>>(aes: &B, counter: u128, bytes: &mut [u8]) {
     let mut keystream = ParBlocks::<B>::default();
@@ -62,11 +63,11 @@ fn turn<B: BlockCipherEncBackend<BlockSize = U16>>(aes: &B, counter: u128, bytes
     xor(bytes, Array::cast_slice_to_core(&keystream).as_flattened());
 }
 
-/// Blocks from the one of `counter` on.
+/// Fills in the counter blocks from `counter` on.
 #[inline(always)]
 fn count(counter: u128, blocks: &mut [[u8; 16]]) {
     let [first, second, third, low] = [96, 64, 32, 0].map(|shift| (counter >> shift) as u32);
-    // A processor that encrypts only a few blocks at once has no vectors that this would pay for.
+    // A processor that encrypts only a few blocks at once has no vectors for which this is faster.
     if blocks.len() > 8 && low.checked_add(blocks.len() as u32).is_some() {
         for (at, block) in (0..).zip(blocks) {
             let words = [first, second, third, low + at];

@@ -1,4 +1,4 @@
-//! Verifying a layer that somebody else decrypts.
+//! Verifies a layer that other code decrypts.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -6,26 +6,26 @@ use subtle::ConstantTimeEq;
 
 use super::{Digest, Hasher, Keystream, LayerError, LayerKey};
 
-/// Sees what goes into a decryptor that is not trusted, and what comes out of it, and tells at the
-/// end whether the layer was genuine and came out right.
+/// Observes the input and the output of a decryptor that is not trusted, and reports at the end whether
+/// the layer was genuine and was decrypted correctly.
 pub struct Witness {
     mac: Hmac<Sha256>,
     expected_hmac: [u8; 32],
     plain: Plain,
-    /// Bytes that may still follow, and of how many.
+    /// How many bytes may still follow, and the length of the layer.
     left: Option<(u64, u64)>,
 }
 
-/// How what comes out is verified.
+/// How the output is verified.
 enum Plain {
-    /// It has the digest that was sealed.
+    /// It must have the digest that was sealed.
     Digest(Hasher, Digest),
-    /// No digest can be compared: encrypted again, it has the HMAC of the layer.
+    /// No digest can be compared. Encrypted again, the output must have the HMAC of the layer.
     EncryptedAgain(Box<Keystream>, Hmac<Sha256>),
 }
 
 impl Witness {
-    /// For the layer that `key` opens.
+    /// A witness for the layer that `key` opens.
     pub fn new(key: &LayerKey) -> Self {
         let mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&*key.key)
             .expect("HMAC takes a key of any length");
@@ -41,10 +41,10 @@ impl Witness {
         }
     }
 
-    /// The next bytes of the encrypted layer.
+    /// Takes the next bytes of the encrypted layer.
     ///
     /// # Errors
-    /// [`LayerError::TooLong`], before the genuine part of the layer could come out whole.
+    /// [`LayerError::TooLong`], before the genuine part of the layer could be released completely.
     pub fn encrypted(&mut self, bytes: &[u8]) -> Result<(), LayerError> {
         if let Some((left, length)) = &mut self.left {
             let rest = left.checked_sub(bytes.len() as u64);
@@ -54,7 +54,7 @@ impl Witness {
         Ok(())
     }
 
-    /// The next bytes of what is said to be the plain layer.
+    /// Takes the next bytes of the decryptor's output.
     pub fn plain(&mut self, bytes: &[u8]) {
         match &mut self.plain {
             Plain::Digest(hasher, _) => hasher.update(bytes),
@@ -70,8 +70,8 @@ impl Witness {
         }
     }
 
-    /// Compares HMAC and digest, in constant time, with what the layer key demands. Without a
-    /// digest to compare, what came out is encrypted again, and its HMAC compared.
+    /// Compares HMAC and digest with those of the layer key, in constant time. Without a digest to
+    /// compare, the output was encrypted again, and its HMAC is compared.
     ///
     /// # Errors
     /// [`LayerError::HmacMismatch`], [`LayerError::CutOff`], [`LayerError::DigestMismatch`].
