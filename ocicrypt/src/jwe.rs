@@ -1,4 +1,4 @@
-//! JSON Web Encryption (RFC 7516), as much of it as wraps the keys of layers.
+//! JSON Web Encryption (RFC 7516): the part of it that wraps the keys of layers.
 //!
 //! Key management (RFC 7518, section 4): `RSA-OAEP`, `RSA-OAEP-256`, `ECDH-ES+A128KW`,
 //! `ECDH-ES+A192KW`, `ECDH-ES+A256KW`. Content encryption (section 5): `A128GCM`, `A192GCM`,
@@ -33,51 +33,51 @@ use self::header::Header;
 use self::message::{Message, RawRecipient};
 pub use self::search::Search;
 
-/// Failures that a message remembers: more would not be told.
+/// The most failures that a message remembers, because only so many are reported.
 const TOLD: usize = 16;
 
-/// Why a JWE, or one recipient of it, was refused. The texts show names of algorithms from the
-/// input at most, cut short, and nothing secret.
+/// Why a JWE, or one recipient of it, was refused. At most, the texts show truncated names of
+/// algorithms from the input, and nothing secret.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
 pub enum JweError {
-    /// Something is missing or of the wrong form.
+    /// Something is missing or has the wrong form.
     #[error("malformed: {0}")]
     Malformed(&'static str),
     /// A member occurs twice in one object.
     #[error("malformed: the member `{0}` occurs twice")]
     Duplicate(String),
-    /// Extensions that must be understood (`crit`, RFC 7516, section 4.1.13).
+    /// It requires extensions that must be understood (`crit`, RFC 7516, section 4.1.13).
     #[error("it demands extensions (`crit`), and none is known")]
     Critical,
-    /// A key management algorithm that the format does not have.
+    /// The key management algorithm is not one of the format.
     #[error("the key management algorithm `{0}` is not one of the format")]
     UnsupportedAlgorithm(String),
-    /// A content encryption algorithm that the format does not have.
+    /// The content encryption algorithm is not one of the format.
     #[error("the content encryption `{0}` is not one of the format")]
     UnsupportedEncryption(String),
-    /// A compression that the format does not have.
+    /// The compression is not one of the format.
     #[error("the compression `{0}` is not one of the format")]
     UnsupportedCompression(String),
-    /// No key of the ring can have been meant.
+    /// No key of the ring is of the right kind.
     #[error("no key of this kind ({0})")]
     NoKeyOfKind(Wanted),
-    /// Every key of the right kind was tried, in vain.
+    /// Every key of the right kind was tried, and none fits.
     #[error("wrong key")]
     WrongKey,
     /// A key fits, but the content does not match its tag.
     #[error("the key fits, but the content was altered")]
     Altered,
-    /// The content is not what its compression promises, or too large.
+    /// The content is not valid compressed data, or is too large.
     #[error("the content cannot be decompressed")]
     Compression,
-    /// An algorithm that the caller does not accept.
+    /// The caller does not accept an algorithm.
     #[error(transparent)]
     BelowMinimum(#[from] BelowMinimum),
     /// The budget is spent, and not every key was tried.
     #[error("too much work: gave up before every key was tried on every wrapped key")]
     TooMuchWork,
-    /// The generator of random numbers failed.
+    /// The random number generator failed.
     #[error("no random numbers for a private-key operation")]
     NoRandomness,
 }
@@ -86,9 +86,9 @@ pub enum JweError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Wanted {
-    /// RSA with a modulus of as many bytes as the wrapped key has.
+    /// RSA with a modulus of the same length as the wrapped key.
     Rsa {
-        /// That length in bytes.
+        /// The length in bytes.
         bytes: usize,
     },
     /// An elliptic curve.
@@ -110,29 +110,29 @@ impl From<Exhausted> for JweError {
     }
 }
 
-/// A parsed JWE, in any serialization, and what came of opening it.
+/// A parsed JWE, in any serialization, and the state of the attempts to open it.
 pub struct Jwe {
     message: Message,
     recipients: Vec<RawRecipient>,
     /// Recipients that some key fits, by their positions.
     fitted: BTreeSet<usize>,
-    /// Recipients and the keys that they name, once those were tried.
+    /// Recipients and the keys that they name, if those were tried.
     named: BTreeSet<(usize, usize)>,
     failures: Vec<JweError>,
     gave_up: bool,
 }
 
-/// What a JWE held, and how it was opened.
+/// The content of a JWE, and how it was opened.
 pub struct Opened<'k> {
     /// The content.
     pub content: Zeroizing<Vec<u8>>,
     /// The key that fits.
     pub key: &'k PrivateKey,
-    /// Everything that protected the content.
+    /// All algorithms that protected the content.
     pub algorithms: Vec<Algorithm>,
 }
 
-/// One recipient, checked as far as that goes without a key.
+/// One recipient, checked as far as possible without a key.
 struct Recipient<'m> {
     wrapping: Wrapping,
     encryption: Encryption,
@@ -146,8 +146,8 @@ enum Wrapping {
 }
 
 impl Jwe {
-    /// Parses the compact serialization (RFC 7516, section 7.1) or one of the JSON
-    /// serializations (section 7.2). A bad recipient does not spoil the others.
+    /// Parses the compact serialization (RFC 7516, section 7.1) or one of the JSON serializations
+    /// (section 7.2). A bad recipient does not affect the others.
     ///
     /// # Errors
     /// [`JweError::Malformed`], [`JweError::Duplicate`], [`JweError::Critical`],
@@ -158,8 +158,8 @@ impl Jwe {
         Ok(Self { message, recipients, fitted, named, failures: Vec::new(), gave_up: false })
     }
 
-    /// The recipients as far as the message tells them: for each the kind of its key and the
-    /// algorithm, such as `RSA-2048 (RSA-OAEP)`, or why it is of no use.
+    /// Describes the recipients as far as the message identifies them: for each the kind of its key and
+    /// the algorithm, such as `RSA-2048 (RSA-OAEP)`, or why it cannot be used.
     pub fn recipients(&self) -> Vec<String> {
         let shown = self.recipients.iter().map(|recipient| {
             let (header, key) = recipient.as_ref().map_err(JweError::clone)?;
@@ -169,8 +169,8 @@ impl Jwe {
         shown.map(|shown| shown.unwrap_or_else(|error: JweError| error.to_string())).collect()
     }
 
-    /// Tries keys on the recipients: those that a recipient's `kid` names, or every other whose
-    /// kind fits. What came out, unless none fits; why is told by [`Jwe::failures`].
+    /// Tries keys on the recipients: those that a recipient's `kid` names, or all others of the right
+    /// kind. Returns the content, or none if no key fits; [`Jwe::failures`] returns the reasons.
     ///
     /// A `kid` is only a hint: it is often missing, and may be wrong.
     pub fn open<'k, R: TryCryptoRng + ?Sized>(
@@ -196,7 +196,7 @@ impl Jwe {
         None
     }
 
-    /// Tries the recipient at `position`. `Ok(None)`: there is no key to try.
+    /// Tries the recipient at `position`. It returns `Ok(None)` if there is no key to try.
     fn open_one<'k, R: TryCryptoRng + ?Sized>(
         &mut self,
         position: usize,
@@ -206,7 +206,7 @@ impl Jwe {
         bounds: &mut Bounds,
         rng: &mut R,
     ) -> Result<Option<Opened<'k>>, JweError> {
-        // What is wrong with a header is told by `failures`.
+        // `failures` reports what is wrong with a header.
         let Ok((header, encrypted_key)) = &self.recipients[position] else { return Ok(None) };
         if which == Which::Named && header.kid().is_none() {
             return Ok(None);
@@ -239,12 +239,12 @@ impl Jwe {
         recipient.open(&self.message, &fitting, search, bounds, rng).map(Some)
     }
 
-    /// What went wrong so far: different reasons once each.
+    /// What went wrong so far; each reason occurs once.
     pub(crate) fn failures_so_far(&self) -> &[JweError] {
         &self.failures
     }
 
-    /// Why it could not be opened, when every key has been tried: different reasons once each.
+    /// Why it could not be opened after every key has been tried; each reason occurs once.
     pub fn failures(&self) -> Vec<JweError> {
         let mut failures = self.failures.clone();
         if self.gave_up {
@@ -273,7 +273,7 @@ impl Jwe {
         self.gave_up
     }
 
-    /// Whether a key could open it: some recipient is well-formed.
+    /// Whether a key could open it, which requires a well-formed recipient.
     pub(crate) fn takes_keys(&self) -> bool {
         self.recipients
             .iter()
@@ -297,7 +297,8 @@ impl<'m> Recipient<'m> {
             "RSA-OAEP-256" => Wrapping::Oaep(OaepHash::Sha256),
             alg => Wrapping::Agreement(Agreement::new(alg, header)?),
         };
-        // After the algorithm: those that the format has not may have none, and are named.
+        // This comes after the algorithm: algorithms that are not in the format may have no wrapped
+        // key, and are to be named.
         if encrypted_key.is_empty() {
             return Err(JweError::Malformed("no wrapped key"));
         }
@@ -309,7 +310,7 @@ impl<'m> Recipient<'m> {
         Ok(Self { wrapping, encryption, encrypted_key })
     }
 
-    /// Tries these keys, all of which fit.
+    /// Tries these keys, all of which are of the right kind.
     fn open<'k, R: TryCryptoRng + ?Sized>(
         &self,
         message: &Message,
@@ -379,7 +380,7 @@ impl<'m> Recipient<'m> {
         [wrapping, Algorithm::modern(self.encryption.name())]
     }
 
-    /// Whether `key` can have been meant. The length of the wrapped key tells that of the
+    /// Whether the recipient may be meant for `key`. The length of the wrapped key is that of the
     /// modulus (RFC 8017, section 7.1.2, step 1), which saves most of the work on other keys.
     fn fits(&self, key: &PrivateKey) -> bool {
         match &self.wrapping {
@@ -397,7 +398,7 @@ impl<'m> Recipient<'m> {
         }
     }
 
-    /// Feeds everything that decides whether a key fits.
+    /// Passes everything that decides whether a key fits to the hash.
     fn identify(&self, mut hash: impl FnMut(&[u8])) {
         match &self.wrapping {
             Wrapping::Oaep(oaep) => hash(oaep.name().as_bytes()),
@@ -407,8 +408,8 @@ impl<'m> Recipient<'m> {
     }
 }
 
-/// Undoes the compression of the content, if there is one. What it costs is known afterwards: it is
-/// bounded by the length that it may have.
+/// Decompresses the content if it is compressed. The cost is known only afterwards; it is bounded by
+/// the longest allowed result.
 fn decompressed(
     message: &Message,
     plaintext: Zeroizing<Vec<u8>>,

@@ -1,4 +1,4 @@
-//! The private keys that may be tried, and what was passed over on the way.
+//! The private keys that may be tried, and the files that were passed over.
 
 mod files;
 mod named;
@@ -23,27 +23,27 @@ use parsed::ParsedRing;
 pub(crate) use parsed::Place;
 pub use skipped::{SkipReason, Skipped};
 
-/// Keys that a ring holds at most. A node has a handful; every one can cost a private-key
-/// operation for every wrapped key of a layer.
+/// The most keys in a ring. A node has a handful; each can cost a private-key operation for each
+/// wrapped key of a layer.
 pub const MAX_KEYS: usize = 1024;
 
-/// What the files of a ring hold together at most, in bytes: 32 MiB. They are kept until all of
-/// them are known, because the password of one may be in another.
+/// The largest total size of a ring's files, in bytes: 32 MiB. Files are kept until all of them are
+/// known, because the password for one may be in another.
 pub const MAX_FILES: usize = 32 * 1024 * 1024;
 
-/// Certificates that a ring holds at most: several bundles of all public authorities.
+/// The most certificates in a ring: enough for several bundles of all public authorities.
 pub const MAX_CERTIFICATES: usize = 4096;
 
-/// Keys that a text lists at most.
+/// The most keys that a text lists.
 const LISTED: usize = 8;
 
-/// Private keys in the order in which to try them: those of files first, then those of the
-/// payload. Wipes itself when dropped.
+/// Private keys in the order in which they are tried: those of files first, then those of the payload.
+/// It is wiped when dropped.
 ///
-/// Files come in any order, key before password or after. They are parsed when the keys are asked
-/// for the first time. A key that is encrypted, or whose file leaves its primes out, is only opened
-/// when it is needed: by [`unwrap`](mod@crate::unwrap) after all others were tried, and by whoever
-/// asks for all keys.
+/// Files may be added in any order, passwords before or after their keys. They are parsed when the keys
+/// are first requested. A key that is encrypted, or whose file lacks its primes, is opened only when it
+/// is needed: by [`unwrap`](mod@crate::unwrap) after all others were tried, or when all keys are
+/// requested.
 #[derive(Default)]
 pub struct KeyRing {
     files: Vec<Found>,
@@ -58,13 +58,12 @@ impl KeyRing {
         Self::default()
     }
 
-    /// Adds all keys and certificates that the file `name` with these bytes holds, or, if it is
-    /// named after another file and one of [`PASSWORD_SUFFIXES`], the password of that one. What is
-    /// neither
-    /// is remembered as skipped.
+    /// Adds all keys and certificates in these bytes of the file `name`. If the name is that of another
+    /// file with one of [`PASSWORD_SUFFIXES`], the file is the password of that one. All other files
+    /// are recorded as skipped.
     ///
-    /// Go ctd-decoder stops at a file that is not a private key, and at one that is encrypted;
-    /// Keycell goes on.
+    /// Go ctd-decoder stops at a file that is not a private key, and at one that is encrypted; Keycell
+    /// continues.
     pub fn add_file(&mut self, name: &str, bytes: &[u8]) {
         let together = self.bytes.saturating_add(bytes.len());
         if together > MAX_FILES {
@@ -77,7 +76,7 @@ impl KeyRing {
         self.parsed.take();
     }
 
-    /// Adds all private keys of the payload's parameters, each with the password in its place, and
+    /// Adds all private keys of the payload's parameters, each with the password at the same index, and
     /// all certificates.
     pub fn add_parameters(&mut self, parameters: &Parameters) {
         for (name, keys, passwords) in [
@@ -91,7 +90,7 @@ impl KeyRing {
             let mut passwords = passwords.iter();
             for (index, bytes) in keys.iter().enumerate() {
                 let password = passwords.next().filter(|password| !password.is_empty()).cloned();
-                // A `null` is no key and no mistake.
+                // A `null` is not a key and not an error.
                 if !bytes.is_empty() {
                     let name = format!("{name}[{index}]");
                     self.from_payload.push(OfPayload { name, bytes: bytes.clone(), password });
@@ -107,22 +106,22 @@ impl KeyRing {
         self.parsed.take();
     }
 
-    /// Remembers something that its owner may have thought to be a key, and why it was skipped.
+    /// Records something that its owner may have intended to be a key, and why it was skipped.
     pub fn skip(&mut self, name: &str, reason: &str) {
         let (name, reason) = (printable(name), SkipReason::Other(reason.to_owned()));
         self.files.push(Found::Skipped(Skipped { name, reason }));
         self.parsed.take();
     }
 
-    /// All keys, in the order in which they were added, those of files first. Those that are still
-    /// closed are opened.
+    /// All keys in the order in which they were added, those of files first. It opens the keys that are
+    /// still closed.
     pub fn keys(&self) -> impl Iterator<Item = &NamedKey> + Clone {
         let parsed = self.parsed();
         parsed.open_all();
         parsed.ready()
     }
 
-    /// The key of the ring that this is.
+    /// The entry of the ring for this key.
     pub(crate) fn named(&self, key: &PrivateKey) -> Option<&NamedKey> {
         self.ready().find(|named| std::ptr::eq(named.key(), key))
     }
@@ -137,27 +136,27 @@ impl KeyRing {
         Listed::new(keys, |key| self.named_pgp(key).map_or(String::new(), |key| key.to_string()))
     }
 
-    /// The OpenPGP key of the ring that this is.
+    /// The entry of the ring for this OpenPGP key.
     pub(crate) fn named_pgp(&self, key: &PgpKey) -> Option<&NamedPgpKey> {
         self.pgp_keys().find(|named| std::ptr::eq(named.key(), key))
     }
 
-    /// The keys that are open, without opening one.
+    /// The keys that are open; it opens none.
     pub(crate) fn ready(&self) -> impl Iterator<Item = &NamedKey> {
         self.parsed().ready()
     }
 
-    /// The keys that it costs something to open, and that have not been opened.
+    /// The keys that have not been opened because opening them has a cost.
     pub(crate) fn closed(&self) -> impl Iterator<Item = Place> {
         self.parsed().closed()
     }
 
-    /// Opens the key at this place. `None` if it is none, or the same as another, which
-    /// [`KeyRing::skipped`] tells.
+    /// Opens the key at this place. It returns `None` if it is not a key or is the same as another one;
+    /// [`KeyRing::skipped`] returns the reason.
     ///
     /// # Errors
-    /// There is not enough left of `budget`, and the key stays closed; or of what all keys together
-    /// may cost, and it is passed over.
+    /// Either `budget` is too small, and the key stays closed; or the budget for all keys together is
+    /// too small, and the key is passed over.
     pub(crate) fn open(
         &self,
         place: Place,
@@ -171,41 +170,42 @@ impl KeyRing {
         &self.parsed().certificates
     }
 
-    /// The OpenPGP keys, in the order in which to try them. They open nothing that the other keys
-    /// open, and the other way round, so they are not counted among them.
+    /// The OpenPGP keys in the order in which they are tried. They are not counted among the other keys,
+    /// because the two kinds open different wrapped keys.
     pub fn pgp_keys(&self) -> impl Iterator<Item = &NamedPgpKey> + Clone {
         let parsed = self.parsed();
         parsed.pgp_from_files.iter().chain(&parsed.pgp_from_payload)
     }
 
-    /// How many keys there are, without OpenPGP keys. Opens all.
+    /// The number of keys without OpenPGP keys. It opens all keys.
     pub fn len(&self) -> usize {
         self.keys().count()
     }
 
-    /// Whether there is none but OpenPGP keys. Opens all.
+    /// Whether there are no keys except OpenPGP keys. It opens all keys.
     pub fn is_empty(&self) -> bool {
         self.keys().next().is_none()
     }
 
-    /// How many keys there are, open or closed, without OpenPGP keys.
+    /// The number of keys, open or closed, without OpenPGP keys.
     pub fn candidates(&self) -> usize {
         self.parsed().candidates()
     }
 
-    /// What was passed over: of the files first, in their order, then of the payload. Opens all.
+    /// What was passed over: of the files first, in their order, then of the payload. It opens all
+    /// keys.
     pub fn skipped(&self) -> Vec<Skipped> {
         self.parsed().open_all();
         self.skipped_so_far()
     }
 
-    /// What was passed over, as far as the keys have been opened.
+    /// What was passed over so far, without opening keys.
     pub fn skipped_so_far(&self) -> Vec<Skipped> {
         self.parsed().skipped().cloned().collect()
     }
 
-    /// The files in the order in which they were added, each with the password that lies beside
-    /// it; passwords are none of them.
+    /// The files in the order in which they were added, each with its password, if there is one.
+    /// Password files themselves are not included.
     pub fn files(&self) -> impl Iterator<Item = KeyFile<'_>> {
         let beside = Beside::of(&self.files);
         self.files.iter().filter_map(move |found| beside.key_file(found))
@@ -216,8 +216,8 @@ impl KeyRing {
     }
 }
 
-/// Keys that were tried, eight of them at most by name. The text tells how many and which:
-/// ``2 keys were tried: RSA-2048 `pod.pem` (SHA256:…), …``.
+/// A list of keys that were tried, with at most eight names. The text contains the number and the
+/// names: ``2 keys were tried: RSA-2048 `pod.pem` (SHA256:…), …``.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     names: Vec<String>,
@@ -225,7 +225,7 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// Lists these keys; `name` is asked for the first ones only.
+    /// Lists these keys; `name` is called only for the first ones.
     pub(crate) fn new<K>(keys: impl IntoIterator<Item = K>, name: impl Fn(K) -> String) -> Self {
         let mut keys = keys.into_iter();
         let names = keys.by_ref().take(LISTED).map(name).collect();

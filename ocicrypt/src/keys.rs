@@ -1,5 +1,5 @@
-//! Private keys, in every form that the files of a node hold them in: PEM (RFC 7468), DER
-//! (PKCS#8, RFC 5958; PKCS#1, RFC 8017; SEC1, RFC 5915) and JSON Web Keys (RFC 7517).
+//! Private keys in all the forms of a node's files: PEM (RFC 7468), DER (PKCS#8, RFC 5958; PKCS#1, RFC
+//! 8017; SEC1, RFC 5915) and JSON Web Keys (RFC 7517).
 
 mod certificate;
 mod der;
@@ -31,17 +31,17 @@ pub use self::public::{PublicKeyError, WrapError};
 pub use self::rsa::{MAX_BITS, MIN_BITS, OaepRefusal, RsaKey};
 pub use crate::crypto::oaep::OaepHash;
 
-/// Which keys to try for a recipient.
+/// Which keys are tried for a recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Which {
-    /// Those that it names: by a certificate, or a `kid`.
+    /// The keys that it names, by a certificate or a `kid`.
     Named,
-    /// Every one whose kind fits.
+    /// Every key of the right kind.
     AnyKey,
 }
 
-/// A private key of a kind that can open a wrapped key. Wipes itself when dropped; has no `Debug`.
+/// A private key of a kind that can open a wrapped key. It is wiped when dropped, and has no `Debug`.
 pub struct PrivateKey {
     material: Material,
     fingerprint: OnceLock<Fingerprint>,
@@ -62,12 +62,12 @@ impl From<Material> for PrivateKey {
 }
 
 impl PrivateKey {
-    /// Reads all keys that `bytes`, the content of one file, holds. What else it holds is told
-    /// in [`Parsed::refused`]; one bad key does not spoil the others.
+    /// Reads all keys in `bytes`, the content of one file. [`Parsed::refused`] lists what else it
+    /// contains. A bad key does not affect the others.
     ///
-    /// The password is for encrypted keys: PKCS#8 with PBES2 (RFC 8018) and PEM with `DEK-Info`
-    /// (RFC 1421, as OpenSSL writes it). Keys that would take many seconds or much memory to
-    /// open are refused.
+    /// The password is for encrypted keys: PKCS#8 with PBES2 (RFC 8018), and PEM with `DEK-Info` (RFC
+    /// 1421, as OpenSSL writes it). Keys that would take many seconds or much memory to open are
+    /// refused.
     pub fn parse(bytes: &[u8], password: Option<&[u8]>) -> Parsed {
         let mut budget = Budget::new(budget::KEYS);
         let mut passwords = Budget::new(budget::PASSWORDS);
@@ -117,7 +117,7 @@ impl PrivateKey {
     }
 
     /// ECDH (SP 800-56A, section 5.7.1.2) with the public point whose affine coordinates are `x` and
-    /// `y`. The shared secret is as long as the field. None if the key is none of an elliptic curve, a
+    /// `y`. The shared secret is as long as the field. None if the key is not on an elliptic curve, a
     /// coordinate has another length, or the point is not on the curve.
     pub(crate) fn agree(&self, x: &[u8], y: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         match &self.material {
@@ -128,13 +128,13 @@ impl PrivateKey {
         }
     }
 
-    /// The algorithm that the length of an RSA key is judged by. None for keys of other kinds.
+    /// The algorithm by which the length of an RSA key is judged. None for keys of other kinds.
     pub(crate) fn algorithm(&self) -> Option<Algorithm> {
         self.as_rsa().map(|key| Algorithm::rsa(key.bits()))
     }
 
-    /// The fingerprint of the public half, computed once. Where the file of an elliptic curve key
-    /// states that, it is what is stated, as OpenSSL has it; elsewhere it costs a scalar
+    /// The fingerprint of the public key, which is computed only once. If the file of an elliptic curve
+    /// key states the public key, that one is used, as in OpenSSL; otherwise it costs a scalar
     /// multiplication.
     pub fn fingerprint(&self) -> Fingerprint {
         *self.fingerprint.get_or_init(|| {
@@ -147,13 +147,13 @@ impl PrivateKey {
         })
     }
 
-    /// Whether a `kid` names this key: it is its fingerprint.
+    /// Whether a `kid` names this key, because it is the key's fingerprint.
     pub(crate) fn is_named(&self, kid: &str) -> bool {
         self.fingerprint().is_text(kid)
     }
 
-    /// The same key, named by what it is and not by what its file states: of a stranger's key that
-    /// would let the stranger choose the name.
+    /// The same key, whose public key is computed and not taken from its file. With a stated public key, a
+    /// client could choose the fingerprint of its own key.
     pub(crate) fn of_a_stranger(self) -> Self {
         Self::from(match self.material {
             Material::Rsa(key) => Material::Rsa(key),
@@ -173,13 +173,13 @@ impl PrivateKey {
         }
     }
 
-    /// What the operation before cost beyond [`PrivateKey::cost`]: something for an RSA key that is
-    /// found not to be one.
+    /// The additional cost of the previous operation, beyond [`PrivateKey::cost`]. It is not zero if that
+    /// operation found out that the primes of an RSA key are not prime.
     pub(crate) fn cost_of_detour(&self) -> u64 {
         self.as_rsa().map_or(0, RsaKey::cost_of_detour)
     }
 
-    /// What [`PrivateKey::fingerprint`] costs now.
+    /// The current cost of [`PrivateKey::fingerprint`].
     pub(crate) fn cost_of_fingerprint(&self) -> u64 {
         match (self.fingerprint.get(), &self.material) {
             (Some(_), _) => 0,
@@ -188,7 +188,7 @@ impl PrivateKey {
         }
     }
 
-    /// Whether both are the same key, in time that does not depend on private parts.
+    /// Whether both are the same key. The time does not depend on private parts.
     pub fn is_same(&self, other: &Self) -> bool {
         match (&self.material, &other.material) {
             (Material::Rsa(a), Material::Rsa(b)) => a.is_same(b),
@@ -200,18 +200,18 @@ impl PrivateKey {
     }
 }
 
-/// What one file holds.
+/// The content of one file.
 #[derive(Default)]
 pub struct Parsed {
     /// The keys, in the order of the file.
     pub keys: Vec<PrivateKey>,
     /// The X.509 certificates, in the order of the file.
     pub certificates: Vec<Certificate>,
-    /// What was refused, and why.
+    /// What was refused, with the reasons.
     pub refused: Vec<NotAKey>,
 }
 
-/// What one file holds, in its order: keys that it costs something to open are still closed.
+/// The content of one file, in order. Keys whose opening has a cost are still closed.
 #[derive(Default)]
 pub(crate) struct Contents {
     pub(crate) items: Vec<Item>,
@@ -225,7 +225,7 @@ pub(crate) enum Item {
 }
 
 impl Contents {
-    /// Keys, or other blocks, that one file may hold. More than that is no key file.
+    /// The most keys or other blocks in one file. A longer file is not a key file.
     const MAX: usize = 1000;
 
     /// Reads the content of a file. `budget` is for checking the numbers of keys.
@@ -249,7 +249,8 @@ impl Contents {
                 bytes.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"pkcs11:"));
             contents.add(Err(if is_token { NotAKey::Pkcs11 } else { NotAKey::Unknown }));
         }
-        // Parameters of a curve by themselves, or a PEM label in the middle of a line.
+        // This happens for parameters of a curve without a key, or for a PEM label in the middle of a
+        // line.
         if contents.items.is_empty() {
             contents.add(Err(NotAKey::Unknown));
         }
@@ -264,7 +265,7 @@ impl Contents {
         });
     }
 
-    /// Adds the certificate in DER that `der` begins with.
+    /// Adds the DER certificate at the beginning of `der`.
     fn add_certificate(&mut self, der: &[u8]) {
         self.items.push(match Certificate::parse(der) {
             Some(certificate) => Item::Certificate(certificate),
@@ -277,40 +278,40 @@ impl Contents {
     }
 }
 
-/// Why something is not a private key that can be used. The text completes "it is …" or stands
-/// alone in a log.
+/// Why something is not a private key that can be used. The text completes "it is …", or stands alone
+/// in a log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotAKey {
-    /// Nothing, or white space only.
+    /// It is empty, or has only white space.
     #[error("empty")]
     Empty,
-    /// Neither PEM nor DER nor a JSON Web Key.
+    /// It is neither PEM nor DER nor a JSON Web Key.
     #[error("not a key in PEM, DER, JWK or OpenPGP form")]
     Unknown,
     /// A PKCS#11 key file, which names a key in a token.
     #[error("a PKCS#11 key file, which names a key in a token")]
     Pkcs11,
-    /// A public key.
+    /// It is a public key.
     #[error("a public key, not a private one")]
     PublicKey,
-    /// A certificate request, or a certificate that is damaged.
+    /// It is a certificate request, or a damaged certificate.
     #[error("a certificate that cannot be read, or only the request for one")]
     Certificate,
-    /// PKCS#12, which holds keys but is not read.
+    /// It is PKCS#12, which contains keys but is not supported.
     #[error("a PKCS#12 file, which is not read: take the key out with `openssl pkcs12 -nodes`")]
     Pkcs12,
-    /// A PEM block of another kind.
+    /// It is a PEM block of another kind.
     #[error("a PEM block `{0}`, which is not a private key")]
     OtherPem(String),
-    /// A private key that is encrypted, in a form that is named, and there is no password.
+    /// The private key is encrypted, in the named form, and there is no password.
     #[error("an encrypted key ({0}), and a password is needed")]
     PasswordNeeded(&'static str),
-    /// A private key that is encrypted, in a form that is named, and does not open. Whether the
-    /// password is wrong or the file damaged cannot be told.
+    /// The private key is encrypted, in the named form, and cannot be decrypted. It is not known
+    /// whether the password is wrong or the file is damaged.
     #[error("an encrypted key ({0}) that the password does not open, unless it is damaged")]
     WrongPassword(&'static str),
-    /// A private key whose encryption is not supported. Holds the algorithm.
+    /// The encryption of the private key is not supported. It holds the algorithm.
     #[error(
         "an encrypted key in a way that is not supported ({0}): \
          `openssl pkcs8 -topk8 -v2 aes256` writes one that is"
@@ -323,16 +324,16 @@ pub enum NotAKey {
     /// A private key that opens no layer, such as one for signatures. Holds its algorithm.
     #[error("a key of a kind that opens no layer ({0})")]
     OtherKind(String),
-    /// An elliptic curve key on a curve that the format does not have, or that is not named.
+    /// The key is on an elliptic curve that the format does not have, or that is not named.
     #[error("a key on an elliptic curve that opens no layer")]
     OtherCurve,
-    /// An RSA key of a size that is not accepted.
+    /// The size of the RSA key is not accepted.
     #[error("an RSA key of {0} bits: {MIN_BITS} to {MAX_BITS} are accepted")]
     RsaSize(u32),
-    /// The form, which is named, is broken.
+    /// The named form is malformed.
     #[error("a damaged key ({0})")]
     Malformed(&'static str),
-    /// The numbers of the key contradict each other or its kind.
+    /// The numbers of the key contradict each other, or do not match its kind.
     #[error("a private key whose numbers do not fit together")]
     Inconsistent,
 }

@@ -10,7 +10,7 @@ use crate::encoding::base64;
 use crate::encoding::text::printable;
 use crate::keys::{KeyKind, PrivateKey};
 
-/// What a recipient's header says about the key agreement.
+/// The key agreement in a recipient's header.
 pub(super) struct Agreement {
     alg: WrapAlgorithm,
     curve: KeyKind,
@@ -32,7 +32,7 @@ impl WrapAlgorithm {
         [Self::Aes128, Self::Aes192, Self::Aes256].into_iter().find(|alg| alg.name() == name)
     }
 
-    /// The name of the whole algorithm, which goes into the key derivation.
+    /// The name of the whole algorithm, which is an input of the key derivation.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Aes128 => "ECDH-ES+A128KW",
@@ -86,7 +86,7 @@ impl Agreement {
         self.alg.name()
     }
 
-    /// The curve of the ephemeral key, and so of every key that can fit.
+    /// The curve of the ephemeral key, which is also that of every key that can fit.
     pub(super) fn curve(&self) -> KeyKind {
         self.curve
     }
@@ -110,7 +110,7 @@ impl Agreement {
         Ok(unwrap_aes_key(key, wrapped))
     }
 
-    /// Feeds everything that decides whether a key fits.
+    /// Passes everything that decides whether a key fits to the hash.
     pub(super) fn identify(&self, hash: &mut impl FnMut(&[u8])) {
         for part in [self.alg.name().as_bytes(), &self.x, &self.y, &self.apu, &self.apv] {
             hash(part);
@@ -118,8 +118,8 @@ impl Agreement {
     }
 }
 
-/// Concat KDF with SHA-256 (SP 800-56A, section 5.8.2.1; RFC 7518, section 4.6.2). One round
-/// yields 32 bytes, of which a key of `length` bytes takes the first.
+/// Concat KDF with SHA-256 (SP 800-56A, section 5.8.2.1; RFC 7518, section 4.6.2). One round yields 32
+/// bytes; a key of `length` bytes is the first part of them.
 pub(super) fn derive(
     shared: &[u8],
     alg: &str,

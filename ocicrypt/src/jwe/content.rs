@@ -87,7 +87,7 @@ impl Encryption {
         if message.tag.len() != tag {
             return Err(JweError::Malformed("the tag has the wrong length"));
         }
-        // CBC pads every content, so that even an empty one is a block.
+        // CBC pads every content, so that even an empty one has a block.
         let empty = block > 1 && message.ciphertext.is_empty();
         if empty || !message.ciphertext.len().is_multiple_of(block) {
             return Err(JweError::Malformed("the ciphertext has the wrong length"));
@@ -118,8 +118,8 @@ fn gcm<A: AeadInOut + KeyInit>(key: &[u8], message: &Message) -> Option<Zeroizin
     Some(text)
 }
 
-/// AES-CBC with HMAC-SHA2 (RFC 7518, section 5.2.2.2). The MAC is verified first, so that the
-/// padding tells nothing to anyone who does not know the key.
+/// AES-CBC with HMAC-SHA2 (RFC 7518, section 5.2.2.2). The MAC is verified first, so that the padding
+/// reveals nothing to anyone who does not know the key.
 fn cbc_hs<M, C>(key: &[u8], message: &Message) -> Option<Zeroizing<Vec<u8>>>
 where
     M: Mac + hmac::KeyInit,

@@ -1,5 +1,5 @@
-//! Writing a JWE as Go writes it: the JSON serialization (RFC 7516, section 7.2), flattened for
-//! one recipient, general for several.
+//! Writes a JWE in the form that Go writes: the JSON serialization (RFC 7516, section 7.2), flattened
+//! for one recipient and general for several.
 
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::{AeadInOut, KeyInit};
@@ -14,14 +14,14 @@ use crate::encoding::text::printable;
 use crate::keys::public::{EcPublicKey, NamedPublicKey, PublicKey, RsaPublicKey};
 use crate::keys::{Fingerprint, KeyKind, OaepHash, PublicKeyError, WrapError};
 
-/// The content encryption of everything that is written.
+/// The content encryption of every JWE that is written.
 const ENC: &str = "A256GCM";
 
 /// A public key, and how the content key is wrapped for it.
 #[derive(Clone)]
 pub(crate) struct JweRecipient {
     way: Way,
-    /// The name of the key: its own, or its fingerprint, by which a decoder finds it among many.
+    /// The name of the key: its own, or its fingerprint. A decoder with many keys finds the key by it.
     kid: String,
     /// Whether the key names its algorithm.
     is_named: bool,
@@ -60,8 +60,8 @@ impl JweRecipient {
         Ok(Self { way, kid, is_named })
     }
 
-    /// The same with this hash for RSAES-OAEP; keys of other kinds, and those that name their
-    /// algorithm, stay as they are.
+    /// The same with this hash for RSAES-OAEP. Keys of other kinds, and those that name their
+    /// algorithm, stay unchanged.
     pub(crate) fn with_oaep(self, hash: OaepHash) -> Self {
         let way = match self.way {
             Way::Oaep(key, _) if !self.is_named => Way::Oaep(key, hash),
@@ -77,7 +77,7 @@ impl JweRecipient {
         }
     }
 
-    /// Wraps the content key: the wrapped key, and the header of the recipient.
+    /// Wraps the content key. Returns the wrapped key and the header of the recipient.
     fn wrap<R: TryCryptoRng + ?Sized>(
         &self,
         content_key: &[u8; 32],
@@ -109,7 +109,7 @@ impl JweRecipient {
     }
 }
 
-/// Encrypts `plain` for all recipients, of which there must be one at least.
+/// Encrypts `plain` for all recipients. There must be at least one.
 pub(crate) fn encrypt<R: TryCryptoRng + ?Sized>(
     recipients: &[&JweRecipient],
     plain: &[u8],
@@ -118,7 +118,7 @@ pub(crate) fn encrypt<R: TryCryptoRng + ?Sized>(
     let content_key = random::<32, R>(rng)?;
     let wrapped = recipients.iter().map(|recipient| recipient.wrap(&content_key, rng));
     let mut wrapped = wrapped.collect::<Result<Vec<_>, _>>()?;
-    // One recipient's header is authenticated with the content.
+    // The header of a single recipient is authenticated with the content.
     let mut protected = match &mut wrapped[..] {
         [(_, header)] => std::mem::take(header),
         _ => Map::new(),

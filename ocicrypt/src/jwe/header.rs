@@ -1,4 +1,4 @@
-//! The JOSE header (RFC 7516, section 4), merged from its up to three parts.
+//! The JOSE header (RFC 7516, section 4), which is merged from up to three parts.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use super::JweError;
 use crate::encoding::json::Json;
 use crate::encoding::text::printable;
 
-/// Characters that a member may have. What is legitimate has less than a hundred, but every
-/// recipient reads what all share, so this keeps the work proportional to the input.
+/// The longest member, in bytes. Legitimate ones have less than a hundred. All recipients read the
+/// shared members, so this limit keeps the work proportional to the input.
 const MAX_MEMBER: usize = 4096;
 
-/// The members of a merged header that matter. Empty strings and `null` count as absent. Cheap
-/// to clone, as there may be many recipients.
+/// The relevant members of a merged header. Empty strings and `null` count as absent. It is cheap to
+/// clone, because there may be many recipients.
 #[derive(Clone, Default)]
 pub(super) struct Header {
     alg: Option<Arc<str>>,
@@ -23,7 +23,7 @@ pub(super) struct Header {
     critical: bool,
 }
 
-/// An ephemeral public key, as far as it was given.
+/// An ephemeral public key with the members that were present.
 pub(super) struct PublicPoint {
     pub(super) kty: String,
     pub(super) crv: String,
@@ -32,11 +32,11 @@ pub(super) struct PublicPoint {
 }
 
 impl Header {
-    /// Takes over what is not set yet: the parts are merged in the order protected, unprotected,
-    /// recipient, and the first one wins.
+    /// Adds members that are not set yet. The parts are merged in the order protected, unprotected,
+    /// recipient, and the first one takes precedence.
     ///
-    /// RFC 7516, section 7.2.1, wants the names to be disjoint. Go does not check that, and as the
-    /// protected part comes first, nothing that is authenticated can be replaced.
+    /// RFC 7516, section 7.2.1, requires the names to be disjoint. Go does not check that. Because the
+    /// protected part comes first, no authenticated member can be replaced.
     pub(super) fn merge(&mut self, part: &Json<'_>) -> Result<(), JweError> {
         if part.as_object().is_none() {
             return Err(JweError::Malformed("a header is not an object"));
@@ -54,7 +54,7 @@ impl Header {
                 *place = short(part, name)?.map(Arc::from);
             }
         }
-        // Only a hint: what is none does no harm.
+        // The `kid` is only a hint, so an invalid one is ignored.
         let kid = part.member("kid").and_then(Json::as_str);
         let kid = kid.filter(|kid| (1..=MAX_MEMBER).contains(&kid.len()));
         self.kid = self.kid.take().or_else(|| kid.map(Arc::from));

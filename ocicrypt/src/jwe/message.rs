@@ -1,4 +1,4 @@
-//! The three serializations (RFC 7516, section 7) and what all recipients share.
+//! The three serializations (RFC 7516, section 7), and the parts that all recipients share.
 
 use zeroize::Zeroizing;
 
@@ -8,10 +8,10 @@ use crate::encoding::base64;
 use crate::encoding::json::Json;
 use crate::encoding::text::printable;
 
-/// What a decompressed content may always have, in bytes, as in go-jose.
+/// The size in bytes that a decompressed content may always have, as in go-jose.
 const MAX_INFLATED: usize = 250_000;
 
-/// How many times larger than its input a decompressed content may be beyond that.
+/// The limit for larger contents, as a multiple of the compressed size.
 const MAX_RATIO: usize = 10;
 
 /// The parts that all recipients share, decoded.
@@ -24,7 +24,7 @@ pub(super) struct Message {
     compressed: bool,
 }
 
-/// The merged header of a recipient and its wrapped key, or why it is out.
+/// The merged header of a recipient and its wrapped key, or why it cannot be used.
 pub(super) type RawRecipient = Result<(Header, Vec<u8>), JweError>;
 
 impl Message {
@@ -79,7 +79,7 @@ impl Message {
             Some(_) => return Err(JweError::Malformed("`recipients` is not a list")),
             None => &[],
         };
-        // Where there are recipients, `header` and `encrypted_key` beside them say nothing: Go
+        // If there are recipients, the `header` and `encrypted_key` next to them have no meaning: Go
         // repeats the key of the first recipient there.
         let recipients = match recipients {
             [] => vec![shared.recipient(&json)],
@@ -92,12 +92,12 @@ impl Message {
         self.compressed
     }
 
-    /// What a content of this length may become by [`Message::decompress`], in bytes.
+    /// The largest size of a content of this length after [`Message::decompress`], in bytes.
     pub(super) fn most_decompressed(&self, length: usize) -> usize {
         MAX_INFLATED.max(length.saturating_mul(MAX_RATIO))
     }
 
-    /// Undoes `zip` (RFC 7516, section 4.1.3), if there is any.
+    /// Reverses `zip` (RFC 7516, section 4.1.3), if it is set.
     pub(super) fn decompress(
         &self,
         plaintext: Zeroizing<Vec<u8>>,
@@ -132,7 +132,7 @@ impl Shared {
             let json = Json::parse(&bytes)
                 .map_err(|_| JweError::Malformed("the protected header is not JSON"))?;
             header.merge(&json)?;
-            // Elsewhere `zip` is not authenticated, and Go does not look for it.
+            // In other places `zip` is not authenticated, and Go does not read it there.
             compressed = match string(&json, "zip")?.as_deref() {
                 None => false,
                 Some("DEF") => true,
@@ -156,7 +156,8 @@ impl Shared {
         if let Some(own) = present(json, "header") {
             header.merge(own)?;
         }
-        // Go passes over `crit` of a recipient; but who must understand and cannot is out.
+        // Go ignores `crit` of a recipient. Here, a recipient with extensions that must be understood
+        // is refused.
         if header.is_critical() {
             return Err(JweError::Critical);
         }
@@ -165,7 +166,7 @@ impl Shared {
     }
 }
 
-/// A member that is there and not `null`.
+/// A member that is present and not `null`.
 fn present<'j, 'a>(json: &'j Json<'a>, name: &str) -> Option<&'j Json<'a>> {
     json.member(name).filter(|value| !value.is_null())
 }

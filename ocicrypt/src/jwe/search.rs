@@ -1,11 +1,11 @@
-//! What has been tried, so that nothing is computed twice.
+//! Records attempts, so that nothing is computed twice.
 
 use std::collections::BTreeSet;
 
 use crate::keys::PrivateKey;
 
-/// What has been tried on all JWEs of a layer: a thousand copies of one wrapped key cost one
-/// private-key operation.
+/// The attempts on all JWEs of a layer: a thousand copies of one wrapped key cost only one private-key
+/// operation.
 #[derive(Default)]
 pub struct Search<'k> {
     /// Wrapped keys, and the keys that do not fit them.
@@ -15,7 +15,7 @@ pub struct Search<'k> {
 }
 
 impl<'k> Search<'k> {
-    /// The keys that were tried so far, in the order in which that was done first.
+    /// The keys that were tried so far, in the order of their first attempts.
     pub fn tried(&self) -> &[&'k PrivateKey] {
         &self.tried
     }
@@ -31,13 +31,13 @@ impl<'k> Search<'k> {
         self.in_vain.contains(&(id, place(key)))
     }
 
-    /// That `key` does not fit.
+    /// Records that `key` does not fit.
     pub(super) fn was_tried(&mut self, id: [u8; 32], key: &PrivateKey) {
         self.in_vain.insert((id, place(key)));
     }
 }
 
-/// What tells a key of a ring from every other one: where it is.
+/// The identity of a key of a ring: its address.
 pub(super) fn place(key: &PrivateKey) -> usize {
     std::ptr::from_ref(key).addr()
 }

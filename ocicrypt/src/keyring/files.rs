@@ -1,4 +1,4 @@
-//! The files of a ring, and which of them are the passwords of others.
+//! The files of a ring, and which of them are passwords of others.
 
 use std::collections::BTreeMap;
 
@@ -6,22 +6,22 @@ use zeroize::Zeroizing;
 
 use super::Skipped;
 
-/// The password of the key file `NAME` lies beside it in `NAME.pass` or, if that is not there,
-/// in `NAME.password`.
+/// The password for the key file `NAME` is in `NAME.pass` or, if that does not exist, in
+/// `NAME.password`, in the same directory.
 pub const PASSWORD_SUFFIXES: [&str; 2] = [".pass", ".password"];
 
-/// A file of a ring, for whoever reads keys in a form of their own.
+/// A file of a ring, for code that reads keys in another form.
 #[derive(Clone, Copy)]
 pub struct KeyFile<'a> {
-    /// Its name, as it was given: not fit to be shown.
+    /// Its name as it was given; it is not sanitized.
     pub name: &'a str,
     /// Its bytes.
     pub bytes: &'a [u8],
-    /// The password that lies beside it, without the end of its line.
+    /// The password for it, without the line end.
     pub password: Option<&'a [u8]>,
 }
 
-/// Something that lies among the keys.
+/// An entry among the keys.
 pub(super) enum Found {
     File { name: String, bytes: Zeroizing<Vec<u8>> },
     Skipped(Skipped),
@@ -33,7 +33,7 @@ pub(super) struct OfPayload {
     pub(super) password: Option<Zeroizing<Vec<u8>>>,
 }
 
-/// The files by their names: which is a password, and of which.
+/// The files by name, to find the password for each.
 pub(super) struct Beside<'a>(BTreeMap<&'a str, &'a [u8]>);
 
 impl<'a> Beside<'a> {
@@ -45,7 +45,7 @@ impl<'a> Beside<'a> {
         Self(files.collect())
     }
 
-    /// The file with its password; none if it is a password itself.
+    /// The file with its password; none if it is itself a password.
     pub(super) fn key_file(&self, found: &'a Found) -> Option<KeyFile<'a>> {
         let Found::File { name, bytes } = found else { return None };
         if owner(name).is_some_and(|owner| self.0.contains_key(owner)) {
@@ -58,12 +58,13 @@ impl<'a> Beside<'a> {
     }
 }
 
-/// The name of the file that a file of this name would be the password of.
+/// The name of the file whose password a file with this name would be.
 pub(super) fn owner(name: &str) -> Option<&str> {
     PASSWORD_SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix))
 }
 
-/// Editors and `echo` end a line that is none of the password: one `\n` or `\r\n` is dropped.
+/// Removes one `\n` or `\r\n` at the end, which editors and `echo` add and which is not part of the
+/// password.
 fn without_line_end(password: &[u8]) -> &[u8] {
     match password.strip_suffix(b"\n") {
         Some(line) => line.strip_suffix(b"\r").unwrap_or(line),

@@ -1,11 +1,11 @@
-//! Keys, and where they came from.
+//! Keys and their origins.
 
 use std::fmt;
 
 use crate::keys::{Fingerprint, PrivateKey};
 use crate::pgp::PgpKey;
 
-/// A private key and where it came from.
+/// A private key and its origin.
 pub struct NamedKey {
     name: String,
     key: PrivateKey,
@@ -16,12 +16,13 @@ impl NamedKey {
         Self { name, key }
     }
 
-    /// The fingerprint of the key, computed once.
+    /// The fingerprint of the key, which is computed only once.
     pub fn fingerprint(&self) -> Fingerprint {
         self.key.fingerprint()
     }
 
-    /// The name of the file, or `privkeys[0]` and so on for keys of the payload; fit to be shown.
+    /// The name of the file, or `privkeys[0]` and so on for keys of the payload; it is sanitized for
+    /// messages.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -32,14 +33,14 @@ impl NamedKey {
     }
 }
 
-/// Kind, name and fingerprint, for example ``RSA-2048 `pod.pem` (SHA256:…)``.
+/// The text has kind, name and fingerprint, for example ``RSA-2048 `pod.pem` (SHA256:…)``.
 impl fmt::Display for NamedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} `{}` ({})", self.key.kind(), self.name, self.fingerprint())
     }
 }
 
-/// An OpenPGP secret key and where it came from.
+/// An OpenPGP secret key and its origin.
 pub struct NamedPgpKey {
     name: String,
     key: PgpKey,
@@ -50,8 +51,8 @@ impl NamedPgpKey {
         Self { name, key }
     }
 
-    /// The name of the file, or `gpg-privatekeys[0]` and so on for keys of the payload; fit to be
-    /// shown.
+    /// The name of the file, or `gpg-privatekeys[0]` and so on for keys of the payload; it is sanitized
+    /// for messages.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -62,7 +63,7 @@ impl NamedPgpKey {
     }
 }
 
-/// Kind, name and fingerprint, for example ``RSA-3072 `pod.gpg` (OpenPGP 0123…)``.
+/// The text has kind, name and fingerprint, for example ``RSA-3072 `pod.gpg` (OpenPGP 0123…)``.
 impl fmt::Display for NamedPgpKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} `{}` (OpenPGP {})", self.key.kind(), self.name, self.key.fingerprint())

@@ -1,4 +1,4 @@
-//! What came of the files and of the payload: keys, those that are still closed, and the rest.
+//! The parsed files and payload: keys, keys that are still closed, and other entries.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -12,20 +12,20 @@ use crate::encoding::text::printable;
 use crate::keys::{Certificate, ClosedKey, Contents, Item, NotAKey, PrivateKey, Work};
 use crate::pgp;
 
-/// What a block of PEM begins with.
+/// The beginning of a PEM block.
 const PEM: &[u8] = b"-----BEGIN ";
 
-/// Everything that was found, in its order.
+/// All entries that were found, in order.
 pub(super) struct ParsedRing {
     entries: Vec<Entry>,
-    /// Of the entries: keys, open or closed.
+    /// How many of the entries are keys, open or closed.
     keys: usize,
     pub(super) pgp_from_files: Vec<NamedPgpKey>,
     pub(super) pgp_from_payload: Vec<NamedPgpKey>,
     pub(super) certificates: Vec<Certificate>,
-    /// For checking the numbers of keys.
+    /// The budget for checking the numbers of keys.
     checking: Mutex<Budget>,
-    /// For opening those that are closed.
+    /// The budget for opening closed keys.
     opening: Mutex<Budget>,
 }
 
@@ -35,16 +35,16 @@ enum Entry {
     Skipped(Skipped),
 }
 
-/// A key that it costs something to open, and what came of it.
+/// A key whose opening has a cost, and the result of opening it.
 struct Closed {
     source: Source,
-    /// Its file, as it was given.
+    /// The name of its file, as it was given.
     file: String,
     key: ClosedKey,
     opened: OnceLock<Result<NamedKey, Skipped>>,
 }
 
-/// Where a closed key is among the entries.
+/// The index of a closed key in the entries.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place(usize);
 
@@ -86,7 +86,7 @@ impl ParsedRing {
         entries.filter(move |(_, entry)| is_closed(entry)).map(|(place, _)| Place(place))
     }
 
-    /// How many keys there are, as far as that is known before all are opened.
+    /// How many keys there are, as far as it is known before all are opened.
     pub(super) fn candidates(&self) -> usize {
         self.ready().count() + self.closed().count()
     }
@@ -95,18 +95,19 @@ impl ParsedRing {
         self.entries.iter().filter_map(Entry::skipped)
     }
 
-    /// Opens all keys that are still closed, as far as they may be opened at all.
+    /// Opens all keys that are still closed, as far as the budget of the ring allows.
     pub(super) fn open_all(&self) {
         for place in self.closed() {
             let _ = self.open(place, &mut Budget::new(u64::MAX)); // never exhausted
         }
     }
 
-    /// Opens the key at `place`, unless that was done. `None` if it is none that may be tried.
+    /// Opens the key at `place`, unless it was opened before. It returns `None` if it is not a key that
+    /// may be tried.
     ///
     /// # Errors
-    /// There is not enough left of `budget`, and the key stays closed; or of what all keys together
-    /// may cost, and it is passed over.
+    /// Either `budget` is too small, and the key stays closed; or the budget for all keys together is
+    /// too small, and the key is passed over.
     pub(super) fn open(
         &self,
         place: Place,
@@ -126,7 +127,7 @@ impl ParsedRing {
             return Err(Exhausted);
         }
         budget.spend(cost)?;
-        let _ = opening.spend(cost); // there is as much
+        let _ = opening.spend(cost); // the comparison above ensured that enough is left
         drop(opening);
         let mut checking = self.checking.lock().unwrap_or_else(PoisonError::into_inner);
         let key = closed.key.open(&mut checking);
@@ -141,7 +142,7 @@ impl ParsedRing {
         Ok(closed.opened.get_or_init(|| opened).as_ref().ok())
     }
 
-    /// The name of an open key that is the same.
+    /// The name of an open key that is equal.
     fn same(&self, key: &PrivateKey) -> Option<&str> {
         self.ready().find(|known| known.key().is_same(key)).map(NamedKey::name)
     }
@@ -151,13 +152,13 @@ impl ParsedRing {
             return self.add_other(source, file);
         };
         let rest = self.add_pgp(source, &printable(file.name), found);
-        // Words around armored blocks are common, and no mistake; another key may stand there too.
+        // Text around armored blocks is common and not an error, but another key may be there too.
         if rest.windows(PEM.len()).any(|window| window == PEM) {
             self.add_other(source, KeyFile { bytes: &rest, ..file });
         }
     }
 
-    /// Adds what a file with OpenPGP keys holds, and returns what else it holds.
+    /// Adds the OpenPGP keys of a file, and returns the rest of the file.
     fn add_pgp(&mut self, source: Source, name: &str, file: pgp::KeyFile) -> Zeroizing<Vec<u8>> {
         for reason in file.refused {
             self.skip(name, SkipReason::OpenPgp(reason));
@@ -250,7 +251,8 @@ enum Source {
 }
 
 impl Source {
-    /// The key, named by what it is where its file is a stranger's.
+    /// Drops the public key that the file states, if the key came with the payload: its fingerprint is
+    /// then computed.
     fn own(self, key: PrivateKey) -> PrivateKey {
         match self {
             Self::File => key,

@@ -1,4 +1,4 @@
-//! X.509 certificates (RFC 5280, section 4.1), as much of them as tells whose they are.
+//! X.509 certificates (RFC 5280, section 4.1): the parts that identify their owner.
 
 use std::fmt;
 
@@ -8,10 +8,10 @@ use crate::encoding::asn1::{
 };
 use crate::encoding::oid;
 
-/// A certificate: the names by which a message can mean it, and the fingerprint of its public
-/// key, which leads to the private one.
+/// A certificate: the names by which a message can refer to it, and the fingerprint of its public key,
+/// which identifies the private key.
 ///
-/// It is not verified: a certificate that lies leads to a key that opens nothing.
+/// It is not verified: a forged certificate only selects a key that opens nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
     pub(crate) issuer: Vec<u8>,
@@ -21,9 +21,10 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads a certificate in DER; what follows it is ignored. None if it is none.
+    /// Reads a DER certificate; bytes after it are ignored. None if it is not one.
     pub fn parse(der: &[u8]) -> Option<Self> {
-        // Definite and minimal, so that the issuer compares with that of a message.
+        // Lengths are made definite and minimal, so that the issuer can be compared with that of a
+        // message.
         let der = asn1::definite(der)?;
         let mut certificate = Reader::new(&der).inside(SEQUENCE)?;
         let mut signed = certificate.inside(SEQUENCE)?;
@@ -53,7 +54,7 @@ impl Certificate {
     }
 }
 
-/// Its serial number, in hexadecimal, as openssl shows it.
+/// The text is its serial number in hexadecimal digits, as openssl shows it.
 impl fmt::Display for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("serial ")?;
@@ -62,8 +63,8 @@ impl fmt::Display for Certificate {
     }
 }
 
-/// The fingerprint of a `SubjectPublicKeyInfo`. An RSA key that is restricted to OAEP or PSS by
-/// its algorithm is the same key.
+/// The fingerprint of a `SubjectPublicKeyInfo`. An RSA key whose algorithm restricts it to OAEP or PSS
+/// has the same fingerprint.
 fn public_key(info: &[u8]) -> Option<Fingerprint> {
     /// `rsaEncryption` and its NULL.
     const PLAIN: [u8; 15] = *b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";

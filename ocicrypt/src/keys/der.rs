@@ -1,4 +1,4 @@
-//! DER: which kind of key it is, and the key.
+//! DER: detects the kind of a key, and reads it.
 
 mod closed;
 mod encrypted;
@@ -57,8 +57,8 @@ pub(super) fn is_whole(bytes: &[u8]) -> bool {
     bytes.first() == Some(&SEQUENCE) && element(bytes).is_some()
 }
 
-/// Reads the key that `bytes` begin with; what follows it is ignored, as Go does. `curve` is the
-/// content of an `EC PARAMETERS` block that preceded it.
+/// Reads the key at the beginning of `bytes`; bytes after it are ignored, as in Go. `curve` is the
+/// content of a preceding `EC PARAMETERS` block.
 pub(super) fn parse(
     bytes: &[u8],
     curve: Option<ObjectIdentifier>,
@@ -87,7 +87,7 @@ pub(super) fn parse(
     }
 }
 
-/// A PEM block with a `DEK-Info` header (RFC 1421, section 4.6.1.3), whose content is encrypted.
+/// Reads a PEM block with a `DEK-Info` header (RFC 1421, section 4.6.1.3), whose content is encrypted.
 pub(super) fn parse_encrypted_pem(
     dek_info: &str,
     content: &[u8],
@@ -119,7 +119,7 @@ fn parse_pkcs8(der: &[u8], budget: &mut Budget) -> Result<PrivateKey, NotAKey> {
     }
 }
 
-/// The name of the algorithm of a key that opens no layer; its number if it has no name here.
+/// The name of the algorithm of a key that opens no layer, or its number if no name is known.
 pub(crate) fn name_of_kind(algorithm: &ObjectIdentifier) -> String {
     let oid = algorithm.to_string();
     let name = OTHER_KINDS.iter().find(|(known, _)| *known == oid);
@@ -150,7 +150,7 @@ fn parse_pkcs1(der: &[u8], budget: &mut Budget) -> Result<PrivateKey, NotAKey> {
     key.map(|key| Material::Rsa(key).into())
 }
 
-/// SEC1 (RFC 5915, section 3). The curve that the key itself names comes first.
+/// SEC1 (RFC 5915, section 3). The curve that the key itself names takes precedence.
 fn parse_sec1(der: &[u8], curve: Option<ObjectIdentifier>) -> Result<PrivateKey, NotAKey> {
     let key = EcPrivateKey::from_der(der).map_err(|_| NotAKey::Malformed("SEC1"))?;
     let named = key.parameters.as_ref().and_then(|parameters| parameters.named_curve());
@@ -174,7 +174,7 @@ const BIT_STRING: u8 = 0x03;
 const OCTET_STRING: u8 = 0x04;
 const SEQUENCE: u8 = 0x30;
 
-/// One element, to tell the forms apart; the crates of the formats do the reading.
+/// One element, for detecting the form of a key; the crates of the formats parse it.
 #[derive(Clone, Copy)]
 struct Element<'a> {
     tag: u8,
@@ -191,7 +191,7 @@ fn element(bytes: &[u8]) -> Option<Element<'_>> {
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = match first {
         0..=0x7f => (usize::from(first), rest),
-        // Four bytes of length are more than any file that is looked at.
+        // A length of four bytes is enough for every file that is read.
         0x81..=0x84 => {
             let (length, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
             (length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)

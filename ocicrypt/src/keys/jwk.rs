@@ -55,8 +55,8 @@ fn parse_key(key: &Json<'_>, budget: &mut Budget) -> Result<Found, NotAKey> {
     }
 }
 
-/// RFC 7518, section 6.3.2. `dp` and `dq` are not needed: they are computed, as `qi` is if it is not there. A key with
-/// more than two primes (`oth`) is refused.
+/// RFC 7518, section 6.3.2. `dp` and `dq` are always computed, and `qi` is computed if it is missing. A
+/// key with more than two primes (`oth`) is refused.
 fn parse_rsa(key: &Json<'_>, budget: &mut Budget) -> Result<Found, NotAKey> {
     let [n, e, d] = [number(key, "n")?, number(key, "e")?, number(key, "d")?];
     if key.member("oth").is_some() {

@@ -1,4 +1,4 @@
-//! What keys are called: their kinds, and the fingerprints of their public halves.
+//! The names of keys: their kinds, and the fingerprints of their public keys.
 
 use std::fmt;
 
@@ -33,9 +33,9 @@ impl fmt::Display for KeyKind {
     }
 }
 
-/// The SHA-256 of a public key, as DER `SubjectPublicKeyInfo` (RFC 5280, section 4.1). Its text
-/// is `SHA256:` and 43 characters of base64 without padding, as
-/// `openssl pkey -pubout -outform DER | openssl sha256 -binary | base64` computes it.
+/// The SHA-256 of a public key in DER `SubjectPublicKeyInfo` (RFC 5280, section 4.1). Its text is
+/// `SHA256:` and 43 characters of base64 without padding, as computed by `openssl pkey -pubout -outform
+/// DER | openssl sha256 -binary | base64`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint([u8; 32]);
 
@@ -47,9 +47,9 @@ impl Fingerprint {
 }
 
 impl Fingerprint {
-    /// Whether this is its text.
+    /// Whether `text` is the text of this fingerprint.
     pub(crate) fn is_text(&self, text: &str) -> bool {
-        // Without making the text: this is asked for every key of a ring.
+        // The comparison does not format the fingerprint, because it is made for every key of a ring.
         let encoded = text.strip_prefix("SHA256:");
         let mut bytes = [0; 32];
         encoded.is_some_and(|encoded| {

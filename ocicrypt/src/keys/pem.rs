@@ -26,7 +26,7 @@ pub(super) fn parse(bytes: &[u8], opener: &mut Opener<'_>, parsed: &mut Contents
                 parsed.add_certificate(content);
             }
             label if label.ends_with("PUBLIC KEY") => parsed.add(Err(NotAKey::PublicKey)),
-            // The content decides, not the label: as in Go, any form may stand under any.
+            // The content decides, not the label: as in Go, any form may be under any label.
             label if label.ends_with("PRIVATE KEY") && !label.starts_with("OPENSSH") => {
                 parsed.add(der::parse(content, curve, opener));
             }

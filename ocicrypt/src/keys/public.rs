@@ -1,5 +1,5 @@
-//! Public keys, in every form that Go reads and some more: PEM (RFC 7468), DER
-//! (`SubjectPublicKeyInfo`, RFC 5280; PKCS#1, RFC 8017) and JSON Web Keys (RFC 7517).
+//! Public keys in all the forms that Go reads, and more: PEM (RFC 7468), DER (`SubjectPublicKeyInfo`,
+//! RFC 5280; PKCS#1, RFC 8017) and JSON Web Keys (RFC 7517).
 
 mod ec;
 mod rsa;
@@ -26,17 +26,17 @@ pub(crate) enum PublicKey {
     Ec(EcPublicKey),
 }
 
-/// A public key, and what a JSON Web Key says beside it.
+/// A public key, and the other members of a JSON Web Key.
 pub(crate) struct NamedPublicKey {
     pub(crate) key: PublicKey,
-    /// `alg`: what the key wants to be used with.
+    /// `alg`: the algorithm that the key is for.
     pub(crate) alg: Option<String>,
-    /// `kid`: how its owner calls it.
+    /// `kid`: the owner's name for the key.
     pub(crate) kid: Option<String>,
 }
 
 impl PublicKey {
-    /// Reads the one key that `bytes`, the content of a file, holds.
+    /// Reads the only key in `bytes`, the content of a file.
     pub(crate) fn parse(bytes: &[u8]) -> Result<NamedPublicKey, PublicKeyError> {
         let text = bytes.trim_ascii_start();
         let key = match text.first() {
@@ -65,7 +65,8 @@ impl PublicKey {
         }
     }
 
-    /// Go takes the first block and ignores the others, so that a recipient may be forgotten.
+    /// Reads the only block. Go uses the first block and ignores the others, so a recipient could be
+    /// missed.
     fn of_pem(bytes: &[u8]) -> Result<Self, PublicKeyError> {
         let mut found = None;
         for (label, content) in pem::blocks(bytes) {
@@ -98,7 +99,7 @@ impl PublicKey {
         })
     }
 
-    /// PKCS#1 (RFC 8017, appendix A.1.1). None if it has another form.
+    /// Reads PKCS#1 (RFC 8017, appendix A.1.1). None if it has another form.
     fn of_pkcs1(der: &[u8]) -> Option<Result<Self, PublicKeyError>> {
         let key = pkcs1::RsaPublicKey::<UintRef<'_>>::from_der(der).ok()?;
         let key = RsaPublicKey::new(key.modulus.as_bytes(), key.public_exponent.as_bytes());
@@ -106,7 +107,7 @@ impl PublicKey {
     }
 }
 
-/// RFC 7518, section 6. As in Go, a key with its private half is refused.
+/// RFC 7518, section 6. As in Go, a private key is refused.
 fn parse_jwk(bytes: &[u8]) -> Result<NamedPublicKey, PublicKeyError> {
     let malformed = || PublicKeyError::Malformed("JWK");
     let json = Json::parse(bytes).map_err(|_| malformed())?;
@@ -149,57 +150,57 @@ fn parse_jwk(bytes: &[u8]) -> Result<NamedPublicKey, PublicKeyError> {
     Ok(NamedPublicKey { key: key?, alg: owned("alg"), kid: owned("kid") })
 }
 
-/// Why something is no public key that a layer key can be wrapped for. The text completes "it is …",
+/// Why something is not a public key that a layer key can be wrapped for. The text completes "it is …",
 /// or stands alone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublicKeyError {
-    /// Nothing, or white space only.
+    /// It is empty, or has only white space.
     #[error("empty")]
     Empty,
-    /// None of the forms that are read.
+    /// It has none of the supported forms.
     #[error("not a public key in PEM, DER or JWK form")]
     Unknown,
-    /// A private key.
+    /// It is a private key.
     #[error("a private key, not a public one: `openssl pkey -pubout` writes the public key of it")]
     PrivateKey,
-    /// A certificate, where a public key is needed.
+    /// It is a certificate, but a public key is needed.
     #[error(
         "a certificate, which is for `pkcs7`: \
          `openssl x509 -pubkey -noout` writes the public key of it"
     )]
     Certificate,
-    /// Something other than a certificate, where one is needed; the label if it is PEM.
+    /// It is not a certificate, but one is needed. It holds the label if it is PEM.
     #[error("not a certificate{}", .0.as_ref().map_or(String::new(), |label| format!(", but `{label}`")))]
     NoCertificate(Option<String>),
-    /// A PEM block of another kind.
+    /// It is a PEM block of another kind.
     #[error("a PEM block `{0}`, which is not a public key")]
     OtherPem(String),
-    /// More than one key, where one recipient is named.
+    /// It has several keys, but one recipient is named.
     #[error("a file of several keys: give each its own file, and name them all")]
     SeveralKeys,
-    /// A key that nothing can be wrapped for. Holds its algorithm.
+    /// Nothing can be wrapped for the key. It holds the algorithm.
     #[error("a key of a kind that no layer key is wrapped for ({0})")]
     OtherKind(String),
-    /// A key on an elliptic curve that the format does not have, or that is not named.
+    /// The key is on an elliptic curve that the format does not have, or that is not named.
     #[error("a key on an elliptic curve that no layer key is wrapped for")]
     OtherCurve,
-    /// An RSA key of a size that is not accepted.
+    /// The size of the RSA key is not accepted.
     #[error("an RSA key of {0} bits: 2048 to {MAX_BITS} are accepted")]
     RsaSize(u32),
-    /// The form, which is named, is broken.
+    /// The named form is malformed.
     #[error("a damaged key ({0})")]
     Malformed(&'static str),
-    /// The algorithm that a JSON Web Key demands is unknown or does not fit its kind.
+    /// The algorithm that a JSON Web Key requires is unknown, or does not match its kind.
     #[error("a key for the algorithm `{0}`, which is not one of the format or not for this key")]
     Algorithm(String),
 }
 
-/// Why a public key did not wrap a key.
+/// Why a key could not be wrapped for a public key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WrapError {
-    /// The modulus of an RSA key is too short for what must be encrypted with it directly.
+    /// The modulus of an RSA key is too short for the bytes that must be encrypted with it directly.
     #[error(
         "the RSA key of {bits} bits is too short for {needed} bytes with {padding}: \
          take a longer key, or SHA-1"
@@ -207,12 +208,12 @@ pub enum WrapError {
     KeyTooShort {
         /// The length of the modulus in bits.
         bits: u32,
-        /// The length of what must be encrypted in bytes.
+        /// The length in bytes that must be encrypted.
         needed: usize,
-        /// The padding, or the hash function of it.
+        /// The padding, or its hash function.
         padding: &'static str,
     },
-    /// The generator of random numbers failed.
+    /// The random number generator failed.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
 }

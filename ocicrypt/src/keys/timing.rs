@@ -1,4 +1,5 @@
-//! What `make timing` marks and runs: ocicrypt/examples/timing.rs. The feature of the same name is for that alone.
+//! What `make timing` marks and runs: ocicrypt/examples/timing.rs. The feature of the same name is only
+//! for that.
 
 #![allow(missing_docs)]
 
@@ -11,12 +12,12 @@ use crate::crypto::pkcs1v15;
 /// A place in memory: its address and its length in bytes.
 pub type Place = (*const u8, usize);
 
-/// Where something lies.
+/// The place of a value in memory.
 pub fn place<T: ?Sized>(thing: &T) -> Place {
     (std::ptr::from_ref(thing).cast(), size_of_val(thing))
 }
 
-/// Where the secret numbers of a key lie.
+/// The places of the secret numbers of a key.
 pub fn secrets(key: &PrivateKey) -> Vec<Place> {
     match key.material() {
         Material::Rsa(key) => key.secrets().into_iter().map(place).collect(),
@@ -38,7 +39,7 @@ pub fn decode_pkcs1v15(encoded: &[u8], instead: Vec<u8>) -> Option<Zeroizing<Vec
     pkcs1v15::decode(encoded, Zeroizing::new(instead))
 }
 
-/// The public point of an elliptic curve key, as the library computes it: x and y, one after the other.
+/// The public point of an elliptic curve key, as the library computes it: x and then y.
 pub fn public_point(key: &PrivateKey) -> Vec<u8> {
     let info = match key.material() {
         Material::Rsa(_) => Vec::new(),
@@ -46,7 +47,7 @@ pub fn public_point(key: &PrivateKey) -> Vec<u8> {
         Material::P384(key) => key.public_key_info(),
         Material::P521(key) => key.public_key_info(),
     };
-    // The point is the end of it, after the octet that says that it is not compressed.
+    // The point is at the end, after the byte that says that it is not compressed.
     let size = match key.material() {
         Material::P521(_) => 66,
         Material::P384(_) => 48,

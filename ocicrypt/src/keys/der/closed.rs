@@ -1,4 +1,4 @@
-//! Private keys that it costs something to open: they are opened when they are needed.
+//! Private keys whose opening has a cost. They are opened when they are needed.
 
 use zeroize::Zeroizing;
 
@@ -6,18 +6,18 @@ use super::encrypted::EncryptedKey;
 use crate::budget::{Budget, cost};
 use crate::keys::{Material, NotAKey, PrivateKey, RsaKey};
 
-/// A key that is not open yet. Wipes what is secret of it when dropped.
+/// A key that is not open yet. Its secret parts are wiped when dropped.
 pub(crate) struct ClosedKey(pub(in crate::keys) Form);
 
 pub(in crate::keys) enum Form {
     /// It is encrypted, and there is a password.
     Encrypted(EncryptedKey),
-    /// An RSA key whose file leaves the primes out: to find them takes longer than to use the key.
+    /// An RSA key whose file lacks the primes: finding them takes longer than using the key.
     WithoutPrimes { n: Zeroizing<Vec<u8>>, e: Zeroizing<Vec<u8>>, d: Zeroizing<Vec<u8>> },
 }
 
 impl ClosedKey {
-    /// What it costs to open it.
+    /// The cost of opening it.
     pub(crate) fn cost(&self) -> u64 {
         match &self.0 {
             Form::Encrypted(key) => key.cost(),
@@ -27,7 +27,7 @@ impl ClosedKey {
         }
     }
 
-    /// The key. The caller has paid [`ClosedKey::cost`]; `budget` is for checking its numbers.
+    /// Opens the key. The caller has paid [`ClosedKey::cost`]; `budget` is for checking the numbers.
     ///
     /// # Errors
     /// [`NotAKey`].

@@ -1,8 +1,8 @@
-//! Private keys that are encrypted with a password: PKCS#8 (RFC 5958, section 3) with PBES2
-//! (RFC 8018), and the PEM of older programs with a `DEK-Info` header (RFC 1421).
+//! Private keys that are encrypted with a password: PKCS#8 (RFC 5958, section 3) with PBES2 (RFC 8018),
+//! and the PEM of older programs with a `DEK-Info` header (RFC 1421).
 //!
-//! Neither form is authenticated. A wrong password shows as padding or DER that makes no sense,
-//! and so does damage: there is one answer to all of it, [`NotAKey::WrongPassword`].
+//! Neither form is authenticated. A wrong password results in invalid padding or DER, and so does
+//! damage. All of these have the same error, [`NotAKey::WrongPassword`].
 
 mod cipher;
 mod dek_info;
@@ -24,7 +24,7 @@ use crate::budget::Budget;
 const PKCS8: &str = "PKCS#8";
 const PEM: &str = "PEM with DEK-Info";
 
-/// The password of encrypted keys, if there is one, and the budget for checking the others.
+/// The password for encrypted keys, if there is one, and the budget for checking the others.
 pub(in crate::keys) struct Opener<'a> {
     pub(in crate::keys) password: Option<Arc<Zeroizing<Vec<u8>>>>,
     pub(in crate::keys) budget: &'a mut Budget,
@@ -72,7 +72,7 @@ enum Encrypted {
 }
 
 impl EncryptedKey {
-    /// What it costs to decrypt it.
+    /// The cost of decrypting it.
     pub(super) fn cost(&self) -> u64 {
         match &self.form {
             Encrypted::Pkcs8(der) => {
@@ -82,7 +82,7 @@ impl EncryptedKey {
         }
     }
 
-    /// The key. `budget` is for checking its numbers.
+    /// Opens the key. `budget` is for checking its numbers.
     pub(super) fn open(&self, budget: &mut Budget) -> Result<PrivateKey, NotAKey> {
         match &self.form {
             Encrypted::Pkcs8(der) => {
@@ -97,7 +97,7 @@ impl EncryptedKey {
         }
     }
 
-    /// The key in what was decrypted, if anything was.
+    /// Reads the key in the decrypted bytes, if there are any.
     fn read(
         &self,
         plain: Option<Zeroizing<Vec<u8>>>,
@@ -105,12 +105,12 @@ impl EncryptedKey {
         form: &'static str,
     ) -> Result<PrivateKey, NotAKey> {
         let plain = plain.ok_or(NotAKey::WrongPassword(form))?;
-        // Encryption is not nested: without a password the second layer stays closed.
+        // Encryption is not nested: without a password, a second layer of it stays closed.
         let mut inner = Opener { password: None, budget };
         match super::parse(&plain, self.curve, &mut inner) {
             Ok(Found::Open(key)) => Ok(key),
             Ok(Found::Closed(_)) => Err(NotAKey::WrongPassword(form)),
-            // It takes whole DER to get here, which no wrong password leaves behind.
+            // These errors require complete DER, which a wrong password does not produce.
             Err(
                 reason @ (NotAKey::OtherKind(_)
                 | NotAKey::OtherCurve

@@ -37,7 +37,7 @@ impl Cipher {
         }
     }
 
-    /// What it costs to decrypt so many bytes.
+    /// The cost of decrypting this many bytes.
     pub(super) fn cost(self, length: usize) -> u64 {
         let each = match self {
             Self::Des => cost::DES,
@@ -47,8 +47,8 @@ impl Cipher {
         each.saturating_mul(length as u64)
     }
 
-    /// Decrypts and takes the padding off (RFC 5652, section 6.3). None whatever is wrong: the
-    /// length of key, vector or ciphertext, or the padding.
+    /// Decrypts and removes the padding (RFC 5652, section 6.3). None for every error: the length of
+    /// key, vector or ciphertext, or the padding.
     pub(super) fn decrypt(
         self,
         key: &[u8],

@@ -8,14 +8,14 @@ use super::cipher::Cipher;
 use super::{NotAKey, PEM, rounds};
 use crate::encoding::text::printable;
 
-/// What a `DEK-Info` header says.
+/// The content of a `DEK-Info` header.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DekInfo {
     cipher: Cipher,
     iv: Vec<u8>,
 }
 
-/// The first bytes of the initialization vector are the salt of the key as well.
+/// The first bytes of the initialization vector are also the salt of the key.
 const SALT: usize = 8;
 
 impl DekInfo {
@@ -34,15 +34,15 @@ impl DekInfo {
         Ok(Self { cipher, iv: iv.ok_or(malformed)? })
     }
 
-    /// What it costs to derive the key and to decrypt so many bytes.
+    /// The cost of deriving the key and of decrypting this many bytes.
     pub(super) fn cost(&self, password: &[u8], length: usize) -> u64 {
         rounds::cost(2 * rounds::of_password(password)).saturating_add(self.cipher.cost(length))
     }
 
-    /// `EVP_BytesToKey` of OpenSSL with MD5 and one round: each hash takes in the one before it,
+    /// `EVP_BytesToKey` of OpenSSL with MD5 and one round: the input of each hash is the previous hash,
     /// the password and the salt.
     pub(super) fn derive_key(&self, password: &[u8]) -> Zeroizing<[u8; 32]> {
-        // Vectors are at least as long: both are checked above.
+        // Vectors are at least this long: both were checked above.
         let salt = &self.iv[..SALT];
         let mut key = Zeroizing::new([0; 32]);
         let mut first = Md5::new();
@@ -58,7 +58,7 @@ impl DekInfo {
         key
     }
 
-    /// Decrypts with as much of `key` as the cipher takes.
+    /// Decrypts with the part of `key` that the cipher uses.
     pub(super) fn decrypt(&self, key: &[u8; 32], content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         self.cipher.decrypt(&key[..self.cipher.key_length()], &self.iv, content)
     }

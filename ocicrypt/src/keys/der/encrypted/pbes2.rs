@@ -1,9 +1,9 @@
-//! PBES2 (RFC 8018, section 6.2): a key is derived from the password with PBKDF2 or scrypt
-//! (RFC 7914), and a cipher in CBC mode does the rest.
+//! PBES2 (RFC 8018, section 6.2): a key is derived from the password with PBKDF2 or scrypt (RFC 7914),
+//! and a cipher in CBC mode decrypts with it.
 //!
-//! The crate `pkcs5` does the same, but panics on a DES vector that is too short and on an N of
-//! zero, and leaves the derived key behind in memory. Hence the little that there is to parse is
-//! parsed here, and bounded before anything is computed.
+//! The crate `pkcs5` does the same, but panics for a DES vector that is too short and for an N of zero,
+//! and leaves the derived key in memory. So the parameters, which are few, are parsed here, and are
+//! bounded before anything is computed.
 
 use pbkdf2::pbkdf2_hmac;
 use pkcs8::der::asn1::{AnyRef, OctetStringRef, UintRef};
@@ -36,7 +36,7 @@ const CIPHERS: [(&str, Cipher); 5] = [
     ("2.16.840.1.101.3.4.1.42", Cipher::Aes256),
 ];
 
-/// Names for what others write and is not read.
+/// Names for algorithms that other programs write and that are not supported.
 const UNSUPPORTED: [(&str, &str); 13] = [
     ("1.2.840.113549.1.5.1", "PBE-MD2-DES"),
     ("1.2.840.113549.1.5.3", "PBE-MD5-DES"),
@@ -53,11 +53,11 @@ const UNSUPPORTED: [(&str, &str); 13] = [
     ("2.16.840.1.101.3.4.1.46", "AES-256-GCM"),
 ];
 
-/// What `128 × N × r` and `128 × r × p` of scrypt may come to: 64 MiB. The step that opens keys
-/// has 256 MiB for everything.
+/// The largest value of `128 × N × r` and `128 × r × p` of scrypt: 64 MiB. The step that opens keys has
+/// 256 MiB for everything.
 const MAX_SCRYPT_MEMORY: u64 = 64 * 1024 * 1024;
 
-/// What one of the `N × r × p` steps of scrypt costs, in rounds, as measured.
+/// The measured cost of one of the `N × r × p` steps of scrypt, in rounds.
 const SCRYPT_ROUNDS: u64 = 2;
 
 /// An `EncryptedPrivateKeyInfo` (RFC 5958, section 3) with PBES2.
@@ -68,7 +68,7 @@ pub(super) struct Pbes2<'a> {
     ciphertext: &'a [u8],
 }
 
-/// How the key is derived from the password. Numbers that are beyond all bounds are cut.
+/// How the key is derived from the password. Numbers beyond all bounds are clamped.
 enum Kdf<'a> {
     Pbkdf2 { salt: &'a [u8], rounds: u64, prf: Prf },
     Scrypt { salt: &'a [u8], n: u64, r: u64, p: u64 },
@@ -85,7 +85,7 @@ enum Prf {
 }
 
 impl<'a> Pbes2<'a> {
-    /// Reads the form, and refuses what would take too long or too much memory to open.
+    /// Parses the form, and refuses keys that would take too much time or memory to open.
     pub(super) fn parse(der: &'a [u8]) -> Result<Self, NotAKey> {
         let whole = AnyRef::from_der(der).map_err(malformed)?;
         let (scheme, ciphertext) = sequence(whole, |reader| {
@@ -112,14 +112,14 @@ impl<'a> Pbes2<'a> {
         Ok(Self { kdf, cipher, iv, ciphertext })
     }
 
-    /// What it costs to derive the key and to decrypt.
+    /// The cost of deriving the key and of decrypting.
     pub(super) fn cost(&self, password: &[u8]) -> u64 {
         let rounds = self.kdf.rounds(self.cipher.key_length());
         let rounds = rounds.saturating_add(rounds::of_password(password));
         rounds::cost(rounds).saturating_add(self.cipher.cost(self.ciphertext.len()))
     }
 
-    /// Derives the key, which is as long as the cipher takes it.
+    /// Derives the key with the length that the cipher needs.
     pub(super) fn derive_key(&self, password: &[u8]) -> Result<Zeroizing<Vec<u8>>, NotAKey> {
         let mut key = Zeroizing::new(vec![0; self.cipher.key_length()]);
         self.kdf.derive(password, &mut key)?;
@@ -132,7 +132,7 @@ impl<'a> Pbes2<'a> {
 }
 
 impl<'a> Kdf<'a> {
-    /// Reads the function and, if it says so, the length of the key that it gives.
+    /// Parses the function and, if it is stated, the length of its key.
     fn parse(algorithm: &AlgorithmIdentifierRef<'a>) -> Result<(Self, Option<u64>), NotAKey> {
         let values = parameters(algorithm);
         match algorithm.oid.to_string().as_str() {
@@ -158,7 +158,7 @@ impl<'a> Kdf<'a> {
         }
     }
 
-    /// Whether the function is defined for its numbers and may be computed.
+    /// Checks that the function is defined for its numbers and that its cost is allowed.
     fn check(&self, key_length: usize) -> Result<(), NotAKey> {
         match *self {
             Self::Pbkdf2 { rounds: 0, .. } => Err(NotAKey::Malformed(PKCS8)),
@@ -178,7 +178,7 @@ impl<'a> Kdf<'a> {
         }
     }
 
-    /// What the function costs, in rounds of [`Budget`].
+    /// The cost of the function, in rounds of [`Budget`].
     fn rounds(&self, key_length: usize) -> u64 {
         match *self {
             Self::Pbkdf2 { rounds, prf, .. } => {
@@ -221,7 +221,7 @@ impl<'a> Kdf<'a> {
     }
 }
 
-/// What is inside a SEQUENCE that ends where `read` is done.
+/// Parses the content of a SEQUENCE, which must end where `read` ends.
 fn sequence<'a, T>(
     any: AnyRef<'a>,
     read: impl FnOnce(&mut SliceReader<'a>) -> der::Result<T>,
@@ -261,7 +261,7 @@ fn unsupported(oid: ObjectIdentifier) -> NotAKey {
     NotAKey::UnsupportedEncryption(name.map_or(oid, |(_, name)| (*name).to_owned()))
 }
 
-/// That it is not the form says enough.
+/// The error does not need details: the form is wrong.
 fn malformed(_: der::Error) -> NotAKey {
     NotAKey::Malformed(PKCS8)
 }

@@ -1,10 +1,10 @@
-//! What deriving keys from passwords costs, in rounds of PBKDF2 with HMAC-SHA-256.
+//! The cost of deriving keys from passwords, in rounds of PBKDF2 with HMAC-SHA-256.
 
 use super::{NotAKey, Work};
 use crate::budget::cost;
 
-/// Rounds that one key may ask for, as many as RFC 8018 (section 4.2) finds appropriate for
-/// especially critical keys. OpenSSL writes 2048, careful people 600,000.
+/// The most rounds for one key: as many as RFC 8018 (section 4.2) considers appropriate for especially
+/// critical keys. OpenSSL uses 2048, and strict recommendations ask for 600,000.
 const PER_KEY: u64 = 10_000_000;
 
 /// Checks whether one key may ask for this many rounds, which are for `work`.
@@ -15,12 +15,12 @@ pub(super) fn check(rounds: u64, work: Work) -> Result<(), NotAKey> {
     if rounds > PER_KEY { Err(NotAKey::TooMuchWork(work)) } else { Ok(()) }
 }
 
-/// What it costs to take in a password of this length, in rounds.
+/// The cost of hashing a password of this length, in rounds.
 pub(super) fn of_password(password: &[u8]) -> u64 {
     1 + password.len() as u64 / 64
 }
 
-/// What as many rounds cost, as a [`Budget`](crate::budget::Budget) counts.
+/// The cost of this many rounds, in the unit of [`Budget`](crate::budget::Budget).
 pub(super) fn cost(rounds: u64) -> u64 {
     rounds.saturating_mul(cost::ROUND)
 }
