@@ -1,12 +1,12 @@
-//! OpenPGP (RFC 9580, and RFC 4880 before it), as much of it as wraps the keys of layers.
+//! OpenPGP (RFC 9580, and its predecessor RFC 4880): the part of it that wraps the keys of layers.
 //!
-//! Secret keys of version 4 and 6: RSA, ECDH (NIST P-256, P-384, P-521, Curve25519) and X25519.
-//! Encrypted data with integrity protection: version 1 (CFB with 3DES, CAST5 or AES, and SHA-1),
-//! version 2 and GnuPG's packet 20 (AES with OCB or GCM). Compression: none, ZIP, ZLIB. What the
-//! standard has beyond that is refused by name.
+//! Supported are secret keys of version 4 and 6: RSA, ECDH (NIST P-256, P-384, P-521, Curve25519) and
+//! X25519; encrypted data with integrity protection: version 1 (CFB with 3DES, CAST5 or AES, and
+//! SHA-1), version 2, and GnuPG's packet 20 (AES with OCB or GCM); and compression: none, ZIP, ZLIB.
+//! Everything else in the standard is refused, with its name in the error.
 //!
-//! Signatures are not verified: anyone may wrap a key. An unencrypted packet, which Go ctd-decoder
-//! takes for a wrapped key that fits every key ring, is never one here.
+//! Signatures are not verified: anyone may wrap a key. Go ctd-decoder treats an unencrypted packet as a
+//! wrapped key that fits every key ring; this crate refuses it.
 
 mod aead;
 mod armor;
@@ -47,18 +47,18 @@ use crate::algorithms::{Algorithm, BelowMinimum};
 use crate::bounds::Bounds;
 use crate::budget::{Exhausted, cost};
 
-/// Key IDs that one error lists at most.
+/// The most key IDs that one error lists.
 const LISTED: usize = 4;
 
-/// Why an OpenPGP message, one recipient of it, or a key was refused. The texts show names and
-/// numbers of algorithms and keys, and nothing secret.
+/// Why an OpenPGP message, one recipient of it, or a key was refused. The texts show names and numbers
+/// of algorithms and keys, and nothing secret.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
 pub enum PgpError {
-    /// Something is missing or of the wrong form.
+    /// Something is missing or has the wrong form.
     #[error("malformed: {0}")]
     Malformed(&'static str),
-    /// Something that the standard has, but this crate does not.
+    /// The standard has it, but this crate does not support it.
     #[error("the {what} {name} is not supported")]
     Unsupported {
         /// What it is, for example `cipher`.
@@ -66,16 +66,16 @@ pub enum PgpError {
         /// Its name, or its number.
         name: String,
     },
-    /// A packet that is not encrypted, and so never a key.
+    /// A packet is not encrypted, and so it is not a wrapped key.
     #[error("it is not encrypted, and so no wrapped key")]
     NotEncrypted,
-    /// Encrypted data without integrity protection (RFC 9580, section 5.7).
+    /// Encrypted data has no integrity protection (RFC 9580, section 5.7).
     #[error("its encryption does not protect it from being altered")]
     NotProtected,
-    /// It is for keys that are not in the ring. Holds their IDs.
+    /// It is for keys that are not in the ring. It holds their IDs.
     #[error("it is for other keys ({0})")]
     OtherKeys(String),
-    /// It does not say for which key it is, and no key is of the right kind.
+    /// It does not name its recipient, and no key is of the right kind.
     #[error("it hides its recipient, and no key is of the right kind")]
     NoKeyOfKind,
     /// The key with this fingerprint is locked, and there is no password for it.
@@ -87,26 +87,26 @@ pub enum PgpError {
     /// The password does not unlock the key with this fingerprint.
     #[error("the password does not unlock the key {0}")]
     WrongPassword(String),
-    /// The secret numbers of the key with this fingerprint are damaged or do not fit together.
+    /// The secret numbers of the key with this fingerprint are damaged or do not match.
     #[error("the key {0} is damaged")]
     DamagedKey(String),
-    /// A key did not open it. Whether the key or the content is wrong must stay unknown to
-    /// whoever sends messages and watches what comes of them.
+    /// A key did not open it. Whether the key or the content is wrong must stay hidden from an attacker
+    /// who sends messages and observes the results.
     #[error("wrong key, or it was altered")]
     NotOpened,
-    /// It was opened and is genuine, but does not hold what it should.
+    /// It was opened and is genuine, but does not have the expected content.
     #[error("it was opened, but {0}")]
     Content(&'static str),
-    /// The content is not what its compression promises, or too large.
+    /// The content is not valid compressed data, or is too large.
     #[error("the content cannot be decompressed")]
     Compression,
-    /// An algorithm that the caller does not accept.
+    /// The caller does not accept an algorithm.
     #[error(transparent)]
     BelowMinimum(#[from] BelowMinimum),
     /// The budget is spent, and not every key was tried.
     #[error("too much search: gave up before every key was tried on every wrapped key")]
     TooMuchWork,
-    /// The generator of random numbers failed.
+    /// The random number generator failed.
     #[error("no random numbers for a private-key operation")]
     NoRandomness,
 }
@@ -127,15 +127,15 @@ impl From<Exhausted> for PgpError {
     }
 }
 
-/// What a message held, and how it was opened.
+/// The content of a message, and how it was opened.
 pub struct Opened {
     /// The data of the literal packet.
     pub content: Zeroizing<Vec<u8>>,
-    /// Everything that protected the content.
+    /// All algorithms that protected the content.
     pub algorithms: Vec<Algorithm>,
 }
 
-/// A parsed message: who can open it, and what is encrypted.
+/// A parsed message: its recipients and the encrypted data.
 pub struct PgpMessage {
     recipients: Vec<Result<Recipient, PgpError>>,
     sealed: Sealed,
@@ -143,9 +143,9 @@ pub struct PgpMessage {
 }
 
 impl PgpMessage {
-    /// Parses an encrypted message in binary form (RFC 9580, section 10.3). A bad recipient does
-    /// not spoil the others; recipients with a password are passed over; and so is what follows
-    /// the encrypted data, which nothing authenticates.
+    /// Parses an encrypted message in binary form (RFC 9580, section 10.3). A bad recipient does not
+    /// affect the others. Recipients with a password are ignored, and so are packets after the
+    /// encrypted data, which nothing authenticates.
     ///
     /// # Errors
     /// [`PgpError::Malformed`], [`PgpError::Unsupported`], [`PgpError::NotProtected`],
@@ -172,7 +172,7 @@ impl PgpMessage {
         Err(PgpError::Malformed("there is no encrypted data"))
     }
 
-    /// The recipients as far as the message tells them: for each its key ID or fingerprint.
+    /// Describes the recipients: for each its key ID or fingerprint, if the message states it.
     pub fn recipients(&self) -> Vec<String> {
         let shown = self.recipients.iter().map(|recipient| match recipient {
             Ok(recipient) => recipient.whom.to_string(),
@@ -183,11 +183,11 @@ impl PgpMessage {
 
     /// Decrypts with the first key that fits, and returns the data of the literal packet.
     ///
-    /// A key is tried if the message names it, by key ID or fingerprint; if it hides its recipient,
-    /// every key of the right kind. Only then is a key unlocked.
+    /// A key is tried if the message names it by key ID or fingerprint. If the message hides its
+    /// recipient, every key of the right kind is tried. Keys are unlocked only when they are tried.
     ///
     /// # Errors
-    /// Why each recipient failed.
+    /// The reasons why each recipient failed.
     pub fn decrypt<R: TryCryptoRng + ?Sized>(
         &self,
         search: &mut Search<'_>,
@@ -196,7 +196,7 @@ impl PgpMessage {
     ) -> Result<Opened, Vec<PgpError>> {
         let mut errors = Vec::new();
         let mut others = Others::default();
-        let mut is_for_others = false; // for keys that are not tried now
+        let mut is_for_others = false; // for keys that are not tried in this pass
         for recipient in &self.recipients {
             let recipient = match recipient {
                 Ok(recipient) => recipient,
@@ -240,7 +240,7 @@ impl PgpMessage {
         Err(errors)
     }
 
-    /// Tries the keys with these numbers.
+    /// Tries the keys with these indices.
     fn decrypt_with<R: TryCryptoRng + ?Sized>(
         &self,
         recipient: &Recipient,
@@ -291,7 +291,8 @@ impl PgpMessage {
         let unlocked = search.unlock(index, &mut bounds.budget)?;
         let sessions = recipient.unwrap(key, &unlocked, self.sealed.ciphers(), rng)?;
         bounds.budget.spend(unlocked.cost_of_detour())?;
-        // Several are of RSA, which is refused above wherever it matters: only one is known to be meant.
+        // There are several sessions only with RSA, which the check above has refused if legacy
+        // algorithms are not accepted. A single session is known to be the right one.
         if let [session] = &sessions[..] {
             bounds.algorithms.check(&self.sealed.algorithms(session.cipher))?;
         }
@@ -305,14 +306,14 @@ impl PgpMessage {
     }
 }
 
-/// Each error is told once.
+/// Adds an error that is not in the list yet.
 fn add(errors: &mut Vec<PgpError>, error: PgpError) {
     if !errors.contains(&error) {
         errors.push(error);
     }
 }
 
-/// The recipients whose keys are not here.
+/// The recipients whose keys are not in the ring.
 #[derive(Default)]
 struct Others {
     listed: Vec<String>,
@@ -324,7 +325,7 @@ impl Others {
         if self.listed.len() == LISTED {
             self.more += 1;
         } else {
-            // A fingerprint has at most 32 bytes; what is longer is none.
+            // A fingerprint has at most 32 bytes; longer ones are invalid.
             let id = &id[..id.len().min(32)];
             self.listed.push(id.iter().map(|byte| format!("{byte:02X}")).collect());
         }
@@ -339,7 +340,7 @@ impl Others {
     }
 }
 
-/// The sum of all bytes, in two of them (section 5.1.3).
+/// The sum of all bytes, as two bytes (section 5.1.3).
 fn sum(bytes: &[u8]) -> [u8; 2] {
     bytes.iter().fold(0u16, |sum, byte| sum.wrapping_add(u16::from(*byte))).to_be_bytes()
 }

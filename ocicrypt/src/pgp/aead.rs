@@ -1,4 +1,4 @@
-//! Authenticated encryption (RFC 9580, sections 5.13.2 and 9.6): OCB and GCM, in chunks.
+//! Authenticated encryption (RFC 9580, sections 5.13.2 and 9.6) with OCB and GCM, in chunks.
 
 use aes::{Aes128, Aes192, Aes256};
 use aes_gcm::AesGcm;
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::PgpError;
 use super::cipher::Cipher;
 
-/// The length of every tag.
+/// The length of every tag in bytes.
 pub(super) const TAG: usize = 16;
 
 /// A mode of authenticated encryption.
@@ -54,7 +54,7 @@ impl Mode {
         }
     }
 
-    /// Verifies and decrypts; the tag ends `sealed`. None if it does not verify.
+    /// Verifies and decrypts. The tag is at the end of `sealed`. None if it does not verify.
     pub(super) fn open(
         self,
         cipher: Cipher,
@@ -95,20 +95,20 @@ pub(super) struct Chunked<'a> {
     pub(super) cipher: Cipher,
     pub(super) mode: Mode,
     pub(super) key: &'a [u8],
-    /// What the associated data of every chunk begins with.
+    /// The beginning of the associated data of every chunk.
     pub(super) header: &'a [u8],
-    /// Whether it goes on with the number of the chunk.
+    /// Whether the associated data continues with the number of the chunk.
     pub(super) numbered: bool,
     pub(super) nonce: Nonce<'a>,
-    /// The length of a chunk without its tag, as the format codes it.
+    /// The length of a chunk without its tag, in the encoding of the format.
     pub(super) chunk: u8,
 }
 
-/// How each chunk gets its own nonce.
+/// How the nonce of each chunk is made.
 pub(super) enum Nonce<'a> {
-    /// The number of the chunk follows (RFC 9580).
+    /// A prefix, followed by the number of the chunk (RFC 9580).
     Prefix(&'a [u8]),
-    /// The number of the chunk is added to the last bytes, without carry (GnuPG).
+    /// A nonce whose last bytes are combined with the number of the chunk without carry (GnuPG).
     Mixed(&'a [u8]),
 }
 
@@ -127,8 +127,8 @@ impl Nonce<'_> {
 }
 
 impl Chunked<'_> {
-    /// Verifies and decrypts all of it: every chunk, then the tag over the length of the whole.
-    /// Nothing is handed out before that, so what is cut off is never taken for the end.
+    /// Verifies and decrypts everything: each chunk, then the tag over the total length. Nothing is
+    /// returned before that, so truncated data is never mistaken for complete data.
     pub(super) fn open(&self, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (chunks, last) = sealed.split_at_checked(sealed.len().checked_sub(TAG)?)?;
         let mut plain = Zeroizing::new(Vec::with_capacity(chunks.len()));
@@ -151,7 +151,7 @@ impl Chunked<'_> {
     }
 }
 
-/// The largest size of chunks that may be announced (section 5.13.2): 4 MiB.
+/// The largest chunk size that is accepted (section 5.13.2): 4 MiB.
 pub(super) const MAX_CHUNK: u8 = 16;
 
 /// HKDF with SHA-256 (RFC 5869); `length` is at most 255 hashes.
@@ -171,7 +171,8 @@ pub(super) fn hkdf(secret: &[u8], salt: &[u8], info: &[u8], length: usize) -> Ze
 }
 
 fn hmac(key: &[u8], parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
-    // A key that is longer than a block is hashed, a shorter one padded: any length will do.
+    // A key that is longer than a block is hashed, and a shorter one is padded, so every length is
+    // valid.
     let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap_or_else(|_| unreachable!());
     parts.iter().for_each(|part| mac.update(part));
     Zeroizing::new(mac.finalize().into_bytes().into())

@@ -8,15 +8,15 @@ const BEGIN: &str = "-----BEGIN PGP ";
 const END: &str = "-----END PGP ";
 const DASHES: &str = "-----";
 
-/// Armored blocks of one file that are read at most.
+/// The most armored blocks that are read from one file.
 const MAX_BLOCKS: usize = 1000;
 
-/// What an armored file holds.
+/// The content of an armored file.
 #[derive(Default)]
 pub(super) struct Armored {
-    /// The content of each block; none where it is damaged.
+    /// The content of each block; none if it is damaged.
     pub(super) blocks: Vec<Option<Zeroizing<Vec<u8>>>>,
-    /// Everything that stands outside of the blocks.
+    /// Everything outside of the blocks.
     pub(super) rest: Zeroizing<Vec<u8>>,
 }
 
@@ -25,10 +25,10 @@ pub(super) fn is_armored(bytes: &[u8]) -> bool {
     bytes.split(|byte| *byte == b'\n').any(|line| label(line, BEGIN).is_some())
 }
 
-/// Takes all blocks out of a file.
+/// Splits a file into its blocks and the rest.
 pub(super) fn parse(bytes: &[u8]) -> Armored {
     let mut armored = Armored::default();
-    // With room for all of it: a vector that grows leaves copies behind.
+    // The capacity is large enough for everything, because a growing vector leaves copies behind.
     armored.rest.reserve_exact(bytes.len() + 1);
     let mut lines = bytes.split(|byte| *byte == b'\n');
     while let Some(line) = lines.next() {
@@ -47,13 +47,13 @@ pub(super) fn parse(bytes: &[u8]) -> Armored {
     armored
 }
 
-/// Headers, an empty line, base64, and a checksum that section 6.1 says to ignore.
+/// Reads headers, an empty line, base64, and a checksum that section 6.1 says to ignore.
 fn block<'a>(
     begun: &[u8],
     lines: &mut (impl Iterator<Item = &'a [u8]> + Clone),
 ) -> Option<Zeroizing<Vec<u8>>> {
-    // Measured first: a vector that grows leaves copies behind, and one with room for the whole
-    // file takes long to wipe, for each of many blocks.
+    // The size is computed first: a growing vector leaves copies behind, and one with a capacity for
+    // the whole file would take long to wipe, for each of many blocks.
     let inside = lines.clone().take_while(|line| label(line, END).is_none());
     let mut text = Zeroizing::new(Vec::with_capacity(inside.map(<[u8]>::len).sum()));
     let mut in_headers = true;
@@ -67,7 +67,7 @@ fn block<'a>(
         } else if in_headers && line.contains(&b':') {
             continue;
         } else if !line.starts_with(b"=") {
-            // Some writers leave the empty line out where there is no header.
+            // Some writers omit the empty line if there is no header.
             in_headers = false;
             text.extend_from_slice(line);
         }

@@ -1,4 +1,5 @@
-//! Symmetric ciphers (RFC 9580, section 9.3), and CFB as secret keys and SEIPD version 1 use it.
+//! Symmetric ciphers (RFC 9580, section 9.3), and CFB as it is used for secret keys and SEIPD version
+//! 1.
 
 use aes::cipher::{BlockCipherEncrypt, KeyInit, KeyIvInit};
 use aes::{Aes128, Aes192, Aes256};
@@ -20,11 +21,12 @@ pub(super) enum Cipher {
 }
 
 impl Cipher {
-    /// All of them.
+    /// All ciphers.
     pub(super) const ALL: [Self; 5] =
         [Self::TripleDes, Self::Cast5, Self::Aes128, Self::Aes192, Self::Aes256];
 
-    /// The cipher with this number; one that the format does not have is refused by name.
+    /// The cipher with this number. A number that the format does not have is refused, by name if it
+    /// has one.
     pub(super) fn of_id(id: u8) -> Result<Self, PgpError> {
         let name = match id {
             2 => return Ok(Self::TripleDes),
@@ -41,7 +43,7 @@ impl Cipher {
         Err(PgpError::unsupported("cipher", name))
     }
 
-    /// As [`Cipher::of_id`], for modes that need blocks of 16 bytes.
+    /// As [`Cipher::of_id`], for modes that require blocks of 16 bytes.
     pub(super) fn aes_of_id(id: u8) -> Result<Self, PgpError> {
         match Self::of_id(id)? {
             Self::TripleDes | Self::Cast5 => {
@@ -51,7 +53,7 @@ impl Cipher {
         }
     }
 
-    /// Its name, and whether it is of yesterday.
+    /// Its name, and whether it is legacy.
     pub(super) fn algorithm(self) -> Algorithm {
         match self {
             Self::TripleDes => Algorithm::legacy("3DES"),

@@ -1,4 +1,4 @@
-//! What was encrypted: a literal, perhaps compressed, perhaps signed.
+//! The encrypted content: a literal, which may be compressed and signed.
 
 use miniz_oxide::inflate::{decompress_to_vec_with_limit, decompress_to_vec_zlib_with_limit};
 use zeroize::Zeroizing;
@@ -8,17 +8,17 @@ use super::packet::{Packets, tag};
 use super::reader::Reader;
 use crate::budget::{Budget, cost};
 
-/// Compressed data in compressed data. One level is what programs write.
+/// The deepest nesting of compressed data. Programs write one level.
 const MAX_DEPTH: usize = 2;
 
-/// What decompressed data may always take, in bytes, as in JWE.
+/// The size in bytes that decompressed data may always have, as in JWE.
 const ALWAYS: usize = 250_000;
 
-/// And as a multiple of what was encrypted.
+/// The limit for larger data, as a multiple of the encrypted size.
 const RATIO: usize = 10;
 
-/// Takes the data of the literal packet out of decrypted packets. Signatures are passed over: who
-/// wraps keys for others has no need to be known.
+/// Returns the data of the literal packet among decrypted packets. Signatures are ignored, because the
+/// sender who wraps a key need not be known.
 pub(super) fn literal(packets: &[u8], budget: &mut Budget) -> Result<Zeroizing<Vec<u8>>, PgpError> {
     read(packets, ALWAYS.max(packets.len().saturating_mul(RATIO)), 0, budget)
 }
@@ -62,7 +62,7 @@ fn data(body: &[u8]) -> Result<Zeroizing<Vec<u8>>, PgpError> {
     }
 }
 
-/// Section 5.6. What it costs is known afterwards: `limit` bounds it.
+/// Section 5.6. The cost is known only afterwards; `limit` bounds it.
 fn decompress(
     body: &[u8],
     limit: usize,

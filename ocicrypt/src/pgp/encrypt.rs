@@ -1,8 +1,8 @@
-//! Writing a message as Go writes it: session keys of version 3, encrypted data of version 1 with
-//! AES-256, and in it a literal that is not compressed.
+//! Writes a message in the form that Go writes: session keys of version 3, and encrypted data of
+//! version 1 with AES-256 that contains an uncompressed literal.
 //!
-//! Not the newer version 2: neither GnuPG 2.2 nor older Go ocicrypt, such as in skopeo 1.9, reads
-//! it. Keys of version 6 demand it, and are refused.
+//! The newer version 2 is not written, because neither GnuPG 2.2 nor older Go ocicrypt, such as in
+//! skopeo 1.9, can read it. Keys of version 6 require it, and are refused.
 
 mod certificate;
 
@@ -27,23 +27,23 @@ use crate::crypto::rng::{NoRandomness, random};
 use crate::keys::public::{EcPublicKey, RsaPublicKey};
 use crate::keys::{KeyKind, WrapError};
 
-/// Why a key ring holds no recipient. The text completes "it is …", or stands alone.
+/// Why a key ring has no usable recipient. The text completes "it is …", or stands alone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PgpRecipientError {
-    /// Nothing, or white space only: of the key ring, or of whom it is searched for.
+    /// The key ring, or the name of the recipient, is empty or has only white space.
     #[error("empty")]
     Empty,
-    /// The key ring is damaged or cut off.
+    /// The key ring is damaged or truncated.
     #[error("a damaged key (OpenPGP)")]
     Malformed,
-    /// No key of the ring is that of the one who was named.
+    /// No key of the ring belongs to the named recipient.
     #[error("not in the OpenPGP key ring")]
     NotInKeyRing,
-    /// A ring of secret keys.
+    /// It is a ring of secret keys.
     #[error("an OpenPGP secret key, not a public one: `gpg --export` writes the public key of it")]
     SecretKey,
-    /// A file of GnuPG's own format, such as `pubring.kbx`.
+    /// It is a file of GnuPG's own format, such as `pubring.kbx`.
     #[error("a keybox, which only GnuPG reads: `gpg --export` writes the keys in it")]
     Keybox,
     /// A key was found, but cannot be used.
@@ -51,12 +51,12 @@ pub enum PgpRecipientError {
     Unusable {
         /// The fingerprint of the primary key.
         key: PgpFingerprint,
-        /// Why not.
+        /// Why it cannot be used.
         reason: Unusable,
     },
 }
 
-/// Whom a key ring is searched for.
+/// The recipient that is searched in a key ring.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PgpSelector {
@@ -71,7 +71,7 @@ pub enum PgpSelector {
 /// Sixteen, 40 or 64 hexadecimal digits, with or without `0x`, are a key ID or a fingerprint;
 /// everything else is a name or an address.
 ///
-/// Go takes names and addresses only.
+/// Go supports only names and addresses.
 impl FromStr for PgpSelector {
     type Err = PgpRecipientError;
 
@@ -99,32 +99,32 @@ impl FromStr for PgpSelector {
     }
 }
 
-/// Why an OpenPGP key that was found is of no use. The text goes on from "the OpenPGP key …".
+/// Why an OpenPGP key that was found cannot be used. The text continues "the OpenPGP key …".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unusable {
-    /// It has no subkey for encryption, or none that is known.
+    /// It has no subkey for encryption, or none that is supported.
     #[error("has no key for encryption that is supported")]
     NoEncryption,
-    /// It, or its subkey for encryption, was revoked.
+    /// The key, or its subkey for encryption, was revoked.
     #[error("is revoked")]
     Revoked,
-    /// It, or its subkey for encryption, is past its end.
+    /// The key, or its subkey for encryption, has expired.
     #[error("is expired")]
     Expired,
-    /// It, or its subkey for encryption, was made later than now.
+    /// The key, or its subkey for encryption, was made later than now.
     #[error("was made later than now: is the clock wrong?")]
     NotYet,
-    /// Nothing says that the names and subkeys are its own. SHA-1 does not count.
+    /// It has no signature that proves that the names and subkeys are its own. SHA-1 does not count.
     #[error("has no valid signature of its own on its names and subkeys (SHA-1 does not count)")]
     NotSigned,
-    /// The algorithm of the primary key is not verified, or the key is too short.
+    /// Signatures with the algorithm of the primary key are not verified, or the key is too short.
     #[error("is of a kind or length whose own signatures are not verified")]
     Signer,
-    /// Its version, which is held, is not 4.
+    /// Its version, which is included, is not 4.
     #[error("is of version {0}, and only version 4 is supported")]
     Version(u8),
-    /// Its numbers are no key.
+    /// Its numbers do not make a key.
     #[error("is damaged, or not supported")]
     Damaged,
 }
@@ -145,7 +145,7 @@ enum EncryptionKey {
 }
 
 impl PgpRecipient {
-    /// Finds all keys of a key ring, binary or armored, that `whom` means and that are valid.
+    /// Finds all valid keys in a key ring, binary or armored, that `whom` selects.
     pub(crate) fn find(
         keyring: &[u8],
         whom: &PgpSelector,
@@ -296,7 +296,7 @@ pub(crate) fn encrypt<R: TryCryptoRng + ?Sized>(
     const LITERAL_HEADER: [u8; 6] = [b'b', 0, 0, 0, 0, 0];
     const MDC_HEADER: [u8; 2] = [0xd3, 20];
     let prefix = random::<16, R>(rng)?;
-    // With room for all of it: a vector that grows leaves copies behind.
+    // The capacity is large enough for everything, because a growing vector leaves copies behind.
     let mut text = Zeroizing::new(Vec::with_capacity(plain.len() + 64));
     text.extend_from_slice(&*prefix);
     text.extend_from_slice(&prefix[14..]);
@@ -309,7 +309,7 @@ pub(crate) fn encrypt<R: TryCryptoRng + ?Sized>(
     Ok(message)
 }
 
-/// A session key as RSA and ECDH wrap it (section 5.1.3).
+/// A session key in the form in which RSA and ECDH wrap it (section 5.1.3).
 fn with_cipher_and_sum(session_key: &[u8; 32]) -> Zeroizing<Vec<u8>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(48));
     bytes.push(Cipher::Aes256.id());
@@ -322,14 +322,14 @@ fn wrapped(wrapping: &[u8], plain: &[u8]) -> Vec<u8> {
     wrap_aes_key(wrapping, plain).expect("derived keys have a length of AES")
 }
 
-/// The point, unless its order is low: everybody shares the same secret with such a key.
+/// The point, unless it has a low order: everyone has the same shared secret with such a key.
 fn of_high_order(point: [u8; 32]) -> Option<[u8; 32]> {
     // Every secret number is a multiple of eight, and so of every low order.
     let any = x25519_dalek::StaticSecret::from([0; 32]);
     any.diffie_hellman(&point.into()).was_contributory().then_some(point)
 }
 
-/// X25519 (RFC 7748, section 5) with a new key: its public half, and what was agreed upon.
+/// X25519 (RFC 7748, section 5) with a new key. Returns its public key and the shared secret.
 fn agree_25519<R: TryCryptoRng + ?Sized>(
     key: &[u8; 32],
     rng: &mut R,
@@ -345,7 +345,7 @@ fn mpi(number: &[u8]) -> Vec<u8> {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     let number = &number[zeros..];
     let unused = number.first().map_or(0, |first| first.leading_zeros() as usize);
-    // The longest is that of RSA with 8192 bits.
+    // The longest number is that of RSA with 8192 bits.
     let bits = (number.len() * 8 - unused) as u16;
     [&bits.to_be_bytes(), number].concat()
 }

@@ -6,13 +6,13 @@ use super::packet::{Packets, tag};
 use super::{PgpError, PgpKey, armor};
 use crate::encoding::text::printable;
 
-/// Packets that decide what a file is: anything may come after a key.
+/// The packets that identify a file with keys, if it begins with one of them.
 const KINDS: [u8; 3] = [tag::SECRET_KEY, tag::SECRET_SUBKEY, tag::PUBLIC_KEY];
 
-/// Keys that one file may hold.
+/// The most keys in one file.
 const MAX_KEYS: usize = 1000;
 
-/// What a file with OpenPGP keys holds.
+/// The content of a file with OpenPGP keys.
 #[derive(Default)]
 pub(crate) struct KeyFile {
     /// The keys that can decrypt, in the order of the file.
@@ -24,8 +24,8 @@ pub(crate) struct KeyFile {
 }
 
 impl KeyFile {
-    /// Reads a file; none if it does not look like OpenPGP. Keys are not unlocked here, but
-    /// remember the password.
+    /// Parses a file; none if it does not look like OpenPGP. Keys are not unlocked here, but keep the
+    /// password.
     pub(crate) fn parse(bytes: &[u8], password: Option<&[u8]>) -> Option<Self> {
         let mut file = Self::default();
         if is_binary(bytes) {
@@ -110,8 +110,8 @@ pub enum KeyFileError {
     NoKey,
 }
 
-/// Whether the bytes begin with a key packet of a version that there is. Nothing else that holds
-/// keys begins with a byte above 0x7f.
+/// Whether the bytes begin with a key packet of an existing version. No other form of keys begins with
+/// a byte above 0x7f.
 fn is_binary(bytes: &[u8]) -> bool {
     let Some((header, rest)) = bytes.split_first() else {
         return false;

@@ -29,7 +29,7 @@ pub(super) mod tag {
     pub(crate) const PROTECTED: u8 = 18;
     pub(crate) const GNUPG_AEAD: u8 = 20;
     pub(crate) const PADDING: u8 = 21;
-    /// Those who do not know a packet of this type or above pass over it (section 4.3).
+    /// Software that does not know a packet of this type or above ignores it (section 4.3).
     pub(crate) const FIRST_NOT_CRITICAL: u8 = 40;
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Packet<'a> {
     pub(super) body: Body<'a>,
 }
 
-/// The content of a packet. It is copied only where it came in pieces.
+/// The content of a packet. It is copied only if it is in pieces.
 pub(super) enum Body<'a> {
     Whole(&'a [u8]),
     Joined(Zeroizing<Vec<u8>>),
@@ -56,8 +56,8 @@ impl Deref for Body<'_> {
     }
 }
 
-/// The packets of a byte string. After an error there are no more. Each one costs at least a byte
-/// of input, and they do not nest here, so the work is bounded by the input.
+/// The packets of a byte string. After an error, there are no more. Each packet takes at least one byte
+/// of input, and packets do not nest here, so the work is bounded by the input.
 pub(super) struct Packets<'a> {
     reader: Reader<'a>,
 }
@@ -80,8 +80,8 @@ impl<'a> Packets<'a> {
             _ if !may_be_streamed(tag) => return None,
             Length::Indeterminate => Body::Whole(reader.take(reader.rest().len())?),
             Length::Partial(first) => {
-                // Measured first: a vector that grows leaves copies behind, and one that is too
-                // large takes long to wipe, for each of very many packets.
+                // The size is computed first: a growing vector leaves copies behind, and one that is
+                // too large would take long to wipe, for each of very many packets.
                 let mut length = 0;
                 pieces(&mut reader.clone(), first, |piece| length += piece.len())?;
                 let mut joined = Zeroizing::new(Vec::with_capacity(length));
@@ -108,7 +108,7 @@ impl<'a> Iterator for Packets<'a> {
     }
 }
 
-/// Reads a body that comes in pieces (section 4.2.1.4), of which the first has this length.
+/// Reads a body in pieces (section 4.2.1.4), the first of which has this length.
 fn pieces(reader: &mut Reader<'_>, first: usize, mut each: impl FnMut(&[u8])) -> Option<()> {
     let mut length = first;
     loop {
@@ -163,7 +163,7 @@ impl Length {
     }
 }
 
-/// Only packets with data may come in pieces or without a length (section 4.2.1.4).
+/// Only packets with data may be in pieces or without a length (section 4.2.1.4).
 fn may_be_streamed(tag: u8) -> bool {
     use tag::*;
     matches!(tag, COMPRESSED | ENCRYPTED | LITERAL | PROTECTED | GNUPG_AEAD)

@@ -11,7 +11,7 @@ use super::s2k::Hash;
 use crate::budget::{Budget, cost};
 use crate::keys::{EcKey, MAX_BITS, RsaKey};
 
-/// The public half.
+/// A public key.
 pub(super) enum PublicKey {
     Rsa { n: Vec<u8>, e: Vec<u8> },
     Ecdh { curve: Curve, kdf: Kdf },
@@ -27,17 +27,17 @@ pub(super) enum Curve {
     Curve25519,
 }
 
-/// How the shared point of ECDH becomes a key that wraps (section 11.5).
+/// How the key for wrapping is derived from the shared point of ECDH (section 11.5).
 #[derive(Clone)]
 pub(super) struct Kdf {
     pub(super) hash: Hash,
     pub(super) cipher: Cipher,
-    /// Curve, algorithm and parameters, as they go into the derivation.
+    /// Curve, algorithm and parameters in the form that is the input of the derivation.
     pub(super) parameters: Vec<u8>,
 }
 
 impl Curve {
-    /// The length of a point as the format writes it.
+    /// The length of a point in the form of the format.
     pub(super) fn point_length(self) -> usize {
         match self {
             Self::P256 => 65,
@@ -64,7 +64,7 @@ pub(super) const RSA_ENCRYPT_ONLY: u8 = 2;
 pub(super) const ECDH: u8 = 18;
 pub(super) const X25519: u8 = 25;
 
-/// The name of an algorithm that decrypts, but is not supported.
+/// The error for an algorithm that can decrypt, but is not supported.
 pub(super) fn unsupported(algorithm: u8) -> PgpError {
     match algorithm {
         16 | 20 => PgpError::unsupported("algorithm", "ElGamal"),
@@ -76,7 +76,7 @@ pub(super) fn unsupported(algorithm: u8) -> PgpError {
 }
 
 impl PublicKey {
-    /// Reads the numbers of a key of `algorithm`; none if it is for signatures only.
+    /// Reads the numbers of a key of `algorithm`; none if it is only for signatures.
     pub(super) fn parse(algorithm: u8, reader: &mut Reader<'_>) -> Result<Option<Self>, PgpError> {
         let damaged = PgpError::Malformed("a public key is damaged or cut off");
         Ok(Some(match algorithm {
@@ -122,7 +122,7 @@ impl PublicKey {
         }
     }
 
-    /// What it costs at most to check the secret numbers.
+    /// The most that checking the secret numbers can cost.
     pub(super) fn cost_of_checking(&self) -> u64 {
         match self.kind() {
             PgpKind::Rsa { bits } if bits <= MAX_BITS => {
@@ -132,14 +132,13 @@ impl PublicKey {
         }
     }
 
-    /// Reads the secret numbers (section 5.5.5) and puts the key together; none if they are
-    /// damaged, do not fit, or something follows them. The caller has paid
-    /// [`PublicKey::cost_of_checking`].
+    /// Reads the secret numbers (section 5.5.5) and builds the key; none if they are damaged, do not
+    /// match, or are followed by more bytes. The caller has paid [`PublicKey::cost_of_checking`].
     pub(super) fn with_secret(&self, reader: &mut Reader<'_>) -> Option<Unlocked> {
         let unlocked = match self {
             Self::Rsa { n, e } => {
                 let (d, p, q) = (reader.mpi()?, reader.mpi()?, reader.mpi()?);
-                // That of p modulo q: elsewhere it is the other way round.
+                // This is the inverse of p modulo q; other formats have that of q modulo p.
                 let inverse = reader.mpi()?;
                 let budget = &mut Budget::new(u64::MAX);
                 Unlocked::Rsa(RsaKey::new(n, e, d, &[q, p], Some(inverse), budget).ok()?)
@@ -162,13 +161,13 @@ impl PublicKey {
     }
 }
 
-/// An object identifier, as far as it is fit to be shown.
+/// An object identifier in hexadecimal digits, truncated for messages.
 fn hex(oid: &[u8]) -> String {
     oid.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The scalar of an ECDH key on Curve25519: a number like any other, where the curve's own form
-/// is the other way round (section 5.5.5.6.1.1).
+/// The scalar of an ECDH key on Curve25519. It is a big-endian number like any other, but the curve's
+/// own form is little-endian (section 5.5.5.6.1.1).
 fn little_endian(number: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
     let mut scalar = Zeroizing::new([0; 32]);
     let start = scalar.len().checked_sub(number.len())?;
@@ -192,9 +191,9 @@ pub enum PgpKind {
     P384,
     /// ECDH on NIST P-521.
     P521,
-    /// ECDH on Curve25519, as older programs write it.
+    /// ECDH on Curve25519, in the form of older programs.
     Curve25519,
-    /// X25519, as RFC 9580 has it.
+    /// X25519, in the form of RFC 9580.
     X25519,
 }
 
@@ -222,7 +221,7 @@ impl fmt::Display for PgpKind {
     }
 }
 
-/// Secret numbers, ready to decrypt with.
+/// Secret numbers that are ready for decryption.
 pub(super) enum Unlocked {
     Rsa(RsaKey),
     P256(EcKey<p256::NistP256>),
@@ -232,7 +231,7 @@ pub(super) enum Unlocked {
 }
 
 impl Unlocked {
-    /// What the operation before cost beyond what was paid for it.
+    /// The additional cost of the previous operation, beyond what was paid for it.
     pub(super) fn cost_of_detour(&self) -> u64 {
         match self {
             Self::Rsa(key) => key.cost_of_detour(),

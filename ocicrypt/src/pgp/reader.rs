@@ -1,6 +1,6 @@
 //! The primitive fields of OpenPGP (RFC 9580, section 3).
 
-/// Takes fields off the front of a byte string. `None` means that it ends too soon.
+/// Reads fields from the front of a byte string. `None` means that the string is too short.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a>(&'a [u8]);
 
@@ -27,14 +27,14 @@ impl<'a> Reader<'a> {
         self.array().map(u32::from_be_bytes)
     }
 
-    /// As many bytes as the byte before them says.
+    /// Reads as many bytes as the preceding byte states.
     pub(super) fn prefixed(&mut self) -> Option<&'a [u8]> {
         let length = self.u8()?;
         self.take(usize::from(length))
     }
 
-    /// A multiprecision integer (section 3.2): its length in bits, then that many, big-endian.
-    /// Some writers count leading zeros, so the length is trusted in bytes only.
+    /// A multiprecision integer (section 3.2): its length in bits, then its bytes, big-endian. Some
+    /// writers count leading zeros, so only the length in bytes is used.
     pub(super) fn mpi(&mut self) -> Option<&'a [u8]> {
         let bits = self.array().map(u16::from_be_bytes)?;
         self.take(usize::from(bits).div_ceil(8))

@@ -1,4 +1,4 @@
-//! Public-Key Encrypted Session Keys (RFC 9580, section 5.1): one for each recipient.
+//! Public-Key Encrypted Session Keys (RFC 9580, section 5.1), one for each recipient.
 
 use std::fmt;
 
@@ -18,34 +18,34 @@ use crate::algorithms::Algorithm;
 use crate::crypto::aes_kw::unwrap_aes_key;
 use crate::keys::{OaepRefusal, RsaKey};
 
-/// A session key and, where it came with one, its cipher.
+/// A session key and, if it includes one, its cipher.
 pub(super) struct SessionKey {
     pub(super) cipher: Option<Cipher>,
     pub(super) key: Zeroizing<Vec<u8>>,
-    /// Whether it was wrapped as it should be. With RSA that must not show before the data has been
+    /// Whether it was wrapped correctly. With RSA, this must not be visible before the data has been
     /// decrypted and verified.
     pub(super) is_sound: Choice,
 }
 
-/// One recipient, checked as far as that goes without a key.
+/// One recipient, checked as far as possible without a key.
 pub(super) struct Recipient {
     pub(super) version: Version,
     pub(super) whom: Whom,
     wrapped: Wrapped,
-    /// The SHA-256 of the packet, to recognize it.
+    /// The SHA-256 of the packet, to recognise it.
     pub(super) digest: [u8; 32],
 }
 
-/// Versions of the packet. Each goes with its own version of encrypted data (section 10.3.2.1).
+/// Versions of the packet. Each requires its own version of encrypted data (section 10.3.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
     V3,
     V6,
 }
 
-/// Who the recipient is.
+/// The identity of the recipient.
 pub(super) enum Whom {
-    /// Any key: the sender does not tell.
+    /// Any key: the sender does not state it.
     Hidden,
     KeyId([u8; 8]),
     Fingerprint(Vec<u8>),
@@ -98,7 +98,7 @@ impl Recipient {
         Ok(Self { version, whom, wrapped, digest: Sha256::digest(body).into() })
     }
 
-    /// Whether `key` can have been meant, by all that the packet tells.
+    /// Whether the packet may be meant for `key`, by everything that it states.
     pub(super) fn fits(&self, key: &PgpKey) -> bool {
         let fingerprint = key.fingerprint();
         let named = match &self.whom {
@@ -117,7 +117,7 @@ impl Recipient {
             }
     }
 
-    /// How the session key is wrapped for `key`, as far as the message and the key tell.
+    /// How the session key is wrapped for `key`, as far as the message and the key state it.
     pub(super) fn algorithms(&self, key: &PgpKey) -> Vec<Algorithm> {
         match (&key.public, key.kind()) {
             (PublicKey::Rsa { .. }, PgpKind::Rsa { bits }) => {
@@ -131,15 +131,16 @@ impl Recipient {
         }
     }
 
-    /// Unwraps the session key: one, or with RSA one for each of the ciphers that the data may be
-    /// encrypted with.
+    /// Unwraps the session key. There is one or, with RSA, one for each of the ciphers that the data
+    /// may be encrypted with.
     ///
-    /// With RSA this does not tell whether it was for this key: a wrong one yields session keys that
-    /// are made up, each of the length of its cipher, so that only the authentication of the data can
-    /// fail. For the same reason a cipher that is not supported is not told by name then.
+    /// With RSA, the result does not show whether the message was for this key: a wrong key yields
+    /// made-up session keys, each with the length of its cipher, so that only the authentication of the
+    /// data can fail. For the same reason, an unsupported cipher is not named in that case.
     ///
     /// # Errors
-    /// [`PgpError::NotOpened`] if that is known here, and what the format does not have.
+    /// [`PgpError::NotOpened`] if the failure is known here, and the errors for what the format does
+    /// not have.
     pub(super) fn unwrap<R: TryCryptoRng + ?Sized>(
         &self,
         key: &PgpKey,
@@ -170,8 +171,8 @@ impl Recipient {
         }
     }
 
-    /// A message of the length for each cipher, however the padding is, and nothing is looked at but
-    /// in [`SessionKey::is_sound`].
+    /// Returns a message of the right length for each cipher, for every padding. The content is
+    /// examined only for [`SessionKey::is_sound`].
     fn unwrap_rsa<R: TryCryptoRng + ?Sized>(
         &self,
         key: &RsaKey,
@@ -180,10 +181,10 @@ impl Recipient {
         rng: &mut R,
     ) -> Result<Vec<SessionKey>, PgpError> {
         const SUM: usize = 2;
-        // As an integer of the format it has lost its leading zeros.
+        // In the integer format, leading zeros are missing.
         let mut ciphertext = vec![0; key.size().saturating_sub(number.len())];
         ciphertext.extend_from_slice(number);
-        // The cipher's number goes before the key in version 3 only.
+        // Only in version 3, the cipher's number precedes the key.
         let before = usize::from(self.version == Version::V3);
         let lengths: Vec<_> =
             ciphers.iter().map(|cipher| before + cipher.key_length() + SUM).collect();
@@ -205,8 +206,8 @@ impl Recipient {
         Ok(messages.into_iter().zip(ciphers).map(session).collect())
     }
 
-    /// Takes a session key that was authenticated apart (section 5.1.3): its cipher in version 3, the
-    /// key, its sum.
+    /// Splits a session key that was authenticated separately (section 5.1.3): its cipher in version 3,
+    /// the key, and its sum.
     fn session_key(&self, message: &[u8]) -> Result<SessionKey, PgpError> {
         let (cipher, key) = match self.version {
             Version::V3 => {
@@ -226,7 +227,7 @@ impl Recipient {
 }
 
 impl Wrapped {
-    /// None if the fields are damaged.
+    /// Parses the fields of an algorithm. None if they are damaged.
     fn parse(
         version: Version,
         algorithm: u8,
@@ -282,15 +283,15 @@ fn agree(unlocked: &Unlocked, point: &[u8]) -> Result<Zeroizing<Vec<u8>>, PgpErr
 }
 
 /// The shared secret of X25519 (RFC 7748, section 6.1). None for a point of low order, with which
-/// everybody shares the same secret.
+/// everyone has the same shared secret.
 fn agree_25519(secret: &x25519_dalek::StaticSecret, point: [u8; 32]) -> Option<Zeroizing<Vec<u8>>> {
     let shared = secret.diffie_hellman(&point.into());
     shared.was_contributory().then(|| Zeroizing::new(shared.as_bytes().to_vec()))
 }
 
 impl Kdf {
-    /// The key that wraps (section 11.5); one hash is at least as long as the key, as the kinds
-    /// of hash and cipher that are accepted together are, or the key does not unwrap.
+    /// The key for unwrapping (section 11.5). For the accepted combinations of hash and cipher, one
+    /// hash is at least as long as the key; otherwise the key does not unwrap.
     pub(super) fn derive(&self, shared: &[u8], fingerprint: &[u8]) -> Zeroizing<Vec<u8>> {
         let parts = [
             &1u32.to_be_bytes()[..],
@@ -317,8 +318,8 @@ fn hash<D: Digest>(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(hash.finalize().to_vec())
 }
 
-/// Takes PKCS #5 padding off (section 11.5). What it pads was authenticated, so there is nothing
-/// to hide. Some writers pad to more than a block, to hide the length.
+/// Removes PKCS #5 padding (section 11.5). The padded message was authenticated, so there is nothing to
+/// hide. Some writers pad to more than a block, to hide the length.
 fn unpad(padded: &[u8]) -> Option<&[u8]> {
     let length = usize::from(*padded.last()?);
     let (message, padding) = padded.split_at_checked(padded.len().checked_sub(length)?)?;

@@ -1,4 +1,4 @@
-//! String-to-key (RFC 9580, section 3.7): keys from passwords.
+//! String-to-key (RFC 9580, section 3.7): derives keys from passwords.
 
 use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
@@ -8,21 +8,21 @@ use super::PgpError;
 use super::reader::Reader;
 use crate::budget::cost;
 
-/// Bytes that are hashed at a time, at least.
+/// The least number of bytes that are hashed at once.
 const PIECE: usize = 8192;
 
-/// How a password becomes a key.
+/// How a key is derived from a password.
 pub(super) struct S2k {
     hash: Hash,
     salt: Vec<u8>,
-    /// How many bytes are hashed; salt and password at least once.
+    /// How many bytes are hashed; salt and password are hashed at least once.
     count: usize,
 }
 
-/// What stands in the place of a specifier.
+/// A parsed specifier.
 pub(super) enum Specifier {
     Key(S2k),
-    /// GnuPG's extension: there is no secret key, only the note where it is.
+    /// GnuPG's extension: there is no secret key, only a note where it is.
     Stub,
 }
 
@@ -69,7 +69,7 @@ impl S2k {
         let hash = Hash::of_id(reader.u8().ok_or(cut.clone())?)?;
         let salt = if has_salt { reader.take(8).ok_or(cut.clone())? } else { &[] };
         let count = match kind {
-            // One byte counts to 65,011,712 and not further, which is the bound on the work.
+            // One byte encodes at most 65,011,712, which bounds the work.
             3 => {
                 let coded = reader.u8().ok_or(cut)?;
                 (16 + usize::from(coded & 15)) << (usize::from(coded >> 4) + 6)
@@ -79,7 +79,7 @@ impl S2k {
         Ok(Specifier::Key(Self { hash, salt: salt.to_vec(), count }))
     }
 
-    /// What it costs to make a key of `length` bytes.
+    /// The cost of a key of `length` bytes.
     pub(super) fn cost(&self, password: &[u8], length: usize) -> u64 {
         let size = match self.hash {
             Hash::Sha1 => 20,
@@ -92,7 +92,7 @@ impl S2k {
         (hashed as u64).saturating_mul(cost::HASHED)
     }
 
-    /// The key of `length` bytes that `password` makes.
+    /// Derives the key of `length` bytes from `password`.
     pub(super) fn derive(&self, password: &[u8], length: usize) -> Zeroizing<Vec<u8>> {
         match self.hash {
             Hash::Sha1 => self.derive_with::<Sha1>(password, length),
@@ -113,7 +113,8 @@ impl S2k {
             piece.extend_from_slice(password);
         }
         let size = <D as Digest>::output_size();
-        // A key that is longer than a hash takes several, the second over one zero more, and so on.
+        // A key that is longer than a hash needs several hashes: each one begins with one zero byte
+        // more than the one before.
         let mut hashes: Vec<_> =
             (0..length.div_ceil(size)).map(|zeros| D::new().chain_update(vec![0; zeros])).collect();
         while left > 0 {

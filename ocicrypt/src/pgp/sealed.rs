@@ -24,7 +24,7 @@ enum Form {
     Mdc,
     /// SEIPD version 2 (section 5.13.2).
     Aead { cipher: Cipher, mode: Mode, chunk: u8, salt: [u8; 32] },
-    /// GnuPG's own packet, of an older draft.
+    /// GnuPG's own packet, from an older draft.
     GnuPg { cipher: Cipher, mode: Mode, chunk: u8, nonce: Vec<u8> },
 }
 
@@ -34,7 +34,7 @@ impl Sealed {
         let cut = PgpError::Malformed("the encrypted data is damaged or cut off");
         let mut reader = Reader::new(&packet.body);
         let version = match packet.tag {
-            // Nothing would tell whether it was altered. Go refuses it too.
+            // An alteration could not be detected. Go refuses it too.
             tag::ENCRYPTED => return Err(PgpError::NotProtected),
             _ => reader.u8().ok_or(cut.clone())?,
         };
@@ -64,7 +64,7 @@ impl Sealed {
         Ok((Cipher::aes_of_id(cipher)?, Mode::of_id(mode)?, chunk))
     }
 
-    /// The version of the session keys that go with this (section 10.3.2.1).
+    /// The version of the session keys that this requires (section 10.3.2.1).
     pub(super) fn version(&self) -> Version {
         match self.form {
             Form::Mdc | Form::GnuPg { .. } => Version::V3,
@@ -72,13 +72,13 @@ impl Sealed {
         }
     }
 
-    /// Pays for decrypting with a session key for `cipher`, and for reading what comes out.
+    /// Pays for decrypting with a session key for `cipher`, and for reading the result.
     pub(super) fn pay(&self, cipher: Option<Cipher>, budget: &mut Budget) -> Result<(), Exhausted> {
         let each = match (&self.form, cipher) {
             (Form::Mdc, Some(Cipher::TripleDes)) => cost::TRIPLE_DES + cost::HASHED,
             (Form::Mdc, Some(Cipher::Cast5)) => cost::CAST5 + cost::HASHED,
             (Form::Mdc, _) => cost::AES_CFB + cost::HASHED,
-            // Each chunk sets its cipher up anew.
+            // The cipher is set up again for each chunk.
             (Form::Aead { chunk, .. } | Form::GnuPg { chunk, .. }, _) => {
                 cost::AES_GCM + (cost::CHUNK >> chunk.saturating_add(6).min(63))
             }
@@ -86,7 +86,8 @@ impl Sealed {
         budget.spend_on_bytes(self.data.len(), each + cost::READ)
     }
 
-    /// The ciphers that this may be encrypted with: all, where only the session key tells.
+    /// The ciphers that this may be encrypted with: all of them, if only the session key states the
+    /// cipher.
     pub(super) fn ciphers(&self) -> &[Cipher] {
         match &self.form {
             Form::Mdc => &Cipher::ALL,
@@ -94,7 +95,7 @@ impl Sealed {
         }
     }
 
-    /// The cipher and its mode. That of a version 1 is the session key's.
+    /// The cipher and its mode. In version 1, the cipher is that of the session key.
     pub(super) fn algorithms(&self, of_session: Option<Cipher>) -> [Algorithm; 2] {
         match &self.form {
             Form::Mdc => {
@@ -107,9 +108,9 @@ impl Sealed {
         }
     }
 
-    /// Decrypts with each of `sessions` and verifies; whatever goes wrong is one error,
-    /// [`PgpError::NotOpened`]. All are tried, also after one that has opened it, whose cipher is
-    /// returned beside the text.
+    /// Decrypts with each of `sessions` and verifies. Every failure has the same error,
+    /// [`PgpError::NotOpened`]. All sessions are tried, even after one that succeeds; its cipher is
+    /// returned with the text.
     pub(super) fn open(
         &self,
         sessions: &[SessionKey],
@@ -130,7 +131,7 @@ impl Sealed {
                     return None;
                 }
                 let header = [0xc0 | tag::PROTECTED, 2, cipher.id(), mode.id(), *chunk];
-                // The number of the chunk fills the nonce up, with eight bytes.
+                // The number of the chunk fills the last eight bytes of the nonce.
                 let length = key_length + mode.nonce_length() - 8;
                 let derived = aead::hkdf(&session.key, salt, &header, length);
                 let (key, prefix) = derived.split_at_checked(key_length)?;
@@ -163,9 +164,9 @@ impl Sealed {
         }
     }
 
-    /// A block of random bytes and its last two again, the packets, and a packet with the SHA-1 of
-    /// all that. The two are not looked at: that would tell whoever alters them about the plaintext
-    /// (section 13.4).
+    /// Decrypts a block of random bytes and a repetition of its last two, the packets, and a packet
+    /// with the SHA-1 of all that. The repetition is not checked: that would reveal something about the
+    /// plaintext to an attacker who alters it (section 13.4).
     fn open_mdc(&self, session: &SessionKey) -> Option<Zeroizing<Vec<u8>>> {
         const MDC_HEADER: [u8; 2] = [0xd3, 20];
         let cipher = session.cipher?;

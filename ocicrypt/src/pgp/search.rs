@@ -1,4 +1,4 @@
-//! The keys of a ring at search: each is unlocked once, and pays for what it does.
+//! The keys of a ring during a search: each is unlocked once, and pays for its operations.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -7,7 +7,7 @@ use super::public::Unlocked;
 use super::{PgpError, PgpKey};
 use crate::budget::{Budget, cost};
 
-/// The keys, and what has been unlocked of them. One serves all wrapped keys of a layer.
+/// The keys, and the unlocked ones among them. One search serves all wrapped keys of a layer.
 pub struct Search<'k> {
     keys: Vec<Entry<'k>>,
     last: Option<usize>,
@@ -30,19 +30,19 @@ struct Entry<'k> {
 }
 
 impl<'k> Search<'k> {
-    /// Puts `keys` to work, in their order.
+    /// Starts a search with `keys`, in their order.
     pub fn new(keys: impl IntoIterator<Item = &'k PgpKey>) -> Self {
         let entry = |key| Entry { key, unlocked: None, tried: false };
         let keys = keys.into_iter().map(entry).collect();
         Self { keys, last: None, which: Locked::Either, hopeless: BTreeSet::new() }
     }
 
-    /// From now on only keys that are locked, or only those that are not, are tried.
+    /// Limits the search from now on to keys that are locked, or to those that are not.
     pub(crate) fn only(&mut self, which: Locked) {
         self.which = which;
     }
 
-    /// Whether the key is one of those.
+    /// Whether the key is included in that limit.
     pub(super) fn is_wanted(&self, index: usize) -> bool {
         match self.which {
             Locked::Either => true,
@@ -56,7 +56,7 @@ impl<'k> Search<'k> {
         self.keys.iter().filter(|entry| entry.tried).map(|entry| entry.key)
     }
 
-    /// The key that was tried last: right after a message was opened, the one that opened it.
+    /// The key that was tried last. Right after a message was opened, it is the one that opened it.
     pub fn last_tried(&self) -> Option<&'k PgpKey> {
         self.last.map(|index| self.keys[index].key)
     }
@@ -70,7 +70,7 @@ impl<'k> Search<'k> {
         self.keys[index].key
     }
 
-    /// The secret numbers of a key, unlocked once; and pays for one operation with them.
+    /// The secret numbers of a key, which is unlocked only once. It pays for one operation with them.
     pub(super) fn unlock(
         &mut self,
         index: usize,
@@ -95,7 +95,7 @@ impl<'k> Search<'k> {
         Ok(unlocked)
     }
 
-    /// Whether every key was tried on this recipient of this message before, in vain.
+    /// Whether every key was already tried on this recipient of this message without success.
     pub(super) fn is_hopeless(&self, id: &[u8; 32]) -> bool {
         self.hopeless.contains(&(*id, self.which))
     }

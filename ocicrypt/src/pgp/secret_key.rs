@@ -1,4 +1,4 @@
-//! Secret keys (RFC 9580, sections 5.5.1.3 and 5.5.3), as far as they can decrypt.
+//! Secret keys (RFC 9580, sections 5.5.1.3 and 5.5.3) of the kinds that can decrypt.
 
 use std::fmt;
 
@@ -15,14 +15,15 @@ use super::reader::Reader;
 use super::s2k::{S2k, Specifier};
 use crate::budget::cost;
 
-/// An OpenPGP secret key or subkey of a kind that can decrypt, locked with a password or not.
-/// Wipes itself when dropped; has no `Debug`.
+/// An OpenPGP secret key or subkey of a kind that can decrypt. It may be locked with a password. It is
+/// wiped when dropped, and has no `Debug`.
 pub struct PgpKey {
     version: u8,
     tag: u8,
     fingerprint: PgpFingerprint,
     pub(super) public: PublicKey,
-    /// The packet's public half, which authenticated encryption of the secret half covers.
+    /// The public part of the packet, which is associated data of the authenticated encryption of the
+    /// secret part.
     public_bytes: Vec<u8>,
     lock: Lock,
     secret: Zeroizing<Vec<u8>>,
@@ -32,7 +33,7 @@ pub struct PgpKey {
 /// How the secret numbers are protected.
 enum Lock {
     Open,
-    /// CFB and the numbers' sum (usage 255) or SHA-1 (usage 254).
+    /// CFB with the sum of the numbers (usage 255) or SHA-1 (usage 254).
     Cfb {
         cipher: Cipher,
         s2k: S2k,
@@ -49,14 +50,14 @@ enum Lock {
 }
 
 /// The fingerprint of an OpenPGP key (section 5.5.4): 20 bytes of SHA-1 for version 4, 32 bytes of
-/// SHA-256 for version 6. Its text is hexadecimal in upper case, as GnuPG shows it.
+/// SHA-256 for version 6. Its text has upper-case hexadecimal digits, as GnuPG shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PgpFingerprint(Vec<u8>);
 
 impl PgpFingerprint {
-    /// Of the public half of a key packet.
+    /// The fingerprint of the public part of a key packet.
     pub(super) fn of(version: u8, public: &[u8]) -> Self {
-        // A packet of this crate's input is far below 2^32 bytes; version 4 has 16 bits.
+        // A packet of this crate's input is far shorter than 2^32 bytes; version 4 uses 16 bits.
         let length = (public.len() as u32).to_be_bytes();
         Self(match version {
             4 => {
@@ -89,8 +90,8 @@ impl fmt::Display for PgpFingerprint {
 }
 
 impl PgpKey {
-    /// Reads the body of a Secret-Key or Secret-Subkey packet. `Ok(None)` is a key that cannot
-    /// decrypt by its nature, such as one for signatures, or a stub without the secret.
+    /// Parses the body of a Secret-Key or Secret-Subkey packet. It returns `Ok(None)` for a key that
+    /// cannot decrypt, such as one for signatures, or a stub without the secret.
     pub(super) fn parse(
         tag: u8,
         body: &[u8],
@@ -143,7 +144,7 @@ impl PgpKey {
         !matches!(self.lock, Lock::Open)
     }
 
-    /// Whether both are the same key, and would be unlocked in the same way.
+    /// Whether both are the same key, and are unlocked in the same way.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let same_password = match (&self.password, &other.password) {
             (Some(a), Some(b)) => a.ct_eq(b).into(),
@@ -155,8 +156,8 @@ impl PgpKey {
             && (open || same_password && bool::from(self.secret.ct_eq(&other.secret)))
     }
 
-    /// What [`PgpKey::unlock`] costs: to derive the key from the password, to decrypt with it, and to
-    /// check the numbers that come out.
+    /// The cost of [`PgpKey::unlock`]: deriving the key from the password, decrypting with it, and
+    /// checking the resulting numbers.
     pub(super) fn cost_of_unlocking(&self) -> u64 {
         self.cost_of_decrypting().saturating_add(self.public.cost_of_checking())
     }
@@ -176,7 +177,7 @@ impl PgpKey {
         s2k.cost(password, cipher.key_length()).saturating_add(decrypted)
     }
 
-    /// Takes the secret numbers out, with the password if there must be one. The caller has paid
+    /// Returns the secret numbers, with the password if one is needed. The caller has paid
     /// [`PgpKey::cost_of_unlocking`].
     pub(super) fn unlock(&self) -> Result<Unlocked, PgpError> {
         let id = || self.fingerprint.to_string();
@@ -187,7 +188,7 @@ impl PgpKey {
         };
         let open;
         let numbers = match &self.lock {
-            // The old sum is over the whole, and version 6 has none.
+            // The old sum covers everything, and version 6 has none.
             Lock::Open if self.version == 6 => self.secret.as_slice(),
             Lock::Open => split_sum(&self.secret).ok_or_else(damaged)?,
             Lock::Cfb { cipher, s2k, iv, sha1 } => {
@@ -214,7 +215,7 @@ impl PgpKey {
 }
 
 impl Lock {
-    /// Reads everything between the public half and the secret numbers; none for a stub.
+    /// Parses everything between the public part and the secret numbers; none for a stub.
     fn parse(version: u8, reader: &mut Reader<'_>) -> Result<Option<Self>, PgpError> {
         let damaged = PgpError::Malformed("a secret key is damaged or cut off");
         let usage = reader.u8().ok_or(damaged.clone())?;
@@ -224,7 +225,7 @@ impl Lock {
         if usage < 253 {
             return Err(PgpError::unsupported("string-to-key function", "MD5"));
         }
-        // Version 6 tells the lengths of this part and of the specifier in it.
+        // Version 6 states the lengths of this part and of the specifier in it.
         if version == 6 {
             reader.u8().ok_or(damaged.clone())?;
         }
@@ -250,7 +251,7 @@ impl Lock {
     }
 }
 
-/// Splits the sum of all bytes off and checks it.
+/// Splits off the sum of all bytes and checks it.
 pub(super) fn split_sum(bytes: &[u8]) -> Option<&[u8]> {
     let (numbers, sum) = bytes.split_at_checked(bytes.len().checked_sub(2)?)?;
     bool::from(super::sum(numbers).ct_eq(sum)).then_some(numbers)

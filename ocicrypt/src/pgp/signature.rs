@@ -1,5 +1,5 @@
-//! Signatures that a key makes about itself (RFC 9580, section 5.2): which names and subkeys are
-//! its own, how long they are good for, and which are revoked.
+//! Signatures that a key makes about itself (RFC 9580, section 5.2): which names and subkeys are its
+//! own, how long they are valid, and which are revoked.
 
 use ed25519_dalek::VerifyingKey;
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
@@ -12,7 +12,7 @@ use crate::keys::public::RsaPublicKey;
 
 /// Signature types (section 5.2.1).
 pub(super) mod kind {
-    /// The four ways to certify a name, which all mean the same of a key's own name.
+    /// The four ways to certify a name, which have the same meaning for a key's own name.
     pub(in crate::pgp) const NAMES: std::ops::RangeInclusive<u8> = 0x10..=0x13;
     pub(in crate::pgp) const SUBKEY: u8 = 0x18;
     pub(in crate::pgp) const DIRECT: u8 = 0x1f;
@@ -27,27 +27,27 @@ const ECDSA: u8 = 19;
 const EDDSA: u8 = 22;
 const ED25519: u8 = 27;
 
-/// One signature of version 4, not verified yet.
+/// One signature of version 4 that is not verified yet.
 pub(super) struct Signature {
     pub(super) kind: u8,
     /// When it was made, in seconds since 1970.
     pub(super) created: u32,
-    /// After how many seconds the signature is void.
+    /// The number of seconds after which the signature expires.
     expires: Option<u32>,
-    /// After how many seconds, counted from its making, the key is void.
+    /// The number of seconds after its creation at which the key expires.
     pub(super) key_expires: Option<u32>,
     /// What the key may be used for.
     pub(super) flags: Option<u8>,
     algorithm: u8,
     hash: Hash,
-    /// What is signed of the signature itself.
+    /// The part of the signature packet that is itself signed.
     hashed: Vec<u8>,
     /// The first bytes of the digest.
     left: [u8; 2],
     numbers: Vec<u8>,
 }
 
-/// Hash functions. SHA-1, MD5 and RIPEMD-160 are no longer fit for signatures (section 9.5).
+/// Hash functions. SHA-1, MD5 and RIPEMD-160 are not secure for signatures any more (section 9.5).
 #[derive(Clone, Copy)]
 enum Hash {
     Sha256,
@@ -56,8 +56,8 @@ enum Hash {
 }
 
 impl Signature {
-    /// Reads the body of a packet. None if it is damaged, of another version, of a hash function
-    /// that is not fit, or demands what is not known here: then it counts for nothing.
+    /// Parses the body of a packet. It returns None if the body is damaged, has another version, has an
+    /// insecure hash function, or requires something that is not known here: then it is ignored.
     pub(super) fn parse(body: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(body);
         let [4, kind, algorithm, hash] = reader.array()? else { return None };
@@ -106,11 +106,11 @@ impl Signature {
             let seconds = |mut subpacket: Reader<'_>| subpacket.u32();
             match tag & 0x7f {
                 2 => created = Some(seconds(subpacket)?),
-                // Zero is for ever.
+                // Zero means that it does not expire.
                 3 => self.expires = Some(seconds(subpacket)?).filter(|seconds| *seconds > 0),
                 9 => self.key_expires = Some(seconds(subpacket)?).filter(|seconds| *seconds > 0),
                 27 => self.flags = Some(subpacket.u8().unwrap_or(0)),
-                // These say nothing of what a key is good for: preferences, who signed, and why.
+                // These do not affect the validity of a key: preferences, who signed, and why.
                 4 | 7 | 11 | 12 | 16 | 21..=26 | 29..=34 | 39 => {}
                 _ if tag & 0x80 != 0 => return None,
                 _ => {}
@@ -120,7 +120,7 @@ impl Signature {
         Some(())
     }
 
-    /// Whether it was made before `now` and is not void by then.
+    /// Whether it was made before `now` and has not expired.
     pub(super) fn is_current(&self, now: u64) -> bool {
         let end = self.expires.map(|seconds| u64::from(self.created) + u64::from(seconds));
         u64::from(self.created) <= now && end.is_none_or(|end| now < end)
@@ -133,7 +133,7 @@ impl Signature {
             Hash::Sha384 => self.digest::<Sha384>(parts),
             Hash::Sha512 => self.digest::<Sha512>(parts),
         };
-        // Most signatures of others end here, before anything costly.
+        // Most signatures of others fail here, before anything expensive.
         digest.starts_with(&self.left) && signer.verifies(self, &digest).unwrap_or(false)
     }
 
@@ -143,7 +143,7 @@ impl Signature {
         parts.iter().for_each(|part| hash.update(part));
         hash.update(&self.hashed);
         hash.update([4, 0xff]);
-        // At most 64 KiB and a few bytes.
+        // The length is at most 64 KiB and a few bytes.
         hash.update((self.hashed.len() as u32).to_be_bytes());
         hash.finalize().to_vec()
     }
@@ -159,8 +159,8 @@ pub(super) enum Signer {
 }
 
 impl Signer {
-    /// Reads the numbers of a key of `algorithm`. None if it is damaged, too short, or of an
-    /// algorithm that is not verified here, such as DSA.
+    /// Parses the numbers of a key of `algorithm`. None if it is damaged, too short, or of an algorithm
+    /// that is not verified here, such as DSA.
     pub(super) fn parse(algorithm: u8, mut reader: Reader<'_>) -> Option<Self> {
         Some(match algorithm {
             public::RSA | RSA_SIGN_ONLY => {
@@ -196,7 +196,7 @@ impl Signer {
         VerifyingKey::from_bytes(key.try_into().ok()?).ok().map(Self::Ed25519)
     }
 
-    /// None if the signature is damaged or of another algorithm.
+    /// Verifies the signature. None if it is damaged or of another algorithm.
     fn verifies(&self, signature: &Signature, digest: &[u8]) -> Option<bool> {
         let mut numbers = Reader::new(&signature.numbers);
         Some(match (self, signature.algorithm) {
@@ -233,7 +233,7 @@ impl Signer {
     }
 }
 
-/// Two numbers, each filled up to `N` bytes.
+/// Two numbers, each padded to `N` bytes.
 fn pair<const N: usize>(numbers: &mut Reader<'_>) -> Option<Vec<u8>> {
     let mut pair = vec![0; 2 * N];
     for half in pair.chunks_mut(N) {

@@ -1,4 +1,4 @@
-//! Transferable public keys (RFC 9580, section 10.1), and which of their keys to encrypt for.
+//! Transferable public keys (RFC 9580, section 10.1), and the choice of the key to encrypt for.
 
 use super::{PgpRecipient, PgpRecipientError, PgpSelector, Unusable};
 use crate::pgp::PgpFingerprint;
@@ -6,37 +6,37 @@ use crate::pgp::packet::{Packets, tag};
 use crate::pgp::reader::Reader;
 use crate::pgp::signature::{Signature, Signer, kind};
 
-/// Flags of a key (section 5.2.3.29): for communications, for storage.
+/// Flags of a key (section 5.2.3.29) for encryption of communications and of storage.
 const ENCRYPTS: u8 = 0x04 | 0x08;
 
-/// The longest key, and the longest name, whose signatures are verified, in bytes: each signature
-/// hashes them anew, so that longer ones would let a small key ring take hours.
+/// The longest key, and the longest name, whose signatures are verified, in bytes. Each signature
+/// hashes them again, so longer ones would let a small key ring take hours.
 const MAX_HASHED: usize = 8192;
 
-/// A key packet's body, and what is in front of its numbers.
+/// The body of a key packet, with the fields before its numbers.
 struct Key {
     body: Vec<u8>,
     version: u8,
     created: u32,
     algorithm: u8,
     fingerprint: PgpFingerprint,
-    /// Where the numbers begin.
+    /// The offset of the numbers.
     numbers: usize,
 }
 
-/// A name or a subkey, or the key as such, and the signatures that follow it.
+/// A name, a subkey or the key itself, and the signatures that follow it.
 struct Signed<T> {
     what: T,
     signatures: Vec<Signature>,
 }
 
-/// What a key says of a name.
+/// What a key's signatures say about a name.
 enum Standing<'a> {
-    /// It is its own, by this signature, the newest.
+    /// The name is its own, by this signature, the newest.
     Signed(&'a Signature),
-    /// Nothing that counts.
+    /// No valid signature says anything about it.
     Unsigned,
-    /// It no longer is.
+    /// The name is revoked.
     Revoked,
 }
 
@@ -48,15 +48,15 @@ pub(super) struct Certificate {
 }
 
 impl Certificate {
-    /// Reads all keys of a key ring.
+    /// Parses all keys of a key ring.
     ///
     /// # Errors
-    /// [`PgpRecipientError::Malformed`] if a packet is damaged or cut off,
+    /// [`PgpRecipientError::Malformed`] if a packet is damaged or truncated,
     /// [`PgpRecipientError::SecretKey`].
     pub(super) fn read_all(bytes: &[u8]) -> Result<Vec<Self>, PgpRecipientError> {
         let damaged = || PgpRecipientError::Malformed;
         let mut certificates: Vec<Self> = Vec::new();
-        // What signatures that come next are about.
+        // The tag of the packet that the next signatures are about.
         let mut last = tag::MARKER;
         for packet in Packets::new(bytes) {
             let packet = packet.map_err(|_| damaged())?;
@@ -89,9 +89,9 @@ impl Certificate {
                     continue;
                 }
                 (tag::SECRET_KEY, _) => return Err(PgpRecipientError::SecretKey),
-                // GnuPG's notes on trust stand between signatures.
+                // GnuPG's trust packets are between signatures.
                 (tag::TRUST, _) => continue,
-                // Pictures, and what is not known.
+                // These are pictures and unknown packets.
                 _ => {}
             }
             last = packet.tag;
@@ -99,11 +99,11 @@ impl Certificate {
         Ok(certificates)
     }
 
-    /// Whether `whom` is this key: by the fingerprint or ID of the key or of a subkey, or by a
+    /// Whether `whom` selects this key: by the fingerprint or ID of the key or of a subkey, or by a
     /// name that the key has not revoked.
     ///
     /// # Errors
-    /// [`Unusable::NotSigned`] if it has that name, but did not sign it.
+    /// [`Unusable::NotSigned`] if the key has that name, but has not signed it.
     pub(super) fn is(&self, whom: &PgpSelector) -> Result<bool, Unusable> {
         let PgpSelector::Name(wanted) = whom else {
             let mut keys = std::iter::once(&self.primary).chain(&self.subkeys);
@@ -113,7 +113,7 @@ impl Certificate {
         if named.peek().is_none() {
             return Ok(false);
         }
-        // Only now, because it costs: the signatures of every key would be too many.
+        // Signatures are verified only now, because doing so for every key would be too expensive.
         let signer = self.signer().ok_or(Unusable::Signer)?;
         let mut answer = Ok(false);
         for name in named {
@@ -130,8 +130,8 @@ impl Certificate {
         &self.primary.what.fingerprint
     }
 
-    /// The key to encrypt for: the subkey that `whom` means, else the newest that is valid, else
-    /// the primary key.
+    /// The key to encrypt for: the subkey that `whom` selects, otherwise the newest valid subkey,
+    /// otherwise the primary key.
     pub(super) fn recipient(&self, whom: &PgpSelector, now: u64) -> Result<PgpRecipient, Unusable> {
         if self.primary.what.version != 4 {
             return Err(Unusable::Version(self.primary.what.version));
@@ -167,7 +167,7 @@ impl Certificate {
         Signer::parse(key.algorithm, key.numbers())
     }
 
-    /// Whether the key as a whole is valid, and what the primary key may be used for.
+    /// Checks that the key as a whole is valid, and returns what the primary key may be used for.
     fn check(&self, signer: &Signer, now: u64) -> Result<Option<u8>, Unusable> {
         let primary = &self.primary.what;
         let about = primary.hashed();
@@ -201,7 +201,7 @@ impl Certificate {
         Ok(named.or(direct).and_then(|signature| signature.flags))
     }
 
-    /// What the key says of one of its names.
+    /// What the key's signatures say about one of its names.
     fn standing<'a>(&self, signer: &Signer, name: &'a Signed<Vec<u8>>, now: u64) -> Standing<'a> {
         if name.what.len() > MAX_HASHED {
             return Standing::Unsigned;
@@ -222,7 +222,7 @@ impl Certificate {
         newest.map_or(Standing::Unsigned, Standing::Signed)
     }
 
-    /// Whether a subkey is valid: bound to the primary key, neither revoked nor expired, and for
+    /// Checks that a subkey is valid: bound to the primary key, neither revoked nor expired, and for
     /// encryption.
     fn subkey(
         &self,
@@ -313,15 +313,15 @@ impl Key {
         u64::from(self.created) + u64::from(seconds) <= now
     }
 
-    /// What signatures about a key hash (section 5.2.4).
+    /// The bytes of a key that signatures hash (section 5.2.4).
     fn hashed(&self) -> Vec<u8> {
-        // Longer ones than 16 bits can say are not verified.
+        // Signatures of keys whose length exceeds 16 bits are not verified.
         [&[0x99][..], &(self.body.len() as u16).to_be_bytes(), &self.body].concat()
     }
 }
 
-/// Whether a user ID, by convention `Name (Comment) <address>`, is `wanted`: as a whole, its name
-/// with or without the comment, or its address.
+/// Whether `wanted` is a user ID, by convention `Name (Comment) <address>`: as a whole, as its name
+/// with or without the comment, or as its address.
 fn is_name(user_id: &[u8], wanted: &str) -> bool {
     let user_id = String::from_utf8_lossy(user_id);
     let user_id = user_id.trim();
