@@ -1,22 +1,20 @@
 //! The OCI image-encryption format (ocicrypt) in pure Rust, without I/O.
 //!
-//! An encrypted layer is AES-256-CTR with an HMAC ([`layer`]). Its key is wrapped for each
-//! recipient and stands in the annotations of the layer ([`encrypt`]). containerd hands them to a
-//! decoder together with private keys, as a [`payload`]; where it does not, they still stand in the
-//! image's [`manifest`]. From there to the key of the layer it is
-//! [`unwrap`](mod@unwrap), with the private keys of a [`keyring`], and with those that a [`broker`]
-//! reaches.
+//! An encrypted layer is AES-256-CTR with an HMAC ([`layer`]). Its key is wrapped for each recipient,
+//! and the wrapped keys are in the annotations of the layer ([`encrypt`]). containerd passes them to a
+//! decoder together with private keys, as a [`payload`]; if it does not, they are still in the image's
+//! [`manifest`]. [`unwrap`](mod@unwrap) recovers the key of the layer from them, with the private keys
+//! of a [`keyring`] and with those that a [`broker`] can use.
 //!
-//! The crate reads nothing, writes nothing and has no clock: bytes come in as arguments, and so do
-//! the time and a generator of random numbers, which are needed for new keys and to blind
-//! private-key operations. `getrandom::SysRng` (version 0.4) is such a generator. It builds for
+//! The crate reads nothing, writes nothing and has no clock. Bytes are arguments, and so are the time
+//! and a random number generator, which are needed for new keys and for blinding private-key
+//! operations. `getrandom::SysRng` (version 0.4) is such a generator. The crate builds for
 //! `wasm32-wasip2` and every native target.
 //!
 //! # Features
-//! - `unwrap` (default): everything that parses. Without it the crate is [`layer`] alone.
-//! - `encrypt` (default): the other direction: [`encrypt`] and [`layer::Encryptor`].
-//!
-//! - `hazmat`: raw operations, and the bytes of layer keys: for those who know what they do with them.
+//! - `unwrap` (default): everything that parses. Without it, the crate has only [`layer`].
+//! - `encrypt` (default): encryption, with [`encrypt`] and [`layer::Encryptor`].
+//! - `hazmat`: raw operations, and the bytes of layer keys. Use it only if you know the consequences.
 //!
 //! # Example
 //! ```

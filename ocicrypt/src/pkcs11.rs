@@ -1,4 +1,4 @@
-//! What is wrapped for a key in a PKCS#11 token: RSA-OAEP blobs in JSON.
+//! Keys that are wrapped for a PKCS#11 token: RSA-OAEP blobs in JSON.
 
 #[cfg(feature = "encrypt")]
 mod encrypt;
@@ -11,17 +11,17 @@ use crate::encoding::json::Json;
 #[cfg(feature = "encrypt")]
 pub(crate) use self::encrypt::{Pkcs11Recipient, encrypt};
 
-/// Recipients that one wrapped key may have. Every one costs an operation in the token.
+/// The most recipients of one wrapped key. Each costs an operation in the token.
 pub const MAX_RECIPIENTS: usize = 64;
 
-/// The hashes that the format knows for RSA-OAEP and its mask.
+/// The hashes that the format has for RSA-OAEP and its mask.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OaepHash {
-    /// SHA-1: what a wrapped key means that names none, what SoftHSM can, and what leaves room
-    /// enough in RSA-2048.
+    /// SHA-1: the default of a wrapped key that names none. It is the only one that SoftHSM supports,
+    /// and it leaves enough space in RSA-2048.
     Sha1,
-    /// SHA-256: what is written, as by Go unless the environment variable
-    /// `OCICRYPT_OAEP_HASHALG` says otherwise. Needs a modulus of 2072 bits at least.
+    /// SHA-256: the default for writing, as in Go unless the environment variable
+    /// `OCICRYPT_OAEP_HASHALG` names another one. It requires a modulus of at least 2072 bits.
     #[default]
     Sha256,
 }
@@ -39,30 +39,30 @@ impl From<OaepHash> for crate::keys::OaepHash {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
 pub enum Pkcs11Error {
-    /// It is not JSON of the form that the format gives it.
+    /// It is not JSON of the format.
     #[error("malformed: {0}")]
     Malformed(&'static str),
-    /// A version that is not known.
+    /// Its version is not known.
     #[error("its version is {0}, only 0 is known")]
     Version(i64),
-    /// No recipient is of use.
+    /// No recipient can be used.
     #[error("it has no recipient")]
     NoRecipient,
-    /// More than [`MAX_RECIPIENTS`].
+    /// It has more than [`MAX_RECIPIENTS`].
     #[error("it has more than {MAX_RECIPIENTS} recipients")]
     TooMany,
 }
 
 /// One recipient.
 pub struct Blob {
-    /// What the token decrypts.
+    /// The bytes that the token decrypts.
     pub bytes: Zeroizing<Vec<u8>>,
     /// The hash of OAEP.
     pub hash: OaepHash,
 }
 
-/// Reads `{"version":0,"recipients":[{"version":0,"blob":…,"hash":"sha256"}]}`. A recipient that
-/// is malformed does not spoil the others.
+/// Parses `{"version":0,"recipients":[{"version":0,"blob":…,"hash":"sha256"}]}`. A malformed recipient
+/// does not affect the others.
 ///
 /// # Errors
 /// [`Pkcs11Error`].

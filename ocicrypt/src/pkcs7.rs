@@ -1,19 +1,18 @@
-//! Cryptographic Message Syntax (RFC 5652), as much of it as wraps the keys of layers.
+//! Cryptographic Message Syntax (RFC 5652): the part of it that wraps the keys of layers.
 //!
-//! `EnvelopedData` (RFC 5652, section 6) and `AuthEnvelopedData` (RFC 5083), in BER or DER, for
-//! recipients with an RSA key: RSAES-PKCS1-v1_5 and RSAES-OAEP (RFC 3560). Content encryption:
-//! DES-CBC, 3DES-CBC, AES-CBC and AES-GCM with keys of 128, 192 and 256 bits. Go writes AES-GCM
-//! where the standard has no place for it, in a form of its own: that is read too.
+//! Supported are `EnvelopedData` (RFC 5652, section 6) and `AuthEnvelopedData` (RFC 5083), in BER or
+//! DER, for recipients with an RSA key: RSAES-PKCS1-v1_5 and RSAES-OAEP (RFC 3560). Content encryption
+//! is DES-CBC, 3DES-CBC, AES-CBC and AES-GCM with keys of 128, 192 and 256 bits. Go writes AES-GCM
+//! where the standard does not allow it, in a form of its own, which is supported too.
 //!
-//! Go ctd-decoder tries every private key with every certificate, and none without. Keycell first
-//! tries each key for the recipients that its certificate names, then every RSA key of the right
-//! size for every recipient, certificate or not: a certificate that was renewed or not delivered
-//! does not lock anyone out of a layer. All of it is bounded by a
-//! [`Budget`](crate::budget::Budget).
+//! Go ctd-decoder tries every private key with every certificate, and no key without one. Keycell first
+//! tries each key for the recipients that its certificate names, then every RSA key of the right size
+//! for every recipient, with or without a certificate. So a layer can be opened even if a certificate
+//! was renewed or is missing. A [`Budget`](crate::budget::Budget) bounds the work.
 //!
-//! Content in CBC is not authenticated. It is tried last, and whoever changes it learns nothing
-//! from what comes of it: it always comes to a layer key, if a wrong one (`unauthenticated.rs`).
-//! An encrypted key that comes with several such contents is not tried at all, so that nobody gets
+//! Content in CBC is not authenticated. It is tried last, and an attacker who changes it learns nothing
+//! from the result, which is always a layer key, even if it is a wrong one (`unauthenticated.rs`). An
+//! encrypted key that is used with several such contents is not tried, so that an attacker does not get
 //! an answer about each.
 
 mod content;
@@ -48,58 +47,58 @@ pub(crate) use self::unauthenticated::Outcome as UnauthenticatedOutcome;
 pub use self::unauthenticated::has_padding;
 use crate::encoding::asn1::{CONSTRUCTED, INTEGER, Reader, SEQUENCE, SET, context};
 
-/// Failures that a message remembers: more would not be told.
+/// The most failures that a message remembers, because only so many are reported.
 const TOLD: usize = 16;
 
-/// Why a message, or one recipient of it, was refused. The texts show names of algorithms from
-/// the input at most, cut short, and nothing secret.
+/// Why a message, or one recipient of it, was refused. At most, the texts show truncated names of
+/// algorithms from the input, and nothing secret.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
 pub enum Pkcs7Error {
-    /// Something is missing or of the wrong form.
+    /// Something is missing or has the wrong form.
     #[error("malformed: {0}")]
     Malformed(&'static str),
-    /// A message that is not encrypted for recipients, such as a signed one.
+    /// The message is not encrypted for recipients; it may be a signed one.
     #[error("not an encrypted message (content type `{0}`)")]
     NotEnveloped(String),
-    /// A content cipher that the format does not have.
+    /// The content cipher is not one of the format.
     #[error("the content cipher `{0}` is not one of the format")]
     UnsupportedCipher(String),
-    /// A way to encrypt the content key that the format does not have.
+    /// The encryption of the content key is not one of the format.
     #[error("the key transport `{0}` is not one of the format")]
     UnsupportedTransport(String),
-    /// A hash function, or a mask generation, that OAEP does not have here.
+    /// The hash function or the mask generation of OAEP is not supported.
     #[error("OAEP with `{0}` is not one of the format")]
     UnsupportedHash(String),
-    /// OAEP with a label.
+    /// OAEP has a label.
     #[error("OAEP with a label is not one of the format")]
     Label,
-    /// A recipient without an RSA key. Holds its kind in words.
+    /// The recipient does not use an RSA key. It holds the kind in words.
     #[error("a recipient by {0}: only those with an RSA key can be read")]
     UnsupportedRecipient(&'static str),
-    /// No key of the ring can have been meant.
+    /// No key of the ring is of the right kind.
     #[error("no key of this kind (RSA-{bits})")]
     NoKeyOfKind {
-        /// The length of the modulus that the wrapped key tells, in bits.
+        /// The length of the modulus, which is that of the wrapped key, in bits.
         bits: usize,
     },
-    /// Every key of the right kind was tried, in vain.
+    /// Every key of the right kind was tried, and none fits.
     #[error("wrong key, or altered")]
     WrongKey,
-    /// Two contents that are not authenticated come with the same encrypted key. Nobody who encrypts
-    /// uses one twice.
+    /// Two contents that are not authenticated have the same encrypted key. Legitimate senders never
+    /// use an encrypted key twice.
     #[error("its encrypted key comes with another content too, and neither is authenticated")]
     SeveralContents,
-    /// A key fits and the content is authentic, but it is of no use. Holds why.
+    /// A key fits and the content is authentic, but cannot be used. It holds the reason.
     #[error("it was opened, but {0}")]
     Useless(OptionsError),
-    /// An algorithm that the caller does not accept.
+    /// The caller does not accept an algorithm.
     #[error(transparent)]
     BelowMinimum(#[from] BelowMinimum),
     /// The budget is spent, and not every key was tried.
     #[error("too much work: gave up before every key was tried on every wrapped key")]
     TooMuchWork,
-    /// The generator of random numbers failed.
+    /// The random number generator failed.
     #[error("no random numbers for a private-key operation")]
     NoRandomness,
 }
@@ -110,7 +109,7 @@ impl From<Exhausted> for Pkcs7Error {
     }
 }
 
-/// A parsed message, and what came of opening it.
+/// A parsed message, and the state of the attempts to open it.
 pub struct Envelope {
     recipients: Vec<Recipient>,
     /// Recipients that some key fits, by their positions.
@@ -124,8 +123,8 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// Parses a `ContentInfo` (RFC 5652, section 3); what follows it is ignored. A bad recipient
-    /// does not spoil the others.
+    /// Parses a `ContentInfo` (RFC 5652, section 3); bytes after it are ignored. A bad recipient does
+    /// not affect the others.
     ///
     /// # Errors
     /// [`Pkcs7Error::Malformed`], [`Pkcs7Error::NotEnveloped`], [`Pkcs7Error::UnsupportedCipher`].
@@ -139,7 +138,7 @@ impl Envelope {
         }
         let data = message.inside(context(0) | CONSTRUCTED);
         let mut data = data.and_then(|mut data| data.inside(SEQUENCE)).ok_or(malformed("empty"))?;
-        // Versions tell only which of the parts below there are.
+        // Versions only state which of the parts below are present.
         data.element(INTEGER).ok_or(malformed("no version"))?;
         data.optional(context(0) | CONSTRUCTED);
         let mut infos = data.inside(SET).ok_or(malformed("no recipients"))?;
@@ -164,8 +163,8 @@ impl Envelope {
         Ok(Self { recipients, fitted, content, id, attempted, failures, gave_up: false })
     }
 
-    /// The recipients as far as the message tells them: for each the size of its RSA key and the
-    /// serial number, or the key identifier, of its certificate.
+    /// Describes the recipients as far as the message identifies them: for each the size of its RSA
+    /// key, and the serial number or the key identifier of its certificate.
     pub fn recipients(&self) -> Vec<String> {
         let shown = self.recipients.iter().map(|recipient| {
             let bits = recipient.encrypted_key.len() * 8;
@@ -174,16 +173,16 @@ impl Envelope {
         shown.collect()
     }
 
-    /// Whether a content that was altered is noticed.
+    /// Whether an alteration of the content is detected.
     pub fn is_authenticated(&self) -> bool {
         self.content.is_authenticated()
     }
 
-    /// Tries the keys of `search` on the recipients, each combination once however often it is asked
-    /// for, until `accept` takes what came out; none if it never does. Why is told by
-    /// [`Envelope::failures`].
+    /// Tries the keys of `search` on the recipients until `accept` accepts the content. Each
+    /// combination is tried only once, even over several calls. It returns none if nothing is accepted;
+    /// [`Envelope::failures`] returns the reasons.
     ///
-    /// Nothing is tried on a content that is not authenticated.
+    /// It tries nothing if the content is not authenticated.
     pub fn open<'k, T, R: TryCryptoRng + ?Sized>(
         &mut self,
         which: Which,
@@ -209,17 +208,17 @@ impl Envelope {
         None
     }
 
-    /// Tells `search` which encrypted keys come with this content, if it is not authenticated.
+    /// Records in `search` which encrypted keys are used with this content, if it is not authenticated.
     pub(crate) fn announce(&self, search: &mut Search<'_>) {
         if !self.is_authenticated() {
             self.recipients.iter().for_each(|recipient| search.announce(recipient, self.id));
         }
     }
 
-    /// Tries every key that may be meant on every recipient of a content that is not
-    /// authenticated, and adds what came of it to `outcome`. Which keys these are depends on the
-    /// message and on the ring alone: those whose certificate a recipient names; where there are
-    /// none, every RSA key of the right size. All messages must have been announced before.
+    /// Tries every key that may be meant on every recipient of a content that is not authenticated, and
+    /// adds the results to `outcome`. These keys depend only on the message and on the ring: they are
+    /// the keys whose certificate a recipient names or, if there are none, every RSA key of the right
+    /// size. All messages must have been announced before.
     ///
     /// # Errors
     /// [`Pkcs7Error::TooMuchWork`], [`Pkcs7Error::NoRandomness`].
@@ -261,7 +260,7 @@ impl Envelope {
         Ok(())
     }
 
-    /// Tries the recipient at `position`; an error ends the search.
+    /// Tries the recipient at `position`. An error ends the search.
     fn open_one<'k, T, R: TryCryptoRng + ?Sized>(
         &mut self,
         position: usize,
@@ -293,8 +292,8 @@ impl Envelope {
         Ok(None)
     }
 
-    /// Uses a key on the recipient at `position`. None if that was done before, or an algorithm is not
-    /// accepted.
+    /// Uses a key on the recipient at `position`. None if that was done before, or if an algorithm is
+    /// not accepted.
     fn attempt<R: TryCryptoRng + ?Sized>(
         &mut self,
         position: usize,
@@ -322,12 +321,12 @@ impl Envelope {
         Ok(Some(Attempt { content_key, algorithms }))
     }
 
-    /// What went wrong so far: different reasons once each.
+    /// What went wrong so far; each reason occurs once.
     pub(crate) fn failures_so_far(&self) -> &[Pkcs7Error] {
         &self.failures
     }
 
-    /// Why it could not be opened, when every key has been tried: different reasons once each.
+    /// Why it could not be opened after every key has been tried; each reason occurs once.
     pub fn failures(&self) -> Vec<Pkcs7Error> {
         let mut failures = self.failures.clone();
         if self.gave_up {
@@ -347,7 +346,8 @@ impl Envelope {
         self.gave_up
     }
 
-    /// Whether another key could open it. Where nothing is authenticated, not if an open key is named.
+    /// Whether another key could open it. If the content is not authenticated, this is not the case if
+    /// a recipient names an open key.
     pub(crate) fn takes_keys(&self, search: &Search<'_>) -> bool {
         let mut recipients = self.recipients.iter();
         match self.is_authenticated() {
@@ -357,21 +357,21 @@ impl Envelope {
     }
 }
 
-/// What came of one key on one recipient.
+/// The result of one key on one recipient.
 struct Attempt {
-    /// None if the recipient's key is not for this one, as far as that shows.
+    /// None if it is known that the recipient is not for this key.
     content_key: Option<Zeroizing<Vec<u8>>>,
-    /// Everything that protects the content.
+    /// All algorithms that protect the content.
     algorithms: Vec<Algorithm>,
 }
 
-/// What a message held, and how it was opened.
+/// The content of a message, and how it was opened.
 pub struct Opened<'k, T> {
-    /// What was made of the content.
+    /// The result of accepting the content.
     pub accepted: T,
     /// The key that fits.
     pub key: &'k PrivateKey,
-    /// Everything that protected the content.
+    /// All algorithms that protected the content.
     pub algorithms: Vec<Algorithm>,
 }
 

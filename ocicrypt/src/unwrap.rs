@@ -1,4 +1,4 @@
-//! From a payload to the key of its layer.
+//! Unwraps the key of the layer of a payload.
 
 mod failure;
 mod jwe;
@@ -26,7 +26,7 @@ pub use self::failure::{Outcome, SchemeFailure, TriedKeys};
 pub use self::reason::{Reason, Remedy};
 use self::scheme::{Found, Input, SchemeSearch, Stage, Tools};
 
-/// [`unwrap_with`] without a token or a key provider.
+/// Calls [`unwrap_with`] without tokens and key providers.
 ///
 /// # Errors
 /// Every [`UnwrapError`].
@@ -38,29 +38,29 @@ pub fn unwrap<R: TryCryptoRng + ?Sized>(
     unwrap_with(payload, ring, &mut NoBroker, rng).map(|opened| opened.key)
 }
 
-/// The key of a layer, and what it was opened with.
+/// The key of a layer, and how it was unwrapped.
 pub struct Opened {
     /// The key of the layer.
     pub key: LayerKey,
-    /// How it was wrapped.
+    /// How the key was wrapped.
     pub scheme: Scheme,
-    /// What opened it.
+    /// What opened the wrapped key.
     pub by: OpenedBy,
-    /// Whether the wrapped key was authenticated. If not, whether it was opened is unknown until
-    /// the layer has been verified: where nothing came out of it, the layer key is a made-up one.
+    /// Whether the wrapped key was authenticated. If not, it is unknown whether it was opened until the
+    /// layer has been verified: if it was not opened, the layer key is a made-up one.
     pub is_authenticated: bool,
-    /// The algorithms that it was wrapped with, from the outermost inwards. None where a key
-    /// provider unwrapped it: how is known to the provider alone.
+    /// The algorithms that the key was wrapped with, from the outermost inwards. The list is empty if a
+    /// key provider unwrapped it, because only the provider knows them.
     pub algorithms: Vec<Algorithm>,
 }
 
-/// What opened a wrapped key, in words for a log.
+/// What opened a wrapped key, as text for a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenedBy {
-    /// The name of the key's file, or `privkeys[0]` and so on for keys of the payload; the URI of a
-    /// key in a token; the name of a key provider. Fit to be shown.
+    /// The name of the key's file, or `privkeys[0]` and so on for keys of the payload; the URI of a key
+    /// in a token; or the name of a key provider. It is sanitized for messages.
     pub name: String,
-    /// The fingerprint of the key, if it is known here: `SHA256:…`, or `OpenPGP …`.
+    /// The fingerprint of the key, if it is known: `SHA256:…` or `OpenPGP …`.
     pub fingerprint: Option<String>,
 }
 
@@ -78,7 +78,7 @@ impl From<&NamedPgpKey> for OpenedBy {
     }
 }
 
-/// [`unwrap_within`] the default bounds: every algorithm, and the budget of one layer.
+/// Calls [`unwrap_within`] with the default bounds: every algorithm, and the budget of one layer.
 ///
 /// # Errors
 /// Every [`UnwrapError`].
@@ -91,23 +91,24 @@ pub fn unwrap_with<R: TryCryptoRng + ?Sized>(
     unwrap_within(payload, ring, broker, &mut Bounds::default(), rng)
 }
 
-/// Opens the first wrapped key that can be opened, and puts the key of the layer together.
+/// Opens the first wrapped key that can be opened, and makes the key of the layer from it.
 ///
-/// Schemes are tried in the order of [`Scheme`], within a scheme the wrapped keys in their order,
-/// and for each the keys that it names before the others. Keys that are encrypted are opened one
-/// after the other when all others were tried; tokens and key providers come last. A wrapped key
-/// that opens, but holds nothing useful, does not end the search: anyone can make one.
+/// Schemes are tried in the order of [`Scheme`]; within a scheme, wrapped keys are tried in their
+/// order; for each, the keys that it names are tried before the others. Encrypted keys are opened one
+/// after the other when all others have been tried; tokens and key providers come last. A wrapped key
+/// that opens, but does not have a usable content, does not end the search, because anyone can make
+/// one.
 ///
-/// Wrapped keys that are not authenticated (CMS with CBC) come after all others, and are not known
-/// to be opened: see [`Opened::is_authenticated`].
+/// Wrapped keys that are not authenticated (CMS with CBC) come after all others, and it is not known
+/// whether they were opened: see [`Opened::is_authenticated`].
 ///
-/// The digest that is sealed with the key of a compressed layer is not compared: podman, buildah and
-/// skopeo, where they compress a layer and encrypt it in one go, as they do with layers of a local
-/// store, seal that of the blob from before. Go ctd-decoder compares no digest; Keycell those of
-/// layers that are not compressed.
+/// The digest that is sealed with the key of a compressed layer is not compared: if podman, buildah and
+/// skopeo compress and encrypt a layer in one operation, as they do with layers of a local store, they
+/// seal the digest of the uncompressed blob. Go ctd-decoder compares no digest; Keycell compares those
+/// of layers that are not compressed.
 ///
-/// What the search costs is paid from `bounds`, which may serve several searches. Go ctd-decoder
-/// has no bound. The random numbers blind private-key operations.
+/// The cost of the search is paid from `bounds`, which may serve several searches. Go ctd-decoder has
+/// no bound. The random numbers are for blinding private-key operations.
 ///
 /// # Errors
 /// Every [`UnwrapError`].
@@ -144,7 +145,7 @@ pub fn unwrap_within<R: TryCryptoRng + ?Sized>(
     Ok(Opened { key, scheme: scheme.clone(), by, is_authenticated, algorithms })
 }
 
-/// A search for the wrapped keys of a scheme.
+/// Makes a search for the wrapped keys of a scheme.
 fn search<'a, R: TryCryptoRng + ?Sized>(input: Input<'a>) -> Box<dyn SchemeSearch<'a, R> + 'a> {
     match &input.wrapped.scheme {
         Scheme::Jwe => Box::new(jwe::Search::new(input)),
@@ -158,8 +159,8 @@ fn search<'a, R: TryCryptoRng + ?Sized>(input: Input<'a>) -> Box<dyn SchemeSearc
 /// A search for each scheme of a layer.
 type Searches<'a, R> = [(&'a Scheme, Box<dyn SchemeSearch<'a, R> + 'a>)];
 
-/// Passes all stages of the search. Keys that are closed are opened one after the other, when those
-/// that are open have been tried, and each is tried at once.
+/// Runs all stages of the search. When the open keys have been tried, closed keys are opened one after
+/// the other, and each is tried immediately.
 fn open<'a, R: ?Sized>(
     searches: &mut Searches<'a, R>,
     ring: &'a KeyRing,
@@ -182,7 +183,7 @@ fn open<'a, R: ?Sized>(
                 }
             }
             Ok(None) => {}
-            Err(_) => is_complete = false, // another may cost less
+            Err(_) => is_complete = false, // another key may cost less
         }
     }
     if !is_complete {
@@ -192,7 +193,7 @@ fn open<'a, R: ?Sized>(
     last.into_iter().find_map(|stage| pass(searches, stage, tools))
 }
 
-/// Passes one stage of the search: scheme by scheme.
+/// Runs one stage of the search for each scheme.
 fn pass<'a, R: ?Sized>(
     searches: &mut Searches<'a, R>,
     stage: Stage<'a>,
@@ -202,8 +203,7 @@ fn pass<'a, R: ?Sized>(
 }
 
 impl UnwrapError {
-    /// Whether the keys that are there might open a wrapped key after all: see
-    /// [`SchemeFailure::is_undecided`].
+    /// Whether the existing keys might still open a wrapped key: see [`SchemeFailure::is_undecided`].
     pub fn is_undecided(&self) -> bool {
         match self {
             Self::NoKeyOpened { failures } => failures.iter().any(SchemeFailure::is_undecided),
@@ -212,23 +212,23 @@ impl UnwrapError {
     }
 }
 
-/// Why no layer key came out.
+/// Why no layer key was unwrapped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnwrapError {
-    /// The media type is none that an encrypted layer has.
+    /// The media type is not that of an encrypted layer.
     #[error(transparent)]
     MediaType(#[from] UnsupportedMediaType),
     /// There is no annotation with a wrapped key.
     #[error("the layer has no annotation with a wrapped key (`{}…`)", annotation::KEYS_PREFIX)]
     NotEncrypted,
-    /// The public options are missing or of no use.
+    /// The public options are missing, or cannot be used.
     #[error(transparent)]
     Options(#[from] OptionsError),
     /// No wrapped key could be opened.
     #[error("no wrapped key could be opened: {}", Joined(failures))]
     NoKeyOpened {
-        /// What was tried, a scheme each.
+        /// What was tried, one entry for each scheme.
         failures: Vec<SchemeFailure>,
     },
 }

@@ -1,5 +1,5 @@
-//! Wrapping for a key in a PKCS#11 token: RSAES-OAEP with its public key, in JSON as Go writes it.
-//! The token is not needed for that.
+//! Wraps for a key in a PKCS#11 token: RSAES-OAEP with its public key, in JSON as Go writes it. This
+//! does not need the token.
 
 use ::rsa::rand_core::TryCryptoRng;
 use serde_json::json;
@@ -19,7 +19,7 @@ impl OaepHash {
     }
 }
 
-/// A public key whose private half is in a token.
+/// A public key whose private key is in a token.
 #[derive(Clone)]
 pub(crate) struct Pkcs11Recipient {
     key: RsaPublicKey,

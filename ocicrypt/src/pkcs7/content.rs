@@ -19,16 +19,16 @@ use crate::encoding::asn1::{
 };
 use crate::encoding::oid::{self, Algorithm as Identifier};
 
-/// The longest content that is decrypted: 64 KiB. Private options take a few hundred bytes, and
-/// every recipient can cost another attempt. Go ctd-decoder has no limit.
+/// The longest content that is decrypted, in bytes: 64 KiB. Private options take a few hundred bytes,
+/// and every recipient can cost another attempt. Go ctd-decoder has no limit.
 const MAX_CONTENT: usize = 64 * 1024;
 
-/// The longest content that nothing authenticates: 1 KiB. What it says is read in the same time
-/// whatever it says, and the shorter it is, the less there is to tell apart. Go ctd-decoder has no
-/// limit.
+/// The longest content that is not authenticated: 1 KiB. It is parsed in a time that does not depend on
+/// its text, and a shorter content leaves less to distinguish. Go ctd-decoder has no limit.
 const MAX_UNAUTHENTICATED: usize = 1024;
 
-/// The tag of GCM in bytes. RFC 5084 allows twelve; Go ctd-decoder and Keycell want all of it.
+/// The length of the tag of GCM in bytes. RFC 5084 also allows twelve bytes; Go ctd-decoder and Keycell
+/// require sixteen.
 const TAG: usize = 16;
 
 /// A content cipher.
@@ -49,16 +49,16 @@ pub(super) struct Content {
     cipher: Cipher,
     iv: Vec<u8>,
     ciphertext: Vec<u8>,
-    /// Of GCM only.
+    /// The tag, for GCM only.
     tag: Vec<u8>,
-    /// What is authenticated with it.
+    /// Attributes that are authenticated with the content.
     attributes: Vec<u8>,
 }
 
 impl Content {
-    /// Reads the rest of an `EnvelopedData`, from the `EncryptedContentInfo` on.
+    /// Parses the rest of an `EnvelopedData`, from the `EncryptedContentInfo` on.
     ///
-    /// GCM has no place there, but Go writes it, with the tag at the end of the content.
+    /// The standard does not allow GCM there, but Go writes it, with the tag at the end of the content.
     pub(super) fn enveloped(reader: &mut Reader<'_>) -> Result<Self, Pkcs7Error> {
         let mut content = Self::read(reader)?;
         if content.is_authenticated() {
@@ -68,7 +68,7 @@ impl Content {
             content.tag = content.ciphertext.split_off(start);
         } else {
             let block = content.iv.len();
-            // CBC pads every content, so that even an empty one is a block.
+            // CBC pads every content, so that even an empty one has a block.
             if content.ciphertext.is_empty() || !content.ciphertext.len().is_multiple_of(block) {
                 return Err(Pkcs7Error::Malformed("the content has the wrong length"));
             }
@@ -81,14 +81,14 @@ impl Content {
         Ok(content)
     }
 
-    /// Reads the rest of an `AuthEnvelopedData`, from the `EncryptedContentInfo` on.
+    /// Parses the rest of an `AuthEnvelopedData`, from the `EncryptedContentInfo` on.
     pub(super) fn auth_enveloped(reader: &mut Reader<'_>) -> Result<Self, Pkcs7Error> {
         let mut content = Self::read(reader)?;
         if !content.is_authenticated() {
             return Err(Pkcs7Error::Malformed("authenticated content without a cipher for it"));
         }
         if let Some(attributes) = reader.optional(context(1) | CONSTRUCTED) {
-            // As the SET that they are, not under the tag that the field has (RFC 5083, 2.2).
+            // They are authenticated with the tag of a SET, not with that of the field (RFC 5083, 2.2).
             content.attributes = attributes.whole.to_vec();
             content.attributes[0] = SET;
         }
@@ -125,7 +125,7 @@ impl Content {
         }
     }
 
-    /// The identity of the content: everything that decides what a content key makes of it.
+    /// The identity of the content: everything that decides how a content key decrypts it.
     pub(super) fn identify(&self) -> [u8; 32] {
         identity::id(|hash| {
             hash(&[self.cipher as u8]);
@@ -135,7 +135,7 @@ impl Content {
         })
     }
 
-    /// The name of the cipher, and whether it is of yesterday, as all are that do not authenticate.
+    /// The name of the cipher, and whether it is legacy, as all are that do not authenticate.
     pub(super) fn algorithm(&self) -> Algorithm {
         match self.cipher {
             Cipher::DesCbc => Algorithm::legacy("DES-CBC"),
@@ -161,7 +161,7 @@ impl Content {
         budget.spend_on_bytes(length, each + cost::READ)
     }
 
-    /// Whether a content that was altered is noticed.
+    /// Whether an alteration of the content is detected.
     pub(super) fn is_authenticated(&self) -> bool {
         self.cipher.is_gcm()
     }
@@ -240,7 +240,7 @@ impl Cipher {
     }
 }
 
-/// The parameters of CBC are the initialization vector alone.
+/// The parameters of CBC are only the initialization vector.
 fn cbc_iv<'a>(algorithm: &Identifier<'a>) -> Option<&'a [u8]> {
     let found: Element<'a> = algorithm.parameters?;
     (found.tag == OCTET_STRING).then_some(found.content)
@@ -248,8 +248,8 @@ fn cbc_iv<'a>(algorithm: &Identifier<'a>) -> Option<&'a [u8]> {
 
 /// `GCMParameters` (RFC 5084, section 3.2): nonce and length of the tag.
 ///
-/// Go writes and reads them malformed: in a SEQUENCE whose tag says that it has no elements
-/// (`10`), with another SEQUENCE inside, and the nonce under `[4]`. Keycell reads both.
+/// Go writes and reads them in a malformed form: in a SEQUENCE whose tag says that it has no elements
+/// (`10`), with another SEQUENCE inside, and the nonce under `[4]`. Keycell reads both forms.
 fn gcm_nonce<'a>(algorithm: &Identifier<'a>) -> Option<&'a [u8]> {
     let found = algorithm.parameters.filter(|found| found.tag | CONSTRUCTED == SEQUENCE)?;
     let mut parameters = Reader::new(found.content);

@@ -1,8 +1,8 @@
-//! Writing messages in two forms: the one that Go writes, and the standard's own.
+//! Writes messages in two forms: the one that Go writes, and the standard's own.
 //!
-//! Go ctd-decoder reads the first, in every version of ocicrypt, and no other program but Keycell
-//! does. It does not read AuthEnvelopedData (RFC 5083), which openssl reads. Both are authenticated.
-//! A form that both read would be CBC, where nobody notices what was altered.
+//! Every version of Go ctd-decoder reads the first form, and no other program except Keycell does. Go
+//! ctd-decoder does not read AuthEnvelopedData (RFC 5083), which openssl reads. Both forms are
+//! authenticated. CBC is a form that both programs read, but an alteration of it would not be detected.
 
 use aes_gcm::aead::consts::U12;
 use aes_gcm::aead::{AeadInOut, KeyInit};
@@ -26,11 +26,10 @@ use crate::encoding::text::printable;
 use crate::keys::public::{PublicKey, RsaPublicKey};
 use crate::keys::{OaepHash, PublicKeyError, WrapError};
 
-/// What is inside the envelope, for those who only see the outside: `id-data` (RFC 5652,
-/// section 4).
+/// The declared type of the content: `id-data` (RFC 5652, section 4).
 const DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.1");
 
-/// Zero: of EnvelopedData, AuthEnvelopedData, and recipients by issuer and serial number.
+/// The version zero, of EnvelopedData, AuthEnvelopedData, and recipients by issuer and serial number.
 const VERSION: [u8; 3] = [INTEGER, 1, 0];
 
 const NULL: [u8; 2] = [5, 0];
@@ -38,16 +37,16 @@ const NULL: [u8; 2] = [5, 0];
 /// The length of the tag of GCM in bytes, as an INTEGER.
 const TAG_LENGTH: [u8; 3] = [INTEGER, 1, 16];
 
-/// How a CMS message is written.
+/// The form of a CMS message.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Pkcs7Form {
-    /// As Go ocicrypt writes it: AES-128-GCM in EnvelopedData, with parameters that no standard
-    /// has, and RSAES-PKCS1-v1_5.
+    /// The form of Go ocicrypt: AES-128-GCM in EnvelopedData, with non-standard parameters, and
+    /// RSAES-PKCS1-v1_5.
     #[default]
     Go,
-    /// AuthEnvelopedData (RFC 5083) with AES-256-GCM (RFC 5084) and RSAES-OAEP with SHA-256 (RFC
-    /// 4056). Go ocicrypt does not read it.
+    /// AuthEnvelopedData (RFC 5083) with AES-256-GCM (RFC 5084) and RSAES-OAEP with SHA-256 (RFC 4056).
+    /// Go ocicrypt does not read it.
     AuthEnveloped,
 }
 
@@ -98,7 +97,7 @@ impl Pkcs7Recipient {
         &self.key
     }
 
-    /// The same recipient, for a message of another form.
+    /// The same recipient for a message of another form.
     pub(crate) fn with_form(self, form: Pkcs7Form) -> Self {
         Self { form, ..self }
     }
@@ -114,7 +113,7 @@ impl Pkcs7Recipient {
         rng: &mut R,
     ) -> Result<Vec<u8>, WrapError> {
         let (algorithm, wrapped) = match self.form {
-            // Go leaves the NULL of the standard out.
+            // Go omits the NULL of the standard.
             Pkcs7Form::Go => (
                 element(SEQUENCE, &[&oid(RSA_ENCRYPTION)]),
                 self.key.encrypt_pkcs1v15(content_key, rng)?,
@@ -131,7 +130,7 @@ impl Pkcs7Recipient {
     }
 }
 
-/// Encrypts `plain` for all recipients, which are of the form `form`: ContentInfo in DER.
+/// Encrypts `plain` for all recipients, which must have the form `form`. Returns a ContentInfo in DER.
 pub(crate) fn encrypt<R: TryCryptoRng + ?Sized>(
     form: Pkcs7Form,
     recipients: &[&Pkcs7Recipient],
@@ -145,7 +144,7 @@ pub(crate) fn encrypt<R: TryCryptoRng + ?Sized>(
     };
     let wrapped = recipients.iter().map(|recipient| recipient.wrap(content_key, rng));
     let mut wrapped = wrapped.collect::<Result<Vec<_>, _>>()?;
-    // A SET OF has its elements in order (X.690, section 11.6).
+    // The elements of a SET OF are sorted (X.690, section 11.6).
     wrapped.sort();
     let wrapped: Vec<_> = wrapped.iter().map(Vec::as_slice).collect();
     let recipients = element(SET, &wrapped);
@@ -154,7 +153,7 @@ pub(crate) fn encrypt<R: TryCryptoRng + ?Sized>(
     let (content_type, parts) = match form {
         Pkcs7Form::Go => {
             let (text, tag) = seal::<Aes128Gcm>(content_key, &nonce, plain);
-            // A SEQUENCE whose tag lacks the bit for elements, around the parameters.
+            // The parameters are in a SEQUENCE whose tag lacks the bit for elements.
             let nonce = element(context(4), &[&*nonce]);
             let parameters = element(SEQUENCE, &[&nonce, &TAG_LENGTH]);
             let parameters = element(SEQUENCE & !CONSTRUCTED, &[&parameters]);
@@ -175,13 +174,13 @@ pub(crate) fn encrypt<R: TryCryptoRng + ?Sized>(
     Ok(element(SEQUENCE, &[&oid(content_type), &data]))
 }
 
-/// `EncryptedContentInfo` (RFC 5652, section 6.1), whose content is put together from `parts`.
+/// `EncryptedContentInfo` (RFC 5652, section 6.1), whose content consists of `parts`.
 fn content(cipher: ObjectIdentifier, parameters: &[u8], parts: &[&[u8]]) -> Vec<u8> {
     let algorithm = element(SEQUENCE, &[&oid(cipher), parameters]);
     element(SEQUENCE, &[&oid(DATA), &algorithm, &element(context(0), parts)])
 }
 
-/// GCM without further data: the ciphertext and the tag.
+/// GCM without associated data: returns the ciphertext and the tag.
 fn seal<A: AeadInOut<NonceSize = U12> + KeyInit>(
     key: &[u8],
     nonce: &[u8; 12],
@@ -215,7 +214,7 @@ fn public_key_info(der: &[u8]) -> Option<&[u8]> {
     let mut signed = Reader::new(der).inside(SEQUENCE)?.inside(SEQUENCE)?;
     signed.optional(context(0) | CONSTRUCTED);
     signed.element(INTEGER)?;
-    // The algorithm of the signature, issuer, validity and subject.
+    // These are the algorithm of the signature, the issuer, the validity and the subject.
     for _ in 0..4 {
         signed.element(SEQUENCE)?;
     }

@@ -1,4 +1,4 @@
-//! Recipients (RFC 5652, section 6.2), of which those with key transport are read.
+//! Recipients (RFC 5652, section 6.2). Only those with key transport are supported.
 
 use std::fmt;
 
@@ -19,10 +19,10 @@ pub(super) struct Recipient {
     pub(super) encrypted_key: Vec<u8>,
 }
 
-/// What names the certificate of a recipient.
+/// The reference to the certificate of a recipient.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Name {
-    /// The issuer as it is written, and the serial number.
+    /// The issuer in its encoded form, and the serial number.
     Issuer(Vec<u8>, Vec<u8>),
     /// The subject key identifier.
     SubjectKey(Vec<u8>),
@@ -37,7 +37,7 @@ pub(super) enum Transport {
     Oaep { hash: OaepHash, mask: OaepHash },
 }
 
-/// As `openssl x509 -serial` writes it, cut short.
+/// The text has the form of `openssl x509 -serial`, truncated.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, bytes) = match self {
@@ -73,7 +73,7 @@ impl Recipient {
         Ok(Self { name, transport, encrypted_key })
     }
 
-    /// The identity of an attempt: everything that decides what comes out of it.
+    /// The identity of an attempt: everything that decides its result.
     pub(super) fn identify(&self, key: usize, length: usize) -> [u8; 32] {
         identity::id(|hash| {
             hash(&key.to_be_bytes());
@@ -110,11 +110,11 @@ impl Name {
 }
 
 impl Transport {
-    /// Its name, and whether it is of yesterday.
+    /// Its name, and whether it is legacy.
     pub(super) fn algorithm(self) -> Algorithm {
         match self {
             Self::Pkcs1v15 => Algorithm::PKCS1_V1_5,
-            // The weaker of two.
+            // The weaker of the two hashes decides.
             Self::Oaep { mask: OaepHash::Sha1, .. } => Algorithm::oaep(OaepHash::Sha1),
             Self::Oaep { hash, .. } => Algorithm::oaep(hash),
         }
@@ -129,7 +129,7 @@ impl Transport {
     }
 }
 
-/// `RSAES-OAEP-params` (RFC 4055, section 4.1). What is left out is SHA-1, and no label.
+/// `RSAES-OAEP-params` (RFC 4055, section 4.1). The defaults are SHA-1 and no label.
 fn oaep(algorithm: &Identifier<'_>) -> Result<Transport, Pkcs7Error> {
     let malformed = Pkcs7Error::Malformed("the parameters of OAEP");
     let (mut hash, mut mask) = (OaepHash::Sha1, OaepHash::Sha1);

@@ -10,26 +10,26 @@ use super::recipient::{Name, Recipient, Transport};
 use crate::bounds::Bounds;
 use crate::keys::{Certificate, Fingerprint, OaepRefusal, PrivateKey, RsaKey, Which};
 
-/// The RSA keys of a ring that are open, and what came out of them.
+/// The open RSA keys of a ring, and the results of using them.
 ///
-/// Nothing is computed twice: a thousand copies of one recipient cost one private-key operation.
+/// Nothing is computed twice: a thousand copies of one recipient cost only one private-key operation.
 pub struct Search<'k> {
     keys: Vec<(&'k PrivateKey, &'k RsaKey)>,
     /// The names of certificates by their public keys.
     certified: BTreeMap<Fingerprint, Vec<Name>>,
     named: BTreeMap<Name, Vec<usize>>,
     certificates: usize,
-    /// Keys before this one were tried on all messages.
+    /// Keys before this index were already tried on all messages.
     first: usize,
     tried: BTreeSet<usize>,
     content_keys: BTreeMap<[u8; 32], Option<Zeroizing<Vec<u8>>>>,
-    /// The contents without authentication that each encrypted key comes with.
+    /// The contents without authentication that each encrypted key is used with.
     contents: BTreeMap<Vec<u8>, BTreeSet<[u8; 32]>>,
 }
 
 impl<'k> Search<'k> {
-    /// A search with these keys, each with its certificates: a certificate belongs to the private
-    /// key that has the same public half.
+    /// A search with these keys, each with its certificates: a certificate belongs to the private key
+    /// with the same public key.
     pub fn new(
         keys: impl IntoIterator<Item = &'k PrivateKey>,
         certificates: &[Certificate],
@@ -57,20 +57,20 @@ impl<'k> Search<'k> {
         search
     }
 
-    /// Goes on with this key alone, which has been opened meanwhile.
+    /// Continues with only this key, which has just been opened.
     pub fn goes_on_with(&mut self, named: &'k PrivateKey) {
         self.first = self.keys.len();
         self.add(named);
     }
 
-    /// Goes on with all keys, from the first on.
+    /// Continues with all keys, beginning with the first.
     pub(super) fn starts_over(&mut self) {
         self.first = 0;
     }
 
     fn add(&mut self, named: &'k PrivateKey) {
         let Some(key) = named.as_rsa() else { return };
-        // Without certificates, fingerprints are not needed.
+        // Fingerprints are needed only if there are certificates.
         if !self.certified.is_empty() {
             let names = self.certified.remove(&named.fingerprint()).unwrap_or_default();
             for name in names {
@@ -80,7 +80,7 @@ impl<'k> Search<'k> {
         self.keys.push((named, key));
     }
 
-    /// How many keys are to be tried.
+    /// The number of keys that are to be tried.
     pub(super) fn keys(&self) -> usize {
         self.keys.len() - self.first
     }
@@ -90,25 +90,26 @@ impl<'k> Search<'k> {
         self.tried.iter().map(|index| self.keys[*index].0)
     }
 
-    /// The key at a position.
+    /// The key at an index.
     pub(super) fn key(&self, position: usize) -> &'k PrivateKey {
         self.keys[position].0
     }
 
-    /// The RSA key at a position.
+    /// The RSA key at an index.
     pub(super) fn rsa_key(&self, position: usize) -> &'k RsaKey {
         self.keys[position].1
     }
 
-    /// Notes that the encrypted key of `recipient` comes with a content that is not authenticated and
-    /// has this identity.
+    /// Records that the encrypted key of `recipient` is used with a content that is not authenticated
+    /// and has this identity.
     pub(super) fn announce(&mut self, recipient: &Recipient, content: [u8; 32]) {
         let contents = self.contents.entry(recipient.encrypted_key.clone()).or_default();
         contents.insert(content);
     }
 
-    /// Whether the encrypted key of `recipient` comes with several contents that are not authenticated.
-    /// Who sends the same one with thousands of them would get an answer about each.
+    /// Whether the encrypted key of `recipient` is used with several contents that are not
+    /// authenticated. An attacker who sends the same one with thousands of them would get an answer
+    /// about each.
     pub(super) fn has_several_contents(&self, recipient: &Recipient) -> bool {
         self.contents.get(&recipient.encrypted_key).is_some_and(|contents| contents.len() > 1)
     }
@@ -118,13 +119,13 @@ impl<'k> Search<'k> {
         self.named.contains_key(&recipient.name)
     }
 
-    /// How many certificates there are, whether a key belongs to them or not.
+    /// The number of certificates, with or without a private key.
     pub fn certificates(&self) -> usize {
         self.certificates
     }
 
-    /// The keys to try for `recipient`, by their positions. The length of the wrapped key tells
-    /// that of the modulus (RFC 8017, section 7.2.2, step 1).
+    /// The indices of the keys to try for `recipient`. The length of the wrapped key is that of the
+    /// modulus (RFC 8017, section 7.2.2, step 1).
     pub(super) fn keys_for(&self, recipient: &Recipient, which: Which) -> Vec<usize> {
         let fits = |index: &usize| self.keys[*index].1.size() == recipient.encrypted_key.len();
         match which {
@@ -136,8 +137,8 @@ impl<'k> Search<'k> {
         }
     }
 
-    /// The content key that `recipient` has for the key at the position `key`, of `length` bytes.
-    /// None if it is not for this key, as far as that shows: with RSAES-PKCS1-v1_5 it does not.
+    /// The content key of `recipient` for the key at the index `key`, of `length` bytes. None if it is
+    /// known that the recipient is not for this key, which is never known with RSAES-PKCS1-v1_5.
     ///
     /// `id` is the identity of the attempt.
     pub(super) fn content_key<R: TryCryptoRng + ?Sized>(

@@ -1,15 +1,15 @@
-//! Content that nothing authenticates: CBC.
+//! Content that is not authenticated: CBC.
 //!
-//! Whoever can alter such a content chooses what it decrypts to, up to a block of garbage for each
-//! block that is chosen. If anything showed whether the padding was right, or how far the text was
-//! the JSON of private options, the layer key could be learnt from that a few bits at a time
-//! (Vaudenay, 2002). So it always comes to a layer key: where the text gives none, to one that is
-//! made up from the private key and the content, and that is wrong. Both fail alike when the layer
-//! is verified, and both take the same work.
+//! An attacker who can alter such a content chooses what it decrypts to, except for one block of
+//! garbage for each chosen block. If anything showed whether the padding was right, or how far the text
+//! was valid JSON of private options, the attacker could learn the layer key a few bits at a time
+//! (Vaudenay, 2002). So the result is always a layer key. If the text does not contain one, the layer
+//! key is made up from the private key and the content, and is wrong. Both fail in the same way when
+//! the layer is verified, and both take the same work.
 //!
-//! A text counts only if it has exactly the members of private options, each of its form. Else a
-//! block of garbage could stand in a string that nobody looks at, and whether the layer still opens
-//! would tell whether the garbage was text.
+//! A text is accepted only if it has exactly the members of private options, each in the right form.
+//! Otherwise a block of garbage could be in a string that is never read, and whether the layer still
+//! opens would reveal whether the garbage was text.
 
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeGreater};
 use zeroize::Zeroizing;
@@ -21,17 +21,17 @@ use crate::format::options::{
 };
 use crate::keys::RsaKey;
 
-/// Decrypted text. Its padding is replaced by spaces, so that its length is public.
+/// Decrypted text. Its padding is replaced by spaces, so that its length is not secret.
 pub(super) struct UnauthenticatedText {
     text: Zeroizing<Vec<u8>>,
     is_padded: Choice,
 }
 
 impl UnauthenticatedText {
-    /// Takes the padding of RFC 5652, section 6.3, off blocks of `block` bytes, in time that tells
-    /// nothing. None if there is no block.
+    /// Removes the padding of RFC 5652, section 6.3, from blocks of `block` bytes, in constant time.
+    /// None if there is no block.
     ///
-    /// Go ctd-decoder panics at a padding longer than the content; Keycell takes it for a wrong one.
+    /// Go ctd-decoder panics if the padding is longer than the content; Keycell treats it as wrong.
     pub(super) fn new(mut text: Zeroizing<Vec<u8>>, block: usize) -> Option<Self> {
         let length = *text.last()?;
         let mut is_padded = !length.ct_eq(&0) & !length.ct_gt(&(block as u8));
@@ -43,7 +43,7 @@ impl UnauthenticatedText {
         Some(Self { text, is_padded })
     }
 
-    /// The layer key that the text holds, if it is padded and holds one.
+    /// The layer key in the text, if the padding is right and there is one.
     fn layer_key(mut self, public: &PublicOptions) -> Option<LayerKey> {
         let filler = FILLER.iter().chain(std::iter::repeat(&b' '));
         for (byte, filler) in self.text.iter_mut().zip(filler) {
@@ -54,13 +54,13 @@ impl UnauthenticatedText {
     }
 }
 
-/// For `make timing`.
+/// This is for `make timing`.
 #[cfg(feature = "timing")]
 pub fn has_padding(text: Vec<u8>) -> Option<Choice> {
     UnauthenticatedText::new(Zeroizing::new(text), 16).map(|text| text.is_padded)
 }
 
-/// What came of all contents that are not authenticated.
+/// The result of all contents that are not authenticated.
 #[derive(Default)]
 pub(crate) struct Outcome {
     opened: Option<LayerKey>,
@@ -69,7 +69,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Adds an attempt: what `key` made of the content with the identity `content`.
+    /// Adds an attempt: the text that `key` yielded for the content with the identity `content`.
     pub(super) fn add(
         &mut self,
         key: &RsaKey,
@@ -85,8 +85,8 @@ impl Outcome {
         self.opened = self.opened.take().or(found);
     }
 
-    /// Notes what protects a content that was tried. All that were are told, since which of them
-    /// opened must not be.
+    /// Records the algorithms that protect a content that was tried. Those of all contents are
+    /// reported, because it must not be known which of them opened.
     pub(super) fn tells(&mut self, algorithms: &[Algorithm]) {
         for algorithm in algorithms {
             if !self.algorithms.contains(algorithm) {
@@ -95,13 +95,13 @@ impl Outcome {
         }
     }
 
-    /// What was noted.
+    /// The recorded algorithms.
     pub(crate) fn algorithms(&self) -> &[Algorithm] {
         &self.algorithms
     }
 
-    /// The first layer key that a content held, or the one that is made up. None if no key was
-    /// tried; an error if the public options make no layer key of whatever.
+    /// The first layer key that a content had, or the made-up one. None if no key was tried; an error if
+    /// the public options do not make a layer key with any content.
     pub(crate) fn layer_key(self) -> Option<Result<LayerKey, LayerKeyError>> {
         let made_up = self.made_up?;
         Some(made_up.map(|made_up| self.opened.unwrap_or(made_up)))
@@ -148,7 +148,7 @@ mod tests {
         assert!(layer_key_of_unauthenticated(FILLER, &public("")).is_some());
     }
 
-    /// A place in which nobody looks at the text would tell, by the layer that still opens, whether garbage
+    /// If a part of the text were not checked, the layer that still opens would reveal whether garbage
     /// is text.
     #[test]
     fn every_byte_of_a_text_counts() {

@@ -1,4 +1,4 @@
-//! What came of wrapped keys that could not be opened.
+//! Failures of wrapped keys that could not be opened.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::reason::{Reason, Reasons, Remedy};
 use crate::format::annotation::{Scheme, WrappedKeys};
 use crate::keyring::Listed;
 
-/// What came of the wrapped keys of one scheme.
+/// The result for the wrapped keys of one scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemeFailure {
     /// The scheme.
@@ -17,7 +17,7 @@ pub struct SchemeFailure {
     pub outcome: Outcome,
 }
 
-/// How far a scheme came.
+/// The result of a scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -31,40 +31,40 @@ pub enum Outcome {
         tried: usize,
         /// How many keys there are.
         of: usize,
-        /// Which. A key provider counts as one key.
+        /// The keys that were tried. A key provider counts as one key.
         keys: TriedKeys,
-        /// Why each wrapped key failed: the reason, and the positions in the list, from 1.
+        /// Why each wrapped key failed: the reason, and the positions in the list, counted from 1.
         reasons: Vec<(Reason, Vec<usize>)>,
         /// What would most likely help.
         remedy: Remedy,
-        /// Something was not tried to its end, so the keys that are there might open it after all.
+        /// Whether something was not tried completely, so that the existing keys might still open it.
         undecided: bool,
     },
 }
 
-/// Which keys were tried.
+/// The keys that were tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TriedKeys {
-    /// None, of so many, which are called `what`.
+    /// None of the `of` keys, which are called `what`.
     None {
-        /// How many there are.
+        /// How many keys there are.
         of: usize,
         /// What they are called, for example `key`.
         what: &'static str,
     },
-    /// None, since none could be opened.
+    /// None, because no key could be opened.
     NoneOpened,
-    /// These.
+    /// These keys.
     Listed(Listed),
     /// The key provider.
     Provider,
-    /// As before, and there were so many certificates.
+    /// The same, with the number of certificates.
     WithCertificates(Box<TriedKeys>, usize),
 }
 
 impl TriedKeys {
-    /// Those of the ring that were tried, of so many.
+    /// The keys of the ring that were tried, out of `of`.
     pub(super) fn of_ring(listed: Listed, of: usize) -> Self {
         match listed.len() {
             0 if of == 0 => Self::NoneOpened,
@@ -90,7 +90,7 @@ impl fmt::Display for TriedKeys {
 }
 
 impl Outcome {
-    /// So many keys were tried, of so many, and failed for these reasons.
+    /// The outcome if `tried` of `of` keys were tried, and failed for these reasons.
     pub(super) fn tried(reasons: Reasons, tried: usize, of: usize, keys: TriedKeys) -> Self {
         let Reasons { remedy, undecided, reasons, .. } = reasons;
         Self::Tried { tried, of, keys, reasons, remedy, undecided }
@@ -98,8 +98,8 @@ impl Outcome {
 }
 
 impl SchemeFailure {
-    /// Whether the keys that are there might open one of the wrapped keys after all: a bound was
-    /// reached, or a key provider or token failed.
+    /// Whether the existing keys might still open one of the wrapped keys, because a bound was reached,
+    /// or because a key provider or token failed.
     pub fn is_undecided(&self) -> bool {
         matches!(self.outcome, Outcome::Tried { undecided: true, .. })
     }
@@ -109,7 +109,7 @@ impl SchemeFailure {
     }
 }
 
-/// Reasons, and positions for one reason, that a message tells at most.
+/// The most reasons, and the most positions for one reason, in a message.
 const LISTED: usize = 5;
 
 impl fmt::Display for SchemeFailure {

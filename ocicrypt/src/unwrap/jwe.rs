@@ -9,9 +9,9 @@ use crate::jwe::{self, Jwe, JweError};
 use crate::keyring::NamedKey;
 use crate::keys::{PrivateKey, Which};
 
-/// All JWEs of a layer, and what came of them so far.
+/// All JWEs of a layer, and the results so far.
 pub(super) struct Search<'a> {
-    /// With their positions in the list; none where what it holds was of no use.
+    /// The JWEs with their positions in the list; none if the content could not be used.
     jwes: Vec<(usize, Option<Jwe>)>,
     tried: jwe::Search<'a>,
     progress: Progress<'a>,
@@ -24,7 +24,8 @@ impl<'a> Search<'a> {
         Self { jwes, tried: jwe::Search::default(), progress }
     }
 
-    /// Tries these keys: first each where a wrapped key names it, then all on all.
+    /// Tries these keys: first each key on the wrapped keys that name it, then all keys on all wrapped
+    /// keys.
     fn with<R: TryCryptoRng + ?Sized>(
         &mut self,
         keys: &[&'a PrivateKey],
@@ -88,7 +89,7 @@ impl<'a, R: TryCryptoRng + ?Sized> SchemeSearch<'a, R> for Search<'a> {
         let Self { jwes, tried, mut progress } = *self;
         for (item, jwe) in jwes {
             let Some(jwe) = jwe else { continue };
-            // Of what was not tried nothing is known.
+            // Nothing is known about JWEs that were not tried.
             let errors =
                 if progress.is_over { jwe.failures_so_far().to_vec() } else { jwe.failures() };
             errors.into_iter().for_each(|error| progress.reasons.add(item, error));

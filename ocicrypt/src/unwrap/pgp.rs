@@ -8,7 +8,7 @@ use crate::budget::cost;
 use crate::keyring::NamedPgpKey;
 use crate::pgp::{self, Locked, PgpError, PgpMessage};
 
-/// All messages of a layer, and what came of them so far. A key is unlocked when a message names it.
+/// All messages of a layer, and the results so far. A key is unlocked when a message names it.
 pub(super) struct Search<'a> {
     count: usize,
     search: pgp::Search<'a>,
@@ -22,7 +22,7 @@ impl<'a> Search<'a> {
         Self { count, search, progress: Progress::new(input) }
     }
 
-    /// Tries the keys that are locked, or those that are not.
+    /// Tries the locked keys, or those that are not locked.
     fn with<R: TryCryptoRng + ?Sized>(
         &mut self,
         which: Locked,
@@ -43,7 +43,7 @@ impl<'a> Search<'a> {
             match opened {
                 Ok(opened) => {
                     let key = self.progress.reasons.accept(*item, &opened.content, input.public);
-                    // Nothing is opened without a key that was tried.
+                    // A message is opened only with a key that was tried.
                     let by = self.search.last_tried().and_then(|key| input.ring.named_pgp(key));
                     if let (Some(key), Some(by)) = (key, by) {
                         let (by, algorithms) = (by.into(), opened.algorithms);

@@ -10,10 +10,10 @@ use crate::broker::{Broker, Refusal, TokenKey};
 use crate::keyring::Listed;
 use crate::pkcs11::{self, Blob};
 
-/// Operations that a token is asked for at most: it may take a second for each.
+/// The most operations that a token is asked for. Each may take a second.
 const MAX_OPERATIONS: usize = 64;
 
-/// All that is wrapped for tokens, and what came of it so far.
+/// All keys that are wrapped for tokens, and the results so far.
 pub(super) struct Search<'a> {
     progress: Progress<'a>,
     operations: usize,
@@ -98,7 +98,7 @@ impl<'a, R: ?Sized> SchemeSearch<'a, R> for Search<'a> {
     }
 }
 
-/// Why the token with the key of this name did not decrypt.
+/// Why the token that holds the key with this name did not decrypt.
 fn reason(refusal: Refusal, name: &str) -> Reason {
     match refusal {
         Refusal::Failed(reason) => Reason::Token { key: name.to_owned(), reason },
@@ -106,7 +106,7 @@ fn reason(refusal: Refusal, name: &str) -> Reason {
     }
 }
 
-/// What a blob tells of how it was encrypted: its length is that of the modulus.
+/// What a blob shows of its encryption: its length is that of the modulus.
 fn algorithms(blob: &Blob) -> Vec<Algorithm> {
     let bits = u32::try_from(blob.bytes.len() * 8).unwrap_or(u32::MAX);
     vec![Algorithm::rsa(bits), Algorithm::oaep(blob.hash.into())]

@@ -11,12 +11,12 @@ use crate::keyring::NamedKey;
 use crate::keys::Which;
 use crate::pkcs7::{self, Envelope, Pkcs7Error, UnauthenticatedOutcome};
 
-/// Keys that are named where several were tried.
+/// The most keys that are named if several were tried.
 const LISTED: usize = 3;
 
-/// All messages of a layer, and what came of them so far. Those whose content is authenticated are
-/// tried first; the others only when nothing else has opened, since they always come to a layer key,
-/// be it a wrong one.
+/// All messages of a layer, and the results so far. Messages with authenticated content are tried
+/// first. The others are tried only if nothing else has opened, because they always result in a layer
+/// key, even if it is a wrong one.
 pub(super) struct Search<'a> {
     envelopes: Vec<(usize, Envelope)>,
     search: pkcs7::Search<'a>,
@@ -32,8 +32,8 @@ impl<'a> Search<'a> {
         Self { envelopes, search, progress }
     }
 
-    /// First tries the keys whose certificates are named, on all wrapped keys, because they are
-    /// likely right; only then the others.
+    /// First tries the keys whose certificates are named on all wrapped keys, because they are probably
+    /// the right ones, and only then the others.
     fn with_all<R: TryCryptoRng + ?Sized>(&mut self, tools: &mut Tools<'_, R>) -> Option<Found> {
         let input = self.progress.input;
         for which in [Which::Named, Which::AnyKey] {
@@ -55,8 +55,8 @@ impl<'a> Search<'a> {
     }
 
     /// The layer key of the messages whose content is not authenticated. All of them are tried with
-    /// every key, whatever comes out; if nothing does, the layer key is made up, and does not open
-    /// the layer. None where there is nothing to try.
+    /// every key, whatever the results are. If no content has a layer key, it is made up, and does not
+    /// open the layer. None if there is nothing to try.
     fn open_unauthenticated<R: TryCryptoRng + ?Sized>(
         &mut self,
         tools: &mut Tools<'_, R>,
@@ -82,7 +82,8 @@ impl<'a> Search<'a> {
                 Some(Found { key, by, algorithms, is_authenticated: false })
             }
             Err(error) => {
-                // Of the public options, with whatever key: all messages have failed for it.
+                // The error is about the public options and applies to every key, so all messages have
+                // failed for it.
                 for (item, _) in &self.envelopes {
                     self.progress.reasons.add(*item, Reason::PublicOptions(error.clone()));
                 }
@@ -91,8 +92,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// All keys that were tried: which of them opened the message must not be told, since none may
-    /// have.
+    /// All keys that were tried. It must not be known which of them opened the message, since possibly
+    /// none did.
     fn one_of_the_tried(&self) -> OpenedBy {
         let ring = self.progress.input.ring;
         let mut tried = self.search.tried().filter_map(|key| ring.named(key));
@@ -138,7 +139,7 @@ impl<'a, R: TryCryptoRng + ?Sized> SchemeSearch<'a, R> for Search<'a> {
     fn failure(self: Box<Self>) -> SchemeFailure {
         let Self { envelopes, search, mut progress } = *self;
         for (item, envelope) in envelopes {
-            // Of what was not tried nothing is known.
+            // Nothing is known about messages that were not tried.
             let failures = match progress.is_over {
                 true => envelope.failures_so_far().to_vec(),
                 false => envelope.failures(),

@@ -7,10 +7,10 @@ use super::scheme::{Found, Input, Progress, SchemeSearch, Stage, Tools};
 use crate::broker::{Broker, Refusal};
 use crate::encoding::text::printable;
 
-/// Wrapped keys that one provider is asked about at most: each may start a program.
+/// The most wrapped keys for which one provider is asked. Each may start a program.
 const MAX_OPERATIONS: usize = 16;
 
-/// All that one provider wrapped, and what came of it so far.
+/// All keys that one provider wrapped, and the results so far.
 pub(super) struct Search<'a> {
     progress: Progress<'a>,
     name: &'a str,
@@ -22,8 +22,8 @@ impl<'a> Search<'a> {
         Self { progress: Progress::new(input), name, is_configured: true }
     }
 
-    /// Go ctd-decoder sends every parameter of the payload to every provider, private keys and
-    /// passwords included; Keycell sends those under the provider's own name.
+    /// Go ctd-decoder sends every parameter of the payload to every provider, including private keys
+    /// and passwords; Keycell sends only those under the provider's own name.
     fn with(&mut self, broker: &mut dyn Broker) -> Option<Found> {
         let (name, input) = (self.name, self.progress.input);
         let reasons = &mut self.progress.reasons;

@@ -11,18 +11,18 @@ use crate::pgp::PgpError;
 use crate::pkcs7::Pkcs7Error;
 use crate::pkcs11::Pkcs11Error;
 
-/// What would help. Of several the last one of this list is the most likely.
+/// What would help. If there are several, the last one in this list is the most likely.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Remedy {
     /// An image that is not damaged. No key would help.
     #[default]
     Image,
-    /// An image that is encrypted in another way: this one is not known, or refused.
+    /// An image with another encryption: this one is not known, or is refused.
     Encryption,
-    /// To look after the key provider, or the token.
+    /// Checking the key provider or the token.
     Elsewhere,
-    /// Another key, unless the image is damaged: the two cannot be told apart.
+    /// Another key, unless the image is damaged: the two cannot be distinguished.
     KeyOrImage,
     /// Another key.
     Key,
@@ -30,7 +30,7 @@ pub enum Remedy {
     Module,
     /// The password of a key.
     Password,
-    /// An image whose algorithms are accepted, or to accept these.
+    /// An image whose algorithms are accepted, or accepting these algorithms.
     Algorithms,
     /// Fewer keys or fewer recipients: not all could be tried.
     Fewer,
@@ -43,34 +43,34 @@ pub enum Reason {
     /// It is not base64.
     #[error("malformed: not base64")]
     NotBase64,
-    /// What it held makes no layer key.
+    /// It was opened, but its content does not make a layer key.
     #[error("it was opened, but {0}")]
     Useless(OptionsError),
-    /// The public options make no layer key, whatever it holds.
+    /// The public options do not make a layer key with any content.
     #[error(transparent)]
     PublicOptions(LayerKeyError),
-    /// An algorithm that the caller does not accept.
+    /// The caller does not accept an algorithm.
     #[error(transparent)]
     BelowMinimum(#[from] BelowMinimum),
-    /// A JWE.
+    /// A JWE was not opened.
     #[error(transparent)]
     Jwe(#[from] JweError),
-    /// A CMS message.
+    /// A CMS message was not opened.
     #[error(transparent)]
     Pkcs7(#[from] Pkcs7Error),
-    /// An OpenPGP message.
+    /// An OpenPGP message was not opened.
     #[error(transparent)]
     Pgp(#[from] PgpError),
-    /// The form of what is wrapped for a token.
+    /// A key that is wrapped for a token is malformed.
     #[error(transparent)]
     Pkcs11(#[from] Pkcs11Error),
-    /// A token was asked too often.
+    /// Too many operations of a token would be needed.
     #[error("gave up after {0} operations")]
     TooManyOperations(usize),
-    /// A key provider was asked too often.
+    /// A key provider was already asked for too many others.
     #[error("not tried, after {0} others")]
     NotTried(usize),
-    /// A key in a token, which is named, needs a module, and the operator allows none.
+    /// A key in a token, which is named, needs a module, but the operator allows none.
     #[error("`{0}`: no PKCS#11 module may be loaded")]
     NoModule(String),
     /// A token failed.
@@ -78,10 +78,10 @@ pub enum Reason {
     Token {
         /// The name of the key.
         key: String,
-        /// What the broker answered.
+        /// The broker's answer.
         reason: String,
     },
-    /// A key provider failed. Holds what the broker answered.
+    /// A key provider failed. It holds the broker's answer.
     #[error("{0}")]
     Provider(String),
 }
@@ -103,7 +103,7 @@ impl Reason {
         }
     }
 
-    /// Whether the keys that are there might open the wrapped key after all.
+    /// Whether the existing keys might still open the wrapped key.
     fn is_undecided(&self) -> bool {
         matches!(self.remedy(), Remedy::Algorithms | Remedy::Fewer | Remedy::Elsewhere)
     }
@@ -156,22 +156,22 @@ fn of_pgp(error: &PgpError) -> Remedy {
 #[derive(Default)]
 pub(super) struct Reasons {
     places: BTreeMap<Reason, usize>,
-    /// What helps with the reason that is the most likely to be helped with.
+    /// The remedy for the reason that is the most likely to be remedied.
     pub(super) remedy: Remedy,
-    /// Whether the keys that are there might open a wrapped key after all.
+    /// Whether the existing keys might still open a wrapped key.
     pub(super) undecided: bool,
     pub(super) reasons: Vec<(Reason, Vec<usize>)>,
 }
 
 impl Reasons {
-    /// Those that are known before any key is tried.
+    /// The reasons that are known before any key is tried.
     pub(super) fn of(wrapped: &WrappedKeys) -> Self {
         let mut reasons = Self::default();
         wrapped.not_base64.iter().for_each(|item| reasons.add(*item, Reason::NotBase64));
         reasons
     }
 
-    /// The key of the layer from what `item` held, or the reason why there is none.
+    /// The key of the layer from the content of `item`; none adds the reason.
     pub(super) fn accept(
         &mut self,
         item: usize,

@@ -1,4 +1,4 @@
-//! What the search for the key of a layer has in common, whatever the scheme.
+//! The common parts of the search for the key of a layer in all schemes.
 
 use super::OpenedBy;
 use super::failure::{Outcome, SchemeFailure, TriedKeys};
@@ -12,9 +12,10 @@ use crate::format::options::PublicOptions;
 use crate::format::payload::Parameters;
 use crate::keyring::{KeyRing, NamedKey};
 
-/// The wrapped keys of one scheme, and what came of them so far.
+/// The wrapped keys of one scheme, and the results so far.
 pub(super) trait SchemeSearch<'a, R: ?Sized> {
-    /// Tries what the stage allows. None if nothing was opened, or the stage is none of the scheme's.
+    /// Tries what the stage allows. None if nothing was opened, or if the scheme does not have this
+    /// stage.
     fn attempt(&mut self, stage: Stage<'a>, tools: &mut Tools<'_, R>) -> Option<Found>;
 
     /// Whether another private key could help.
@@ -22,36 +23,36 @@ pub(super) trait SchemeSearch<'a, R: ?Sized> {
         false
     }
 
-    /// The budget does not suffice to open the next private key.
+    /// Records that the budget is too small to open the next private key.
     fn give_up(&mut self) {}
 
-    /// What was tried, when nothing was opened.
+    /// What was tried, if nothing was opened.
     fn failure(self: Box<Self>) -> SchemeFailure;
 }
 
-/// The stages of the search, in their order. All schemes pass one before the next begins.
+/// The stages of the search, in order. All schemes complete one before the next begins.
 #[derive(Clone, Copy)]
 pub(super) enum Stage<'a> {
-    /// The private keys that are open.
+    /// Try the private keys that are open.
     OpenKeys,
-    /// The OpenPGP keys that are locked: each is unlocked when a message names it.
+    /// Try the OpenPGP keys that are locked: each is unlocked when a message names it.
     LockedPgpKeys,
-    /// A private key that has just been opened.
+    /// Try a private key that has just been opened.
     NextKey(&'a NamedKey),
-    /// The keys that the broker reaches.
+    /// Ask the broker.
     Broker,
-    /// Wrapped keys that nothing authenticates.
+    /// Try wrapped keys that are not authenticated.
     Unauthenticated,
 }
 
-/// What the search works with.
+/// The resources of a search.
 pub(super) struct Tools<'t, R: ?Sized> {
     pub(super) bounds: &'t mut Bounds,
     pub(super) broker: &'t mut dyn Broker,
     pub(super) rng: &'t mut R,
 }
 
-/// What a search looks at.
+/// The input of a search.
 #[derive(Clone, Copy)]
 pub(super) struct Input<'a> {
     pub(super) wrapped: &'a WrappedKeys,
@@ -60,7 +61,7 @@ pub(super) struct Input<'a> {
     pub(super) parameters: &'a Parameters,
 }
 
-/// What a search found.
+/// The result of a search.
 pub(super) struct Found {
     pub(super) key: LayerKey,
     pub(super) by: OpenedBy,
@@ -68,11 +69,11 @@ pub(super) struct Found {
     pub(super) is_authenticated: bool,
 }
 
-/// How far a search has come.
+/// The state of a search.
 pub(super) struct Progress<'a> {
     pub(super) input: Input<'a>,
     pub(super) reasons: Reasons,
-    /// Nothing more is tried: a bound was reached.
+    /// Whether a bound was reached, so that nothing more is tried.
     pub(super) is_over: bool,
 }
 
@@ -81,8 +82,8 @@ impl<'a> Progress<'a> {
         Self { input, reasons: Reasons::of(input.wrapped), is_over: false }
     }
 
-    /// The wrapped keys that `parse` reads, with their positions; why it does not read the others is
-    /// noted.
+    /// The wrapped keys that `parse` accepts, with their positions. The reasons for the others are
+    /// recorded.
     pub(super) fn parse<M, E: Into<Reason>>(
         &mut self,
         parse: impl Fn(&[u8]) -> Result<M, E>,
@@ -103,7 +104,7 @@ impl<'a> Progress<'a> {
         self.is_over = true;
     }
 
-    /// What came of a search with the private keys of the ring.
+    /// The failure of a search with the private keys of the ring.
     pub(super) fn failure(self, tried: usize, keys: TriedKeys) -> SchemeFailure {
         let of = self.input.ring.candidates();
         if of == 0 && !self.is_over {
