@@ -7,7 +7,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 
-/// The guest multiplies 64 by 64 bits with one instruction: RSA takes a fifth of the time.
+/// The guest multiplies 64 by 64 bits with one instruction, which reduces the time of RSA to a fifth.
 const GUEST_FLAGS: &str = "-Ctarget-feature=+wide-arithmetic";
 
 fn main() -> Result<()> {
@@ -29,8 +29,8 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Builds the component in a target directory of its own (the outer one is locked by the cargo
-/// that runs this) that outlives a change of this script.
+/// Builds the component in its own target directory, because the cargo that runs this script has locked
+/// the outer one. The directory stays valid when this script changes.
 fn build_guest(root: &Path, out: &Path) -> Result<PathBuf> {
     // OUT_DIR is `<target>/<profile>/build/<package>/out`, or `<target>/<triple>/<profile>/…`.
     let mut target = out.ancestors().nth(4).context("an unexpected OUT_DIR")?;
@@ -42,11 +42,12 @@ fn build_guest(root: &Path, out: &Path) -> Result<PathBuf> {
     cargo
         .current_dir(root)
         .args(["rustc", "--profile", "guest", "--locked", "--package", "keycell-guest", "--lib"])
-        // Without the Rust library that it also is, for which nothing would be optimised at the end.
+        // This leaves out the Rust library that the package also is, which would prevent optimization
+        // at link time.
         .args(["--crate-type", "cdylib"])
         .args(["--target", "wasm32-wasip2", "--target-dir"])
         .arg(&target)
-        // Paths of the machine that builds do not belong in what it builds.
+        // The output must not contain paths of the machine that builds it.
         .env("CARGO_ENCODED_RUSTFLAGS", guest_flags(root))
         .env_remove("RUSTC_WRAPPER")
         .env_remove("RUSTC_WORKSPACE_WRAPPER");
@@ -63,8 +64,8 @@ fn build_guest(root: &Path, out: &Path) -> Result<PathBuf> {
     Ok(target.join("wasm32-wasip2/guest/keycell_guest.wasm"))
 }
 
-/// `sha256:…`. By coreutils: a crate would build this generation of SHA-2, and all that the compiler
-/// shares with it, a second time.
+/// The digest in the form `sha256:…`. coreutils computes it, because a crate would require building
+/// this version of SHA-2, and everything that the compiler shares with it, a second time.
 fn digest(file: &Path) -> Result<String> {
     let output = Command::new("sha256sum").arg("--").arg(file).output().context("sha256sum")?;
     let digest = output.stdout.get(..64).context("sha256sum does not answer")?;

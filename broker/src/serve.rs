@@ -104,7 +104,7 @@ impl Broker {
         key.decrypt(policy, hash, blob)
     }
 
-    /// Finds the policy, if that has not happened yet.
+    /// Finds the policy, unless it was found before.
     fn policy(&mut self) -> Result<(), Refusal> {
         if self.policy.is_none() {
             self.policy = Policy::find(|name| std::env::var_os(name))?;

@@ -71,7 +71,7 @@ impl SharedAccounting {
         Self(Arc::new(Mutex::new(Accounting::new(output))))
     }
 
-    /// The accounting, to read or to change it.
+    /// Locks the accounting, to read or to change it.
     pub fn lock(&self) -> MutexGuard<'_, Accounting> {
         lock(&self.0)
     }

@@ -32,7 +32,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// The layer in `input`.
+    /// A source with the layer in `input`.
     pub fn new(input: Input, accounting: SharedAccounting) -> Self {
         Self { input: Arc::new(Mutex::new(input)), accounting, frame: Arc::default() }
     }

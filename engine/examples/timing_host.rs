@@ -6,7 +6,7 @@
 
 use wasmtime::{Caller, Engine, Error, Extern, Linker, Module, OptLevel, Result, Store};
 
-/// The operations in the order of the module.
+/// The operations in the order of the module's numbers.
 const OPERATIONS: [&str; 8] =
     ["rsa-2048", "rsa-3072", "p-256", "p-384", "p-521", "pkcs1v15", "cbc-padding", "leak"];
 

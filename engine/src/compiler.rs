@@ -7,7 +7,7 @@ use wasmtime::{Config, Engine, OptLevel};
 use crate::miscompiled;
 use crate::proposals::{self, Proposal};
 
-/// Why a guest is not compiled.
+/// Why a guest cannot be compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It uses a proposal that is off.

@@ -55,8 +55,8 @@ pub fn config(target: Option<&str>) -> Result<Config> {
     // This enables the deadline: compiled code checks a counter that a timer advances.
     config.epoch_interruption(true);
     config.wasm_features(WasmFeatures::all(), false).wasm_features(FEATURES, true);
-    // Debug information would be a sixth of an artefact, and is not used. A trap can be handled without
-    // it.
+    // Address maps, unwind information and symbols would be a sixth of an artefact, and are only for
+    // debugging. A trap can be handled without them.
     config.generate_address_map(false).native_unwind_info(false).debug_symbols(false);
     // A guest's data, which is a few pages, is copied. Mapping it would need a file in memory, which
     // would have to be created behind the walls.

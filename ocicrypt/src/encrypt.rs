@@ -14,7 +14,7 @@
 //! use ocicrypt::layer::Encryptor;
 //!
 //! # let pem = b"-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEBBCZ2hx6OzEFu7XgxM4IwQ+EehUX\nNA9axGbbvyqtfrP+scgQ2JrWmpCSu7Gh5Z4wQwSkx7X+W1BMZl1cxcFekg==\n-----END PUBLIC KEY-----";
-//! // Parse the recipients first: a wrong one is found before any work is done.
+//! // Parse the recipients first: an invalid one is found before any work is done.
 //! let recipients = [Recipient::jwe(pem)?];
 //!
 //! let mut encryptor = Encryptor::new(&mut getrandom::SysRng)?;
@@ -26,7 +26,7 @@
 //! assert!(annotations.contains_key("org.opencontainers.image.enc.keys.jwe"));
 //! assert!(annotations.contains_key("org.opencontainers.image.enc.pubopts"));
 //!
-//! // A key provider wraps outside of this crate: it is given the private options.
+//! // A key provider wraps outside of this crate: it gets the private options.
 //! let wrapped = wrapped_by_vault(&encrypt::private_options(&key));
 //! let more = [Recipient::provider("vault", &wrapped)?];
 //! let annotations = encrypt::add_recipients(&annotations, &key, &more, &mut getrandom::SysRng)?;

@@ -165,7 +165,7 @@ impl KeyRing {
         self.parsed().open(place, budget)
     }
 
-    /// The certificates, those of files and those of the payload.
+    /// The certificates of the files and of the payload.
     pub fn certificates(&self) -> &[Certificate] {
         &self.parsed().certificates
     }

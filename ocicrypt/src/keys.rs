@@ -108,7 +108,7 @@ impl PrivateKey {
         &self.material
     }
 
-    /// The RSA key, if it is of that kind.
+    /// The RSA key, if it is one.
     pub fn as_rsa(&self) -> Option<&RsaKey> {
         match &self.material {
             Material::Rsa(key) => Some(key),
@@ -163,7 +163,7 @@ impl PrivateKey {
         })
     }
 
-    /// What a private-key operation costs.
+    /// The cost of a private-key operation.
     pub(crate) fn cost(&self) -> u64 {
         match &self.material {
             Material::Rsa(key) => key.cost(),

@@ -29,14 +29,14 @@
 //! # let private_key = b"-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgvo09Y87MRPD/TsRl\nE1QBecXmij0Woht26Wt++QC99BehRANCAAQEEJnaHHo7MQW7teDEzgjBD4R6FRc0\nD1rEZtu/Kq1+s/6xyBDYmtaakJK7saHlnjBDBKTHtf5bUExmXVzFwV6S\n-----END PRIVATE KEY-----";
 //! let mut rng = getrandom::SysRng;
 //!
-//! // Whoever publishes an image encrypts its layers, in place and in pieces of any size.
+//! // The publisher of an image encrypts its layers, in place and in pieces of any size.
 //! let mut layer = b"the content of a layer".to_vec();
 //! let mut encryptor = Encryptor::new(&mut rng)?;
 //! encryptor.update(&mut layer);
 //! let recipients = [Recipient::jwe(public_key)?];
 //! let annotations = encrypt::annotations(&encryptor.finish(), &recipients, &mut rng)?;
 //!
-//! // What containerd writes to descriptor 3 of a decoder.
+//! // containerd writes this payload to descriptor 3 of a decoder.
 //! let descriptor = serde_json::json!({
 //!     "mediaType": "application/vnd.oci.image.layer.v1.tar+encrypted",
 //!     "size": layer.len(),
@@ -45,13 +45,13 @@
 //! let json = serde_json::json!({ "DecryptConfig": null, "Descriptor": descriptor });
 //! let bytes = payload::encode(json.to_string().as_bytes());
 //!
-//! // The decoder, with the keys that the node holds.
+//! // The decoder uses the keys that the node holds.
 //! let payload = Payload::parse(&bytes)?;
 //! let mut ring = KeyRing::new();
 //! ring.add_file("node.pem", private_key);
 //! let key = unwrap(&payload, &ring, &mut rng)?;
 //!
-//! // The end of the layer comes out once all of it has verified.
+//! // The end of the layer is released after all of it has verified.
 //! let mut reader = PlainReader::new(&layer[..], &key);
 //! let mut plain = Vec::new();
 //! while let Some(chunk) = reader.next_chunk()? {
@@ -59,7 +59,7 @@
 //! }
 //! assert_eq!(plain, b"the content of a layer");
 //!
-//! // Without the right key, the error tells what was tried.
+//! // Without the right key, the error lists what was tried.
 //! let error = unwrap(&payload, &KeyRing::new(), &mut rng).err();
 //! assert!(matches!(error, Some(UnwrapError::NoKeyOpened { .. })));
 //! # }

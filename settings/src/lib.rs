@@ -22,7 +22,7 @@ use std::path::PathBuf;
 pub struct Settings {
     /// The directory with private keys, or a file with some.
     pub keys: Option<PathBuf>,
-    /// Which algorithms may have wrapped a layer key.
+    /// Which algorithms may have been used to wrap a layer key.
     pub algorithms: MinAlgorithms,
     /// Who decrypts the layer.
     pub cipher: CipherSide,
@@ -99,7 +99,7 @@ pub enum CipherSide {
     Guest,
 }
 
-/// Which algorithms may have wrapped a layer key.
+/// Which algorithms may have been used to wrap a layer key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MinAlgorithms {
     /// All algorithms of the format.

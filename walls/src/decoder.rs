@@ -26,7 +26,7 @@ pub const FILES: &str = "Landlock";
 /// As above.
 pub const CALLS: &str = "seccomp";
 
-/// What the decoder still needs behind its walls.
+/// What the decoder needs behind its walls.
 #[derive(Default)]
 pub struct Needs<'a> {
     /// The keys directory, if the guest reads it itself.
@@ -35,7 +35,7 @@ pub struct Needs<'a> {
     pub broker: Option<i32>,
     /// The user to become.
     pub user: Option<&'a User>,
-    /// What is written to the log when a system call is stopped.
+    /// The entry for the log when a system call is stopped.
     pub stopped_call: Option<sigsys::Entry<'a>>,
     /// A function that is called last when a system call is stopped; it must be async-signal-safe.
     pub before_exit: Option<fn()>,

@@ -71,7 +71,7 @@ pub enum Error {
     Architecture,
 }
 
-/// What gives the right to lock pages.
+/// How to get the right to lock pages.
 const RIGHT_TO_LOCK: &str = "run as root, or set `LimitMEMLOCK=infinity` for containerd's service";
 
 /// Turns the failure of a system call into an error.

@@ -15,7 +15,7 @@ use crate::error::Error;
 /// less.
 const TESTED: ABI = ABI::V7;
 
-/// What a process may still reach.
+/// The resources that a process may still reach.
 #[derive(Default)]
 pub struct Reach<'a> {
     /// Directories and files that may be read, with everything below them.

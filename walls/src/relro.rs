@@ -35,7 +35,7 @@ unsafe extern "C" fn protect_program(
     for header in headers.iter().filter(|header| header.p_type == libc::PT_GNU_RELRO) {
         let start = base + header.p_vaddr;
         let end = (start + header.p_memsz) / page * page;
-        // The segment begins on this page, and nothing uses the bytes before it.
+        // The region is the beginning of its segment, so nothing uses the bytes before it on its first page.
         let start = start / page * page;
         let from = ptr::with_exposed_provenance_mut(start as usize);
         // SAFETY: nothing writes there any more: only relocations, which are complete, change these

@@ -61,7 +61,7 @@ pub enum UserError {
     /// The list of users cannot be read.
     #[error("`{USERS}` cannot be read: {}", os_error(.0))]
     Unreadable(io::Error),
-    /// The text has another form.
+    /// The text has the wrong form.
     #[error("it is neither a name nor `UID:GID`")]
     Form,
     /// The list has no such name.

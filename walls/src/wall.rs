@@ -53,7 +53,7 @@ pub enum Extent {
     NothingToSwapTo,
     /// Pages are locked.
     PagesLocked,
-    /// The process has these Linux capabilities and no others.
+    /// The process has only these Linux capabilities.
     Capabilities(CapabilitySet),
     /// How far Landlock confines the process.
     Landlock(Confined),

@@ -45,7 +45,7 @@ pub enum Request {
         name: String,
         /// The wrapped key.
         wrapped: Vec<u8>,
-        /// The parameters that the payload has for this provider.
+        /// The parameters of the payload for this provider.
         parameters: Vec<Zeroizing<Vec<u8>>>,
         /// The time limit.
         milliseconds: u32,

@@ -109,7 +109,7 @@ pub enum EntryFault {
     /// `ttrpc` is not text.
     #[error("`ttrpc` is not an address such as `unix:///run/provider.sock`")]
     Ttrpc,
-    /// It does not say how the provider is reached.
+    /// It has no way to reach the provider.
     #[error("it has neither `cmd` nor `grpc` nor `ttrpc`")]
     NoWay,
     /// It has the form that ocicrypt's own documentation shows, but that never worked.

@@ -90,7 +90,7 @@ pub enum AnswerError {
         /// The column, counted from 1.
         column: usize,
     },
-    /// The member that should hold the key holds something else.
+    /// The member that should hold the key has another content.
     #[error("answered without base64 in `{member}`")]
     NotBase64 {
         /// The path of the member.

@@ -50,7 +50,7 @@ pub enum ConfigurationError {
     /// The file holds no key.
     #[error("`{0}` holds no unencrypted private key in PEM")]
     NoKey(String),
-    /// The key is that of another certificate.
+    /// The key does not belong to the certificate.
     #[error("the key in `{0}` does not belong to the certificate in `cert-file`")]
     OtherKey(String),
     /// rustls rejects the key.
@@ -70,7 +70,7 @@ pub enum ConfigurationError {
     /// The file holds certificates that rustls rejects.
     #[error("`{0}` holds no certificate that can be read")]
     UnreadableCertificates(String),
-    /// The system has no authorities.
+    /// The system has no certification authorities.
     #[error(
         "this system has no list of certification authorities; install `ca-certificates` or set \
          `root-ca-file`"

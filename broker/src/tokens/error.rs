@@ -64,7 +64,7 @@ pub(crate) enum NoKeyFile {
     /// They are not YAML of the supported form.
     #[error("it {0}")]
     Yaml(yaml::Error),
-    /// They are other YAML.
+    /// They are YAML of another form.
     #[error("it has no `pkcs11` at the top of its first YAML document")]
     NoMember,
 }

@@ -53,7 +53,7 @@ pub(super) fn ask(
     }
 }
 
-/// A random duration from half of the pause to one and a half, so that processes that collided do not
+/// A varying duration from half of the pause to one and a half, so that processes that collided do not
 /// collide again.
 fn jitter(pause: u64) -> Duration {
     let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The PKCS #11 URI scheme (RFC 7512), as Go's `go-pkcs11uri` reads it.
+//! The PKCS #11 URI scheme (RFC 7512), parsed in the same way as Go's `go-pkcs11uri`.
 
 use std::fmt;
 
@@ -43,7 +43,7 @@ pub enum Error {
     /// An attribute has a `%` that encodes nothing.
     #[error("an attribute in the URI's {0} is not percent-encoded: write a `%` as `%25`")]
     NotEncoded(Half),
-    /// An attribute is there twice.
+    /// An attribute occurs twice.
     #[error("an attribute is twice in the URI's {0}")]
     Twice(Half),
     /// `slot-id` is not a number of a slot.
@@ -63,7 +63,7 @@ pub enum Error {
     RelativeModule,
 }
 
-/// A half of a URI.
+/// One half of a URI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Half {
     /// Before the question mark.

@@ -17,13 +17,13 @@ const MAX_SIZE: usize = 64 * 1024;
 
 /// The operation of a module.
 pub(super) enum Operation {
-    /// Opens a blob with a private key.
+    /// Decrypt a blob with a private key.
     Decrypt(OaepHash, Vec<u8>),
-    /// Reads a public key.
+    /// Read a public key.
     PublicKey,
 }
 
-/// Which token and which key in it.
+/// Selects a token, and a key in it.
 #[derive(Clone, Default)]
 pub(super) struct Selection {
     pub(super) slot: Option<u32>,

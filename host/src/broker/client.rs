@@ -107,7 +107,7 @@ fn fix(error: &trusted::Error) -> String {
 /// The broker, if one is configured.
 pub struct Broker {
     state: State,
-    /// PKCS#11 modules may be configured.
+    /// Whether PKCS#11 modules may be configured.
     has_tokens: bool,
     /// The time that is left for all calls together.
     left: Duration,

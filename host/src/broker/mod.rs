@@ -1,4 +1,4 @@
-//! The broker: key providers and PKCS#11 tokens, in a process of its own.
+//! The broker: key providers and PKCS#11 tokens, in a separate process.
 
 pub mod client;
 pub mod imports;

@@ -156,7 +156,7 @@ pub enum InstalledError {
     OtherCpu {
         /// The guest.
         name: String,
-        /// What this processor lacks.
+        /// The feature that this processor lacks.
         feature: String,
         /// The command that compiles it.
         rebuild: String,

@@ -1,4 +1,4 @@
-//! Guests: which one runs, and how.
+//! Guests: the choice of the one that runs, and the ways to run it.
 
 pub mod command;
 pub mod decrypt;

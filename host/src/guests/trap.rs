@@ -31,7 +31,7 @@ pub enum GuestFailure {
     Late {
         /// The step.
         step: &'static str,
-        /// What it wrote last.
+        /// The last line that it wrote.
         last: LastWords,
     },
     /// It trapped.
@@ -41,7 +41,7 @@ pub enum GuestFailure {
         step: &'static str,
         /// How.
         trap: Trap,
-        /// What it wrote last.
+        /// The last line that it wrote.
         last: LastWords,
     },
     /// The engine or the host stopped it for another reason.
@@ -51,7 +51,7 @@ pub enum GuestFailure {
         step: &'static str,
         /// The engine's reason.
         cause: wasmtime::Error,
-        /// What it wrote last.
+        /// The last line that it wrote.
         last: LastWords,
     },
     /// It violates the contract.

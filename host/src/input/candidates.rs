@@ -71,11 +71,11 @@ impl Conflict {
 /// The encrypted layer, and what else is known about it.
 #[derive(Default)]
 pub struct Layer {
-    /// Where it comes from.
+    /// Where it is read from.
     pub input: EncryptedLayer,
     /// The same layer in the content store.
     pub blob: Option<File>,
-    /// The manifests that name it, where there is no payload.
+    /// The manifests that name it, if there is no payload.
     pub manifests: Manifests,
     /// The file that keeps the whole layer until it has verified.
     pub spool: Option<Spool>,

@@ -48,7 +48,7 @@ pub struct Found {
     pub stored: Stored,
     /// The digests of the manifests in `stored`, in the same order.
     pub manifests: Manifests,
-    /// The layer itself, where the store holds it and no other blob begins in the same way.
+    /// The layer itself, if the store holds it and no other blob begins in the same way.
     pub blob: Option<File>,
     /// What was found, as a note for the log.
     pub shown: String,

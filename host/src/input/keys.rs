@@ -40,7 +40,7 @@ impl KeysError {
     fn hint(&self) -> DecoderHint {
         match self {
             Self::Unreadable { .. } => DecoderHint::KeysUnreadable,
-            // The broker runs, and its message names what is wrong: the configuration, or the keys.
+            // The broker runs, and its message says whether the configuration or the keys are wrong.
             Self::Unsorted(BrokerError::Answered(_)) => DecoderHint::BrokerRefused,
             Self::Unsorted(_) => DecoderHint::BrokerMissing,
         }
@@ -168,7 +168,7 @@ impl PassedOver {
 pub struct KeyPath<'a> {
     /// The path, if one was configured.
     pub path: Option<&'a Path>,
-    /// It does not exist.
+    /// Whether it does not exist.
     pub is_missing: bool,
 }
 

@@ -30,7 +30,7 @@ pub enum SpoolError {
     System {
         /// What the spool cannot do.
         what: &'static str,
-        /// Its directory; `None`: in memory.
+        /// Its directory; `None` if it is in memory.
         directory: Option<PathBuf>,
         /// Why.
         error: io::Error,

@@ -18,7 +18,7 @@ const MAX_NAME: usize = 128;
 /// The most algorithms that are logged for one layer.
 const MAX_ALGORITHMS: usize = 16;
 
-/// What is known of the layer so far.
+/// What is known about the layer so far.
 #[derive(Default)]
 pub struct Layer {
     guest: Option<String>,

@@ -193,9 +193,8 @@ fn syslog() -> io::Result<(Format, OwnedFd)> {
 
 fn append(path: &Path) -> io::Result<(Format, OwnedFd)> {
     let mut options = OpenOptions::new();
-    // Opening a pipe without a reader would block; a symbolic link in place of the file would let
-    // whoever made it choose where the program writes. Links among the directories belong to the
-    // operator.
+    // Opening a pipe without a reader would block. With a symbolic link in place of the file, its author
+    // would choose where the program writes. Links among the directories belong to the operator.
     let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOCTTY;
     options.append(true).create(true).mode(0o640).custom_flags(flags);
     Ok((Format::Lines, options.open(path)?.into()))

@@ -1,5 +1,5 @@
-//! What the decoder reports: failures on standard error, an event for each layer in the log, and
-//! grants for `--explain`.
+//! The decoder's reports: failures on standard error, an event for each layer in the log, and grants
+//! for `--explain`.
 
 pub mod crash;
 pub mod event;

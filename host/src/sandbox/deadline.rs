@@ -13,7 +13,7 @@ use wasmtime::Engine;
 
 use crate::report::crash::{self, Cause};
 
-/// Seconds that the process gets beyond the deadline before it is ended from the signal handler.
+/// Seconds after the deadline at which the signal handler ends the process.
 const GRACE: u64 = 5;
 
 static ENGINE: OnceLock<Engine> = OnceLock::new();

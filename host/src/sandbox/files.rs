@@ -58,7 +58,7 @@ impl HasData for HasFiles {
     type Data<'a> = Files<'a>;
 }
 
-/// The file or directory at `path`, below `directory`.
+/// Opens the file or directory at `path`, below `directory`.
 fn open(directory: &Dir, links: PathFlags, path: &str) -> io::Result<Descriptor> {
     let mut flags = OFlags::CLOEXEC;
     flags.set(OFlags::NOFOLLOW, !links.contains(PathFlags::SYMLINK_FOLLOW));

@@ -1,4 +1,5 @@
-//! What surrounds the sandbox: deadlines, the layer's streams, files, the operating system's walls.
+//! The surroundings of the sandbox: deadlines, the layer's streams, files, the operating system's
+//! walls.
 
 pub mod deadline;
 pub mod files;

@@ -9,7 +9,7 @@ use rustix::mm::{Advice, madvise};
 /// How much of the heap is mapped at once, in bytes: as much as measured runs used.
 const OF_HEAP: usize = 224 * 1024;
 
-/// How much of the stack, in bytes. Linux gives a program 128 KiB to begin with.
+/// How much of the stack is mapped at once, in bytes. Linux gives a program 128 KiB at first.
 const OF_STACK: usize = 96 * 1024;
 
 /// Maps the pages that a run begins with. If that fails, page faults map them one by one.

@@ -54,7 +54,7 @@ static END: OnceLock<End> = OnceLock::new();
 
 /// How a signal is handled.
 enum Plan {
-    /// It stays as the caller left it.
+    /// The signal stays as the caller left it.
     Leave,
     /// A write that cannot be made fails with an error.
     Ignore,

@@ -1,7 +1,7 @@
 //! RSAES-OAEP decoding (RFC 8017, section 7.1.2, step 3), with an empty label.
 //!
-//! The `rsa` crate decodes OAEP too, but ignores the first octet of the encoded message, which
-//! the standard wants to be zero.
+//! The `rsa` crate decodes OAEP too, but ignores the first octet of the encoded message, which must be
+//! zero according to the standard.
 
 use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
@@ -36,7 +36,7 @@ impl OaepHash {
         }
     }
 
-    /// The hash of `parts`, one after the other.
+    /// The hash of the concatenated `parts`.
     fn digest(self, parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
         fn of<D: Digest>(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
             let mut hash = D::new();
@@ -53,8 +53,8 @@ impl OaepHash {
     }
 }
 
-/// Takes the message out of `encoded`, which is as long as the modulus. In time that tells
-/// nothing but whether it is well-formed, and only at the end.
+/// Extracts the message from `encoded`, which is as long as the modulus. The time reveals nothing
+/// except whether it is well-formed, and only at the end.
 pub(crate) fn decode(
     hash: OaepHash,
     mask: OaepHash,
@@ -71,7 +71,7 @@ pub(crate) fn decode(
     unmask(mask, block, seed);
     let (label, padded) = block.split_at(size);
     let mut valid = first.ct_eq(&0) & label.ct_eq(&empty_label);
-    // Zeros, a one, and then the message.
+    // The padding is zeros and a one; then the message follows.
     let mut found = Choice::from(0);
     let mut start = 0u32;
     for (index, byte) in padded.iter().enumerate() {
@@ -83,7 +83,7 @@ pub(crate) fn decode(
     bool::from(valid & found).then(|| Zeroizing::new(padded[start as usize..].to_vec()))
 }
 
-/// MGF1 (RFC 8017, appendix B.2.1): adds the mask that `seed` yields to `target`.
+/// MGF1 (RFC 8017, appendix B.2.1): combines `target` with the mask that `seed` yields.
 fn unmask(hash: OaepHash, target: &mut [u8], seed: &[u8]) {
     let mut rest = target;
     for counter in 0u32.. {

@@ -1,19 +1,19 @@
-//! RSAES-PKCS1-v1_5 decoding (RFC 8017, section 7.2.2, step 3) that never tells that it failed.
+//! RSAES-PKCS1-v1_5 decoding (RFC 8017, section 7.2.2, step 3) that never reveals a failure.
 //!
-//! The `rsa` crate has implicit rejection too, but its made-up message has a made-up length, and a
-//! key of the wrong length would be told apart by the time that is saved on the content. Here the
-//! length is known before.
+//! The `rsa` crate has implicit rejection too, but its made-up message has a made-up length. A key of
+//! the wrong length would save the time for the content, and so could be distinguished. Here the length
+//! is known in advance.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use zeroize::Zeroizing;
 
-/// Takes the message, which is as long as `instead`, out of `encoded`, which is as long as the
-/// modulus; if there is none, `instead`. Both take the same steps. None if the modulus is too
-/// short for such a message, which is no secret.
+/// Extracts the message, which has the same length as `instead`, from `encoded`, which is as long as
+/// the modulus. If there is no message, it returns `instead`. Both cases take the same steps. None if
+/// the modulus is too short for such a message, which is not secret.
 pub(crate) fn decode(encoded: &[u8], instead: Zeroizing<Vec<u8>>) -> Option<Zeroizing<Vec<u8>>> {
-    /// A zero and a two before the padding, at least eight bytes of it, a zero after it.
+    /// The bytes around the message: a zero and a two, at least eight bytes of padding, and a zero.
     const AROUND: usize = 11;
     let start = encoded.len().checked_sub(instead.len())?;
     if start < AROUND {
@@ -29,14 +29,14 @@ pub(crate) fn decode(encoded: &[u8], instead: Zeroizing<Vec<u8>>) -> Option<Zero
     Some(message)
 }
 
-/// A message of `length` bytes that nobody can predict, but always the same for one key and one
-/// ciphertext: otherwise, to ask twice would tell it from a real one. After
+/// A message of `length` bytes that nobody can predict, but that is always the same for one key and one
+/// ciphertext: otherwise a second attempt would distinguish it from a real one. This follows
 /// draft-irtf-cfrg-rsa-guidance, section 7.2.
 pub(crate) fn made_up(exponent: &[u8], ciphertext: &[u8], length: usize) -> Zeroizing<Vec<u8>> {
     let key = Zeroizing::new(<[u8; 32]>::from(Sha256::digest(exponent)));
     let mut message = Zeroizing::new(vec![0; length]);
     for (counter, piece) in message.chunks_mut(32).enumerate() {
-        // Any length of key is fine for HMAC.
+        // HMAC accepts a key of any length.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.as_ref()) else { continue };
         mac.update(ciphertext);
         mac.update(&(counter as u32).to_be_bytes());

@@ -1,4 +1,4 @@
-//! Base64 (RFC 4648) as Go's `encoding/base64` reads it, in time that does not depend on the data.
+//! Base64 (RFC 4648) as Go's `encoding/base64` reads it, in a time that does not depend on the data.
 
 use base64ct::{Base64, Base64UrlUnpadded, Encoding};
 use zeroize::Zeroizing;

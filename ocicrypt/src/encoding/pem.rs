@@ -1,5 +1,5 @@
-//! PEM (RFC 7468), as tolerant as Go's `encoding/pem`: text around the blocks, headers (RFC 1421)
-//! and lines of any length.
+//! PEM (RFC 7468), with the same tolerance as Go's `encoding/pem`: text around the blocks, headers (RFC
+//! 1421) and lines of any length.
 
 use zeroize::Zeroizing;
 

@@ -40,7 +40,7 @@ pub enum OptionsError {
     /// The public options name no cipher.
     #[error("the public options name no cipher")]
     NoCipher,
-    /// Neither half has a nonce.
+    /// Neither part has a nonce.
     #[error("the options hold no nonce")]
     NoNonce,
     /// Both parts have a nonce, and they differ.
@@ -138,7 +138,7 @@ pub fn layer_key(
 /// Calls [`layer_key`] with private options in their JSON form.
 ///
 /// # Errors
-/// Those of [`PrivateOptions::parse`] and [`layer_key`].
+/// Those of [`PrivateOptions::parse`] and of [`layer_key`].
 pub fn layer_key_of(sealed: &[u8], public: &PublicOptions) -> Result<LayerKey, OptionsError> {
     layer_key(&PrivateOptions::parse(sealed)?, public)
 }

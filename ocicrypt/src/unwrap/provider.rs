@@ -1,4 +1,4 @@
-//! Keys that a key provider wrapped.
+//! Keys that were wrapped by a key provider.
 
 use super::OpenedBy;
 use super::failure::{Outcome, SchemeFailure, TriedKeys};

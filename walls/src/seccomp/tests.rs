@@ -21,7 +21,7 @@ use crate::calls::{
 
 const BROKER: i32 = 4242;
 
-/// A call as a program sees it.
+/// The data of a call that a program gets.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     architecture: u32,

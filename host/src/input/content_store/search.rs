@@ -54,7 +54,7 @@ pub(super) struct Search<'i> {
     input: &'i mut EncryptedLayer,
     /// The first bytes of the layer. They are read when there is something to compare them with.
     beginning: Option<Vec<u8>>,
-    /// When the search has to end.
+    /// When the search must end.
     end: Instant,
     /// Bytes of JSON that were read.
     read: u64,
@@ -85,7 +85,7 @@ impl<'i> Search<'i> {
         }
     }
 
-    /// Looks at everything that may be a manifest, the newest first.
+    /// Checks every blob that may be a manifest, the newest first.
     pub(super) fn run(&mut self) -> Result<(), Ending> {
         for store in self.stores {
             let listing = store.list(MANIFEST, self.end);

@@ -1,4 +1,4 @@
-//! Elliptic curve public keys (SEC 1, section 3.2), and what is agreed upon with their owners.
+//! Elliptic curve public keys (SEC 1, section 3.2), and key agreement with their owners.
 
 use p256::elliptic_curve::sec1::{FromSec1Point, ModulusSize, ToSec1Point};
 use p256::elliptic_curve::{
@@ -20,7 +20,7 @@ pub(crate) enum EcPublicKey {
     P521(p521::PublicKey),
 }
 
-/// One side's part in a key agreement that was made for one message.
+/// The sender's part of a key agreement for one message.
 pub(crate) struct Agreed {
     /// The ephemeral public key: a 4 and the two coordinates (SEC 1, section 2.3.3).
     pub(crate) point: Vec<u8>,

@@ -20,9 +20,9 @@ pub(crate) const MIN_BITS: u32 = 2048;
 pub(crate) struct RsaPublicKey(::rsa::PublicKey);
 
 impl RsaPublicKey {
-    /// Takes the modulus and the exponent, big-endian.
+    /// Makes a key of the modulus and the exponent, big-endian.
     pub(crate) fn new(n: &[u8], e: &[u8]) -> Result<Self, PublicKeyError> {
-        // Before any computing: what is not read here may be of any length.
+        // This check comes before any computation, because the input may have any length.
         let zeros = n.iter().take_while(|byte| **byte == 0).count();
         let bits =
             (n.len() - zeros) * 8 - n.get(zeros).map_or(0, |byte| byte.leading_zeros() as usize);
@@ -32,7 +32,7 @@ impl RsaPublicKey {
         }
         let e = e.iter().position(|byte| *byte != 0).map_or(&[][..], |start| &e[start..]);
         let malformed = || PublicKeyError::Malformed("RSA");
-        // The crate computes with exponents below 2³³.
+        // The crate supports exponents below 2³³.
         if e.is_empty() || e.len() > 5 {
             return Err(malformed());
         }
@@ -85,8 +85,8 @@ impl RsaPublicKey {
         encrypted.map_err(|error| self.refusal(error, plain.len(), "PKCS#1 v1.5"))
     }
 
-    /// RSASSA-PKCS1-v1_5 verification (RFC 8017, section 8.2.2). The signature may have lost its
-    /// leading zeros.
+    /// RSASSA-PKCS1-v1_5 verification (RFC 8017, section 8.2.2). The leading zeros of the signature may
+    /// be missing.
     pub(crate) fn verifies(&self, scheme: Pkcs1v15Sign, digest: &[u8], signature: &[u8]) -> bool {
         let mut padded = vec![0; self.0.size().saturating_sub(signature.len())];
         padded.extend_from_slice(signature);
@@ -98,7 +98,7 @@ impl RsaPublicKey {
             ::rsa::Error::MessageTooLong => {
                 WrapError::KeyTooShort { bits: self.bits(), needed, padding }
             }
-            // The key was checked when it was made, so nothing else can have failed.
+            // The key was checked when it was made, so this is the only other possible failure.
             _ => NoRandomness.into(),
         }
     }
