@@ -186,11 +186,11 @@ release, opened, splice, copied = (lambda n: b"\0" + u16(n)), b"\2\0", b"\3", (l
 for side in (0, 1):
     for breaks in (b"\0", b"\1" + number(100_000)):
         start = bytes([side]) + breaks
-        seed("ledger", f"spliced-{side}-{len(breaks)}", start + (release(13108) + splice) * 6 + opened)
-        seed("ledger", f"copied-{side}-{len(breaks)}", start + release(30000) + copied(40000) + copied(10000) + opened)
-        seed("ledger", f"altered-{side}-{len(breaks)}",
+        seed("accounting", f"spliced-{side}-{len(breaks)}", start + (release(13108) + splice) * 6 + opened)
+        seed("accounting", f"copied-{side}-{len(breaks)}", start + release(30000) + copied(40000) + copied(10000) + opened)
+        seed("accounting", f"altered-{side}-{len(breaks)}",
              start + release(60000) + copied(50000) + b"\6" + number(70_000) + u16(900) + b"\7" + sized(b"x") + splice)
-        seed("ledger", f"inside-{side}-{len(breaks)}", start + (b"\0" + u16(60000) + b"\2" + u16(60000)) * 5 + b"\1")
+        seed("accounting", f"inside-{side}-{len(breaks)}", start + (b"\0" + u16(60000) + b"\2" + u16(60000)) * 5 + b"\1")
 
 # What a guest answers: a record, or a failure.
 for shape in (0b1111, 0b11111, 0b101111, 0b111111, 0b1001111, 0):

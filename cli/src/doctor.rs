@@ -106,7 +106,7 @@ fn version(arguments: &Arguments, report: &mut Report) -> Option<Version> {
             Some(version)
         }
         Err(error) => {
-            report.note(format!("{error:#}: its release is told from its configuration"));
+            report.note(format!("{error:#}: doctor takes its release from its configuration"));
             None
         }
     }

@@ -101,11 +101,11 @@ fn caught(wasm: &[u8], config: &Config, precompile: Precompile) -> Result<Vec<u8
     let compiled = panic::catch_unwind(AssertUnwindSafe(|| {
         Engine::new(config).and_then(|engine| precompile(&engine, wasm))
     }));
-    compiled.map_err(|panic| Error::Broken(said(&*panic)))?.map_err(Error::Compiler)
+    compiled.map_err(|panic| Error::Broken(panic_message(&*panic)))?.map_err(Error::Compiler)
 }
 
 /// The text of a panic, in one line.
-fn said(panic: &(dyn std::any::Any + Send)) -> String {
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
     let text = text.unwrap_or_else(|| "it does not say why".to_owned());

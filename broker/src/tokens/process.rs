@@ -20,7 +20,7 @@ use super::wire::{Answer, Question};
 use crate::self_exec;
 
 /// How long a module may take to end its sessions after its answer.
-const FAREWELL: Duration = Duration::from_secs(2);
+const EXIT_WAIT: Duration = Duration::from_secs(2);
 
 /// Pauses, in milliseconds, before a token that was absent is looked for again.
 ///
@@ -99,7 +99,7 @@ fn ask_once(
     match answers.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
         Ok(Ok(answer)) => {
             // This waits until the process has closed its output, or until the time for that is over.
-            let _ = answers.recv_timeout(FAREWELL);
+            let _ = answers.recv_timeout(EXIT_WAIT);
             Ok(Some(answer))
         }
         Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => {

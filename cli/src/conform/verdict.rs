@@ -42,10 +42,10 @@ pub fn judge(case: &Case, stage: &Stage, outcome: &Outcome) -> Verdict {
 }
 
 fn wrong(case: &Case, stage: &Stage, outcome: &Outcome) -> Option<String> {
-    let said = said(&outcome.stderr);
+    let excerpt = excerpt(&outcome.stderr);
     let status = match outcome.end {
         End::Hang(limit) => {
-            return Some(format!("still running after {} s{said}", limit.as_secs()));
+            return Some(format!("still running after {} s{excerpt}", limit.as_secs()));
         }
         End::Exit(status) => status,
     };
@@ -56,7 +56,7 @@ fn wrong(case: &Case, stage: &Stage, outcome: &Outcome) -> Option<String> {
     if let Some(signal) = status.signal()
         && !(stops && signal == PIPE)
     {
-        return Some(format!("ended by signal {signal}{said}"));
+        return Some(format!("ended by signal {signal}{excerpt}"));
     }
     if let Some(line) = crash(&outcome.stderr) {
         return Some(format!("crashed: {line}"));
@@ -68,7 +68,7 @@ fn wrong(case: &Case, stage: &Stage, outcome: &Outcome) -> Option<String> {
     match &case.expect {
         Expect::Plain { sha256, size } => {
             if !status.success() {
-                Some(format!("{}{said}", exit(status.code())))
+                Some(format!("{}{excerpt}", exit(status.code())))
             } else if came != *size {
                 Some(format!("{came} bytes came out, the layer has {size}"))
             } else if hex(&Sha256::digest(&outcome.stdout)) != *sha256 {
@@ -110,20 +110,20 @@ fn crash(stderr: &[u8]) -> Option<String> {
 fn leaked(case: &Case, stage: &Stage, stderr: &[u8]) -> Option<String> {
     /// Shorter lines may be words of any message.
     const LONG: usize = 40;
-    let said = String::from_utf8_lossy(stderr);
+    let text_of_target = String::from_utf8_lossy(stderr);
     // A link may lead to anything, which is not the case's own.
     let is_file = |entry: &Entry| !matches!(entry, Entry::Special(Special::Link(_)));
     let keys = case.keys.iter().flatten().filter(|(_, entry)| is_file(entry));
     keys.map(|(name, _)| name)
         .find(|name| {
             let Ok(text) = std::fs::read_to_string(stage.keys().join(name)) else { return false };
-            text.lines().any(|line| line.len() >= LONG && said.contains(line))
+            text.lines().any(|line| line.len() >= LONG && text_of_target.contains(line))
         })
         .cloned()
 }
 
 /// The beginning of a message, after a colon.
-fn said(stderr: &[u8]) -> String {
+fn excerpt(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let text: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     if text.is_empty() { String::new() } else { format!(": {}", shown(&text.join(" | "))) }

@@ -1,4 +1,4 @@
-//! The decoder that a stream processor names: the program, and what it is told by flags and by its
+//! The decoder that a stream processor names: the program, and the settings from its flags and its
 //! configuration file.
 
 use keycell_diagnostic::hint::ToolHint;
@@ -31,7 +31,7 @@ pub struct Decoder {
     pub is_keycell: bool,
     /// The program.
     pub program: PathBuf,
-    /// What it is told.
+    /// The settings from its flags and its configuration file.
     pub settings: Settings,
 }
 

@@ -86,8 +86,8 @@ fn digest_of(name: &str, arguments: &Arguments, config: &Config) -> Result<Strin
     command.args(["images", "list", &format!("name=={name}")]).stdin(Stdio::null());
     let output =
         command.output().context("cannot start `ctr`, which knows the digest of a name")?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let words = said.lines().skip(1).find_map(|line| line.split_whitespace().nth(2));
+    let list = String::from_utf8_lossy(&output.stdout);
+    let words = list.lines().skip(1).find_map(|line| line.split_whitespace().nth(2));
     match words {
         Some(digest) if output.status.success() => Ok(digest.to_owned()),
         _ if output.status.success() => bail!(

@@ -19,7 +19,7 @@ pub(crate) struct KeyFile {
     pub(crate) keys: Vec<PgpKey>,
     /// Why the other parts of the file are not used.
     pub(crate) refused: Vec<KeyFileError>,
-    /// What stands beside armored blocks: other keys, perhaps.
+    /// The text outside of armored blocks, which may have other keys.
     pub(crate) rest: Zeroizing<Vec<u8>>,
 }
 
