@@ -78,11 +78,11 @@ impl From<ArgumentError> for Diagnostic {
 /// Reads the configuration file.
 pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Request, ArgumentError> {
     let mut args: Vec<_> = args.map(two_dashes).collect();
-    // The parser is never dropped: flags are not secret, and the allocator would wipe each of a hundred
-    // allocations.
+    // The parser and what it found are never dropped: flags are not secret, and the allocator would wipe
+    // each of two hundred allocations.
     let mut parser = ManuallyDrop::new(command());
     let mut matches = match parser.try_get_matches_from_mut(&args) {
-        Ok(matches) => matches,
+        Ok(matches) => ManuallyDrop::new(matches),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
                 return Ok(Request::Print(error.render().to_string()));
@@ -97,10 +97,11 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Request, ArgumentEr
         let first = args.len().min(1);
         args.splice(first..first, configured);
         let parsed = parser.try_get_matches_from_mut(&args);
-        matches = parsed
+        let parsed = parsed
             .map_err(|error| ArgumentError::ConfiguredFlag { message: message(&error), file })?;
+        matches = ManuallyDrop::new(parsed);
     }
-    Ok(Request::Decrypt(settings(matches)?))
+    Ok(Request::Decrypt(settings(&mut matches)?))
 }
 
 /// Adds a dash: for Go, `-decryption-keys-path` is a long flag, because a single dash precedes more
@@ -130,9 +131,9 @@ fn spool(matches: &mut ArgMatches) -> SpoolSettings {
     SpoolSettings { directory: (directory != Path::new("memory")).then_some(directory), limit }
 }
 
-fn settings(mut matches: ArgMatches) -> Result<Settings, ArgumentError> {
+fn settings(matches: &mut ArgMatches) -> Result<Settings, ArgumentError> {
     let in_guest = matches.get_one::<String>("cipher").is_some_and(|side| side == "guest");
-    let verify_first = is_on(&matches, "verify-first");
+    let verify_first = is_on(matches, "verify-first");
     if in_guest && verify_first {
         return Err(ArgumentError::VerifyFirstInGuest);
     }
@@ -144,20 +145,20 @@ fn settings(mut matches: ArgMatches) -> Result<Settings, ArgumentError> {
         },
         cipher: if in_guest { CipherSide::Guest } else { CipherSide::Host },
         content_store: content_store(matches.remove_one("content-store")),
-        verify_first: verify_first.then(|| spool(&mut matches)),
+        verify_first: verify_first.then(|| spool(matches)),
         guest: GuestSettings {
             name: matches.remove_one("guest"),
             store: matches.remove_one("guest-store").unwrap_or_default(),
-            require_signature: is_on(&matches, "require-signature"),
+            require_signature: is_on(matches, "require-signature"),
         },
         report: ReportSettings {
             log: matches.remove_one("log").map_or(Destination::System, PathBuf::into),
-            quiet_errors: is_on(&matches, "quiet-errors"),
-            explain: is_on(&matches, "explain"),
+            quiet_errors: is_on(matches, "quiet-errors"),
+            explain: is_on(matches, "explain"),
         },
         sandbox: SandboxSettings {
             user: matches.remove_one("user"),
-            is_required: is_on(&matches, "require-sandbox"),
+            is_required: is_on(matches, "require-sandbox"),
         },
     })
 }

@@ -51,9 +51,10 @@ pub fn redacted(line: &str) -> String {
 
 fn is_secret(run: &str) -> bool {
     // A path has more slashes than base64, so its parts are checked one by one.
-    run.split('/').any(is_mixed)
-        || run.split(|c: char| !c.is_ascii_alphanumeric()).any(is_hexadecimal)
-        || is_dense(run)
+    run.len() >= SECRET_RUN
+        && (run.split('/').any(is_mixed)
+            || run.split(|c: char| !c.is_ascii_alphanumeric()).any(is_hexadecimal)
+            || is_dense(run))
 }
 
 /// Whether the run mixes cases and digits. Long file names usually do not.
@@ -80,7 +81,7 @@ fn is_dense(run: &str) -> bool {
     let kinds: Vec<_> = run.bytes().map(kind).collect();
     let pairs = kinds.windows(2).filter(|pair| !pair.contains(&0));
     let (same, other): (Vec<_>, Vec<_>) = pairs.partition(|pair| pair[0] == pair[1]);
-    run.len() >= SECRET_RUN && other.len() * 2 > same.len()
+    other.len() * 2 > same.len()
 }
 
 /// Returns the text without the content of PEM blocks, and without everything after a block that does
