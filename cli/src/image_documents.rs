@@ -174,6 +174,32 @@ impl TryFrom<Value> for Document {
     }
 }
 
+/// Returns `new` with the members of each object in the order that they have in `old`, and further members
+/// after them. A document that is rewritten twice is then the same again, byte for byte.
+pub fn ordered_like(new: Value, old: &Value) -> Value {
+    match (new, old) {
+        (Value::Object(mut new), Value::Object(old)) => {
+            let mut ordered = Map::new();
+            for (name, old) in old {
+                if let Some(value) = new.shift_remove(name) {
+                    ordered.insert(name.clone(), ordered_like(value, old));
+                }
+            }
+            ordered.extend(new);
+            Value::Object(ordered)
+        }
+        (Value::Array(new), Value::Array(old)) => {
+            let paired = new.into_iter().enumerate();
+            let paired = paired.map(|(index, value)| match old.get(index) {
+                Some(old) => ordered_like(value, old),
+                None => value,
+            });
+            Value::Array(paired.collect())
+        }
+        (new, _) => new,
+    }
+}
+
 /// A list. Go writes `null` for one without members.
 fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Descriptor>, D::Error> {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
@@ -210,6 +236,18 @@ mod tests {
         {
             assert!(serde_json::from_str::<Document>(text).is_err(), "{text}");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn members_keep_the_order_of_another_tool() -> serde_json::Result<()> {
+        let text = r#"{"layers":[{"size":3,"annotations":{"b":"1","a":"2"},"digest":"d","mediaType":"m"}],"schemaVersion":2}"#;
+        let old: Value = serde_json::from_str(text)?;
+        let document: Document = serde_json::from_value(old.clone())?;
+        let written = ordered_like(serde_json::to_value(&document)?, &old);
+        assert_eq!(written.to_string(), text);
+        let more = ordered_like(serde_json::json!({"new": 1, "size": 4}), &old["layers"][0]);
+        assert_eq!(more.to_string(), r#"{"size":4,"new":1}"#);
         Ok(())
     }
 

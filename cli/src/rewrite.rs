@@ -6,9 +6,10 @@ use std::fs::File;
 use std::io::{Read, Write};
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::image_documents::{Descriptor, Document, Manifest};
+use crate::image_documents::{Descriptor, Document, Manifest, ordered_like};
 use crate::layer_selection::Selection;
 use crate::layout::{Image, MAX_DEPTH, sha256};
 use crate::layout_writer::Target;
@@ -130,7 +131,8 @@ impl Rewriting<'_> {
     /// Copies an index or a manifest, and all blobs that it names.
     fn descriptor(&mut self, descriptor: &Descriptor, depth: usize) -> Result<Descriptor> {
         ensure!(depth <= MAX_DEPTH, "image indexes are nested too deeply");
-        let original: Document = self.image.document(descriptor)?;
+        let text: Value = self.image.document(descriptor)?;
+        let original: Document = serde_json::from_value(text.clone())?;
         let mut document = original.clone();
         match &mut document {
             Document::Index(index) => {
@@ -144,6 +146,7 @@ impl Rewriting<'_> {
         if document == original {
             copy(self.image, self.target, &descriptor)?; // the same bytes, for signatures over them
         } else {
+            let document = ordered_like(serde_json::to_value(&document)?, &text);
             self.target.document(&document)?.describe(&mut descriptor);
         }
         Ok(descriptor)

@@ -103,7 +103,7 @@ fn digest_of(name: &str, arguments: &Arguments, config: &Config) -> Result<Strin
 fn collect(digest: &str, config: &Config, depth: usize, into: &mut Vec<Descriptor>) -> Result<()> {
     let path = digest_path(digest)?;
     let path = store::blobs(config).join(path.file_name().unwrap_or_default());
-    let document = store::document(&path);
+    let document = store::document::<Document>(&path);
     let document = document
         .with_context(|| format!("there is no manifest `{digest}` in the content store"))?;
     match document {

@@ -9,9 +9,11 @@ use std::time::SystemTime;
 
 use ocicrypt::annotation;
 use ocicrypt::budget::{self, Budget};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::containerd::Config;
-use crate::image_documents::{Descriptor, Document, Manifest};
+use crate::image_documents::Descriptor;
 use crate::keys::Keys;
 
 use super::report::Report;
@@ -44,7 +46,7 @@ pub fn examine(config: &Config, keys: &mut Keys, report: &mut Report) {
         }
     };
     let mut layers: Vec<&Descriptor> = Vec::new();
-    for layer in found.iter().flat_map(|manifest| &manifest.layers) {
+    for layer in found.iter().flatten() {
         // Two images may have the same layer, each for other recipients.
         if layers.len() < MAX_LAYERS
             && !annotation::wrapped_keys(&layer.annotations()).is_empty()
@@ -103,8 +105,9 @@ pub fn blobs(config: &Config) -> PathBuf {
     config.content().join("blobs/sha256")
 }
 
-/// The newest blobs that are JSON and list layers.
-fn manifests(directory: &Path) -> std::io::Result<Vec<Manifest>> {
+/// The layers of the newest manifests. Members of a list that are not layers are passed over: the store has
+/// what anyone made.
+fn manifests(directory: &Path) -> std::io::Result<Vec<Vec<Descriptor>>> {
     let mut candidates: Vec<(SystemTime, PathBuf)> = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
@@ -115,16 +118,17 @@ fn manifests(directory: &Path) -> std::io::Result<Vec<Manifest>> {
     }
     candidates.sort_by(|a, b| b.cmp(a));
     candidates.truncate(MAX_BLOBS);
-    let documents = candidates.iter().filter_map(|(_, path)| document(path));
-    let manifest = |document| match document {
-        Document::Manifest(manifest) => Some(*manifest),
-        Document::Index(_) => None,
+    let documents = candidates.iter().filter_map(|(_, path)| document::<Value>(path));
+    let layers = |document: Value| {
+        let layers = document.get("layers")?.as_array()?;
+        let layers = layers.iter().filter_map(|layer| serde_json::from_value(layer.clone()).ok());
+        Some(layers.collect())
     };
-    Ok(documents.filter_map(manifest).collect())
+    Ok(documents.filter_map(layers).collect())
 }
 
-/// The manifest or index in a file. The first byte shows whether the file is a JSON object.
-pub fn document(path: &Path) -> Option<Document> {
+/// The document in a file. The first byte shows whether the file is a JSON object.
+pub fn document<T: DeserializeOwned>(path: &Path) -> Option<T> {
     let mut file = File::open(path).ok()?;
     let mut bytes = vec![0];
     file.read_exact(&mut bytes).ok()?;
