@@ -1,8 +1,17 @@
 //! How a directory is read: the interface, and its implementations.
 
 use std::ffi::OsString;
+#[cfg(not(all(target_os = "wasi", target_env = "p2")))]
+use std::fs::File;
 use std::io;
+#[cfg(not(all(target_os = "wasi", target_env = "p2")))]
+use std::io::Read;
 use std::path::Path;
+
+#[cfg(not(all(target_os = "wasi", target_env = "p2")))]
+use zeroize::Zeroizing;
+
+use crate::MAX_FILE;
 
 #[cfg(feature = "cap-std")]
 mod cap_std_directory;
@@ -58,8 +67,30 @@ pub enum Found<F> {
     Directory,
     /// Neither a directory nor a regular file.
     Special,
-    /// A file that is larger than [`crate::MAX_FILE`].
+    /// A file that is larger than [`MAX_FILE`].
     Large,
     /// A file.
     File(F),
+}
+
+impl<F> Found<F> {
+    /// What a path leads to if it is not a file that is read: a directory, something special, or a file
+    /// of more than [`MAX_FILE`] bytes. A backend checks this before it opens the path, because
+    /// opening a pipe would wait for a writer.
+    fn unread(is_directory: bool, is_file: bool, length: u64) -> Option<Self> {
+        match (is_directory, is_file) {
+            (true, _) => Some(Self::Directory),
+            (false, false) => Some(Self::Special),
+            (false, true) => (length > MAX_FILE).then_some(Self::Large),
+        }
+    }
+}
+
+/// Reads `length` bytes of a file, or all of a shorter one. The vector has room for all of them, because
+/// one that grows leaves copies in memory.
+#[cfg(not(all(target_os = "wasi", target_env = "p2")))]
+fn content(file: File, length: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut content = Zeroizing::new(Vec::with_capacity(length as usize + 1));
+    file.take(length).read_to_end(&mut content)?;
+    Ok(content)
 }

@@ -1,7 +1,7 @@
 //! cap-std, for a process with ambient authority: no link leads out of the directory.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use zeroize::Zeroizing;
 
-use super::{Directory, Found, Listing};
+use super::{Directory, Found, Listing, content};
 use crate::MAX_FILE;
 
 /// A directory that is open.
@@ -47,10 +47,7 @@ impl CapStdFile {
         if length > MAX_FILE {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        // With room for everything: a vector that grows leaves copies in memory.
-        let mut content = Zeroizing::new(Vec::with_capacity(length as usize + 1));
-        file.take(length).read_to_end(&mut content)?;
-        Ok(Self { content, identity })
+        Ok(Self { content: content(file, length)?, identity })
     }
 }
 
@@ -65,14 +62,9 @@ impl Directory for CapStdDirectory {
 
     fn read(&self, path: &Path) -> io::Result<Found<Self::File>> {
         let path = relative(path);
-        // Before it is opened: opening a pipe would wait for a writer.
         let metadata = self.0.metadata(path)?;
-        if metadata.is_dir() {
-            return Ok(Found::Directory);
-        } else if !metadata.is_file() {
-            return Ok(Found::Special);
-        } else if metadata.len() > MAX_FILE {
-            return Ok(Found::Large);
+        if let Some(found) = Found::unread(metadata.is_dir(), metadata.is_file(), metadata.len()) {
+            return Ok(found);
         }
         Ok(Found::File(CapStdFile::read(self.0.open(path)?.into_std())?))
     }

@@ -2,12 +2,12 @@
 //! listing ends at the first name that is not UTF-8.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::{Directory, Found, Listing};
+use super::{Directory, Found, Listing, content};
 use crate::MAX_FILE;
 
 /// A directory, by its path. In an ordinary process links may lead out of it.
@@ -45,22 +45,14 @@ impl Directory for StdDirectory {
 
     fn read(&self, path: &Path) -> io::Result<Found<Self::File>> {
         let path = self.0.join(path);
-        // Before it is opened: opening a pipe would wait for a writer.
         let metadata = fs::metadata(&path)?;
-        if metadata.is_dir() {
-            return Ok(Found::Directory);
-        } else if !metadata.is_file() {
-            return Ok(Found::Special);
-        } else if metadata.len() > MAX_FILE {
-            return Ok(Found::Large);
+        if let Some(found) = Found::unread(metadata.is_dir(), metadata.is_file(), metadata.len()) {
+            return Ok(found);
         }
         let file = File::open(&path)?;
         // The length of the file that is open: the link may lead to another file by now.
         let length = file.metadata()?.len().min(MAX_FILE);
-        // With room for everything: a vector that grows leaves copies in memory.
-        let mut content = Zeroizing::new(Vec::with_capacity(length as usize + 1));
-        file.take(length).read_to_end(&mut content)?;
-        Ok(Found::File(content))
+        Ok(Found::File(content(file, length)?))
     }
 
     fn exists(&self, path: &Path) -> bool {

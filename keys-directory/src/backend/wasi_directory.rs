@@ -69,13 +69,12 @@ impl Directory for WasiDirectory {
     }
 
     fn read(&self, path: &Path) -> io::Result<Found<Self::File>> {
-        // Before it is opened: opening a pipe would wait for a writer.
-        let found = self.stat(path, PathFlags::SYMLINK_FOLLOW)?;
-        match found.type_ {
-            DescriptorType::Directory => return Ok(Found::Directory),
-            DescriptorType::RegularFile if found.size > MAX_FILE => return Ok(Found::Large),
-            DescriptorType::RegularFile => {}
-            _ => return Ok(Found::Special),
+        let stat = self.stat(path, PathFlags::SYMLINK_FOLLOW)?;
+        let is = |kind| stat.type_ == kind;
+        let (is_directory, is_file) =
+            (is(DescriptorType::Directory), is(DescriptorType::RegularFile));
+        if let Some(found) = Found::unread(is_directory, is_file, stat.size) {
+            return Ok(found);
         }
         let file = self.open(path, OpenFlags::empty())?;
         // The length of the file that is open: the link may lead to another file by now.

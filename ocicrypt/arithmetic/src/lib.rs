@@ -2,7 +2,7 @@
 //!
 //! `ocicrypt` uses this crate on `wasm32` only, where it saves about 5 ms a layer, and checks each of its
 //! results with the library whose place it takes. Nothing in it is faster on a native target. Its tests
-//! compare it with these libraries natively.
+//! and those of `ocicrypt` compare it with these libraries natively.
 
 #![forbid(unsafe_code)]
 

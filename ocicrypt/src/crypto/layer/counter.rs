@@ -15,7 +15,7 @@ pub trait Cipher {
     fn turn(&self, counter: u128, batches: &mut [[u8; BATCH]]);
 }
 
-#[cfg(any(target_arch = "wasm32", fuzzing))]
+#[cfg(any(target_arch = "wasm32", fuzzing, test))]
 impl Cipher for ocicrypt_arithmetic::aes::Aes256 {
     fn new(key: &[u8; 32]) -> Self {
         Self::new(key)
@@ -80,6 +80,7 @@ pub fn xor(bytes: &mut [u8], keystream: &[u8]) {
 #[cfg(test)]
 mod tests {
     use ctr::cipher::{KeyIvInit, StreamCipher};
+    use ocicrypt_arithmetic::aes::Aes256;
 
     use super::*;
     use crate::crypto::layer::library::Library;
@@ -87,6 +88,7 @@ mod tests {
     #[test]
     fn it_is_what_the_standard_says() {
         is_what_the_standard_says::<Library>();
+        is_what_the_standard_says::<Aes256>();
     }
 
     /// NIST SP 800-38A, F.5.5: CTR-AES256.
@@ -110,6 +112,7 @@ mod tests {
     #[test]
     fn it_is_the_same_as_the_library_s_counter_mode() {
         is_the_same_as_the_library::<Library>();
+        is_the_same_as_the_library::<Aes256>();
     }
 
     /// Tests pieces of all lengths, with many keys, and with an overflow of each part of the counter.
