@@ -94,3 +94,24 @@ fn content(file: File, length: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     file.take(length).read_to_end(&mut content)?;
     Ok(content)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_regular_files_up_to_the_limit_are_read() {
+        let unread = |is_directory, is_file, length| {
+            Found::<()>::unread(is_directory, is_file, length).map(|found| match found {
+                Found::Directory => "directory",
+                Found::Special => "special",
+                Found::Large => "large",
+                Found::File(()) => "file",
+            })
+        };
+        assert_eq!(unread(true, false, 0), Some("directory"));
+        assert_eq!(unread(false, false, 0), Some("special"));
+        assert_eq!(unread(false, true, MAX_FILE + 1), Some("large"));
+        assert_eq!(unread(false, true, MAX_FILE), None);
+    }
+}
