@@ -43,8 +43,7 @@ PORTABLE := RUSTFLAGS="$(REMAP) -C target-feature=+simd128" $(CARGO) build --pro
 
 all: targets
 	$(DECODER) --bin ctd-decoder -- $(STATIC)
-	$(BUILD) --package keycell-broker
-	$(BUILD) --package keycell
+	$(BUILD) --package keycell-broker --package keycell
 	$(PORTABLE) --target wasm32-wasip2
 	$(PORTABLE) --target wasm32-wasip1
 	mkdir -p $(DIST)

@@ -21,7 +21,7 @@ CRATES = {
     "ocicrypt": "ocicrypt", "broker": "keycell_broker", "broker/protocol": "keycell_broker_protocol",
     "walls": "keycell_walls", "cli": "keycell", "core": "keycell_core", "settings": "keycell_settings",
     "diagnostic": "keycell_diagnostic", "keys-directory": "keycell_keys_directory",
-    "ocicrypt/arithmetic": "ocicrypt_arithmetic",
+    "ocicrypt/arithmetic": "ocicrypt_arithmetic", "nested-build": "keycell_nested_build",
 }  # fmt: skip
 # Nothing can depend on the tool, and `keycell` is also the name of the contract's package.
 LIBRARIES = set(CRATES.values()) - {"keycell"}
