@@ -6,7 +6,7 @@ use std::process::Command;
 use std::{env, fs};
 
 use anyhow::{Context, Result};
-use keycell_nested_build::{Cargo, compile_components};
+use keycell_nested_build::{Cargo, Use, compile_components};
 
 /// The guest multiplies 64 by 64 bits with one instruction, which reduces the time of RSA to a fifth.
 const GUEST_FLAGS: &str = "-Ctarget-feature=+wide-arithmetic";
@@ -32,7 +32,7 @@ fn main() -> Result<()> {
     let guest = out.join("decoder.wasm");
     fs::copy(built.join("guest/keycell_guest.wasm"), &guest)?;
     fs::write(out.join("decoder.digest"), digest(&guest)?)?;
-    compile_components(root, out, &["decoder"])
+    compile_components(root, out, &["decoder"], Use::Embedded)
 }
 
 /// The digest in the form `sha256:…`. coreutils computes it, because a crate would have to be built for

@@ -4,6 +4,7 @@
 //! It prints the address of each function of the module, since valgrind does not know the names of code
 //! that was generated at run time: the address and the length, both hexadecimal, and the name.
 
+use keycell_engine::Interruption;
 use wasmtime::{Caller, Engine, Error, Extern, Linker, Module, OptLevel, Result, Store};
 
 /// The operations in the order of the module's numbers.
@@ -19,7 +20,7 @@ fn main() -> Result<()> {
     let place = places.find(|(_, known)| *known == operation);
     let (place, _) = place.ok_or_else(|| Error::msg("there is no such operation"))?;
 
-    let mut config = keycell_engine::config(None)?;
+    let mut config = keycell_engine::config(None, Interruption::None)?;
     config.cranelift_opt_level(OptLevel::Speed);
     // This reserves less address space than valgrind supports.
     config.memory_reservation(0).memory_guard_size(0);

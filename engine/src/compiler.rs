@@ -4,8 +4,8 @@ use std::panic::{self, AssertUnwindSafe};
 
 use wasmtime::{Config, Engine, OptLevel};
 
-use crate::miscompiled;
 use crate::proposals::{self, Proposal};
+use crate::{Interruption, miscompiled};
 
 /// Why a guest cannot be compiled.
 #[derive(Debug, thiserror::Error)]
@@ -54,13 +54,21 @@ impl Error {
 }
 
 /// Compiles a component for `target` and returns the artefact that `ctd-decoder` loads. `None` means
-/// the CPU of this machine and similar ones.
+/// the CPU of this machine and similar ones. It can be interrupted, as every guest that is installed.
 ///
 /// # Errors
 /// `component` is not a valid component within [`FEATURES`](crate::FEATURES), `target` is not known, or
 /// LLVM has miscompiled the component.
 pub fn compile_component(component: &[u8], target: Option<&str>) -> Result<Vec<u8>, Error> {
-    compile(component, target, Engine::precompile_component)
+    compile(component, target, Interruption::Epoch, Engine::precompile_component)
+}
+
+/// Compiles the component that is built into `ctd-decoder`, as [`compile_component`] compiles another.
+///
+/// # Errors
+/// As for [`compile_component`].
+pub fn compile_embedded(component: &[u8], target: Option<&str>) -> Result<Vec<u8>, Error> {
+    compile(component, target, Interruption::None, Engine::precompile_component)
 }
 
 /// Compiles a core module, as [`compile_component`] compiles a component.
@@ -68,12 +76,17 @@ pub fn compile_component(component: &[u8], target: Option<&str>) -> Result<Vec<u
 /// # Errors
 /// As for [`compile_component`].
 pub fn compile_module(module: &[u8], target: Option<&str>) -> Result<Vec<u8>, Error> {
-    compile(module, target, Engine::precompile_module)
+    compile(module, target, Interruption::Epoch, Engine::precompile_module)
 }
 
 type Precompile = fn(&Engine, &[u8]) -> wasmtime::Result<Vec<u8>>;
 
-fn compile(wasm: &[u8], target: Option<&str>, precompile: Precompile) -> Result<Vec<u8>, Error> {
+fn compile(
+    wasm: &[u8],
+    target: Option<&str>,
+    interruption: Interruption,
+    precompile: Precompile,
+) -> Result<Vec<u8>, Error> {
     let needed = proposals::needed(wasm);
     if !needed.is_empty() {
         return Err(Error::Proposals(needed));
@@ -83,7 +96,7 @@ fn compile(wasm: &[u8], target: Option<&str>, precompile: Precompile) -> Result<
         0 => {}
         places => return Err(Error::Miscompiled(places)),
     }
-    let config = compiling(target).map_err(Error::Compiler)?;
+    let config = compiling(target, interruption).map_err(Error::Compiler)?;
     caught(wasm, &config, precompile).map_err(|error| {
         // Between composed components, wasmtime adds modules of its own, which have the memories of
         // both components. Without this proposal it panics.
@@ -117,8 +130,8 @@ fn listed(proposals: &[Proposal]) -> String {
     names.join(", ")
 }
 
-fn compiling(target: Option<&str>) -> wasmtime::Result<Config> {
-    let mut config = crate::config(target)?;
+fn compiling(target: Option<&str>, interruption: Interruption) -> wasmtime::Result<Config> {
+    let mut config = crate::config(target, interruption)?;
     config.cranelift_opt_level(OptLevel::Speed);
     Ok(config)
 }

@@ -78,12 +78,26 @@ fn outer_target_directory() -> Result<PathBuf> {
     Ok(directory.context("an unexpected OUT_DIR")?.to_owned())
 }
 
+/// What a guest is compiled for.
+#[derive(Clone, Copy)]
+pub enum Use {
+    /// To be built into the host.
+    Embedded,
+    /// To be run as guests that are installed.
+    Installed,
+}
+
 /// Compiles the component `NAME.wasm` in `directory` to `NAME.cwasm`, for each of `names` and for the target
 /// of the package that is built.
 ///
 /// # Errors
 /// The compiler cannot be built, or refuses a component.
-pub fn compile_components(root: &Path, directory: &Path, names: &[&str]) -> Result<()> {
+pub fn compile_components(
+    root: &Path,
+    directory: &Path,
+    names: &[&str],
+    purpose: Use,
+) -> Result<()> {
     let (host, target) = (env::var("HOST")?, env::var("TARGET")?);
     let built = Cargo::new(root, "build", &host, "compiler")?
         .args(&["--release", "--package", "keycell-engine"])
@@ -93,7 +107,11 @@ pub fn compile_components(root: &Path, directory: &Path, names: &[&str]) -> Resu
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
         .run("the compiler of guests was not built")?;
     let mut compiler = Command::new(built.join("release/compile-guests"));
-    let status = compiler.arg(target).arg(directory).args(names).status();
+    let purpose = match purpose {
+        Use::Embedded => "embedded",
+        Use::Installed => "installed",
+    };
+    let status = compiler.args([purpose, &target]).arg(directory).args(names).status();
     ensure!(status.context("compile-guests")?.success(), "a guest was not compiled");
     Ok(())
 }

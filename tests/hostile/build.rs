@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use anyhow::{Context, Result};
-use keycell_nested_build::{Cargo, compile_components, write_component};
+use keycell_nested_build::{Cargo, Use, compile_components, write_component};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
@@ -29,10 +29,28 @@ fn main() -> Result<()> {
     names.extend(from_text(root, here, &out)?);
     names.sort();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
-    compile_components(root, &out, &names)?;
+    compile_components(root, &out, &names, Use::Installed)?;
+    let embedded = out.join("embedded");
+    fs::create_dir_all(&embedded)?;
+    for name in UNINTERRUPTED {
+        fs::copy(
+            out.join(name).with_extension("wasm"),
+            embedded.join(name).with_extension("wasm"),
+        )?;
+    }
+    compile_components(root, &embedded, &UNINTERRUPTED, Use::Embedded)?;
     fs::write(out.join("fixtures.rs"), list(&names, &out)?)?;
     Ok(())
 }
+
+/// Guests that do not end. They are also compiled as the embedded guest is, which no epoch interrupts.
+const UNINTERRUPTED: [&str; 5] = [
+    "unwrap_loops",
+    "decrypt_loops",
+    "decrypt_loops_at_the_end",
+    "decrypt_writes_nothing",
+    "decrypt_reads_nothing",
+];
 
 /// `guests/examples/*.rs`.
 fn from_rust(root: &Path, out: &Path) -> Result<Vec<String>> {

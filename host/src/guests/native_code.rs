@@ -6,6 +6,7 @@ use std::io::Read;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
+use keycell_engine::Interruption;
 use keycell_guest_store::record::Digest;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 
@@ -28,11 +29,16 @@ const EMBEDDED_DIGEST: &str = include_str!(concat!(env!("OUT_DIR"), "/decoder.di
 pub struct NativeCode {
     bytes: &'static [u8],
     digest: Option<&'static str>,
+    interruption: Interruption,
 }
 
 /// The decoder guest that this program was built with.
 pub fn embedded() -> NativeCode {
-    NativeCode { bytes: &EMBEDDED.0, digest: Some(EMBEDDED_DIGEST) }
+    NativeCode {
+        bytes: &EMBEDDED.0,
+        digest: Some(EMBEDDED_DIGEST),
+        interruption: Interruption::None,
+    }
 }
 
 impl NativeCode {
@@ -43,7 +49,14 @@ impl NativeCode {
     /// pages, and nothing else may ever have been able to write to them.
     #[expect(unsafe_code, reason = "the caller vouches for native code")]
     pub unsafe fn from_trusted(bytes: &'static [u8]) -> Self {
-        Self { bytes, digest: None }
+        Self { bytes, digest: None, interruption: Interruption::Epoch }
+    }
+
+    /// The same code, which was compiled as the embedded guest's is: it compares no epoch. An engine refuses it if
+    /// that is not so.
+    #[must_use]
+    pub fn uninterrupted(self) -> Self {
+        Self { interruption: Interruption::None, ..self }
     }
 
     /// The digest of the guest that it was compiled from, if it is known: `sha256:…`.
@@ -89,7 +102,7 @@ impl NativeCode {
     /// The code was compiled for another engine, CPU or version, or it is a core module.
     #[expect(unsafe_code, reason = "native code is loaded")]
     pub fn component(&self) -> Result<(Engine, Component)> {
-        let (engine, memory) = (engine()?, NonNull::from(self.bytes));
+        let (engine, memory) = (engine(self.interruption)?, NonNull::from(self.bytes));
         // SAFETY: `bytes` lives as long as the program, nothing writes to it, and it came from the
         // compiler: it is `.rodata` that `build.rs` made, or the caller of `from_trusted` guaranteed
         // it.
@@ -103,7 +116,7 @@ impl NativeCode {
     /// The code was compiled for another engine, CPU or version, or it is a component.
     #[expect(unsafe_code, reason = "native code is loaded")]
     pub fn module(&self) -> Result<(Engine, Module)> {
-        let (engine, memory) = (engine()?, NonNull::from(self.bytes));
+        let (engine, memory) = (engine(self.interruption)?, NonNull::from(self.bytes));
         // SAFETY: as for a component.
         let module = unsafe { Module::deserialize_raw(&engine, memory)? };
         Ok((engine, module))
@@ -111,8 +124,8 @@ impl NativeCode {
 }
 
 /// Makes an engine that executes code in place.
-fn engine() -> Result<Engine> {
-    let mut config: Config = keycell_engine::config(None)?;
+fn engine(interruption: Interruption) -> Result<Engine> {
+    let mut config: Config = keycell_engine::config(None, interruption)?;
     config.with_custom_code_memory(Some(Arc::new(InPlace)));
     Engine::new(&config)
 }

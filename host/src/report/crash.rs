@@ -54,7 +54,8 @@ impl Cause {
             ),
             Self::Late => (
                 "a step of the guest did not end in time",
-                "is the keys directory on a drive that does not answer?",
+                "is the keys directory on a drive that does not answer? if not, please report this, \
+                 since it is a bug",
             ),
         }
     }

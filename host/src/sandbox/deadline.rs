@@ -1,9 +1,10 @@
 //! Deadlines: a timer interrupts a guest without a thread.
 //!
-//! Once a second, a signal advances the epoch that compiled guest code compares at every loop and call.
-//! A system call (for example on a key directory of a dead network drive) does not look at the epoch,
-//! whether a guest asked for the call or the host makes it before any guest runs. So the same signal
-//! ends the whole process if a step has not ended some seconds after its deadline. Only calls that wait
+//! Once a second, a signal advances the epoch that the compiled code of installed guests compares at every
+//! loop and call. The embedded guest's does not, and neither does a system call (for example on a key
+//! directory of a dead network drive), whether a guest asked for the call or the host makes it before any
+//! guest runs. So the same signal ends the whole process if a step has not ended some seconds after its
+//! deadline. Only calls that wait
 //! for the payload or for the layer's streams may take as long as the registry does.
 
 use std::sync::OnceLock;

@@ -48,6 +48,8 @@ pub struct Attack {
     seconds: u64,
     memory: u64,
     inside: bool,
+    decompressing: bool,
+    uninterrupted: bool,
     garbled: bool,
     special: bool,
     lease: bool,
@@ -70,6 +72,8 @@ impl Attack {
             seconds: 30,
             memory: MODEST,
             inside: false,
+            decompressing: false,
+            uninterrupted: false,
             garbled: false,
             special: false,
             lease: false,
@@ -127,6 +131,18 @@ impl Attack {
     pub fn inside(mut self) -> Self {
         self.inside = true;
         self.garbled()
+    }
+
+    /// With `--decompress`: the guest may write what it likes.
+    pub fn decompressing(mut self) -> Self {
+        self.decompressing = true;
+        self.garbled()
+    }
+
+    /// Compiled as the embedded guest is: it cannot be trapped when its time is over.
+    pub fn uninterrupted(mut self) -> Self {
+        self.uninterrupted = true;
+        self
     }
 
     /// The output need not be the layer's, as long as it is not complete.
@@ -253,6 +269,13 @@ impl Attack {
                 found.with_context(|| format!("no fixture `{}`", self.fixture))?.1
             }
         };
+        let artefact = match self.uninterrupted {
+            true => Path::new(artefact)
+                .with_file_name("embedded")
+                .join(&self.fixture)
+                .with_extension("cwasm"),
+            false => PathBuf::from(artefact),
+        };
         let keys = Keys::new()?;
         if self.special {
             keys.add_special()?;
@@ -291,6 +314,12 @@ impl Attack {
         }
         if self.inside {
             decoder = decoder.arg("--cipher").arg("guest");
+        }
+        if self.decompressing {
+            decoder = decoder.arg("--decompress");
+        }
+        if self.uninterrupted {
+            decoder = decoder.env(guest::UNINTERRUPTED, "1");
         }
         if let Some(meter) = &self.meter {
             decoder = decoder.measured(meter);

@@ -15,6 +15,9 @@ pub const GUEST: &str = "KEYCELL_HOSTILE_GUEST";
 /// The variable with the seconds that `unwrap` may take and `decrypt` may stall.
 pub const SECONDS: &str = "KEYCELL_HOSTILE_SECONDS";
 
+/// The variable that says that the artefact was compiled as the embedded guest is: without an epoch.
+pub const UNINTERRUPTED: &str = "KEYCELL_HOSTILE_UNINTERRUPTED";
+
 /// The value of [`GUEST`] for the guest that `ctd-decoder` has inside.
 pub const EMBEDDED: &str = "embedded";
 
@@ -31,6 +34,7 @@ pub fn main() -> ExitCode {
     };
     let guest = if path == EMBEDDED { Ok(native_code::embedded()) } else { load(&path) };
     let guest = match guest {
+        Ok(guest) if env::var_os(UNINTERRUPTED).is_some() => guest.uninterrupted(),
         Ok(guest) => guest,
         Err(error) => {
             eprintln!("no guest: {error}");

@@ -63,9 +63,9 @@ fn probe() -> Result<Vec<Attempt>> {
         attempts.push(ending(&seen)?);
     }
     let seen = Attack::new(&env::current_exe()?, "sockets").run(LARGE)?;
-    let refused = error(&seen).contains("wasi:sockets") && seen.outcome.stdout.is_empty();
-    let (what, step) = ("connect to the network".to_owned(), "both".to_owned());
-    let outcome = "refused: sockets do not exist, the guest was not started".to_owned();
+    let refused = error(&seen).contains("connect: refused") && seen.outcome.stdout.is_empty();
+    let (what, step) = ("connect to the network".to_owned(), "unwrap".to_owned());
+    let outcome = "refused: there are no sockets".to_owned();
     attempts.push(Attempt { what, step, outcome, refused });
     // Those of `unwrap` first, each in the order in which it was made.
     attempts.sort_by_key(|attempt| attempt.step != "unwrap");
