@@ -37,7 +37,7 @@ pub fn linker(
 /// Adds one interface to a linker.
 pub type Add = fn(&mut Linker<Instance>) -> Result<()>;
 
-/// Everything that a guest can import except files. Sockets do not exist, and clocks trap. An import
+/// Everything that a guest can import except files and sockets, which the host defines. Clocks trap. An import
 /// that only one of the steps is granted fails with a refusal in the other, because a component cannot
 /// be instantiated with an import missing.
 const INTERFACES: &[(&str, Add)] = &[

@@ -45,8 +45,8 @@ fn guests(dir: &Path) -> Result<()> {
     let copies = wat::parse_str(COPIES)?;
     fs::write(dir.join("cut-off.wasm"), &copies[..copies.len() / 2])?;
     fs::write(dir.join("copies.wasm"), copies)?;
-    let sockets = r#"(component (import "wasi:sockets/tcp@0.2.0" (instance)))"#;
-    fs::write(dir.join("sockets.wasm"), wat::parse_str(sockets)?)?;
+    let http = r#"(component (import "wasi:http/types@0.2.0" (instance)))"#;
+    fs::write(dir.join("http.wasm"), wat::parse_str(http)?)?;
     fs::write(dir.join("library.wasm"), wat::parse_str("(module (func (export \"open\")))")?)?;
     // It made wasmtime 48.0.8 panic (GHSA-rc4p-x33f-vpr2).
     let subtype = r#"(module (type $super (sub (func))) (type $sub (sub $super (func)))

@@ -19,7 +19,7 @@ struct Grant {
 /// The module of WASI 0.1's functions. In lists of imports they are `wasi_snapshot_preview1.NAME`.
 pub const WASIP1: &str = "wasi_snapshot_preview1";
 
-/// Everything that the host links: `core/src/linker.rs` and `host/src/guests/wasip1.rs`. Words that are empty go without saying.
+/// Everything that the host links: `core/src/linker.rs`, and `wasip1.rs` and `sockets.rs` in `host/src/guests`. Words that are empty go without saying.
 const GRANTS: &[Grant] = &[
     Grant {
         package: "wasi:filesystem",
@@ -75,6 +75,20 @@ const GRANTS: &[Grant] = &[
         interfaces: &["monotonic-clock", "wall-clock"],
         decoder: "may not look at a clock: it traps",
         command: "has a clock of its own, which tells nothing",
+    },
+    Grant {
+        package: "wasi:sockets",
+        interfaces: &[
+            "network",
+            "instance-network",
+            "ip-name-lookup",
+            "tcp",
+            "tcp-create-socket",
+            "udp",
+            "udp-create-socket",
+        ],
+        decoder: "has no sockets: their functions fail",
+        command: "has no sockets: their functions fail",
     },
     Grant {
         package: "wasi:io",
@@ -210,7 +224,12 @@ pub fn refused(foreign: &[String], shown: &str) -> anyhow::Error {
     let more = foreign.len().saturating_sub(8);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let message = format!("`{shown}` imports what no guest is granted: {named}{more}");
-    Diagnostic::new(message, ToolHint::ForeignImports).into()
+    let is_http = |import: &String| import.starts_with("wasi:http/");
+    let hint = match foreign.iter().all(is_http) {
+        true => ToolHint::HttpImports,
+        false => ToolHint::ForeignImports,
+    };
+    Diagnostic::new(message, hint).into()
 }
 
 fn reason(import: &str) -> &'static str {
@@ -220,7 +239,7 @@ fn reason(import: &str) -> &'static str {
         .iter()
         .any(|grant| grant.package == package && grant.interfaces.contains(&interface));
     match package {
-        "wasi:sockets" | "wasi:http" | "wasi:tls" => " (the network)",
+        "wasi:http" | "wasi:tls" => " (the network)",
         _ if has_interface && !is_version(package, version) => " (another version)",
         _ if has_package => " (not a part of the contract)",
         _ => " (an unknown package)",

@@ -42,6 +42,8 @@ pub enum ToolHint {
     },
     /// The guest imports what no guest is granted.
     ForeignImports,
+    /// A guest imports HTTP, as what `jco` makes does unless it is told otherwise.
+    HttpImports,
     /// The file is not WebAssembly.
     NotWebAssembly,
     /// The file is damaged.
@@ -165,6 +167,7 @@ impl fmt::Display for ToolHint {
             Self::NoGuestStore => NO_GUEST_STORE,
             Self::GuestExists => GUEST_EXISTS,
             Self::ForeignImports => FOREIGN_IMPORTS,
+            Self::HttpImports => HTTP_IMPORTS,
             Self::NotWebAssembly => NOT_WEB_ASSEMBLY,
             Self::MalformedWebAssembly => MALFORMED_WEB_ASSEMBLY,
             Self::NoPublicKey => NO_PUBLIC_KEY,
@@ -213,6 +216,8 @@ const NO_GUEST_STORE: &str = "`keycell guest install FILE` makes one; `--store D
 const GUEST_EXISTS: &str = "`--replace` puts this one in its place, `--name` gives it another name";
 const FOREIGN_IMPORTS: &str = "`wit/decoder.wit` says what there is; imports that are never called can be \
     left out by the linker, so look for what calls them";
+const HTTP_IMPORTS: &str = "build it without HTTP, since no guest has a network: `jco componentize --disable http \
+    --disable fetch-event`, for instance";
 const NOT_WEB_ASSEMBLY: &str = "a guest is a file `.wasm`: a component, or a core module for WASI 0.1; what \
     is compiled already, or is text, is not taken";
 const MALFORMED_WEB_ASSEMBLY: &str = "it is cut off, or was damaged: build it or fetch it again";
@@ -238,8 +243,8 @@ const NO_PROCESSOR: &str = "`keycell config containerd --write` installs one";
 const SEVERAL_PROCESSORS: &str = "leave one of them, and give the others other ids' `accepts`";
 const RETURNS_UNKNOWN: &str = "`returns` is the media type of the decrypted layer, \
     `application/vnd.oci.image.layer.v1.tar+gzip` for instance";
-const RETURNS_TAR: &str =
-    "use one processor for `tar`, and one that returns `tar+gzip` for the others";
+const RETURNS_TAR: &str = "let a processor that returns `tar+gzip` accept these layers; one that returns `tar` may \
+    accept `tar`, and gzip layers if its `args` have `--decompress`";
 const OTHER_PROCESSOR: &str = "let the processor `io.containerd.ocicrypt.decoder.v1.tar.gzip` take it: \
     containerd hands a payload to few ids";
 const KEY_MODEL: &str = "set `key_model = \"node\"` in the section `image_decryption` of the CRI \

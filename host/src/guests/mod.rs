@@ -5,6 +5,7 @@ pub mod decrypt;
 pub mod installed;
 pub mod native_code;
 pub mod shared;
+mod sockets;
 pub mod steps;
 pub mod trap;
 pub mod unwrap;

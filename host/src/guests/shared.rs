@@ -15,6 +15,7 @@ use crate::report::log::Log;
 use crate::sandbox::{deadline, files};
 
 use super::installed::Guest;
+use super::sockets;
 use super::trap::GuestFailure;
 
 /// What every part of one run needs.
@@ -40,7 +41,8 @@ pub fn prepare(guest: &Guest) -> Result<(Engine, InstancePre<Instance>), Ending>
     let (engine, component) = guest.component()?;
     deadline::advance(&engine);
     let linker = linker::linker(&engine, &component, &files::INTERFACES);
-    let linker = linker.map_err(GuestFailure::Host)?;
+    let mut linker = linker.map_err(GuestFailure::Host)?;
+    sockets::refuse(&mut linker, &engine, &component).map_err(GuestFailure::Host)?;
     let guest = linker.instantiate_pre(&component).map_err(GuestFailure::Foreign)?;
     mem::forget(linker); // the linker holds a thousand small allocations, none of which is secret
     Ok((engine, guest))

@@ -16,14 +16,14 @@ use crate::test_store::TestStore;
 /// Guests that are refused, as text, and what is said of each.
 const FOREIGN: &[(&str, &str, &[&str])] = &[
     (
-        "sockets",
-        r#"(component (import "wasi:sockets/tcp@0.2.0" (instance)))"#,
-        &["imports what no guest is granted: `wasi:sockets/tcp@0.2.0` (the network)"],
+        "tls",
+        r#"(component (import "wasi:tls/types@0.2.0" (instance)))"#,
+        &["imports what no guest is granted: `wasi:tls/types@0.2.0` (the network)"],
     ),
     (
         "http",
         r#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance)))"#,
-        &["`wasi:http/outgoing-handler@0.2.0` (the network)"],
+        &["`wasi:http/outgoing-handler@0.2.0` (the network)", "jco componentize --disable http"],
     ),
     (
         "unknown-package",
@@ -53,8 +53,8 @@ const FOREIGN: &[(&str, &str, &[&str])] = &[
     ("bare-name", r#"(component (import "print" (func)))"#, &["`print` (unknown)"]),
     (
         "several",
-        r#"(component (import "wasi:sockets/udp@0.2.0" (instance)) (import "a:b/c@1.0.0" (instance)))"#,
-        &["`wasi:sockets/udp@0.2.0` (the network), `a:b/c@1.0.0` (an unknown package)"],
+        r#"(component (import "wasi:tls/types@0.2.0" (instance)) (import "a:b/c@1.0.0" (instance)))"#,
+        &["`wasi:tls/types@0.2.0` (the network), `a:b/c@1.0.0` (an unknown package)"],
     ),
     (
         "core-import",

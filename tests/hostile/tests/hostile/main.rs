@@ -205,7 +205,10 @@ refused! {
     unwrap_opens_cipher: ["open: refused (Refusal::NoLayer"];
     unwrap_reads_environment: ["variables: refused", "arguments: refused", "initial-cwd: refused"];
     decrypt_reads_environment: ["variables: refused", "arguments: refused", "initial-cwd: refused"];
-    sockets: ["wasi:sockets"];
+    sockets: [
+        "connect: refused", "connect to the node: refused", "listen: refused", "datagrams: refused",
+        "look up: refused",
+    ];
     unwrap_sleeps: ["clocks are not granted"];
     decrypt_sleeps: ["clocks are not granted"];
     unwrap_reads_the_clock: ["clocks are not granted"];
@@ -364,6 +367,22 @@ fn decrypt_loops() -> Result<()> {
 fn decrypt_loops_at_the_end() -> Result<()> {
     let attack = attack("decrypt_loops_at_the_end").seconds(1);
     attack.is_refused(&["`decrypt`: it did not end in time"])
+}
+
+/// The embedded guest compares no epoch: the process ends instead.
+#[test]
+fn guests_that_cannot_be_trapped() -> Result<()> {
+    for fixture in [
+        "unwrap_loops",
+        "decrypt_loops",
+        "decrypt_loops_at_the_end",
+        "decrypt_writes_nothing",
+        "decrypt_reads_nothing",
+    ] {
+        let attack = attack(fixture).uninterrupted().seconds(1);
+        attack.is_refused_with(SMALL, &["a step of the guest did not end in time"])?;
+    }
+    Ok(())
 }
 
 #[test]
