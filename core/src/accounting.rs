@@ -37,6 +37,8 @@ pub struct Accounting {
     outstanding: VecDeque<Bytes>,
     outstanding_bytes: usize,
     fault: Option<Fault>,
+    /// Whether the guest decompresses the layer. Then its output cannot be compared with what it read.
+    pub decompresses: bool,
     /// Verifies the output of a guest that decrypts the layer itself, if the host knows the layer's
     /// key.
     pub witness: Option<Witness>,
@@ -93,6 +95,7 @@ impl Accounting {
             outstanding: VecDeque::new(),
             outstanding_bytes: 0,
             fault: None,
+            decompresses: false,
             witness: None,
         }
     }
@@ -118,8 +121,7 @@ impl Accounting {
         if self.is_faulty() { Err(Faulty) } else { Ok(()) }
     }
 
-    /// A number that grows whenever bytes move. So a guest that waits for streams makes progress, and
-    /// one that loops does not.
+    /// A number that grows whenever bytes move: when a guest waits for streams, not when it loops.
     pub fn progress(&self) -> u64 {
         self.read + self.released + self.written
     }
@@ -134,9 +136,9 @@ impl Accounting {
             self.fault(Fault::Hoarding);
             return Err(Faulty);
         }
+        self.released += bytes.len() as u64;
         // A guest may request zero bytes any number of times: that is not recorded.
-        if !bytes.is_empty() {
-            self.released += bytes.len() as u64;
+        if !bytes.is_empty() && !self.decompresses {
             self.outstanding_bytes += bytes.len();
             self.outstanding.push_back(bytes.clone());
         }
@@ -150,6 +152,9 @@ impl Accounting {
     /// They are other bytes.
     pub fn claim(&mut self, bytes: &Bytes) -> Result<(), Faulty> {
         self.check_sound()?;
+        if self.decompresses {
+            return self.allow(bytes);
+        }
         let mut rest = bytes.as_ref();
         while !rest.is_empty() {
             let Some(next) = self.outstanding.front_mut() else {
@@ -187,14 +192,16 @@ impl Accounting {
         }
     }
 
-    /// Checks that a guest that decrypts the layer itself may write `bytes`: in counter mode the plain
-    /// layer is as long as the encrypted one, so the guest cannot write more than it has read.
+    /// Checks that a guest that decrypts or decompresses the layer itself may write `bytes`: not more than it
+    /// has read, or than that can expand to. In counter mode the plain layer is as long as the encrypted one.
     ///
     /// # Errors
     /// It writes more.
     pub fn allow(&mut self, bytes: &[u8]) -> Result<(), Faulty> {
         self.check_sound()?;
-        if self.moved() + bytes.len() as u64 > self.read {
+        let most = self.read.max(self.released);
+        let most = if self.decompresses { most.saturating_mul(limits::EXPANSION) } else { most };
+        if self.moved() + bytes.len() as u64 > most {
             self.fault(Fault::TooMuch);
             return Err(Faulty);
         }
@@ -249,8 +256,7 @@ impl Accounting {
         self.written + self.held_bytes as u64
     }
 
-    /// Verifies HMAC and sealed digest, if the guest has decrypted the layer itself and the key is
-    /// known.
+    /// Verifies HMAC and sealed digest, if the guest has decrypted the layer itself and the key is known.
     ///
     /// # Errors
     /// The layer is not genuine, or was not decrypted correctly.
@@ -264,20 +270,19 @@ impl Accounting {
         }
     }
 
-    /// Whether a command has read the whole layer. It may write less than it read, because it chooses
-    /// its own scheme.
+    /// Whether a command has read the whole layer. It may write less than it read: it chooses its scheme.
     pub fn is_read(&self) -> bool {
         self.source_ended && !self.is_faulty()
     }
 
-    /// Whether the guest has passed on a whole layer: one that the host's cipher has verified, or as
-    /// many bytes as a guest that decrypts the layer itself has read.
+    /// Whether the guest has passed on a whole layer: one that the host's cipher has verified, or as many bytes as
+    /// a guest that decrypts it has read. Of a guest that decompresses, only what it has read is known.
     pub fn is_complete(&self, side: CipherSide) -> bool {
-        let whole = match side {
-            CipherSide::Host => self.opened && self.drained && self.moved() == self.released,
-            CipherSide::Guest => self.source_ended && self.moved() == self.read,
+        let (is_read, length) = match side {
+            CipherSide::Host => (self.opened && self.drained, self.released),
+            CipherSide::Guest => (self.source_ended, self.read),
         };
-        whole && !self.is_faulty()
+        is_read && (self.decompresses || self.moved() == length) && !self.is_faulty()
     }
 }
 

@@ -11,6 +11,7 @@ wasmtime::component::bindgen!({
     },
 });
 
+pub use exports::keycell::decoder::decrypting::Output;
 pub use exports::keycell::decoder::unwrapping::Request;
 pub use keycell::decoder::types::{
     Algorithms, CipherKey, Failure, KeyFile, LayerKey, Opened, Origin, Stored, StoredLayer,

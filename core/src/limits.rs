@@ -65,5 +65,9 @@ pub const CORE_HOSTCALL: usize = 128 * 1024 * 1024;
 /// Handles that an instance may hold: open files, directories and streams.
 pub const HANDLES: usize = 1024;
 
+/// How many bytes a guest that decompresses may write for each byte that it read. No gzip stream expands
+/// more: DEFLATE (RFC 1951) encodes at most 258 bytes in two bits.
+pub const EXPANSION: u64 = 1032;
+
 /// Plaintext that the guest has read and not yet written, in bytes.
 pub const OUTSTANDING: usize = 1024 * 1024;

@@ -1,6 +1,5 @@
 //! The component that `ctd-decoder` embeds: `wit/decoder.wit`, and the host's cipher.
 
-use std::io::{self, Write};
 use std::path::Path;
 
 use keycell_diagnostic::hint::UnwrapHint;
@@ -10,8 +9,9 @@ use ocicrypt::layer::{self, Keystream};
 use ocicrypt::unwrap;
 use zeroize::Zeroize;
 
-use crate::bindings::exports::keycell::decoder::{decrypting, unwrapping};
-use crate::bindings::keycell::decoder::cipher::{self, Refusal};
+use crate::bindings::exports::keycell::decoder::decrypting::{self, Output};
+use crate::bindings::exports::keycell::decoder::unwrapping;
+use crate::bindings::keycell::decoder::cipher::{self, OwnCipher, Refusal};
 use crate::bindings::keycell::decoder::types::{
     self, CipherKey, Failure, LayerKey, Opened, Origin, Request, Unwrapped,
 };
@@ -19,13 +19,11 @@ use crate::bindings::wasi::io::streams::{InputStream, OutputStream, StreamError}
 
 use crate::broker_imports::Host;
 use crate::stored::Stored;
-use crate::{failure, keys, steps};
+use crate::streams::{Sink, Source};
+use crate::{failure, inflate, keys, steps};
 
 /// How much a splice moves at most: what the host releases at a time.
 const SPLICE: u64 = layer::CHUNK as u64;
-
-/// The most that WASI writes with one call (`blocking-write-and-flush`), in bytes.
-const AT_ONCE: usize = 4096;
 
 struct Decoder;
 
@@ -94,13 +92,16 @@ fn named(algorithm: &Algorithm) -> String {
 }
 
 impl decrypting::Guest for Decoder {
-    fn decrypt(source: InputStream, sink: OutputStream) -> Result<(), Failure> {
-        match cipher::open(source) {
-            Ok(plain) => splice(&plain, &sink),
-            Err(Refusal::NotGranted(own)) => decrypt_here(&own.key, &own.source, sink),
-            Err(Refusal::AlreadyOpen) => Err(broken("the cipher was opened before")),
-            Err(Refusal::OtherSource) => Err(broken("the cipher wants another stream")),
-            Err(Refusal::NoLayer) => Err(broken("the cipher knows no layer")),
+    fn decrypt(source: InputStream, sink: OutputStream, output: Output) -> Result<(), Failure> {
+        match (cipher::open(source), output) {
+            (Ok(plain), Output::Decrypted) => splice(&plain, &sink),
+            (Ok(plain), Output::Decompressed) => {
+                Ok(inflate::decompress(Source::new(plain, None), Sink(sink))?)
+            }
+            (Err(Refusal::NotGranted(own)), _) => decrypt_here(own, sink, output),
+            (Err(Refusal::AlreadyOpen), _) => Err(broken("the cipher was opened before")),
+            (Err(Refusal::OtherSource), _) => Err(broken("the cipher wants another stream")),
+            (Err(Refusal::NoLayer), _) => Err(broken("the cipher knows no layer")),
         }
     }
 }
@@ -118,44 +119,20 @@ fn splice(plain: &InputStream, sink: &OutputStream) -> Result<(), Failure> {
     }
 }
 
-/// Every byte inside the sandbox: slower, for those who do not want the host to decrypt. It verifies
-/// HMAC and digest of what is read and written here, five times as fast as it could be done here.
-fn decrypt_here(key: &CipherKey, source: &InputStream, sink: OutputStream) -> Result<(), Failure> {
-    let keystream = Keystream::of_cipher(&key.cipher, &key.key, &key.nonce);
-    let mut keystream =
+/// Decrypts every byte inside the sandbox, which is slower, for operators who do not want the host to
+/// decrypt. The host verifies the HMAC and the digest of what the guest reads and writes, five times as
+/// fast as the guest could.
+fn decrypt_here(own: OwnCipher, sink: OutputStream, output: Output) -> Result<(), Failure> {
+    let CipherKey { cipher, key, nonce } = &own.key;
+    let keystream = Keystream::of_cipher(cipher, key, nonce);
+    let keystream =
         keystream.map_err(|error| failure::Failure::from(layer::LayerError::from(error)))?;
-    let mut sink = Sink(sink);
-    loop {
-        match source.blocking_read(SPLICE) {
-            Ok(mut bytes) => {
-                keystream.apply(&mut bytes);
-                sink.write_all(&bytes).map_err(steps::unwritable)?;
-            }
-            Err(StreamError::Closed) => return Ok(()),
-            Err(StreamError::LastOperationFailed(error)) => {
-                return Err(broken(&error.to_debug_string()));
-            }
-        }
-    }
-}
-
-struct Sink(OutputStream);
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let part = &bytes[..bytes.len().min(AT_ONCE)];
-        match self.0.blocking_write_and_flush(part) {
-            Ok(()) => Ok(part.len()),
-            Err(StreamError::Closed) => Err(io::ErrorKind::BrokenPipe.into()),
-            Err(StreamError::LastOperationFailed(error)) => {
-                Err(io::Error::other(error.to_debug_string()))
-            }
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(()) // every write is
-    }
+    let source = Source::new(own.source, Some(keystream));
+    let copied = match output {
+        Output::Decrypted => inflate::copy(source, Sink(sink)),
+        Output::Decompressed => inflate::decompress(source, Sink(sink)),
+    };
+    Ok(copied?)
 }
 
 /// The host does not keep the contract, which an operator cannot solve.

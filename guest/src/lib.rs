@@ -8,6 +8,7 @@
 #![deny(unsafe_code)]
 
 pub mod failure;
+pub mod inflate;
 pub mod keys;
 pub mod steps;
 pub mod stored;
@@ -21,3 +22,5 @@ mod component;
 #[cfg(all(feature = "component", target_os = "wasi", target_env = "p2"))]
 #[expect(unsafe_code, reason = "functions that C code could call")]
 mod libc;
+#[cfg(feature = "component")]
+mod streams;

@@ -143,6 +143,7 @@ fn settings(matches: &mut ArgMatches) -> Result<Settings, ArgumentError> {
             Some("modern") => MinAlgorithms::Modern,
             _ => MinAlgorithms::Legacy,
         },
+        decompress: is_on(matches, "decompress"),
         cipher: if in_guest { CipherSide::Guest } else { CipherSide::Host },
         content_store: content_store(matches.remove_one("content-store")),
         verify_first: verify_first.then(|| spool(matches)),

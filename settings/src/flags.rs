@@ -27,7 +27,7 @@ pub fn command() -> Command {
 }
 
 /// The flags about keys and the decryption of a layer.
-fn layer_flags() -> [Arg; 6] {
+fn layer_flags() -> [Arg; 7] {
     [
         Arg::new("decryption-keys-path")
             .long("decryption-keys-path")
@@ -40,6 +40,7 @@ fn layer_flags() -> [Arg; 6] {
             .value_parser(["host", "guest"])
             .default_value("host")
             .help("Where the layer is decrypted: by the host's cipher, or inside the guest"),
+        switch("decompress").help("Decompress layers with gzip: the processor returns `tar`"),
         Arg::new("content-store")
             .long("content-store")
             .value_name("DIR|off")

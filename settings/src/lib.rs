@@ -26,6 +26,8 @@ pub struct Settings {
     pub algorithms: MinAlgorithms,
     /// Who decrypts the layer.
     pub cipher: CipherSide,
+    /// Whether a layer that is compressed with gzip is decompressed.
+    pub decompress: bool,
     /// Where to look for the layer when there is no payload.
     pub content_store: ContentStore,
     /// If set, the whole layer is checked before its first byte is written, and is kept here until

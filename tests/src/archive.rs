@@ -56,7 +56,8 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     packed
 }
 
-fn crc32(bytes: &[u8]) -> u32 {
+/// The checksum of RFC 1952.
+pub fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
         let shift = |crc: u32| (crc >> 1) ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 };
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| shift(crc))

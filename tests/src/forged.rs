@@ -6,14 +6,12 @@
 //! believed.
 
 use anyhow::Result;
-use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use crate::archive::{packed, tar};
-use crate::image::{LayerKind, hex};
+use crate::image::LayerKind;
+use crate::imported;
 use crate::jwe::Recipient;
 use crate::sealed::{Sealed, random};
-use crate::store::manifest;
 
 /// What was done to the layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,35 +82,6 @@ impl Forged {
         let encrypted = sealed.encrypted_as(&packed(&self.altered, kind))?;
         let mut layer = sealed.descriptor(&[sealed.wrapped_for(recipient).compact()]);
         layer.media_type = format!("{}+encrypted", kind.media_type());
-        layer.digest = digest(&encrypted);
-        layer.size = encrypted.len() as u64;
-
-        let config = json!({
-            "architecture": "amd64", "os": "linux", "config": {},
-            "rootfs": { "type": "layers", "diff_ids": [digest(&self.altered)] },
-        });
-        let config = config.to_string().into_bytes();
-        let mut manifest = manifest(&[layer]);
-        manifest["config"]["digest"] = digest(&config).into();
-        manifest["config"]["size"] = config.len().into();
-        let manifest = manifest.to_string().into_bytes();
-        let index = json!({ "schemaVersion": 2, "manifests": [{
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "digest": digest(&manifest), "size": manifest.len(),
-            "annotations": { "io.containerd.image.name": Self::name(number) },
-        }] });
-        let path = |blob: &[u8]| format!("blobs/{}", digest(blob).replace(':', "/"));
-        let files = [
-            ("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec()),
-            ("index.json".to_owned(), index.to_string().into_bytes()),
-            (path(&encrypted), encrypted),
-            (path(&config), config),
-            (path(&manifest), manifest),
-        ];
-        Ok(tar(files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()))))
+        Ok(imported::image(&Self::name(number), layer, encrypted, &self.altered))
     }
-}
-
-fn digest(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex(&Sha256::digest(bytes)))
 }

@@ -142,6 +142,8 @@ pub enum DecoderHint {
     HostLimits,
     /// A command that is a guest cannot verify first.
     CommandCannotVerifyFirst,
+    /// A guest that is a command is asked to decompress the layer.
+    CommandCannotDecompress,
     /// A command that is a guest is granted a directory, not a file.
     CommandNeedsDirectory,
     /// A command that is a guest cannot be used with PKCS#11 tokens.
@@ -374,7 +376,7 @@ fn of_guests(hint: &DecoderHint) -> &'static str {
             "the layer was not released; the log has everything that the guest wrote"
         }
         Hint::GuestForeign => {
-            "`wit/decoder.wit` says what a guest may import and must export: no sockets, for \
+            "`wit/decoder.wit` says what a guest may import and must export: no HTTP, for \
              instance"
         }
         Hint::GuestMemory => {
@@ -392,6 +394,10 @@ fn of_guests(hint: &DecoderHint) -> &'static str {
         Hint::CommandCannotVerifyFirst => {
             "such a guest decrypts the layer by itself, and the host never learns the key: choose a \
              decoder component, or go without the flag"
+        }
+        Hint::CommandCannotDecompress => {
+            "such a guest writes what it likes: choose a decoder component, or leave out the flag and \
+             let the processor return `tar+gzip`"
         }
         Hint::CommandNeedsDirectory => {
             "put the key, and the file with its password, into a directory of their own, and name \

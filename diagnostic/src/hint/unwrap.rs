@@ -48,6 +48,8 @@ pub enum UnwrapHint {
     LayerCutOff,
     /// The layer does not verify.
     LayerAltered,
+    /// The layer is not valid gzip.
+    DamagedGzip,
     /// The plain layer cannot be written.
     SinkFailed,
     /// The host does not keep the contract.
@@ -92,6 +94,7 @@ impl UnwrapHint {
             Self::SealedDigestOfAnother => SEALED_DIGEST_OF_ANOTHER,
             Self::LayerCutOff => LAYER_CUT_OFF,
             Self::LayerAltered => LAYER_ALTERED,
+            Self::DamagedGzip => DAMAGED_GZIP,
             Self::SinkFailed => SINK_FAILED,
             Self::ContractBroken => CONTRACT_BROKEN,
             Self::LayerNotStored => LAYER_NOT_STORED,
@@ -168,6 +171,8 @@ const LAYER_CUT_OFF: &str =
     "whoever sends the layer stopped: look why, and send it again from the beginning";
 
 const LAYER_ALTERED: &str = "remove the image and pull it again";
+
+const DAMAGED_GZIP: &str = "the layer was damaged before it was encrypted: build the image again";
 
 const SINK_FAILED: &str = "does whatever reads it still run, and is there space left?";
 

@@ -91,6 +91,9 @@ pub enum CommandError {
     /// The host is asked to verify the layer first, but it never learns the layer's key.
     #[error("`--verify-first` does not work with a guest that is a command")]
     VerifyFirst,
+    /// The host is asked to have the layer decompressed, and cannot tell the command.
+    #[error("`--decompress` does not work with a guest that is a command")]
+    Decompress,
     /// There is no payload.
     #[error(
         "containerd passed no payload on descriptor 3, and a guest that is a command needs one"
@@ -111,6 +114,7 @@ impl CommandError {
     fn hint(&self) -> DecoderHint {
         match self {
             Self::VerifyFirst => DecoderHint::CommandCannotVerifyFirst,
+            Self::Decompress => DecoderHint::CommandCannotDecompress,
             Self::NoPayload => DecoderHint::PassPayload { or: false },
             Self::SingleFile(_) => DecoderHint::CommandNeedsDirectory,
             Self::Tokens(_) => DecoderHint::CommandWithTokens,
@@ -123,10 +127,11 @@ ends_a_run!(CommandError);
 /// Returns the payload for a command, which gets nothing else.
 ///
 /// # Errors
-/// There is no payload, or the layer is to be verified first.
+/// There is no payload, or the layer is to be verified first or decompressed.
 pub fn payload(origin: Origin, settings: &Settings) -> Result<Vec<u8>, CommandError> {
     match origin {
         Origin::Payload(_) if settings.verify_first.is_some() => Err(CommandError::VerifyFirst),
+        Origin::Payload(_) if settings.decompress => Err(CommandError::Decompress),
         Origin::Payload(payload) => Ok(payload),
         Origin::Stored(_) => Err(CommandError::NoPayload),
     }

@@ -1,7 +1,7 @@
 //! The second step: it decrypts the encrypted layer.
 
 use keycell_core::cipher::{Cipher, Loan, Own};
-use keycell_core::contract::DecoderPre;
+use keycell_core::contract::{DecoderPre, Output};
 use keycell_core::guest_log::GuestLog;
 use keycell_core::streams::{Input, Sink, Source};
 use keycell_core::verdict::{self, NotDecrypted};
@@ -13,6 +13,7 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 use crate::input::layer::EncryptedLayer;
 use crate::report::failure::{Ending, Failure};
 use crate::report::{explain, stderr};
+use crate::sandbox::deadline;
 use crate::sandbox::standard_streams::Stdout;
 
 use super::shared::{Run, log_stderr, trap_when_stalled};
@@ -35,6 +36,8 @@ pub async fn run(
     };
     let guest_log = GuestLog::default();
     let accounting = SharedAccounting::new(Box::new(Stdout));
+    accounting.lock().decompresses = settings.decompress;
+    let output = if settings.decompress { Output::Decompressed } else { Output::Decrypted };
     let mut instance = Instance::for_decrypt(&guest_log);
     let (lent, granted): (Input, Input) = match side {
         CipherSide::Host => (Box::new(layer), Box::new(std::io::empty())),
@@ -50,22 +53,26 @@ pub async fn run(
             Cipher::Lent(Loan { key, source, input: lent, accounting })
         }
         CipherSide::Guest => {
-            accounting.lock().witness = Some(Witness::new(&key));
+            let witness = if settings.decompress { Witness::of_input } else { Witness::new };
+            accounting.lock().witness = Some(witness(&key));
             Cipher::Own(Own { key, source: source.rep() })
         }
     };
     if settings.report.explain {
-        stderr::say(&explain::decrypt(side));
+        stderr::say(&explain::decrypt(side, settings.decompress));
     }
     let mut store = instance.into_store(engine);
     trap_when_stalled(&mut store, accounting.clone(), limits.stall_seconds);
+    // The embedded guest cannot be trapped. Every byte of the layer that moves begins its time anew.
+    deadline::arm(limits.stall_seconds);
 
     let answer = async {
         let decoder = guest.instantiate_async(&mut store).await?;
         let decrypting = decoder.keycell_decoder_decrypting();
-        decrypting.call_decrypt(&mut store, source, sink).await
+        decrypting.call_decrypt(&mut store, source, sink, output).await
     };
     let answer = answer.await;
+    deadline::disarm();
     let exhausted = store.data().is_exhausted();
     log_stderr(&guest_log, log);
     let answer: Result<(), Ending> = match answer {

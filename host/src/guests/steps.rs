@@ -41,6 +41,9 @@ pub fn run(
     if !descriptors::stdout_was_open() {
         return Err(no_stdout());
     }
+    if settings.decompress {
+        descriptors::enlarge_pipes();
+    }
     let mut layer = Layer::default();
     let origin = if payload.is_empty() {
         let found = content_store::look(&settings.content_store, &mut layer.input)?;

@@ -63,15 +63,19 @@ pub fn unwrap(
 }
 
 /// The grants of the second instance.
-pub fn decrypt(cipher: CipherSide) -> String {
+pub fn decrypt(cipher: CipherSide, decompresses: bool) -> String {
     let lent = cipher == CipherSide::Host;
     let key = "the one that `unwrap` returned, without its HMAC and digest".to_owned();
+    let checked = match decompresses {
+        true => "decompressed, and not checked against the cipher",
+        false => "checked against the cipher",
+    };
     table(
         "decrypt",
         &[
             ("layer key", !lent, key),
             ("encrypted layer", true, "standard input".to_owned()),
-            ("plain layer", true, "standard output, checked against the cipher".to_owned()),
+            ("plain layer", true, format!("standard output, {checked}")),
             ("cipher", lent, "the host's, once".to_owned()),
             ("memory", true, format!("{} MiB", limits::MEMORY >> 20)),
             ("payload", false, String::new()),

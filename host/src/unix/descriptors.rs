@@ -40,6 +40,20 @@ static LOOK_AT_STDOUT: extern "C" fn() = {
     look
 };
 
+/// Makes the pipes of standard input and standard output hold up to 1 MiB, which any user may. The processes at
+/// the ends of a small pipe wait for each other so often that they hardly run at the same time. What is no
+/// pipe stays as it is.
+#[expect(unsafe_code, reason = "one more feature of rustix would be built for this alone")]
+pub fn enlarge_pipes() {
+    for descriptor in [libc::STDIN_FILENO, libc::STDOUT_FILENO] {
+        // SAFETY: this changes the size of a pipe in the kernel, or fails; it touches no memory.
+        unsafe { libc::fcntl(descriptor, libc::F_SETPIPE_SZ, PIPE) };
+    }
+}
+
+/// The size of a pipe, in bytes: what Linux allows without a capability (pipe(7)).
+const PIPE: libc::c_int = 1 << 20;
+
 #[expect(unsafe_code, reason = "descriptors are closed by number")]
 fn close_from(first: RawFd) {
     // SAFETY: this is called before the process has opened anything above standard error, so it closes

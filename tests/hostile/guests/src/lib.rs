@@ -8,7 +8,8 @@
 
 use std::fmt::Debug;
 
-pub use bindings::exports::keycell::decoder::{decrypting, unwrapping};
+pub use bindings::exports::keycell::decoder::decrypting::{self, Output};
+pub use bindings::exports::keycell::decoder::unwrapping;
 pub use bindings::keycell::decoder::cipher::{self, Refusal};
 pub use bindings::keycell::decoder::providers;
 pub use bindings::keycell::decoder::tokens::{self, OaepHash, TokenKey};
@@ -45,6 +46,11 @@ pub trait Fixture {
     fn decrypt(source: InputStream, sink: OutputStream) -> Result<(), Failure> {
         copy(&open(source)?, &sink)
     }
+
+    /// The second step, with what the host wants. It is the same in most fixtures.
+    fn decrypt_into(source: InputStream, sink: OutputStream, _: Output) -> Result<(), Failure> {
+        Self::decrypt(source, sink)
+    }
 }
 
 impl<T: Fixture> unwrapping::Guest for T {
@@ -58,8 +64,8 @@ impl<T: Fixture> unwrapping::Guest for T {
 }
 
 impl<T: Fixture> decrypting::Guest for T {
-    fn decrypt(source: InputStream, sink: OutputStream) -> Result<(), Failure> {
-        T::decrypt(source, sink)
+    fn decrypt(source: InputStream, sink: OutputStream, output: Output) -> Result<(), Failure> {
+        T::decrypt_into(source, sink, output)
     }
 }
 

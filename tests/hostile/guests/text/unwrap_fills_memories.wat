@@ -24,5 +24,5 @@
     (i32.const 16))
 
   (func (export "keycell:decoder/decrypting@0.4.0#decrypt")
-    (param i32 i32) (result i32)
+    (param i32 i32 i32) (result i32)
     unreachable))

@@ -1,6 +1,6 @@
 //! What `decrypt` does with the layer.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use keycell_hostile::layer::{LARGE, SMALL};
 
 use crate::attack;
@@ -92,4 +92,36 @@ pub(crate) fn inside_stops_half() -> Result<()> {
 pub(crate) fn inside_writes_more() -> Result<()> {
     let attack = attack("inside_writes_more").inside();
     attack.is_refused(&["more bytes than it was given"])
+}
+
+// `--decompress`: the host cannot compare the output, and checks what was read.
+
+#[test]
+pub(crate) fn decompress_ends_early() -> Result<()> {
+    attack("decompress_ends_early").decompressing().is_refused(&["the layer is not"])
+}
+
+#[test]
+pub(crate) fn decompress_ends_unread() -> Result<()> {
+    let attack = attack("decompress_ends_unread").decompressing();
+    attack.is_refused(&["it wrote more bytes than it was given"])
+}
+
+#[test]
+pub(crate) fn decompress_expands() -> Result<()> {
+    let seen = attack("decompress_expands").decompressing().run(LARGE)?;
+    ensure!(seen.outcome.error()?.contains("more bytes than it was given"), "{:?}", seen.outcome);
+    // It was given a chunk.
+    ensure!(seen.outcome.stdout.len() <= 1032 * 128 * 1024, "{}", seen.outcome.stdout.len());
+    Ok(())
+}
+
+/// The host cannot prevent it, and SECURITY.md says so: containerd compares the digest of the
+/// decompressed layer.
+#[test]
+pub(crate) fn decompress_writes_other_bytes() -> Result<()> {
+    let seen = attack("decompress_writes_other_bytes").decompressing().run(SMALL)?;
+    ensure!(seen.outcome.status.success(), "{:?}", seen.outcome);
+    ensure!(seen.outcome.stdout == vec![b'x'; SMALL], "other bytes");
+    attack("decompress_writes_other_bytes").is_refused(&["other bytes than the cipher gave out"])
 }
