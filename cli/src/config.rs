@@ -33,6 +33,10 @@ struct Containerd {
     /// The decoder; without it, the one beside this program
     #[arg(long, value_name = "FILE")]
     decoder: Option<PathBuf>,
+    /// Leave it to containerd to decompress gzip layers. Without this flag the decoder does it, which
+    /// takes less time
+    #[arg(long)]
+    no_decompress: bool,
     /// Install it: as a file that containerd imports, or, for k3s and RKE2, in their template. A
     /// file that is changed is kept with `.before-keycell` at its end
     #[arg(long, conflicts_with = "remove")]
@@ -52,7 +56,8 @@ struct Containerd {
 pub fn run(arguments: Arguments) -> Result<Outcome> {
     let Of::Containerd(arguments) = arguments.of;
     if arguments.remove {
-        return Ok(Outcome::Changed(containerd::remove(&arguments.config)?));
+        let changes = containerd::remove(&arguments.config)?;
+        return Ok(Outcome::Changed { changes, decompressor: None });
     }
     let named = arguments.version.as_deref().map(str::parse::<Version>).transpose()?;
     let installed = || {
@@ -62,10 +67,14 @@ pub fn run(arguments: Arguments) -> Result<Outcome> {
         )
     };
     let version = named.map_or_else(installed, Ok)?;
+    let decompress = !arguments.no_decompress;
+    // Only the containerd of this node says something about this node.
+    let decompressor = named.is_none().then(|| containerd::decompressor(version)).flatten();
     let decoder = arguments.decoder.unwrap_or_else(beside_this_program);
     if !arguments.write {
         let (keys, syntax) = (&arguments.keys, version.config_version());
-        return Ok(Outcome::Snippet(containerd::snippet(syntax, keys, &decoder)));
+        let text = containerd::snippet(syntax, keys, &decoder, decompress);
+        return Ok(Outcome::Snippet { text, decompressor });
     }
     let installation = Installation {
         config: arguments.config,
@@ -73,29 +82,43 @@ pub fn run(arguments: Arguments) -> Result<Outcome> {
         program: named.is_none().then_some(arguments.containerd),
         keys: arguments.keys,
         decoder,
+        decompress,
     };
-    Ok(Outcome::Changed(containerd::install(&installation)?))
+    Ok(Outcome::Changed { changes: containerd::install(&installation)?, decompressor })
 }
 
-/// What was done, or the text for another program.
+/// What was done, or the text for another program. `decompressor` is what containerd calls on this node to
+/// decompress the gzip layers that the decoder does not.
 pub enum Outcome {
-    Snippet(String),
-    Changed(Vec<Change>),
+    Snippet { text: String, decompressor: Option<PathBuf> },
+    Changed { changes: Vec<Change>, decompressor: Option<PathBuf> },
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Snippet(text) => f.write_str(text),
-            Self::Changed(changes) if changes.is_empty() => {
+            Self::Snippet { text, decompressor } => {
+                if let Some(program) = decompressor {
+                    writeln!(f, "# {}", decompresses(program))?;
+                }
+                f.write_str(text)
+            }
+            Self::Changed { changes, .. } if changes.is_empty() => {
                 writeln!(f, "the configuration has no lines of Keycell")
             }
-            Self::Changed(changes) => {
+            Self::Changed { changes, decompressor } => {
                 changes.iter().try_for_each(|change| writeln!(f, "{change}"))?;
+                if let Some(program) = decompressor {
+                    writeln!(f, "{}", decompresses(program))?;
+                }
                 writeln!(f, "restart containerd, and then run `keycell doctor`")
             }
         }
     }
+}
+
+fn decompresses(program: &Path) -> String {
+    format!("containerd decompresses gzip layers of other images with `{}`", program.display())
 }
 
 /// The `ctd-decoder` beside `keycell`, or else the usual one.

@@ -2,12 +2,14 @@
 //! Keycell needs.
 
 mod config;
+mod decompressor;
 mod import_glob;
 mod install;
 mod snippet;
 mod version;
 
 pub use config::{Config, Processor};
+pub use decompressor::decompressor;
 pub use install::{Change, Installation, install, remove};
 pub use snippet::snippet;
 pub use version::Version;

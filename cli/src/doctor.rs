@@ -67,6 +67,7 @@ fn examine(arguments: &Arguments, report: &mut Report) {
 
     report.section("stream processors");
     processors::examine(&config, report);
+    processors::examine_gzip(&config, version, report);
     let mut decoders: Vec<Decoder> = Vec::new();
     for (id, processor) in processors::of_layers(&config) {
         report.section("decoder");

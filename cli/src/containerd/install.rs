@@ -42,6 +42,8 @@ pub struct Installation {
     pub keys: PathBuf,
     /// The decoder.
     pub decoder: PathBuf,
+    /// Whether the decoder decompresses gzip layers.
+    pub decompress: bool,
 }
 
 /// What was done to a file.
@@ -81,7 +83,7 @@ pub fn install(it: &Installation) -> Result<Vec<Change>> {
     if found.files.is_empty() {
         return create(it);
     }
-    let text = snippet(found.version, &it.keys, &it.decoder);
+    let text = snippet(found.version, &it.keys, &it.decoder, it.decompress);
     let mut done = Vec::new();
     let known = drop_ins(&found);
     if known.is_none() && is_generated(&it.config) {
@@ -159,7 +161,7 @@ fn create(it: &Installation) -> Result<Vec<Change>> {
     );
     let directory = beside(&it.config, "conf.d");
     let syntax = it.version.config_version();
-    let text = OURS.to_owned() + &snippet(syntax, &it.keys, &it.decoder);
+    let text = OURS.to_owned() + &snippet(syntax, &it.keys, &it.decoder, it.decompress);
     let glob = quoted(&directory.join("*.toml"));
     let first = format!("{BEGUN}version = {syntax}\nimports = [{glob}] {MARK}\n");
     let done = vec![place(&directory.join(DROP_IN), &text)?, place(&it.config, &first)?];

@@ -27,6 +27,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
 mod ctr;
+mod decompress;
 
 use self::ctr::{
     content_store_off, ctr_import, ctr_pull, ctr_pull_with_the_wrong_key,
@@ -65,7 +66,9 @@ fn main() -> ExitCode {
         });
     }
     case("documented/later", documented_later);
-    case("configured/as-printed", configured);
+    case("configured/as-printed", |shared| configured(shared, &[]));
+    case("configured/without-decompressing", |shared| configured(shared, &["--no-decompress"]));
+    case("decompressed/as-containerd-does", decompress::as_containerd_does);
     case("pod/gzip", |shared| pod(shared, LayerKind::Gzip));
     case("pod/tar", |shared| pod(shared, LayerKind::Tar));
     case("pod/zstd", |shared| pod(shared, LayerKind::Zstd));
@@ -85,9 +88,10 @@ fn main() -> ExitCode {
     case("no-payload/wrong-key", ctr_pull_with_the_wrong_key);
     case("no-payload/content-store-off", content_store_off);
     case("cancelled/in-the-middle-of-a-layer", cancelled);
-    case("altered/tar", |shared| nothing_wrong_is_accepted(shared, LayerKind::Tar));
-    case("altered/gzip", |shared| nothing_wrong_is_accepted(shared, LayerKind::Gzip));
-    case("altered/zstd", |shared| nothing_wrong_is_accepted(shared, LayerKind::Zstd));
+    case("altered/tar", |shared| nothing_wrong_is_accepted(shared.config()?, LayerKind::Tar));
+    case("altered/gzip", |shared| nothing_wrong_is_accepted(shared.config()?, LayerKind::Gzip));
+    case("altered/zstd", |shared| nothing_wrong_is_accepted(shared.config()?, LayerKind::Zstd));
+    case("altered/gzip-decompressed", nothing_wrong_is_accepted_decompressed);
 
     let outcome = suite.run();
     drop(shared);
@@ -119,19 +123,11 @@ fn documented_later(shared: &Shared) -> Result<()> {
 
 /// Exactly what `keycell config containerd` prints, in a file that is imported; and the log, which
 /// the decoder's own configuration names, has an event for each layer that containerd pulled.
-fn configured(shared: &Shared) -> Result<()> {
-    let args = ["config", "containerd", "--decoder", "/usr/local/bin/ctd-decoder"];
-    let snippet = output(Command::new(keycell_tests::dist("keycell")?).args(args))?;
-    let (cri, _) = NODE
-        .split_once("[plugins.\"io.containerd.grpc.v1.cri\".image_decryption]")
-        .unwrap_or_default();
-    let config = format!("imports = [\"/etc/containerd/keycell.toml\"]\n{cri}")
-        .replace("@PAUSE@", &shared.pause);
+fn configured(shared: &Shared, flags: &[&str]) -> Result<()> {
     let log = "/etc/keycell/log.json";
     // A node for each: of what is the same when it is unpacked, containerd unpacks one.
     for kind in LayerKind::ALL {
-        let setup = Setup::new(config.clone()).decoder()?.file(KEY, shared.private()?);
-        let setup = setup.file("/etc/containerd/keycell.toml", snippet.clone());
+        let setup = decompress::setup(shared, flags)?.file(KEY, shared.private()?);
         let decoder = format!("log = \"{log}\"\n").into_bytes();
         let node = Node::start(&setup.file("/etc/keycell/config.toml", decoder))?;
         node.cri().pull(shared.name(kind))?;
@@ -154,7 +150,7 @@ fn configured(shared: &Shared) -> Result<()> {
 /// By the name that containerd has for it, and that the node is as it should be.
 fn doctor_knows(node: &Node, image: &str) -> Result<()> {
     // The socket is a flag of this containerd.
-    let mut config = String::from_utf8(node.read("/etc/containerd/keycell.toml")?)?;
+    let mut config = String::from_utf8(node.read(decompress::SNIPPET)?)?;
     let socket = node.dir().join("containerd.sock");
     config += &format!("\n[grpc]\naddress = \"{}\"\n", socket.display());
     node.write("/etc/containerd/doctor.toml", config.as_bytes())?;
@@ -308,7 +304,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The snapshots of whole layers, in containerd's namespace `default`.
 fn snapshots(node: &Node) -> Result<Vec<String>> {
-    let printed = node.ctr("default", &["snapshot", "list"])?;
+    snapshots_in(node, "default")
+}
+
+fn snapshots_in(node: &Node, namespace: &str) -> Result<Vec<String>> {
+    let printed = node.ctr(namespace, &["snapshot", "list"])?;
     let whole = printed.lines().filter(|line| line.trim_end().ends_with("Committed"));
     Ok(whole.map(str::to_owned).collect())
 }
@@ -316,9 +316,18 @@ fn snapshots(node: &Node) -> Result<Vec<String>> {
 /// containerd may lose the decoder's exit code, so a layer that is not genuine must not even look
 /// like one: twenty that were altered with care, so that nothing but their HMAC is wrong, never
 /// become a snapshot.
-fn nothing_wrong_is_accepted(shared: &Shared, kind: LayerKind) -> Result<()> {
+fn nothing_wrong_is_accepted(config: String, kind: LayerKind) -> Result<()> {
+    nothing_wrong_is_accepted_by(Setup::new(config).decoder()?, kind)
+}
+
+/// The same where the decoder decompresses the layer, so that only its word says what is in it.
+fn nothing_wrong_is_accepted_decompressed(shared: &Shared) -> Result<()> {
+    nothing_wrong_is_accepted_by(decompress::setup(shared, &[])?, LayerKind::Gzip)
+}
+
+fn nothing_wrong_is_accepted_by(setup: Setup, kind: LayerKind) -> Result<()> {
     let recipient = Recipient::generate();
-    let node = shared.node(|setup| Ok(setup.file(KEY, recipient.private_pem().into())))?;
+    let node = Node::start(&setup.file(KEY, recipient.private_pem().into()))?;
     let attempt = |number: usize, forged: &Forged| -> Result<()> {
         let archive = node.dir().join(format!("forged-{number}.tar"));
         fs::write(&archive, forged.image(kind, &recipient, number)?)?;

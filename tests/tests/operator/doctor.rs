@@ -66,6 +66,15 @@ pub(crate) fn cases(suite: &mut Suite) {
             &["returns `text/plain`, which containerd cannot unpack"],
         )
     });
+    case("a-tar-that-nobody-decompresses", &[], || {
+        fails(
+            ", \"--decompress\"",
+            "",
+            &["returns a plain tar for gzip layers, which are compressed", "`--decompress`"],
+        )
+    });
+    case("decompressed-and-returned-as-gzip", &[], decompressed_and_returned_as_gzip);
+    case("zstd-through-the-decompressing-processor", &[], zstd_returned_as_tar);
     case("key-model", &[], key_model);
     case("a-guest-that-is-not-there", &[], || {
         fails(
@@ -82,6 +91,24 @@ pub(crate) fn cases(suite: &mut Suite) {
     case("a-key-that-opens-nothing", &[], a_key_that_opens_nothing);
     case("a-store-of-garbage", &[], a_store_of_garbage);
     case("nothing-is-changed", &[Tool::Containerd], nothing_is_changed);
+}
+
+/// containerd looks at the first bytes of what comes out, so this works.
+fn decompressed_and_returned_as_gzip() -> Result<()> {
+    let made = Made::new()?;
+    let (tar, gzip) = ("layer.v1.tar\"\n", "layer.v1.tar+gzip\"\n");
+    made.change(tar, gzip)?;
+    says(&exits(&mut made.doctor()?, 0)?, &["gzip layers: the decoder of", "decompresses them"])
+}
+
+/// zstd layers pass as they are, and containerd would take them for tar.
+fn zstd_returned_as_tar() -> Result<()> {
+    let made = Made::new()?;
+    let zstd = "\"application/vnd.oci.image.layer.v1.tar+zstd+encrypted\"";
+    made.change(&format!(", {zstd}"), "")?;
+    let gzip = "\"application/vnd.oci.image.layer.v1.tar+gzip+encrypted\"";
+    made.change(gzip, &format!("{gzip}, {zstd}"))?;
+    says(&exits(&mut made.doctor()?, 1)?, &["returns a plain tar for zstd layers"])
 }
 
 /// A node as `keycell config containerd` would leave it, in a directory.

@@ -91,6 +91,11 @@ fn deb() -> Result<()> {
             "./usr/bin/ctd-decoder",
             "./usr/share/man/man1/keycell.1.gz",
             "./usr/share/doc/keycell/copyright",
+            "./usr/share/doc/keycell/write-a-guest.md",
+            "./usr/share/doc/keycell/wit/decoder.wit",
+            "./usr/share/doc/keycell/wit/deps/io.wit",
+            "./usr/share/doc/keycell/examples/c/wrap.py",
+            "./usr/share/doc/keycell/examples/go/main.go",
         ],
     )?;
     for line in contents.lines() {
