@@ -8,7 +8,7 @@ Families can be named: `make.py jwe keys`. Keys and certificates are those of ..
 import importlib, os, sys
 
 FAMILIES = ("jwe", "pkcs7", "pgp", "keys", "payload", "options", "layer", "process", "provider",
-            "numbers", "malleable")
+            "numbers", "malleable", "decompress")
 
 if __name__ == "__main__":
     os.makedirs(os.path.join(os.path.dirname(os.path.abspath(__file__)), "cases"), exist_ok=True)

@@ -64,11 +64,13 @@ pub enum Level {
     Should,
     /// Further features of some decoders.
     May,
+    /// Only for decoders with the flag `--decompress`.
+    Decompress,
 }
 
 impl Level {
     /// Every level.
-    pub const ALL: [Self; 3] = [Self::Must, Self::Should, Self::May];
+    pub const ALL: [Self; 4] = [Self::Must, Self::Should, Self::May, Self::Decompress];
 }
 
 impl fmt::Display for Level {
@@ -77,6 +79,7 @@ impl fmt::Display for Level {
             Self::Must => "must",
             Self::Should => "should",
             Self::May => "may",
+            Self::Decompress => "decompress",
         })
     }
 }

@@ -50,7 +50,7 @@ pub struct Arguments {
     /// Run the cases whose names contain one of these words
     #[arg(long, value_name = "WORD")]
     filter: Vec<String>,
-    /// The lowest level at which a failure counts: `must`, `should` or `may`
+    /// The lowest level at which a failure counts: `must`, `should`, `may` or `decompress`
     #[arg(long, value_name = "LEVEL", default_value = "must")]
     require: Level,
     /// Failures that are expected: a file with their names, or `go-imgcrypt`. Success is then that

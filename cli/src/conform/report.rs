@@ -98,7 +98,7 @@ impl<'a> Report<'a> {
             let Verdict::Failed(what) = &scored.verdict else { continue };
             let Case { name, level, why, rule, .. } = scored.case;
             let known = self.known.is_some_and(|known| known.holds(name));
-            writeln!(text, "{} {level:<6} {name}", if known { "known " } else { "failed" })?;
+            writeln!(text, "{} {level:<10} {name}", if known { "known " } else { "failed" })?;
             if !known {
                 writeln!(text, "       {what}\n       expected: {why} ({rule})")?;
             }
@@ -106,14 +106,18 @@ impl<'a> Report<'a> {
         for scored in self.mended() {
             writeln!(
                 text,
-                "passed {:<6} {}, which is known to fail",
+                "passed {:<10} {}, which is known to fail",
                 scored.case.level, scored.case.name
             )?;
         }
         if !text.is_empty() {
             text.push('\n');
         }
-        writeln!(text, "{:<10}{:>12}{:>12}{:>12}", "", "must", "should", "may")?;
+        write!(text, "{:<10}", "")?;
+        for level in Level::ALL {
+            write!(text, "{level:>12}")?;
+        }
+        writeln!(text)?;
         for family in self.families() {
             write!(text, "{family:<10}")?;
             self.row(text, |case| case.name.split('/').next() == Some(family))?;
@@ -197,7 +201,7 @@ impl<'a> Report<'a> {
 pub fn list(chosen: &[Chosen<'_>]) -> String {
     chosen.iter().fold(String::new(), |mut text, Chosen { case, .. }| {
         // Writing to a string does not fail.
-        let _ = writeln!(text, "{:<6} {}: {} ({})", case.level, case.name, case.why, case.rule);
+        let _ = writeln!(text, "{:<10} {}: {} ({})", case.level, case.name, case.why, case.rule);
         text
     })
 }
