@@ -22,7 +22,7 @@ declare -A longest=(
     [certificates]=4096 [pgp_message]=4096 [pgp_content]=4096 [pgp_keys]=8192 [keys]=4096
     [pkcs11]=2048 [public_keys]=8192 [layer]=256 [key_directory]=8192 [unwrap]=6144
     [broker_frames]=1024 [accounting]=2048 [guest_answers]=4096 [text]=1024 [token_files]=2048
-    [provider_files]=2048 [provider_answers]=1024 [keys_tree]=128 [config]=1024 [modulus]=1028 [point]=64
+    [provider_files]=2048 [provider_answers]=1024 [keys_tree]=128 [inflate]=4096 [config]=1024 [modulus]=1028 [point]=64
 )
 declare -A words=(
     [payload]=json [manifest]=json [options]=json [jwe]=json [pkcs11]=json [unwrap]=json

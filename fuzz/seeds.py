@@ -9,6 +9,7 @@ import base64
 import json
 import struct
 import sys
+import zlib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -232,6 +233,12 @@ for length in (33, 66, 128, 256):
 
 for name, scalar in (("one", bytes(31) + bytes([1])), ("ones", bytes([255]) * 32), ("steps", bytes(range(7, 39)))):
     seed("point", name, scalar + bytes(range(31, 63)))
+
+# A gzip stream: the size of the pieces, the byte that follows it, compressed text.
+for name, text in (("empty", b""), ("text", b"a layer, " * 40), ("numbers", bytes(range(256)) * 8)):
+    for level in (0, 1, 9):
+        packer = zlib.compressobj(level, wbits=-15)
+        seed("inflate", f"{name}-{level}", b"\x20x" + packer.compress(text) + packer.flush())
 
 # What was found once.
 for path in sorted(COMMITTED.glob("*/*")):
