@@ -23,6 +23,13 @@ install -D -m 0644 "$here/copyright" "$doc/copyright"
 install -m 0644 "$here/config.toml" "$doc/config.toml.example"
 gzip -9nc "$here/../CHANGELOG.md" >"$doc/changelog.gz"
 
+# What docs/write-a-guest.md needs: the contract, and the examples with the script that wraps keys.
+install -D -m 0644 "$here/../docs/write-a-guest.md" "$doc/write-a-guest.md"
+for file in "$here"/../wit/*.wit "$here"/../wit/deps/*.wit "$here"/../examples/c/* "$here"/../examples/go/*; do
+    install -D -m 0644 "$file" "$doc/${file#"$here"/../}"
+done
+chmod 0755 "$doc/examples/c/wrap.py"
+
 # The glibc that the programs were linked with, as far as they need it.
 glibc=$(grep -aoh 'GLIBC_2\.[0-9]*' "$root"/usr/bin/* | sort -uV | tail -n 1)
 mkdir "$root/DEBIAN"

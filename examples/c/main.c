@@ -44,10 +44,12 @@ typedef struct {
 } layer_key;
 
 static bytes read_payload(const char *from);
-static text annotations_of(bytes payload);
+static text descriptor_of(bytes payload);
+static text annotations_of(text descriptor);
+static bool is_plain_tar(text descriptor);
 static layer_key unwrap(text annotations, uint8_t secret[32]);
 static void read_secret(uint8_t secret[32]);
-static void decrypt(const layer_key *key);
+static void decrypt(const layer_key *key, bool digest_is_of_this_layer);
 static _Noreturn void fail(const char *hint, const char *format, ...);
 
 int main(int argc, char **argv) {
@@ -57,9 +59,11 @@ int main(int argc, char **argv) {
     bytes payload = read_payload(argv[2]);
     uint8_t secret[32];
     read_secret(secret);
-    layer_key key = unwrap(annotations_of(payload), secret);
+    text descriptor = descriptor_of(payload);
+    layer_key key = unwrap(annotations_of(descriptor), secret);
+    bool digest_is_of_this_layer = is_plain_tar(descriptor);
     explicit_bzero(secret, sizeof secret);
-    decrypt(&key);
+    decrypt(&key, digest_is_of_this_layer);
     return 0;
 }
 
@@ -96,8 +100,8 @@ static bytes read_payload(const char *from) {
     return payload;
 }
 
-/* The payload is a protobuf `Any` (1: type, 2: value) that holds JSON. */
-static text annotations_of(bytes payload) {
+/* The layer's descriptor. The payload is a protobuf `Any` (1: type, 2: value) that holds JSON. */
+static text descriptor_of(bytes payload) {
     text fields[3] = {0}, rest = {(char *)payload.bytes, (char *)payload.bytes + payload.length};
     while (rest.at < rest.end) {
         unsigned tag = (uint8_t)*rest.at++, shift = 0;
@@ -117,12 +121,29 @@ static text annotations_of(bytes payload) {
     if (length != strlen(PAYLOAD_TYPE) || memcmp(fields[1].at, PAYLOAD_TYPE, length) != 0) {
         fail(NULL, "the payload is not of the type `" PAYLOAD_TYPE "`");
     }
-    text descriptor, annotations;
-    if (!json_member(fields[2], "Descriptor", &descriptor) ||
-        !json_member(descriptor, "annotations", &annotations)) {
+    text descriptor;
+    if (!json_member(fields[2], "Descriptor", &descriptor)) {
+        fail(NULL, "the payload has no descriptor of a layer");
+    }
+    return descriptor;
+}
+
+static text annotations_of(text descriptor) {
+    text annotations;
+    if (!json_member(descriptor, "annotations", &annotations)) {
         fail(NULL, "the payload has no annotations of a layer");
     }
     return annotations;
+}
+
+/* Whether the layer is not compressed. Of a compressed one the sealed digest may be that of the layer
+ * before: skopeo compresses a layer while it encrypts it. */
+static bool is_plain_tar(text descriptor) {
+    static const char end[] = ".tar+encrypted";
+    text value, inside;
+    size_t length = sizeof end - 1;
+    return json_member(descriptor, "mediaType", &value) && json_string(value, &inside) &&
+           (size_t)(inside.end - inside.at) >= length && memcmp(inside.end - length, end, length) == 0;
 }
 
 static void read_secret(uint8_t secret[32]) {
@@ -236,9 +257,9 @@ static void write_all(const uint8_t *from, size_t length) {
     }
 }
 
-/* From standard input to standard output. The last 64 KiB follow only when HMAC and digest have
- * verified: whoever reads the output may not look at the exit code. */
-static void decrypt(const layer_key *key) {
+/* From standard input to standard output. The last 64 KiB follow only when the HMAC and, of a layer that
+ * is not compressed, the digest have verified: whoever reads the output may not look at the exit code. */
+static void decrypt(const layer_key *key, bool digest_is_of_this_layer) {
     static uint8_t buffer[4 * HOLD_BACK];
     static const char hint[] = "the layer was altered or cut off after it was encrypted";
     size_t held = 0;
@@ -266,7 +287,7 @@ static void decrypt(const layer_key *key) {
     hmac_end(&mac, computed);
     if (!same(computed, key->hmac, 32)) fail(hint, "the HMAC of the layer does not match");
     sha256_end(&plain, computed);
-    for (int i = 0; i < 32; i++) {
+    for (int i = 0; digest_is_of_this_layer && i < 32; i++) {
         char hex[3];
         snprintf(hex, sizeof hex, "%02x", computed[i]);
         if (memcmp(hex, key->digest + 2 * i, 2) != 0) {

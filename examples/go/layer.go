@@ -50,9 +50,10 @@ func newLayerKey(sealed, public []byte) (*layerKey, error) {
 	return key, nil
 }
 
-// decrypt copies the layer from one stream to the other. The last 64 KiB follow only when HMAC and
-// digest have verified.
-func (k *layerKey) decrypt(stdin io.Reader, stdout io.Writer) error {
+// decrypt copies the layer from one stream to the other. The last 64 KiB follow only when the HMAC has
+// verified and, of a layer that is not compressed, the digest. Of a compressed one the sealed digest may
+// be that of the layer before: skopeo compresses a layer while it encrypts it.
+func (k *layerKey) decrypt(stdin io.Reader, stdout io.Writer, isPlainTar bool) error {
 	block, err := aes.NewCipher(k.Key)
 	if err != nil {
 		return err
@@ -84,7 +85,7 @@ func (k *layerKey) decrypt(stdin io.Reader, stdout io.Writer) error {
 	if !hmac.Equal(mac.Sum(nil), k.hmac) {
 		return &fault{"the HMAC of the layer does not match", altered}
 	}
-	if k.Digest != "sha256:"+hex.EncodeToString(digest.Sum(nil)) {
+	if isPlainTar && k.Digest != "sha256:"+hex.EncodeToString(digest.Sum(nil)) {
 		return &fault{"the layer does not have the digest that was sealed with its key", altered}
 	}
 	if _, err := stdout.Write(buffer[:held]); err != nil {

@@ -24,6 +24,7 @@ const (
 	payloadType = "io.containerd.ocicrypt.v1.Payload"
 	wrappedKeys = "org.opencontainers.image.enc.keys.jwe"
 	publicPart  = "org.opencontainers.image.enc.pubopts"
+	plainTar    = ".tar+encrypted"
 	maxPayload  = 32 << 20
 	maxKeyFile  = 1 << 20
 )
@@ -53,15 +54,15 @@ func run(args []string, stdin io.Reader, stdout io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("cannot read the payload: %w", err)
 	}
-	annotations, err := annotationsOf(payload)
+	layer, err := descriptorOf(payload)
 	if err != nil {
 		return fmt.Errorf("the payload makes no sense: %w", err)
 	}
-	sealed, err := unwrap(annotations[wrappedKeys], privateKeys("/keys"))
+	sealed, err := unwrap(layer.Annotations[wrappedKeys], privateKeys("/keys"))
 	if err != nil {
 		return err
 	}
-	public, err := base64.StdEncoding.DecodeString(annotations[publicPart])
+	public, err := base64.StdEncoding.DecodeString(layer.Annotations[publicPart])
 	if err != nil {
 		return fmt.Errorf("the public options are not base64: %w", err)
 	}
@@ -69,7 +70,7 @@ func run(args []string, stdin io.Reader, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return key.decrypt(stdin, stdout)
+	return key.decrypt(stdin, stdout, strings.HasSuffix(layer.MediaType, plainTar))
 }
 
 // readPayload takes it from a file or, for `-`, from the front of standard input, where its length
@@ -95,9 +96,15 @@ func readPayload(from string, stdin io.Reader) ([]byte, error) {
 	return payload, err
 }
 
-// annotationsOf reads the layer's annotations out of what containerd sends: a protobuf `Any`
+// descriptor is what the image's manifest says of the layer.
+type descriptor struct {
+	MediaType   string            `json:"mediaType"`
+	Annotations map[string]string `json:"annotations"`
+}
+
+// descriptorOf reads the layer's descriptor out of what containerd sends: a protobuf `Any`
 // (1: type, 2: value) that holds JSON.
-func annotationsOf(payload []byte) (map[string]string, error) {
+func descriptorOf(payload []byte) (*descriptor, error) {
 	var kind, value []byte
 	for rest := payload; len(rest) > 0; {
 		tag := rest[0]
@@ -117,13 +124,9 @@ func annotationsOf(payload []byte) (map[string]string, error) {
 	if string(kind) != payloadType {
 		return nil, fmt.Errorf("its type is %q", kind)
 	}
-	var document struct {
-		Descriptor struct {
-			Annotations map[string]string `json:"annotations"`
-		}
-	}
+	var document struct{ Descriptor descriptor }
 	err := unmarshal(value, &document)
-	return document.Descriptor.Annotations, err
+	return &document.Descriptor, err
 }
 
 // unmarshal refuses what is nested deeper than anything here is. Go's reader goes down 10,000

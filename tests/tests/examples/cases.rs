@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use base64ct::{Base64, Encoding};
+use keycell_tests::image::{Descriptor, LayerKind};
 use keycell_tests::node::WITHHELD;
 use keycell_tests::payload::{Payload, TYPE_URL, any};
 use keycell_tests::sealed::{PUBLIC_OPTIONS, Sealed};
@@ -16,7 +17,7 @@ const LENGTHS: [usize; 9] = [0, 1, 16, 55, 64, WITHHELD - 1, WITHHELD, WITHHELD 
 /// A case that needs a layer of the guest's fixture.
 type Case = (&'static str, fn(&Subject) -> Result<()>);
 
-pub(crate) const CASES: [Case; 12] = [
+pub(crate) const CASES: [Case; 13] = [
     ("layer", layer),
     ("second-recipient", second_recipient),
     ("lengths", lengths),
@@ -26,6 +27,7 @@ pub(crate) const CASES: [Case; 12] = [
     ("cut-off-layer", cut_off_layer),
     ("longer-layer", longer_layer),
     ("another-digest", another_digest),
+    ("compressed-while-encrypted", compressed_while_encrypted),
     ("no-payload", no_payload),
     ("garbage-for-a-payload", garbage_for_a_payload),
     ("garbage-in-a-payload", garbage_in_a_payload),
@@ -98,6 +100,17 @@ fn another_digest(subject: &Subject) -> Result<()> {
     let payload = subject.payload_of(&sealed)?;
     let outcome = subject.run("keys", &payload, &sealed.encrypted)?;
     subject.fails(&outcome, "digest", sealed.plain.len())
+}
+
+/// As skopeo, podman and buildah write it: the digest is that of the layer before it was compressed.
+fn compressed_while_encrypted(subject: &Subject) -> Result<()> {
+    let mut sealed = Sealed::of_length(2 * WITHHELD);
+    sealed.private["digest"] = json!(format!("sha256:{}", "00".repeat(32)));
+    let media_type = format!("{}+encrypted", LayerKind::Gzip.media_type());
+    let layer = Descriptor { media_type, ..subject.descriptor_of(&sealed)? };
+    let payload = Payload::new(&layer).bytes();
+    let outcome = subject.run("keys", &payload, &sealed.encrypted)?;
+    outcome.is_silent_success(&sealed.plain)
 }
 
 fn no_payload(subject: &Subject) -> Result<()> {

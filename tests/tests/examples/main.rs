@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use anyhow::{Context, Result, anyhow, ensure};
 use base64ct::{Base64, Encoding};
 use keycell_tests::decoder::Decoder;
-use keycell_tests::image::{Descriptor, Image};
+use keycell_tests::image::{Descriptor, Image, LayerKind};
 use keycell_tests::jwe::Recipient;
 use keycell_tests::keys::{KeyForm, KeyKind, KeyPair};
 use keycell_tests::node::WITHHELD;
@@ -62,6 +62,8 @@ fn main() -> ExitCode {
         command.args(["--payload", "/here/payload"]);
         outcome(&fed(command, &[&fixture.encrypted])?).is_silent_success(&fixture.plain)
     });
+    let needs = [Tool::Skopeo, Tool::Umoci, Tool::Openssl, Tool::Busybox];
+    suite.case("go-jwe/image-that-skopeo-compressed", &needs, image_that_skopeo_compressed);
     let needs = [Tool::Jwcrypto, Tool::Wasmtime, Tool::Umoci, Tool::Openssl];
     suite.case("page", &needs, commands_of_the_page);
     suite.run()
@@ -321,9 +323,13 @@ impl Subject {
 
     /// What a layer of the tests' own writer needs.
     fn payload_of(&self, sealed: &Sealed) -> Result<Vec<u8>> {
+        Ok(Payload::new(&self.descriptor_of(sealed)?).bytes())
+    }
+
+    fn descriptor_of(&self, sealed: &Sealed) -> Result<Descriptor> {
         let options = sealed.private.to_string();
         let item = (self.guest.wrap)(self.guest.fixture()?, options.as_bytes())?;
-        Ok(sealed.payload_with(self.guest.annotation, &[item]).bytes())
+        Ok(sealed.descriptor_with(self.guest.annotation, &[item]))
     }
 }
 
@@ -353,6 +359,23 @@ fn vectors() -> Result<()> {
     let mut command = Command::new(Tool::Wasmtime.find()?);
     command.arg("run").arg(example("c-vectors")?);
     ensure!(output(&mut command)?.is_empty());
+    Ok(())
+}
+
+/// skopeo compresses the layers of an image and encrypts them in one go.
+fn image_that_skopeo_compressed() -> Result<()> {
+    let (made, keys) = (TempDir::new()?, TempDir::new()?);
+    let pair = KeyPair::generate(made.path(), "node", KeyKind::P256)?;
+    let key = pair.install(KeyForm::Pkcs8Pem, keys.path())?;
+    let plain = Image::busybox(made.path())?.repacked(made.path(), LayerKind::Tar)?;
+    let image = plain.compressed_and_encrypted(&made.path().join("image"), pair.public())?;
+    let decrypted = image.decrypted(&made.path().join("plain"), &[&key], &[])?;
+    for (layer, plain) in image.layers()?.iter().zip(decrypted.layers()?) {
+        let decoder = Decoder::new()?.arg("--guest").arg(GO.name);
+        let decoder = decoder.arg("--guest-store").arg(GO.store()?.join("guests"));
+        let decoder = decoder.keys(keys.path()).payload(Payload::new(layer).bytes());
+        decoder.layer(image.blob(layer)?).run()?.is_silent_success(&decrypted.blob(&plain)?)?;
+    }
     Ok(())
 }
 
