@@ -6,7 +6,8 @@
 # make deny     checks licences, sources and versions of all crates: deny.toml; with ADVISORY_DB=DIR, advisories
 # make sbom     writes the components of each program to dist/*.cdx.json (CycloneDX)
 # make reproduce  builds the guest again in another folder, and compares the bytes
-# make bench    measures the decoder and its peers; CTD_PEER names Go's, BENCH_QUICK=1 is shorter
+# make bench    measures the decoder and its peers, and unpacking by containerd; CTD_PEER names Go's decoder,
+#               CONTAINERDS other containerds, BENCH_QUICK=1 is shorter
 # make costs    measures in a sandbox the costs that the budget of a layer uses: ocicrypt/src/budget.rs
 # make bench-micro  measures the layer cipher and unwrapping in the library; BENCH=NAME only one
 # make timing   looks for branches and addresses that depend on secrets, with valgrind
@@ -109,6 +110,7 @@ reproduce: targets
 # Not a part of `test`: times on a shared machine prove nothing. See docs/performance.md.
 bench: all tools
 	@bench/bench.py
+	@bench/unpack.py
 
 # Not a part of `test` either.
 costs: targets wasmtime

@@ -1,19 +1,32 @@
 """The plot: throughput over the size of the layer, and the time of a tiny one."""
 
 WIDTH, HEIGHT, LEFT, TOP, GAP = 900, 380, 60, 50, 90
-COLOURS = {"Keycell": "#0969da", "Go": "#bf8700", "skopeo": "#8c959f"}
+COLOURS = {"Keycell": "#0969da", "Go": "#bf8700", "skopeo": "#8c959f",
+           "plain": "#8c959f", "encrypted": "#bf8700", "`--decompress`": "#0969da"}
 DASHES = {"file": "", "pipe": ' stroke-dasharray="5 4"'}
 
 
 def draw(points, bars):
     """An SVG. `points`: (who, way) to (size, MiB/s); `bars`: key to who to milliseconds."""
     half = (WIDTH - LEFT - GAP) // 2
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
-           f'viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">',
-           f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>']
-    out += lines(points, LEFT, half)
-    out += columns(bars, LEFT + half + GAP, half)
-    return "\n".join([*out, "</svg>", ""])
+    starts = columns("ms from start to exit, a layer of 1 KiB, by key", bars, LEFT + half + GAP, half)
+    return svg(lines(points, LEFT, half) + starts)
+
+
+def unpacking(bars):
+    """An SVG. `bars`: containerd and image to way to seconds."""
+    out = columns("s to unpack an image, by containerd and image", bars, LEFT, WIDTH - LEFT - 20)
+    for i, way in enumerate(next(iter(bars.values()), [])):
+        out.append(f'<rect x="{LEFT + 130 * i}" y="{HEIGHT - 22}" width="12" height="12" fill="{COLOURS[way]}"/>')
+        out.append(text(LEFT + 130 * i + 18, HEIGHT - 12, way.strip("`")))
+    return svg(out)
+
+
+def svg(parts):
+    head = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
+            f'viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">',
+            f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>']
+    return "\n".join([*head, *parts, "</svg>", ""])
 
 
 def lines(points, left, width):
@@ -36,9 +49,9 @@ def lines(points, left, width):
     return out
 
 
-def columns(bars, left, width):
+def columns(title, bars, left, width):
     top = ceiling(max((it for whose in bars.values() for it in whose.values()), default=1))
-    out = axes("ms from start to exit, a layer of 1 KiB, by key", left, width, top)
+    out = axes(title, left, width, top)
     slot = width / max(len(bars), 1)
     for i, (key, whose) in enumerate(bars.items()):
         thick = slot * 0.7 / len(whose)
