@@ -31,6 +31,7 @@ BUILD := $(CARGO) build --release --locked
 # dozens of questions; and the program runs on every node, whatever C library that has. Its addresses are random
 # nevertheless; the table of relocations is packed. One file of wasmtime is C and calls nothing, so no musl compiler is needed.
 MUSL := $(shell uname -m)-unknown-linux-musl
+MACHINE := $(shell uname -m)-unknown-linux-gnu
 STATIC := -C link-arg=-Wl,-z,pack-relative-relocs
 DECODER := CC_$(subst -,_,$(MUSL))=$(CC) $(CARGO) rustc --release --locked --package ctd-decoder --target $(MUSL)
 # Whatever runs it compiles it for its own processor, so vectors are faster: docs/performance.md. The embedded guest
@@ -87,6 +88,8 @@ test:
 	$(QUICKLY) $(CARGO) test --release --locked --workspace --exclude keycell --exclude keycell-guest \
 	    --exclude keycell-hostile-guests
 	$(CARGO) test --release --locked --package keycell
+	$(QUICKLY) $(CARGO) test --release --locked --package keycell-engine --features compiler \
+	    --target $(MACHINE) --target-dir target/compiler
 
 # The programs that tests start and inspect are in dist/ already. The test code itself runs for moments only.
 QUICKLY := CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16

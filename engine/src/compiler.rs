@@ -184,7 +184,9 @@ mod tests {
         let error = compile_module(&wasm, None).expect_err("it needs `gc`");
         assert_eq!(error.to_string(), "it uses `gc`, which no guest may");
         // The engine itself refuses it too.
-        let engine = compiling(None).and_then(|config| Engine::new(&config)).expect("an engine");
+        let engine = compiling(None, Interruption::Epoch)
+            .and_then(|config| Engine::new(&config))
+            .expect("an engine");
         assert!(engine.precompile_module(&wasm).is_err());
     }
 }
