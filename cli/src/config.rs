@@ -33,8 +33,8 @@ struct Containerd {
     /// The decoder; without it, the one beside this program
     #[arg(long, value_name = "FILE")]
     decoder: Option<PathBuf>,
-    /// Leave it to containerd to decompress gzip layers. Without this flag the decoder does it, which
-    /// takes less time
+    /// Leave it to containerd to decompress gzip layers. Without this flag the decoder does it, unless this
+    /// node has `igzip`, which takes less time
     #[arg(long)]
     no_decompress: bool,
     /// Install it: as a file that containerd imports, or, for k3s and RKE2, in their template. A
@@ -67,9 +67,10 @@ pub fn run(arguments: Arguments) -> Result<Outcome> {
         )
     };
     let version = named.map_or_else(installed, Ok)?;
-    let decompress = !arguments.no_decompress;
     // Only the containerd of this node says something about this node.
     let decompressor = named.is_none().then(|| containerd::decompressor(version)).flatten();
+    let is_slower = decompressor.as_deref().is_some_and(containerd::is_faster_than_decoder);
+    let decompress = !arguments.no_decompress && !is_slower;
     let decoder = arguments.decoder.unwrap_or_else(beside_this_program);
     if !arguments.write {
         let (keys, syntax) = (&arguments.keys, version.config_version());

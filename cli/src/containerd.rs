@@ -9,7 +9,7 @@ mod snippet;
 mod version;
 
 pub use config::{Config, Processor};
-pub use decompressor::decompressor;
+pub use decompressor::{decompressor, is_faster_than_decoder};
 pub use install::{Change, Installation, install, remove};
 pub use snippet::snippet;
 pub use version::Version;
