@@ -90,10 +90,7 @@ class Pulls:
             config = CONFIG[2 if version().startswith("containerd 2.") else 1].format(dir=place)
             config += PROCESSOR.format(program=decoder.program.resolve(), keys=self.keys)
             (place / "config.toml").write_text(config)
-            command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", START,
-                       "sh", CONTAINERD, "--config", place / "config.toml", "--root", place / "root",
-                       "--state", place / "state", "--address", place / "socket"]
-            containerd = started(command, place / "log")
+            containerd = containerd_in(place, CONTAINERD)
             try:
                 import grpc
                 with grpc.insecure_channel(f"unix://{place}/socket") as channel:
@@ -106,6 +103,13 @@ class Pulls:
                 sys.exit(f"bench: {decoder.name}: the image was not pulled: {error.details()}")
             finally:
                 ended(containerd)
+
+
+def containerd_in(place, program, before=()):
+    """A containerd with all that it has in a directory, where its configuration lies already."""
+    return started([*before, "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", START,
+                    "sh", program, "--config", place / "config.toml", "--root", place / "root",
+                    "--state", place / "state", "--address", place / "socket"], place / "log")
 
 
 def version():

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """A part of `make bench`: how long a real containerd takes to unpack an image, plain and encrypted.
 
-Writes docs/unpack.md and docs/unpack.svg. CONTAINERDS names the programs, with colons between them; otherwise the installed one
-is measured. BENCH_QUICK=1 makes fewer runs of fewer images.
+Writes docs/unpack.md and docs/unpack.svg. CONTAINERDS names the programs, with colons between them; otherwise
+the installed one is measured. BENCH_QUICK=1 makes fewer runs of fewer images.
 """
 
 import gzip
@@ -17,20 +17,21 @@ import sys
 import tarfile
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 import fixtures
 import plot
-from node import ended, started, waited
+from bench import spread
+from node import containerd_in, ended, waited
 from runs import Sample
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = bool(os.environ.get("BENCH_QUICK"))
 ROUNDS = 3 if QUICK else 7
 MIB = 1 << 20
-HELPERS = ("igzip", "unpigz")
+# Programs that containerd calls, and what forbids it.
+HELPERS = {"igzip": "CONTAINERD_DISABLE_IGZIP", "unpigz": "CONTAINERD_DISABLE_PIGZ"}
 # What an unpack of the encrypted image may take of the time of the plain one, by containerd and image.
 TARGETS = {"1.6": 0.50, "2.3": 0.55, "2.4": 0.70}
 LARGE = "one large layer"
@@ -41,8 +42,6 @@ PROCESSORS = """
   path = "{program}"
   args = ["--decryption-keys-path", "{keys}"{flag}, "--content-store", "{store}"]
 """
-# What containerd makes outside of its directories stays in its mount namespace.
-START = '/usr/bin/mount -t tmpfs none /run; /usr/bin/mount -t tmpfs none /opt; exec "$@"'
 
 
 def main():
@@ -75,15 +74,15 @@ def measure(program, helper, name, plain, sealed, cpus, dist, work, lines, verdi
                 if number:  # the first fills caches
                     samples[way].append(sample)
         version = today.version
-    wall, cpu = lambda it: it.wall, lambda it: it.cpu
+    walls = {way: [it.wall for it in runs] for way, runs in samples.items()}
+    cpu = {way: [it.cpu for it in runs] for way, runs in samples.items()}
     if not helper and len(cpus) > 1:
-        bars[f"{version} {name}"] = {way: median(map(wall, runs)) for way, runs in samples.items()}
+        bars[f"{version} {name}"] = {way: median(seconds) for way, seconds in walls.items()}
     note = helper or "Go's own gzip"
-    for way, runs in samples.items():
-        ratio = [a / b for a, b in zip(map(wall, runs), map(wall, samples["plain"]))]
-        used = [a / b for a, b in zip(map(cpu, runs), map(cpu, samples["plain"]))]
-        lines.append(f"| {version} | {note} | {name} | {len(cpus)} | {way} | {spread(map(wall, runs))} | "
-                     f"{median(ratio):.2f} | {spread(map(cpu, runs))} | {median(used):.2f} |")
+    for way in ways:
+        ratio, used = ([a / b for a, b in zip(it[way], it["plain"])] for it in (walls, cpu))
+        lines.append(f"| {version} | {note} | {name} | {len(cpus)} | {way} | {spread(walls[way])} | "
+                     f"{median(ratio):.2f} | {spread(cpu[way])} | {median(used):.2f} |")
         print(lines[-1], flush=True)
         if way == "`--decompress`" and not helper:
             most = TARGETS.get(".".join(version.split(".")[:2])) if name == LARGE and len(cpus) > 1 else 1.0
@@ -99,38 +98,20 @@ def verdict(what, value, most):
     return f"| {what} | {value:.2f} | at most {most} | {'met' if value <= most else '**missed**'} |"
 
 
-def spread(values):
-    values = list(values)
-    return f"{median(values):.2f} ({min(values):.2f}–{max(values):.2f})"
-
-
 class Containerd:
     """A containerd with a decoder; use it in a `with`."""
 
     def __init__(self, program, helper, dist, keys, cpus, flag):
         self.dir = Path(tempfile.mkdtemp(prefix="keycell-bench-"))
-        store = self.dir / "root/io.containerd.content.v1.content"
         config = "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.cri.v1.images\"]\n"
         config += PROCESSORS.format(returns="" if flag else "+gzip", program=(dist / "ctd-decoder").resolve(), keys=keys,
-                                    flag=f', "{flag}"' if flag else "", store=store)
+                                    flag=f', "{flag}"' if flag else "", store=self.dir / "root")
         (self.dir / "config.toml").write_text(config)
-        bin_ = self.dir / "bin"
-        bin_.mkdir()
-        for name in HELPERS:
-            if name == helper:
-                (bin_ / name).symlink_to(shutil.which(name))
-        # Nothing but the helper that is measured, and what containerd needs itself.
-        environment = {"PATH": f"{program.parent}:{bin_}:/usr/sbin:/sbin", "LD_LIBRARY_PATH": os.environ.get("LD_LIBRARY_PATH", "")}
-        for name in HELPERS:
-            if name != helper:
-                environment[f"CONTAINERD_DISABLE_{'IGZIP' if name == 'igzip' else 'PIGZ'}"] = "1"
-        command = ["env", *(f"{name}={value}" for name, value in environment.items()),
-                   "/usr/bin/taskset", "-c", ",".join(map(str, cpus)),
-                   "/usr/bin/unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "/bin/sh", "-c",
-                   START, "sh", program, "--config", self.dir / "config.toml", "--root", self.dir / "root",
-                   "--state", self.dir / "state", "--address", self.dir / "socket"]
+        forbidden = [f"{variable}=1" for name, variable in HELPERS.items() if name != helper]
+        before = ["env", f"PATH={program.parent}:{os.environ['PATH']}", *forbidden,
+                  "taskset", "-c", ",".join(map(str, cpus))]
+        self.process = containerd_in(self.dir, program, before)
         self.ctr = [program.parent / "ctr", "--address", self.dir / "socket"]
-        self.process = started(command, self.dir / "log")
         self.runs = 0
         waited(lambda: subprocess.run([*self.ctr, "version"], capture_output=True).returncode == 0,
                "containerd does not answer")

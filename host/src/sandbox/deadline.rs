@@ -4,8 +4,8 @@
 //! loop and call. The embedded guest's does not, and neither does a system call (for example on a key
 //! directory of a dead network drive), whether a guest asked for the call or the host makes it before any
 //! guest runs. So the same signal ends the whole process if a step has not ended some seconds after its
-//! deadline. Only calls that wait
-//! for the payload or for the layer's streams may take as long as the registry does.
+//! deadline. Only calls that wait for the payload or for the layer's streams may take as long as the registry
+//! does.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};

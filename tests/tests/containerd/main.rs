@@ -88,10 +88,13 @@ fn main() -> ExitCode {
     case("no-payload/wrong-key", ctr_pull_with_the_wrong_key);
     case("no-payload/content-store-off", content_store_off);
     case("cancelled/in-the-middle-of-a-layer", cancelled);
-    case("altered/tar", |shared| nothing_wrong_is_accepted(shared.config()?, LayerKind::Tar));
-    case("altered/gzip", |shared| nothing_wrong_is_accepted(shared.config()?, LayerKind::Gzip));
-    case("altered/zstd", |shared| nothing_wrong_is_accepted(shared.config()?, LayerKind::Zstd));
-    case("altered/gzip-decompressed", nothing_wrong_is_accepted_decompressed);
+    case("altered/tar", |shared| nothing_wrong_is_accepted(shared.setup()?, LayerKind::Tar));
+    case("altered/gzip", |shared| nothing_wrong_is_accepted(shared.setup()?, LayerKind::Gzip));
+    case("altered/zstd", |shared| nothing_wrong_is_accepted(shared.setup()?, LayerKind::Zstd));
+    // Only the decoder's word says then what is in the layer.
+    case("altered/gzip-decompressed", |shared| {
+        nothing_wrong_is_accepted(decompress::setup(shared, &[])?, LayerKind::Gzip)
+    });
 
     let outcome = suite.run();
     drop(shared);
@@ -316,16 +319,7 @@ fn snapshots_in(node: &Node, namespace: &str) -> Result<Vec<String>> {
 /// containerd may lose the decoder's exit code, so a layer that is not genuine must not even look
 /// like one: twenty that were altered with care, so that nothing but their HMAC is wrong, never
 /// become a snapshot.
-fn nothing_wrong_is_accepted(config: String, kind: LayerKind) -> Result<()> {
-    nothing_wrong_is_accepted_by(Setup::new(config).decoder()?, kind)
-}
-
-/// The same where the decoder decompresses the layer, so that only its word says what is in it.
-fn nothing_wrong_is_accepted_decompressed(shared: &Shared) -> Result<()> {
-    nothing_wrong_is_accepted_by(decompress::setup(shared, &[])?, LayerKind::Gzip)
-}
-
-fn nothing_wrong_is_accepted_by(setup: Setup, kind: LayerKind) -> Result<()> {
+fn nothing_wrong_is_accepted(setup: Setup, kind: LayerKind) -> Result<()> {
     let recipient = Recipient::generate();
     let node = Node::start(&setup.file(KEY, recipient.private_pem().into()))?;
     let attempt = |number: usize, forged: &Forged| -> Result<()> {
@@ -442,7 +436,11 @@ impl Shared {
 
     /// A node of today.
     fn node(&self, with: impl FnOnce(Setup) -> Result<Setup>) -> Result<Node> {
-        Node::start(&with(Setup::new(self.config()?).decoder()?)?)
+        Node::start(&with(self.setup()?)?)
+    }
+
+    fn setup(&self) -> Result<Setup> {
+        Setup::new(self.config()?).decoder()
     }
 
     /// Its configuration.
