@@ -2,6 +2,7 @@
 //! failure, its number among the [`Refusals`].
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use keycell_broker_protocol as protocol;
 use keycell_core::context::BrokerImports;
@@ -13,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::client::{Broker, BrokerError};
 use super::refusals::Refusals;
+use crate::report::event::ProviderCalls;
 
 /// The broker, shared by an instance, which asks it, and the host, which reports the refusals.
 #[derive(Clone)]
@@ -23,19 +25,47 @@ struct State {
     refusals: Refusals,
     /// The keys in tokens, in a form that may be shown.
     tokens: Vec<String>,
+    /// The calls of each provider, for the log.
+    calls: Vec<ProviderCalls>,
 }
 
 impl SharedBroker {
     /// `tokens` are the keys in tokens, in a form that may be shown.
     pub fn new(broker: Broker, tokens: Vec<String>) -> Self {
-        Self(Arc::new(Mutex::new(State { broker, refusals: Refusals::default(), tokens })))
+        let (refusals, calls) = Default::default();
+        Self(Arc::new(Mutex::new(State { broker, refusals, tokens, calls })))
     }
 
-    /// Ends the broker, and returns the reasons of its refusals.
-    pub fn end(self) -> Refusals {
+    /// Ends the broker, and returns the reasons of its refusals and the calls of its providers.
+    pub fn end(self) -> (Refusals, Vec<ProviderCalls>) {
         let mut state = lock(&self.0);
         state.broker = Broker::none();
-        std::mem::take(&mut state.refusals)
+        (std::mem::take(&mut state.refusals), std::mem::take(&mut state.calls))
+    }
+}
+
+impl State {
+    /// Counts a call of the provider `name`. A name that no configuration has is not counted, and a
+    /// call that the broker did not get is none.
+    fn count(
+        &mut self,
+        name: String,
+        response: &std::result::Result<Response, BrokerError>,
+        took: Duration,
+    ) {
+        let failures = match response {
+            Ok(Response::Opened(_)) => 0,
+            Ok(Response::NotConfigured) | Err(BrokerError::Exhausted) => return,
+            Ok(_) | Err(_) => 1,
+        };
+        match self.calls.iter_mut().find(|calls| calls.name == name) {
+            None => self.calls.push(ProviderCalls { name, requests: 1, failures, took }),
+            Some(calls) => {
+                calls.requests += 1;
+                calls.failures += failures;
+                calls.took += took;
+            }
+        }
     }
 }
 
@@ -55,12 +85,19 @@ impl providers::Host for SharedBroker {
         parameters: Vec<Vec<u8>>,
     ) -> Result<std::result::Result<Vec<u8>, broker::Refusal>> {
         let parameters = parameters.into_iter().map(Zeroizing::new).collect();
-        let response = lock(&self.0).broker.ask(|milliseconds| Request::Provider {
+        let mut state = lock(&self.0);
+        let (called, is_running) = (name.clone(), state.broker.is_configured());
+        let started = Instant::now();
+        let response = state.broker.ask(|milliseconds| Request::Provider {
             name,
             wrapped,
             parameters,
             milliseconds,
         });
+        if is_running {
+            state.count(called, &response, started.elapsed());
+        }
+        drop(state);
         Ok(self.answer(response, Refusals::keep))
     }
 }

@@ -91,7 +91,8 @@ pub async fn run(
     let answer = answer.await;
     let exhausted = store.data().is_exhausted();
     drop(store);
-    let refusals = broker.end();
+    let (refusals, calls) = broker.end();
+    log.layer().asked(calls);
     deadline::disarm();
     if let Origin::Payload(payload) = &mut request.origin {
         payload.zeroize(); // it may carry private keys

@@ -10,13 +10,16 @@ use std::time::{Duration, SystemTime};
 use keycell_core::contract::Opened;
 use keycell_core::sanitize::sanitize;
 use keycell_settings::key_permissions::Warning;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The longest name of a scheme or a key, in characters.
 const MAX_NAME: usize = 128;
 
 /// The most algorithms that are logged for one layer.
 const MAX_ALGORITHMS: usize = 16;
+
+/// The most key providers that are logged for one layer. An image names them, so there may be many.
+const MAX_PROVIDERS: usize = 4;
 
 /// What is known about the layer so far.
 #[derive(Default)]
@@ -29,7 +32,21 @@ pub struct Layer {
     fingerprint: Option<String>,
     algorithms: Vec<String>,
     warning: Option<String>,
+    missing_walls: Vec<&'static str>,
+    providers: Vec<ProviderCalls>,
     bytes: u64,
+}
+
+/// The calls of one key provider for the layer.
+pub struct ProviderCalls {
+    /// Its name in the operator's configuration, as the image's annotation has it.
+    pub name: String,
+    /// How often it was asked.
+    pub requests: u32,
+    /// How often it did not open the wrapped key.
+    pub failures: u32,
+    /// How long the answers took together.
+    pub took: Duration,
 }
 
 /// How the layer ended.
@@ -69,6 +86,17 @@ impl Layer {
     /// Sets the warning about the keys, which applies whichever key opens the layer.
     pub fn warns(&mut self, warning: Option<&Warning>) {
         self.warning = warning.map(Warning::to_string);
+    }
+
+    /// Adds a required wall that this kernel does not provide.
+    pub fn lacks_wall(&mut self, name: &'static str) {
+        self.missing_walls.push(name);
+    }
+
+    /// Sets which key providers were asked, and how they answered.
+    pub fn asked(&mut self, providers: Vec<ProviderCalls>) {
+        self.providers = providers;
+        self.providers.truncate(MAX_PROVIDERS);
     }
 
     /// Sets what, according to the guest, opened the layer, and the warning about that key.
@@ -122,9 +150,13 @@ impl Layer {
         }
         if let Some(after) = after {
             fields.push(("bytes", self.bytes.into()));
-            // Microseconds are the precision of the measurement.
-            let milliseconds = after.as_micros() as f64 / 1000.0;
-            fields.push(("milliseconds", milliseconds.into()));
+            fields.push(("milliseconds", milliseconds(after).into()));
+        }
+        if !self.providers.is_empty() {
+            fields.push(("providers", self.providers.iter().map(ProviderCalls::json).collect()));
+        }
+        if !self.missing_walls.is_empty() {
+            fields.push(("missing_walls", self.missing_walls.clone().into()));
         }
         fields.extend(self.warning.clone().map(|text| ("warning", text.into())));
         if let Verdict::Failed { error, hints } | Verdict::Terminated { error, hints } = verdict {
@@ -157,6 +189,22 @@ impl Layer {
             }
         }
     }
+}
+
+impl ProviderCalls {
+    fn json(&self) -> Value {
+        json!({
+            "name": name(&self.name),
+            "requests": self.requests,
+            "failures": self.failures,
+            "milliseconds": milliseconds(self.took),
+        })
+    }
+}
+
+/// Microseconds are the precision of the measurement.
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
 }
 
 /// Severities of RFC 5424, section 6.2.1.
@@ -200,9 +248,10 @@ impl Event {
             let name = format!("KEYCELL_{}", name.to_ascii_uppercase());
             match value {
                 Value::Array(lines) => {
-                    lines.iter().filter_map(Value::as_str).for_each(|line| {
-                        put(&mut entry, &name, line);
-                    });
+                    for line in lines {
+                        let json = line.to_string();
+                        put(&mut entry, &name, line.as_str().unwrap_or(&json));
+                    }
                 }
                 Value::String(text) => put(&mut entry, &name, text),
                 other => put(&mut entry, &name, &other.to_string()),
@@ -306,6 +355,30 @@ mod tests {
         let json: Value = serde_json::from_str(&event.json()).expect("JSON");
         assert_eq!((&json["verdict"], &json["error"]), (&"abandoned".into(), &"e".into()));
         assert!(json.get("bytes").is_none() && json.get("milliseconds").is_none(), "{json}");
+    }
+
+    #[test]
+    fn providers_and_missing_walls_are_lists() {
+        let mut layer = Layer::default();
+        layer.lacks_wall("Landlock");
+        let calls = |name: &str| ProviderCalls {
+            name: name.to_owned(),
+            requests: 3,
+            failures: 1,
+            took: Duration::from_micros(1500),
+        };
+        layer.asked(["va\nult", "b", "c", "d", "e"].map(calls).into());
+        let event = layer.event(&Verdict::Abandoned, None);
+        let json: Value = serde_json::from_str(&event.json()).expect("JSON");
+        assert_eq!(json["missing_walls"], json!(["Landlock"]));
+        assert_eq!(json["providers"].as_array().map(Vec::len), Some(MAX_PROVIDERS));
+        let first = r#"{"failures":1,"milliseconds":1.5,"name":"va ult","requests":3}"#;
+        let first: Value = serde_json::from_str(first).expect("JSON");
+        assert_eq!(json["providers"][0], first);
+        let entry = String::from_utf8(event.journal()).expect("UTF-8");
+        let field = entry.lines().find_map(|line| line.strip_prefix("KEYCELL_PROVIDERS="));
+        assert_eq!(field.map(|text| serde_json::from_str(text).ok()), Some(Some(first)));
+        assert!(entry.contains("\nKEYCELL_MISSING_WALLS=Landlock\n"), "{entry}");
     }
 
     #[test]

@@ -75,6 +75,7 @@ pub fn before_guest(
     for wall in walls.missing().filter(|wall| wall.required) {
         let why = sanitize(&reason(wall));
         log.note(&format!("the sandbox has no wall `{}`: {why}", wall.name));
+        log.layer().lacks_wall(wall.name);
     }
     check(walls, settings, step)
 }
@@ -91,6 +92,7 @@ pub fn before_layer(walls: Walls, settings: &Settings, log: &Log) -> Result<(), 
     for wall in walls.missing().filter(is_new) {
         let (name, why) = (wall.name, sanitize(&reason(wall)));
         log.note(&format!("the sandbox has no wall `{name}` while the layer flows: {why}"));
+        log.layer().lacks_wall(name);
     }
     check(walls, settings, "decrypt").map(drop)
 }
