@@ -22,6 +22,7 @@ CRATES = {
     "walls": "keycell_walls", "cli": "keycell", "core": "keycell_core", "settings": "keycell_settings",
     "diagnostic": "keycell_diagnostic", "keys-directory": "keycell_keys_directory",
     "ocicrypt/arithmetic": "ocicrypt_arithmetic", "nested-build": "keycell_nested_build",
+    "content-store": "keycell_content_store",
 }  # fmt: skip
 # Nothing can depend on the tool, and `keycell` is also the name of the contract's package.
 LIBRARIES = set(CRATES.values()) - {"keycell"}
