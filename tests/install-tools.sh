@@ -50,7 +50,7 @@ kubernetes_validate() {
         python3 -m pip install --quiet --target target/tools/python kubernetes-validate
 }
 cd "$(dirname "$0")/.."
-[ -n "$missing" ] || { kubernetes_validate; exit 0; }
+[ -n "$missing" ] || { kubernetes_validate; tests/newer-packages.sh; exit 0; }
 export DEBIAN_FRONTEND=noninteractive
 # No package may start a service: the tests run their own.
 policy=/usr/sbin/policy-rc.d
@@ -63,3 +63,4 @@ apt-get update -qq
 # shellcheck disable=SC2086 # a list of words
 apt-get install -qq -y --no-install-recommends $missing >/dev/null
 kubernetes_validate
+tests/newer-packages.sh
