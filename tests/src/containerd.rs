@@ -1,6 +1,5 @@
 //! A containerd for one test, in its own namespaces.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -13,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
 use crate::cri::Cri;
+use crate::release::Release;
 use crate::tools::{Service, Tool, output};
 
 /// Builds the root that containerd sees, then runs it. See the comments there.
@@ -21,17 +21,18 @@ const NODE: &str = include_str!("node.sh");
 /// From the start of the process to the first answer of its CRI.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 
-/// Files that a node has and the machine does not have.
-#[derive(Clone, Debug, Default)]
+/// A containerd, and files that its node has and the machine does not have.
+#[derive(Clone, Debug)]
 pub struct Setup {
+    release: Release,
     config: String,
     files: Vec<(PathBuf, Vec<u8>, u32)>,
 }
 
 impl Setup {
     /// A node with this configuration file for containerd.
-    pub fn new(config: impl Into<String>) -> Self {
-        Self { config: config.into(), files: Vec::new() }
+    pub fn new(release: &Release, config: impl Into<String>) -> Self {
+        Self { release: release.clone(), config: config.into(), files: Vec::new() }
     }
 
     /// The decoder, at `/usr/local/bin/ctd-decoder`.
@@ -66,6 +67,7 @@ pub struct Node {
     cri: Cri,
     process: u32,
     cgroup: String,
+    release: Release,
     dir: TempDir,
 }
 
@@ -87,14 +89,15 @@ impl Node {
 
         let mut command = Command::new(Tool::Unshare.find()?);
         command
-            .env("PATH", path_of_containerd()?)
+            .env("PATH", setup.release.path()?)
             .args(["--mount", "--pid", "--fork", "--propagation", "private", "sh"])
             .arg(dir.path().join("node.sh"))
             .arg(dir.path());
         let service = Service::start(&mut command, &dir.path().join("containerd.log"))?;
         let cgroup = format!("keycell-tests-{}", std::process::id());
         let cri = Cri::at(&dir.path().join("containerd.sock"))?;
-        let mut node = Self { service, cri, process: 0, cgroup, dir };
+        let release = setup.release.clone();
+        let mut node = Self { service, cri, process: 0, cgroup, release, dir };
         node.wait().with_context(|| format!("containerd did not start: {}", node.log()))?;
         Ok(node)
     }
@@ -139,7 +142,7 @@ impl Node {
 
     /// The same, to be started by the caller.
     pub fn ctr_command(&self, namespace: &str, args: &[&str]) -> Result<Command> {
-        let mut command = self.command(&Tool::Ctr.find()?)?;
+        let mut command = self.command(&self.release.ctr())?;
         command.arg("--address").arg(self.dir.path().join("containerd.sock"));
         command.args(["--namespace", namespace]).args(args);
         Ok(command)
@@ -149,7 +152,7 @@ impl Node {
     pub fn command(&self, program: &Path) -> Result<Command> {
         let mut command = Command::new(Tool::Nsenter.find()?);
         command.args(["--mount", "--pid", "--target"]).arg(self.process.to_string());
-        command.arg(program).env("PATH", path_of_containerd()?);
+        command.arg(program).env("PATH", self.release.path()?);
         Ok(command)
     }
 
@@ -208,27 +211,6 @@ impl Drop for Node {
             eprintln!("cannot remove the cgroups `{}`: {error:#}", self.cgroup);
         }
     }
-}
-
-/// Whether `containerd` is of version 2, which reads version 3 of its configuration and pulls through
-/// its transfer service.
-///
-/// # Errors
-///
-/// When the version is not printed.
-pub fn is_version_2() -> Result<bool> {
-    let printed = Tool::Containerd.run(["--version"])?;
-    let printed = String::from_utf8_lossy(&printed);
-    let version = printed.split_whitespace().nth(2).context("containerd says no version")?;
-    Ok(version.trim_start_matches('v').starts_with("2."))
-}
-
-/// With the directory of the containerd under test before all others: its shims lie beside it.
-fn path_of_containerd() -> Result<OsString> {
-    let containerd = Tool::Containerd.find()?;
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let own = containerd.parent().map(Path::to_path_buf);
-    Ok(std::env::join_paths(own.into_iter().chain(std::env::split_paths(&path)))?)
 }
 
 /// Removes a cgroup from the unified hierarchy or from each controller's.

@@ -16,7 +16,7 @@
 //! | [`keys`] | private keys from openssl, in every file form |
 //! | [`gpg`] | OpenPGP keys from GnuPG |
 //! | [`guest`] | a guest of a few lines |
-//! | [`containerd`], [`cri`], [`registry`] | a separate containerd, a client and a registry |
+//! | [`release`], [`containerd`], [`cri`], [`registry`] | the releases of containerd, a node with one, a client and a registry |
 //! | [`memo`] | fixtures that cases share |
 //! | [`running`], [`tracing`] | a decoder that is stopped for inspection, and the contents of its memory |
 //! | [`suite`], [`tools`] | cases with names, the programs that they need, and skips with reasons |
@@ -46,6 +46,7 @@ pub mod node;
 pub mod outcome;
 pub mod payload;
 pub mod registry;
+pub mod release;
 pub mod running;
 pub mod sealed;
 pub mod store;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use libtest_mimic::{Arguments, Trial};
 
 use crate::descriptors;
@@ -38,8 +38,15 @@ impl Suite {
     where
         F: FnOnce() -> Result<()> + Send + 'static,
     {
+        self.case_unless(needs.iter().find_map(|tool| tool.find().err()), name, run);
+    }
+
+    /// The same, with the reason why it cannot run.
+    pub fn case_unless<F>(&mut self, missing: Option<Error>, name: impl Into<String>, run: F)
+    where
+        F: FnOnce() -> Result<()> + Send + 'static,
+    {
         let name = name.into();
-        let missing = needs.iter().find_map(|tool| tool.find().err());
         let trial = match missing {
             None => Trial::test(name, || run().map_err(|e| format!("{e:#}").into())),
             Some(error) if std::env::var_os("CI").is_some() => {

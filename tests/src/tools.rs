@@ -31,8 +31,6 @@ pub enum Tool {
     SoftHsm,
     /// Calls the decoder.
     Containerd,
-    /// containerd's own client.
-    Ctr,
     /// Runs containers.
     Runc,
     /// Serves images on the loopback interface.
@@ -65,11 +63,9 @@ impl Tool {
     /// The tools that make and encrypt an image.
     pub const IMAGES: [Self; 4] = [Self::Skopeo, Self::Umoci, Self::Openssl, Self::Busybox];
 
-    /// The tools that run a node and make the images that it pulls.
-    pub const NODE: [Self; 11] = [
+    /// The tools that run a node, beside its containerd, and make the images that it pulls.
+    pub const NODE: [Self; 9] = [
         Self::Root,
-        Self::Containerd,
-        Self::Ctr,
         Self::Runc,
         Self::DockerRegistry,
         Self::Unshare,
@@ -91,7 +87,6 @@ impl Tool {
             Self::Minisign => "minisign",
             Self::SoftHsm => "softhsm2-util",
             Self::Containerd => "containerd",
-            Self::Ctr => "ctr",
             Self::Runc => "runc",
             Self::DockerRegistry => "docker-registry",
             Self::Unshare => "unshare",
@@ -145,11 +140,9 @@ impl Tool {
             .find(|file| file.is_file() && self.is_complete(file))
     }
 
-    /// Another containerd than the one that is installed: `CONTAINERD` names the program, and `ctr`
-    /// lies beside it.
+    /// Another containerd than the one that is installed: `CONTAINERD` names the program.
     fn under_test(self) -> Option<PathBuf> {
-        let named =
-            std::env::var_os("CONTAINERD").filter(|_| matches!(self, Self::Containerd | Self::Ctr));
+        let named = std::env::var_os("CONTAINERD").filter(|_| self == Self::Containerd);
         Some(Path::new(&named?).parent()?.to_path_buf())
     }
 

@@ -7,7 +7,7 @@ use keycell_tests::containerd::{Node, Setup};
 use keycell_tests::image::LayerKind;
 use keycell_tests::keys::KeyForm;
 
-use crate::{KEY, Shared, fails_with, prints, snapshots};
+use crate::shared::{KEY, Shared, fails_with, prints, snapshots};
 
 /// Plain `ctr` knows nothing of encryption, and containerd gives the decoder no payload: it finds
 /// the layers in containerd's content store.
@@ -22,11 +22,11 @@ pub(crate) fn ctr_pull(shared: &Shared, kind: LayerKind) -> Result<()> {
 pub(crate) fn zstd_processor(shared: &Shared) -> Result<()> {
     let (gzip, zstd) = ("layer.v1.tar+gzip+encrypted\", \"application/vnd.oci.image.", "tar+zstd");
     let config = shared
-        .config()?
+        .config()
         .replace(&format!("{gzip}layer.v1.{zstd}+encrypted"), "layer.v1.tar+gzip+encrypted");
     ensure!(!config.contains(zstd), "the gzip processor still takes zstd: {config}");
     let config = config + &PROCESSOR.replace("@KIND@", "tar.zstd").replace("@TYPE@", zstd);
-    let setup = Setup::new(config).decoder()?.file(KEY, shared.private()?);
+    let setup = Setup::new(&shared.release, config).decoder()?.file(KEY, shared.private()?);
     let node = Node::start(&setup)?;
     let image = shared.name(LayerKind::Zstd);
     node.cri().pull(image)?;
@@ -48,7 +48,7 @@ pub(crate) fn ctr_import(shared: &Shared) -> Result<()> {
     let node = shared.node(|setup| Ok(setup.file(KEY, shared.private()?)))?;
     let archive = node.dir().join("image.tar");
     let image = "keycell.test/image:1";
-    shared.encrypted.copy(&[], &format!("oci-archive:{}:{image}", archive.display()))?;
+    shared.images.encrypted.copy(&[], &format!("oci-archive:{}:{image}", archive.display()))?;
     node.ctr("default", &["image", "import", &archive.display().to_string()])?;
     prints(&node.ctr_run_in("default", image)?, shared)
 }
@@ -84,7 +84,7 @@ pub(crate) fn ctr_pulls_at_the_same_time(shared: &Shared) -> Result<()> {
 
 /// The message of a pull without a payload says what was found, and why it does not help.
 pub(crate) fn ctr_pull_with_the_wrong_key(shared: &Shared) -> Result<()> {
-    let stranger = shared.stranger.private(KeyForm::Pkcs8Pem)?;
+    let stranger = shared.images.stranger.private(KeyForm::Pkcs8Pem)?;
     let node = shared.node(|setup| Ok(setup.file(KEY, stranger)))?;
     let pull = ["image", "pull", "--plain-http", shared.name(LayerKind::Gzip)];
     fails_with("in its content store, no wrapped key could be opened", || {
@@ -94,8 +94,9 @@ pub(crate) fn ctr_pull_with_the_wrong_key(shared: &Shared) -> Result<()> {
 
 /// The operator does not want layers to be looked up.
 pub(crate) fn content_store_off(shared: &Shared) -> Result<()> {
-    let config = without_content_store(&shared.config()?);
-    let node = Node::start(&Setup::new(config).decoder()?.file(KEY, shared.private()?))?;
+    let config = without_content_store(&shared.config());
+    let node =
+        Node::start(&Setup::new(&shared.release, config).decoder()?.file(KEY, shared.private()?))?;
     let pull = ["image", "pull", "--plain-http", shared.name(LayerKind::Gzip)];
     fails_with("passed no payload", || node.ctr("default", &pull))
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use keycell_tests::archive::tar;
 use keycell_tests::containerd::{Node, Setup};
 use keycell_tests::gzip::{Stream, streams};
@@ -13,7 +13,7 @@ use keycell_tests::jwe::Recipient;
 use keycell_tests::sealed::Sealed;
 use keycell_tests::tools::output;
 
-use crate::{KEY, NODE, Shared, snapshots_in};
+use crate::shared::{KEY, Shared, snapshots_in};
 
 /// The gzip streams that containerd unpacks and the decoder refuses. RFC 1952 (section 2.3.1.2) requires it:
 /// a flag that is reserved may announce a field, and what follows would be read wrongly.
@@ -21,13 +21,11 @@ const REFUSED_ONLY_BY_THE_DECODER: [&str; 1] = ["a-reserved-flag"];
 
 /// A node whose processors are those that `keycell config containerd` prints with these flags.
 pub(crate) fn setup(shared: &Shared, flags: &[&str]) -> Result<Setup> {
-    let args = ["config", "containerd", "--decoder", "/usr/local/bin/ctd-decoder"];
-    let snippet = output(Command::new(keycell_tests::dist("keycell")?).args(args).args(flags))?;
-    let (cri, _) = NODE
-        .split_once("[plugins.\"io.containerd.grpc.v1.cri\".image_decryption]")
-        .context("the configuration has no decryption")?;
-    let config = format!("imports = [\"{SNIPPET}\"]\n{cri}").replace("@PAUSE@", &shared.pause);
-    Ok(Setup::new(config).decoder()?.file(SNIPPET, snippet))
+    let mut keycell = Command::new(keycell_tests::dist("keycell")?);
+    keycell.args(["config", "containerd", "--decoder", "/usr/local/bin/ctd-decoder"]).args(flags);
+    let snippet = output(keycell.arg("--containerd").arg(shared.release.program()))?;
+    let config = format!("imports = [\"{SNIPPET}\"]\n{}", shared.without_processors());
+    Ok(Setup::new(&shared.release, config).decoder()?.file(SNIPPET, snippet))
 }
 
 /// Where the node has what was printed.
