@@ -1,7 +1,7 @@
 # make          builds everything into dist/
 # make demo     decrypts a layer, and shows what the sandbox refuses
 # make test     runs every check; needs root (it starts containerd) and Debian's packages
-# make test-containerd  the tests with a containerd, with CONTAINERD=/path/of/another/containerd
+# make test-containerd  the tests with containerd 1.6, 1.7 and 2.1, or CONTAINERD=/path/of/another/containerd
 # make examples builds the guests in other languages under examples/ into dist/examples/
 # make deny     checks licences, sources and versions of all crates: deny.toml; with ADVISORY_DB=DIR, advisories
 # make sbom     writes the components of each program to dist/*.cdx.json (CycloneDX)
@@ -62,7 +62,7 @@ targets:
 	@for target in wasm32-wasip1 wasm32-wasip2 $(MUSL); do \
 	    rustup target list --installed | grep -qx $$target || rustup target add $$target || exit 1; done
 
-# Debian's packages that the demo and the tests run.
+# Debian's packages that the demo and the tests run; newer ones are unpacked below target/tools/.
 tools:
 	@tests/install-tools.sh
 
@@ -97,7 +97,7 @@ QUICKLY := CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS
 # Two at a time: the runtime of the portable guest has its own target directory.
 built: all wasmtime lint examples deny sbom guard
 
-# With the containerd that `CONTAINERD` names (its `ctr` and its shim beside it), or Debian's.
+# With Debian's containerds, or the one that `CONTAINERD` names (its `ctr` and its shim beside it).
 test-containerd: all tools
 	$(QUICKLY) $(CARGO) test --release --locked --package keycell-tests --test containerd
 
