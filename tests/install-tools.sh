@@ -26,6 +26,9 @@ need minisign minisign
 need gcc cc
 need logrotate logrotate
 need shellcheck shellcheck
+# What the image of deploy/Containerfile has.
+need curl curl
+need jq jq
 [ -x /lib/systemd/systemd-journald ] || missing="$missing systemd"
 python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3-pip"
 # Measurements: the peak of a child's memory, and instructions.

@@ -55,6 +55,12 @@ pub enum Tool {
     Shellcheck,
     /// Kubernetes' schemas, a module of Python; `make tools` puts it into `target/tools/python`.
     KubernetesValidate,
+    /// Renders the chart; `make helm` installs it.
+    Helm,
+    /// Calls the Kubernetes API.
+    Curl,
+    /// Reads and changes JSON.
+    Jq,
     /// Not a program: the right to mount.
     Root,
 }
@@ -99,6 +105,9 @@ impl Tool {
             Self::Dpkg => "dpkg",
             Self::Shellcheck => "shellcheck",
             Self::KubernetesValidate => "kubernetes_validate/__main__.py",
+            Self::Helm => "helm",
+            Self::Curl => "curl",
+            Self::Jq => "jq",
             Self::Root => "root",
         }
     }
@@ -123,7 +132,7 @@ impl Tool {
             _ => self.search(),
         };
         found.with_context(|| {
-            format!("`{}` is not installed; `make tools wasmtime` installs it", self.name())
+            format!("`{}` is not installed; `make tools wasmtime helm` installs it", self.name())
         })
     }
 

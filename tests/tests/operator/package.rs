@@ -168,8 +168,7 @@ fn every_flag_is_documented() -> Result<()> {
 
 fn scripts() -> Result<()> {
     let workspace = keycell_tests::workspace();
-    let scripts =
-        ["deploy/node.sh", "package/deb.sh", "package/postinst", "package/prerm", "package/postrm"];
+    let scripts = ["package/deb.sh", "package/postinst", "package/prerm", "package/postrm"];
     let scripts = scripts.map(|script| workspace.join(script));
     Tool::Shellcheck.run(scripts)?;
     Ok(())
