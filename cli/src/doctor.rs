@@ -1,16 +1,19 @@
 //! `keycell doctor`: whether the next pull of an encrypted image will succeed, and how to fix what
 //! fails. It changes nothing.
 
+mod caller;
 mod decoder;
 mod guest;
 mod image;
 mod keys;
+mod log;
 mod next_pull;
 mod processors;
 mod providers_and_tokens;
 mod report;
 mod sandbox;
 mod store;
+mod trial;
 
 use keycell_diagnostic::hint::ToolHint;
 use std::path::PathBuf;
@@ -21,6 +24,7 @@ use clap::Args;
 
 use crate::containerd::{self, Config, Version};
 
+use caller::Caller;
 use decoder::Decoder;
 use report::Report;
 
@@ -68,11 +72,12 @@ fn examine(arguments: &Arguments, report: &mut Report) {
     report.section("stream processors");
     processors::examine(&config, report);
     processors::examine_gzip(&config, version, report);
+    let caller = Caller::of(None);
     let mut decoders: Vec<Decoder> = Vec::new();
     for (id, processor) in processors::of_layers(&config) {
         report.section("decoder");
         if !decoders.iter().any(|known| known.is_same(processor)) {
-            decoders.extend(Decoder::examine(id, processor, report));
+            decoders.extend(Decoder::examine(id, processor, &caller, report));
         }
     }
     let mut stores = Vec::new();
@@ -83,6 +88,8 @@ fn examine(arguments: &Arguments, report: &mut Report) {
         providers_and_tokens::examine(decoder, keys.as_ref(), report);
         report.section("guest");
         guest::examine(decoder, report);
+        report.section("log");
+        log::examine(decoder, report);
         stores.push(keys);
     }
     report.section("sandbox");

@@ -137,14 +137,19 @@ impl PrivateKey {
     /// key states the public key, that one is used, as in OpenSSL; otherwise it costs a scalar
     /// multiplication.
     pub fn fingerprint(&self) -> Fingerprint {
-        *self.fingerprint.get_or_init(|| {
-            Fingerprint::of(&match &self.material {
-                Material::Rsa(key) => key.public_key_info(),
-                Material::P256(key) => key.public_key_info(),
-                Material::P384(key) => key.public_key_info(),
-                Material::P521(key) => key.public_key_info(),
-            })
-        })
+        *self.fingerprint.get_or_init(|| Fingerprint::of(&self.public_key_info()))
+    }
+
+    /// The public key as `SubjectPublicKeyInfo` in DER (RFC 5280, section 4.1.2.7).
+    /// [`encrypt::Recipient::jwe`](crate::encrypt::Recipient::jwe) takes it. As in
+    /// [`PrivateKey::fingerprint`], a stated public key is used.
+    pub fn public_key_info(&self) -> Vec<u8> {
+        match &self.material {
+            Material::Rsa(key) => key.public_key_info(),
+            Material::P256(key) => key.public_key_info(),
+            Material::P384(key) => key.public_key_info(),
+            Material::P521(key) => key.public_key_info(),
+        }
     }
 
     /// Whether a `kid` names this key, because it is the key's fingerprint.

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, MetadataExt};
-use keycell_trusted_path::{Error, Trust};
+use keycell_trusted_path::{Error, Trust, Word};
 use ocicrypt::text::printable;
 
 /// The bits of a mode that let everyone enter a directory or read.
@@ -113,9 +113,10 @@ impl KeyPermissions {
         } else {
             has(keys, READ)
         };
+        let path = if keys.is_dir() { keys.join(name) } else { keys.clone() };
         is_readable.then(|| Warning {
             what: format!("everyone on this node may read the key `{}`", printable(name)),
-            fix: "`chmod 600` it".to_owned(),
+            fix: format!("`chmod 600 {}`", Word(&path)),
         })
     }
 }

@@ -102,7 +102,7 @@ impl Error {
 }
 
 /// A path as a shell takes it for one word.
-struct Word<'a>(&'a Path);
+pub struct Word<'a>(pub &'a Path);
 
 impl fmt::Display for Word<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -19,7 +19,7 @@ mod error;
 mod tests;
 
 use error::is_missing;
-pub use error::{Error, Kind};
+pub use error::{Error, Kind, Word};
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;

@@ -1,5 +1,5 @@
-//! The decoder that a stream processor names: the program, and the settings from its flags and its
-//! configuration file.
+//! The decoder that a stream processor names: whose program it is, whether it decrypts a layer, and the
+//! settings from its flags and its configuration file.
 
 use keycell_diagnostic::hint::ToolHint;
 use std::ffi::OsString;
@@ -10,15 +10,19 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use keycell_diagnostic::{Diagnostic, os_error};
-use keycell_settings::{ContentStore, Request, Settings};
+use keycell_settings::{ArgumentError, ContentStore, Request, Settings};
 use keycell_trusted_path::Trust;
+
+use ocicrypt::media_type::{ENCRYPTED, TAR};
 
 use crate::containerd::Processor;
 
+use super::caller::Caller;
 use super::report::{Report, Severity};
+use super::trial::{Call, Outcome, TrialLayer};
 
-/// Where systemd's services find programs. containerd's `PATH` is its own.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What the original says of itself when it is asked for help.
+const PURPOSE_OF_ORIGINAL: &str = "call-out from containerd content stream plugins";
 
 /// How long a program may take to tell its version.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -27,60 +31,86 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Decoder {
     /// The processor.
     pub processor: Processor,
-    /// It is Keycell's: flags, messages and the way without a payload are known.
-    pub is_keycell: bool,
+    /// Whose program it is.
+    pub kind: Kind,
     /// The program.
     pub program: PathBuf,
     /// The settings from its flags and its configuration file.
     pub settings: Settings,
+    /// How to call it for a trial layer; none if this user cannot call it as containerd does.
+    pub call: Option<Call>,
+    /// Whether it decrypts a trial layer, as far as that could be tried.
+    pub works: bool,
+}
+
+/// Whose program a decoder is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Keycell's: its flags and its way without a payload are known.
+    Keycell,
+    /// The original of the project imgcrypt.
+    Original,
+    /// Somebody else's.
+    Other,
 }
 
 impl Decoder {
-    /// Looks at the program of a processor and at its flags. None if it does not even start.
-    pub fn examine(id: &str, processor: &Processor, report: &mut Report) -> Option<Self> {
-        let program = program(processor, report)?;
-        let shown = program.display();
-        let is_keycell = match version(&program) {
-            Some(version) if version.contains("Keycell") => {
-                report.fine(format!("`{shown}` is {version}"));
-                true
-            }
-            Some(version) => {
-                let version: String =
-                    version.chars().filter(|c| !c.is_control()).take(64).collect();
-                report.note(format!("`{shown}` is not Keycell's: it calls itself `{version}`"));
-                false
-            }
-            None => {
+    /// Looks at the program of a processor and has it decrypt a trial layer. None if its flags are not
+    /// known, so that nothing else can be examined.
+    pub fn examine(
+        id: &str,
+        processor: &Processor,
+        caller: &Caller,
+        report: &mut Report,
+    ) -> Option<Self> {
+        let program = program(processor, caller, report)?;
+        let kind = identify(&program, report);
+        let settings = match settings(kind, processor) {
+            Ok(Request::Print(_)) => {
                 report.fails(
-                    format!("`{shown}` does not run: it does not tell its version"),
-                    ToolHint::DecoderDoesNotRun,
+                    format!("the `args` of `{id}` ask for help, or for the version"),
+                    ToolHint::ArgumentsPrint,
                 );
                 return None;
             }
+            Ok(Request::Decrypt(settings)) => Ok(settings),
+            Err(error) => Err(error),
         };
-        let words = processor.args.iter().map(OsString::from);
-        match keycell_settings::parse([OsString::from("ctd-decoder")].into_iter().chain(words)) {
-            Ok(Request::Decrypt(settings)) => {
-                Some(Self { processor: processor.clone(), is_keycell, program, settings })
+        let call = caller.may_call().then(|| call(&program, kind, processor, caller));
+        let works = match &call {
+            Some(call) => decrypts(&program, kind, call, report),
+            None => {
+                let shown = program.display();
+                report.unknown(
+                    format!("`{shown}` is not tried: containerd runs as another user"),
+                    ToolHint::RunAsRoot,
+                );
+                true
             }
-            Ok(Request::Print(_)) => {
-                report
-                    .fails(format!("the `args` of `{id}` ask for help, or for the version"), None);
-                None
+        };
+        match settings {
+            Ok(settings) => {
+                Some(Self { processor: processor.clone(), kind, program, settings, call, works })
             }
+            // The decoder refuses them as well, and that is reported.
+            Err(_) if !works => None,
             Err(error) => {
-                let Diagnostic { message, hints } = error.into();
-                let message = format!("the `args` of `{id}`: {message}");
-                report.add(Severity::Failure, message, hints);
+                let Diagnostic { message, .. } = error.into();
+                let message = format!("`keycell` does not know the `args` of `{id}`: {message}");
+                report.unknown(message, ToolHint::OtherRelease);
                 None
             }
         }
     }
 
+    /// Whether it is Keycell's.
+    pub fn is_keycell(&self) -> bool {
+        self.kind == Kind::Keycell
+    }
+
     /// Whether it finds the payload by itself where containerd hands over none.
     pub fn finds_payload(&self) -> bool {
-        self.is_keycell && !matches!(self.settings.content_store, ContentStore::Off)
+        self.is_keycell() && !matches!(self.settings.content_store, ContentStore::Off)
     }
 
     /// Whether a processor names the same program with the same arguments and variables.
@@ -90,21 +120,112 @@ impl Decoder {
     }
 }
 
+/// Finds out whose program it is.
+fn identify(program: &Path, report: &mut Report) -> Kind {
+    let shown = program.display();
+    let line = first_line(program, "--version");
+    if let Some(version) = line.filter(|version| version.contains("Keycell")) {
+        report.fine(format!("`{shown}` is {version}"));
+        return Kind::Keycell;
+    }
+    // The original has no `--version`, and prints its purpose with its help.
+    let help = output(program, "--help").unwrap_or_default();
+    if help.contains(PURPOSE_OF_ORIGINAL) {
+        report.note(format!(
+            "`{shown}` is the decoder of imgcrypt: it decrypts only layers that containerd hands \
+             over with a payload"
+        ));
+        return Kind::Original;
+    }
+    report.note(format!("`{shown}` is not Keycell's, and does not say whose it is"));
+    Kind::Other
+}
+
+/// Has the decoder decrypt a trial layer whose key is in its payload, and reports what happens.
+fn decrypts(program: &Path, kind: Kind, call: &Call, report: &mut Report) -> bool {
+    let shown = program.display();
+    let tried = TrialLayer::with_its_key().and_then(|layer| layer.try_on(call));
+    match tried {
+        Ok(Outcome::Decrypted) => {
+            report.fine(format!("`{shown}` decrypts a trial layer, called as containerd calls it"));
+            true
+        }
+        Ok(Outcome::Refused { message, mut hints }) => {
+            if hints.is_empty() && kind == Kind::Keycell {
+                hints.push(ToolHint::DecoderDoesNotRun.to_string());
+            } else if hints.is_empty() {
+                hints.push(ToolHint::InstallDecoder.to_string());
+            }
+            report.add(Severity::Failure, format!("`{shown}` decrypts no layer: {message}"), hints);
+            false
+        }
+        Err(error) => {
+            report.unknown(format!("`{shown}` cannot be tried: {error:#}"), None);
+            true
+        }
+    }
+}
+
+/// How containerd calls it, but that nothing is logged, and that errors are complete.
+fn call(program: &Path, kind: Kind, processor: &Processor, caller: &Caller) -> Call {
+    let mut words = caller.limits();
+    words.push(program.into());
+    words.extend(processor.args.iter().map(OsString::from));
+    if kind == Kind::Keycell {
+        words.extend(["--log", "off", "--quiet-errors=false"].map(OsString::from));
+    }
+    let mut variables = caller.variables();
+    for entry in &processor.env {
+        let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+        variables.retain(|(known, _)| known != name);
+        variables.push((name.into(), value.into()));
+    }
+    let media_type = format!("{TAR}{ENCRYPTED}");
+    variables.push(("STREAM_PROCESSOR_MEDIATYPE".into(), media_type.into()));
+    Call { words, variables }
+}
+
+/// The settings from the flags of a processor.
+fn settings(kind: Kind, processor: &Processor) -> Result<Request, ArgumentError> {
+    let words = match kind {
+        Kind::Keycell => processor.args.clone(),
+        Kind::Original | Kind::Other => flag_of_original(&processor.args),
+    };
+    let words = words.iter().map(OsString::from);
+    keycell_settings::parse([OsString::from("ctd-decoder")].into_iter().chain(words))
+}
+
+/// The one flag of the original, without the flags that only Keycell has.
+fn flag_of_original(args: &[String]) -> Vec<String> {
+    const FLAG: &str = "--decryption-keys-path";
+    let mut found = Vec::new();
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let flag = arg.strip_prefix("--").or(arg.strip_prefix('-')).unwrap_or_default();
+        let Some(value) = flag.strip_prefix(&FLAG[2..]) else { continue };
+        match value.strip_prefix('=') {
+            Some(value) => found.push(format!("{FLAG}={value}")),
+            None => found.extend(args.next().map(|value| format!("{FLAG}={value}"))),
+        }
+    }
+    found
+}
+
 /// The program that containerd would start.
-fn program(processor: &Processor, report: &mut Report) -> Option<PathBuf> {
+fn program(processor: &Processor, caller: &Caller, report: &mut Report) -> Option<PathBuf> {
     let name = &processor.path;
     let install = ToolHint::InstallDecoder;
     let program = if name.contains('/') {
         Path::new(name).to_owned()
     } else {
-        let places = std::env::split_paths(PATH).map(|place| place.join(name));
-        match places.into_iter().find(|file| file.is_file()) {
+        let path = caller.path();
+        let mut places = std::env::split_paths(&path).map(|place| place.join(name));
+        match places.find(|file| file.is_file()) {
             Some(file) => file,
             None => {
-                report.fails(
-                    format!("there is no `{name}` in the `PATH` of services, {PATH}"),
-                    install,
-                );
+                let path = path.display();
+                report
+                    .fails(format!("there is no `{name}` in containerd's `PATH`, {path}"), install);
                 return None;
             }
         }
@@ -135,10 +256,17 @@ fn program(processor: &Processor, report: &mut Report) -> Option<PathBuf> {
     Some(program)
 }
 
-/// The first line of `PROGRAM --version`.
-fn version(program: &Path) -> Option<String> {
+/// The first line of what a program prints for a flag, without control characters.
+fn first_line(program: &Path, flag: &str) -> Option<String> {
+    let text = output(program, flag)?;
+    let line = text.lines().find(|line| !line.trim().is_empty())?;
+    Some(line.chars().filter(|c| !c.is_control()).take(64).collect())
+}
+
+/// What a program prints for a flag, if it succeeds in time.
+fn output(program: &Path, flag: &str) -> Option<String> {
     let mut command = Command::new(program);
-    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.arg(flag).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().ok()?;
     let started = Instant::now();
     while child.try_wait().ok()?.is_none() {
@@ -148,7 +276,5 @@ fn version(program: &Path) -> Option<String> {
         std::thread::sleep(Duration::from_millis(2));
     }
     let output = child.wait_with_output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let line = text.lines().find(|line| !line.trim().is_empty()).map(str::to_owned);
-    line.filter(|_| output.status.success())
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -34,8 +34,9 @@ pub fn examine(decoder: &Decoder, keys: Option<&Keys>, report: &mut Report) {
         }
     };
     let policy = Policy::find(|name| variable(name).map(OsString::from));
-    let tokens = tokens(policy, keys, report);
-    if !providers && !tokens {
+    // Where the decoder refuses the policy, that is reported already.
+    let tokens = (decoder.works || policy.is_ok()) && tokens(policy, keys, report);
+    if !providers && !tokens || !decoder.works {
         return;
     }
     let broker = decoder.program.with_file_name("keycell-broker");

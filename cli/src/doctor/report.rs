@@ -1,8 +1,7 @@
 //! The findings, with their severity.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
-use keycell_diagnostic::Hint;
 use keycell_diagnostic::hint::ToolHint;
 use serde_json::{Value, json};
 
@@ -33,11 +32,12 @@ impl Severity {
     }
 }
 
+#[derive(PartialEq, Eq)]
 struct Finding {
     section: &'static str,
     severity: Severity,
     message: String,
-    hints: Vec<Hint>,
+    hints: Vec<String>,
 }
 
 /// What was found so far.
@@ -55,34 +55,43 @@ impl Report {
 
     /// Something is as it should be.
     pub fn fine(&mut self, message: impl Into<String>) {
-        self.add(Severity::Fine, message, Vec::new());
+        self.add(Severity::Fine, message, None::<ToolHint>);
     }
 
     /// Something worth knowing.
     pub fn note(&mut self, message: impl Into<String>) {
-        self.add(Severity::Note, message, Vec::new());
+        self.add(Severity::Note, message, None::<ToolHint>);
     }
 
     /// Something that works, and should be fixed.
     pub fn warn(&mut self, message: impl Into<String>, hint: impl Into<Option<ToolHint>>) {
-        self.add(Severity::Warning, message, hints(hint));
+        self.add(Severity::Warning, message, hint.into());
     }
 
     /// Something that could not be examined.
     pub fn unknown(&mut self, message: impl Into<String>, hint: impl Into<Option<ToolHint>>) {
-        self.add(Severity::Unknown, message, hints(hint));
+        self.add(Severity::Unknown, message, hint.into());
     }
 
     /// Something that will fail.
     pub fn fails(&mut self, message: impl Into<String>, hint: impl Into<Option<ToolHint>>) {
-        self.add(Severity::Failure, message, hints(hint));
+        self.add(Severity::Failure, message, hint.into());
     }
 
-    /// A finding with its hints.
-    pub fn add(&mut self, severity: Severity, message: impl Into<String>, hints: Vec<Hint>) {
+    /// A finding with its hints. What two decoders have in common is reported once.
+    pub fn add(
+        &mut self,
+        severity: Severity,
+        message: impl Into<String>,
+        hints: impl IntoIterator<Item = impl Display>,
+    ) {
         let message = message.into();
         let section = self.section;
-        self.findings.push(Finding { section, severity, message, hints });
+        let hints = hints.into_iter().map(|hint| hint.to_string()).collect();
+        let finding = Finding { section, severity, message, hints };
+        if !self.findings.contains(&finding) {
+            self.findings.push(finding);
+        }
     }
 
     /// 0, nothing will fail; 1, something will; 2, nothing that is known, but something could not be
@@ -120,17 +129,13 @@ impl Report {
                 "section": finding.section,
                 "severity": finding.severity.word(),
                 "message": finding.message,
-                "hints": finding.hints.iter().map(Hint::to_string).collect::<Vec<_>>(),
+                "hints": finding.hints,
             })
         });
         let findings: Vec<Value> = findings.collect();
         let report = json!({ "exit": self.exit_code(), "findings": findings });
         format!("{report:#}\n")
     }
-}
-
-fn hints(hint: impl Into<Option<ToolHint>>) -> Vec<Hint> {
-    hint.into().map(Hint::from).into_iter().collect()
 }
 
 #[cfg(test)]

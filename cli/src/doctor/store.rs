@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use ocicrypt::annotation;
 use ocicrypt::budget::{self, Budget};
+use ocicrypt::text::printable;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -45,26 +46,28 @@ pub fn examine(config: &Config, keys: &mut Keys, report: &mut Report) {
                 .unknown(format!("cannot look into `{shown}`: {why}"), ToolHint::RunAsRoot);
         }
     };
-    let mut layers: Vec<&Descriptor> = Vec::new();
-    for layer in found.iter().flatten() {
-        // Two images may have the same layer, each for other recipients.
-        if layers.len() < MAX_LAYERS
-            && !annotation::wrapped_keys(&layer.annotations()).is_empty()
-            && !layers.contains(&layer)
-        {
-            layers.push(layer);
+    let mut layers: Vec<(&str, &Descriptor)> = Vec::new();
+    for manifest in &found {
+        for layer in &manifest.layers {
+            // Two images may have the same layer, each for other recipients.
+            if layers.len() < MAX_LAYERS
+                && !annotation::wrapped_keys(&layer.annotations()).is_empty()
+                && !layers.iter().any(|(_, known)| *known == layer)
+            {
+                layers.push((&manifest.digest, layer));
+            }
         }
     }
     if layers.is_empty() {
         return report.note(format!("no image in `{shown}` has an encrypted layer"));
     }
     let mut useful = BTreeSet::new();
-    let (mut closed, mut uncertain) = (0, 0);
+    let (mut closed, mut uncertain) = (Vec::new(), 0);
     let (mut budget, mut gave_up) = (Budget::new(WORK), false);
-    for layer in &layers {
+    for (manifest, layer) in &layers {
         let openers = keys.that_open(layer, &mut budget).unwrap_or_default();
         match (openers.certain.is_empty(), openers.possible.is_empty()) {
-            (true, true) => closed += 1,
+            (true, true) => closed.push(*manifest),
             (true, false) => uncertain += 1,
             (false, _) => {}
         }
@@ -74,11 +77,18 @@ pub fn examine(config: &Config, keys: &mut Keys, report: &mut Report) {
     }
     let count = layers.len();
     let plural = if count == 1 { "layer" } else { "layers" };
-    let opened = count - closed - uncertain;
-    report.fine(format!("{opened} of {count} encrypted {plural} in `{shown}` can be opened"));
-    if closed > 0 {
+    let opened = count - closed.len() - uncertain;
+    if closed.len() == count && !gave_up {
+        let message = format!("no key opens any of {count} encrypted {plural} in `{shown}`");
+        report.fails(message, ToolHint::NoKeyOpens { manifest: closed[0].to_owned() });
+    } else {
+        report.fine(format!("{opened} of {count} encrypted {plural} in `{shown}` can be opened"));
+    }
+    if let ([manifest, ..], true) = (closed.as_slice(), closed.len() < count) {
         report.note(format!(
-            "{closed} cannot: they are for other keys, or damaged; `--image` tells more"
+            "{} cannot: they are for other keys, or damaged; `keycell doctor --image {manifest}` \
+             tells more",
+            closed.len()
         ));
     }
     if uncertain > 0 {
@@ -105,9 +115,15 @@ pub fn blobs(config: &Config) -> PathBuf {
     config.content().join("blobs/sha256")
 }
 
-/// The layers of the newest manifests. Members of a list that are not layers are passed over: the store has
-/// what anyone made.
-fn manifests(directory: &Path) -> std::io::Result<Vec<Vec<Descriptor>>> {
+/// A manifest of the store.
+struct Found {
+    digest: String,
+    layers: Vec<Descriptor>,
+}
+
+/// The newest manifests. Members of a list that are not layers are passed over: the store has what anyone
+/// made.
+fn manifests(directory: &Path) -> std::io::Result<Vec<Found>> {
     let mut candidates: Vec<(SystemTime, PathBuf)> = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
@@ -118,13 +134,14 @@ fn manifests(directory: &Path) -> std::io::Result<Vec<Vec<Descriptor>>> {
     }
     candidates.sort_by(|a, b| b.cmp(a));
     candidates.truncate(MAX_BLOBS);
-    let documents = candidates.iter().filter_map(|(_, path)| document::<Value>(path));
-    let layers = |document: Value| {
+    let manifest = |path: &PathBuf| {
+        let document = document::<Value>(path)?;
         let layers = document.get("layers")?.as_array()?;
         let layers = layers.iter().filter_map(|layer| serde_json::from_value(layer.clone()).ok());
-        Some(layers.collect())
+        let digest = format!("sha256:{}", printable(&path.file_name()?.to_string_lossy()));
+        Some(Found { digest, layers: layers.collect() })
     };
-    Ok(documents.filter_map(layers).collect())
+    Ok(candidates.iter().filter_map(|(_, path)| manifest(path)).collect())
 }
 
 /// The document in a file. The first byte shows whether the file is a JSON object.

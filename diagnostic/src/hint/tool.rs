@@ -103,8 +103,12 @@ pub enum ToolHint {
     InstallDecoder,
     /// The decoder cannot be executed.
     DecoderNotExecutable,
-    /// The decoder does not print its version.
+    /// The decoder fails, and does not say what mends it.
     DecoderDoesNotRun,
+    /// The arguments of a processor ask for help or for the version.
+    ArgumentsPrint,
+    /// The decoder is of another release than `keycell`.
+    OtherRelease,
     /// The decoder has no `--decryption-keys-path`.
     NoKeysPath,
     /// The keys directory has no private key.
@@ -124,15 +128,20 @@ pub enum ToolHint {
     NoModuleConfigured,
     /// The module of a token is not allowed.
     ModuleNotAllowed,
-    /// The native code of the guest was changed.
-    VerifyGuest {
-        /// The name of the guest.
-        name: String,
+    /// No key opens any layer in the content store; a manifest that names one of the layers.
+    NoKeyOpens {
+        /// The digest of the manifest.
+        manifest: String,
     },
-    /// The guest is not signed.
-    SignGuest,
-    /// A wall that `--require-sandbox` needs is missing.
-    UpdateKernel,
+    /// Nothing is logged, because neither journald nor syslog runs.
+    NoLog,
+    /// The file of the log cannot be written, because its directory does not exist.
+    LogDirectoryMissing {
+        /// The command that makes it.
+        command: String,
+    },
+    /// The file of the log cannot be written.
+    LogNotWritable,
     /// A wall is missing, and the decoder runs without it.
     RequireSandbox,
     /// The image cannot be found.
@@ -160,9 +169,14 @@ impl fmt::Display for ToolHint {
                      `wasi:cli/run@0.2` or `_start`"
                 );
             }
-            Self::VerifyGuest { name } => {
-                return write!(f, "`keycell guest verify {name}` checks it in detail");
+            Self::NoKeyOpens { manifest } => {
+                return write!(
+                    f,
+                    "`keycell doctor --image {manifest}` says for whom a layer was encrypted: put \
+                     the private key of one of them into the keys directory"
+                );
             }
+            Self::LogDirectoryMissing { command } => return write!(f, "`{command}` makes it"),
             Self::NoKey => NO_KEY,
             Self::NoGuestStore => NO_GUEST_STORE,
             Self::GuestExists => GUEST_EXISTS,
@@ -193,6 +207,8 @@ impl fmt::Display for ToolHint {
             Self::InstallDecoder => INSTALL_DECODER,
             Self::DecoderNotExecutable => DECODER_NOT_EXECUTABLE,
             Self::DecoderDoesNotRun => DECODER_DOES_NOT_RUN,
+            Self::ArgumentsPrint => ARGUMENTS_PRINT,
+            Self::OtherRelease => OTHER_RELEASE,
             Self::NoKeysPath => NO_KEYS_PATH,
             Self::NoPrivateKey => NO_PRIVATE_KEY,
             Self::LinkLeavesKeys => LINK_LEAVES_KEYS,
@@ -200,8 +216,8 @@ impl fmt::Display for ToolHint {
             Self::TokenConfigurationRefused => TOKEN_CONFIGURATION_REFUSED,
             Self::NoModuleConfigured => NO_MODULE_CONFIGURED,
             Self::ModuleNotAllowed => MODULE_NOT_ALLOWED,
-            Self::SignGuest => SIGN_GUEST,
-            Self::UpdateKernel => UPDATE_KERNEL,
+            Self::NoLog => NO_LOG,
+            Self::LogNotWritable => LOG_NOT_WRITABLE,
             Self::RequireSandbox => REQUIRE_SANDBOX,
             Self::ImageNames => IMAGE_NAMES,
             Self::TooMuchWork => TOO_MUCH_WORK,
@@ -257,6 +273,8 @@ const INSTALL_DECODER: &str = "install Keycell, or give the processor the `path`
 const DECODER_NOT_EXECUTABLE: &str = "`chmod 755` it";
 const DECODER_DOES_NOT_RUN: &str =
     "try `ctd-decoder --version` by hand: is it made for this machine?";
+const ARGUMENTS_PRINT: &str = "remove `--help` and `--version` from the processor's `args`";
+const OTHER_RELEASE: &str = "install `keycell` and `ctd-decoder` of the same release";
 const NO_KEYS_PATH: &str = "add `\"--decryption-keys-path\", \"/etc/containerd/ocicrypt/keys\"` to the \
     processor's `args`";
 const NO_PRIVATE_KEY: &str = "put the private key of one of the images' recipients there, readable for \
@@ -269,8 +287,9 @@ const TOKEN_CONFIGURATION_REFUSED: &str =
 const NO_MODULE_CONFIGURED: &str = "allow its module in `/etc/ocicrypt.conf`, or in the file that \
     `OCICRYPT_CONFIG` names";
 const MODULE_NOT_ALLOWED: &str = "add its module to `allowed-module-paths`";
-const SIGN_GUEST: &str = "`keycell guest install --signature` takes a signature of minisign";
-const UPDATE_KERNEL: &str = "update the kernel, or go without `--require-sandbox`";
+const NO_LOG: &str = "name a file: `log = \"/var/log/keycell.json\"` in `/etc/keycell/config.toml`";
+const LOG_NOT_WRITABLE: &str = "`log` in `/etc/keycell/config.toml`, or `--log` in the processor's `args`, \
+    names a regular file that containerd's user may append to";
 const REQUIRE_SANDBOX: &str = "with `--require-sandbox` it refuses to";
 const IMAGE_NAMES: &str =
     "an image is `oci:DIR:TAG`, a name that `ctr images list` shows, or a digest";

@@ -1,0 +1,125 @@
+//! Who calls the decoders: containerd, whose environment, limits and user a trial takes over.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Where systemd's services find programs, if no containerd runs.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The program that sets limits and then becomes another one (util-linux).
+const PRLIMIT: [&str; 2] = ["/usr/bin/prlimit", "/bin/prlimit"];
+
+/// The limits that can stop a decoder, as `/proc/PID/limits` and `prlimit` name them.
+const LIMITS: [(&str, &str); 6] = [
+    ("Max address space", "as"),
+    ("Max data size", "data"),
+    ("Max stack size", "stack"),
+    ("Max file size", "fsize"),
+    ("Max open files", "nofile"),
+    ("Max processes", "nproc"),
+];
+
+/// A containerd that runs, or the usual service.
+pub struct Caller {
+    /// Its directory in `/proc`.
+    process: Option<PathBuf>,
+    environment: Option<Vec<(OsString, OsString)>>,
+}
+
+impl Caller {
+    /// The containerd with this process ID; none if no containerd runs.
+    pub fn of(pid: Option<u32>) -> Self {
+        let process = pid.map(|pid| PathBuf::from(format!("/proc/{pid}")));
+        let environment = process.as_ref().and_then(|process| environment(process));
+        Self { process, environment }
+    }
+
+    /// Whether this user can call a decoder as containerd does: with the same rights.
+    pub fn may_call(&self) -> bool {
+        let user = self.process.as_ref().and_then(|process| fs::metadata(process).ok());
+        let user = user.map_or(0, |process| process.uid());
+        rustix::process::geteuid().as_raw() == user
+    }
+
+    /// Where it finds programs.
+    pub fn path(&self) -> OsString {
+        let variables = self.environment.iter().flatten();
+        let found = variables.clone().find(|(name, _)| name == "PATH");
+        found.map_or_else(|| PATH.into(), |(_, value)| value.clone())
+    }
+
+    /// Its environment, which decoders inherit.
+    pub fn variables(&self) -> Vec<(OsString, OsString)> {
+        self.environment.clone().unwrap_or_else(|| vec![("PATH".into(), PATH.into())])
+    }
+
+    /// The words before a command that give it containerd's limits. They are empty if no containerd runs,
+    /// if all of its limits are those of this process, and for users who may not raise limits.
+    pub fn limits(&self) -> Vec<OsString> {
+        if !rustix::process::geteuid().is_root() {
+            return Vec::new();
+        }
+        let read = |process: &Path| fs::read_to_string(process.join("limits")).ok();
+        let (Some(theirs), Some(ours)) =
+            (self.process.as_deref().and_then(read), read(Path::new("/proc/self")))
+        else {
+            return Vec::new();
+        };
+        let Some(prlimit) = PRLIMIT.iter().find(|program| Path::new(program).is_file()) else {
+            return Vec::new();
+        };
+        let flags = LIMITS.iter().filter_map(|(name, flag)| {
+            let limit = |text: &str| limit(text, name);
+            let theirs = limit(&theirs)?;
+            (limit(&ours)? != theirs).then(|| format!("--{flag}={}:{}", theirs.0, theirs.1))
+        });
+        let flags: Vec<_> = flags.map(OsString::from).collect();
+        if flags.is_empty() {
+            return flags;
+        }
+        [OsString::from(prlimit)].into_iter().chain(flags).collect()
+    }
+}
+
+/// The soft and the hard limit in a line such as `Max open files  1024  524288  files`.
+fn limit(text: &str, name: &str) -> Option<(String, String)> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    let mut words = line.split_whitespace();
+    Some((words.next()?.to_owned(), words.next()?.to_owned()))
+}
+
+fn environment(process: &Path) -> Option<Vec<(OsString, OsString)>> {
+    let bytes = fs::read(process.join("environ")).ok()?;
+    let entries = bytes.split(|byte| *byte == 0).filter_map(|entry| {
+        let equals = entry.iter().position(|byte| *byte == b'=')?;
+        let (name, value) = (&entry[..equals], &entry[equals + 1..]);
+        Some((OsStr::from_bytes(name).to_owned(), OsString::from_vec(value.to_vec())))
+    });
+    Some(entries.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_read_as_the_kernel_prints_them() {
+        let text = "Limit                     Soft Limit           Hard Limit           Units     \n\
+            Max file size             unlimited            unlimited            bytes     \n\
+            Max open files            1024                 524288               files     \n";
+        let found = limit(text, "Max open files");
+        assert_eq!(found, Some(("1024".to_owned(), "524288".to_owned())));
+        assert_eq!(limit(text, "Max file size").map(|it| it.0).as_deref(), Some("unlimited"));
+        assert_eq!(limit(text, "Max stack size"), None);
+    }
+
+    #[test]
+    fn without_a_containerd_the_usual_service_calls() {
+        let caller = Caller::of(None);
+        assert!(caller.limits().is_empty());
+        assert_eq!(caller.path(), PATH);
+    }
+}
