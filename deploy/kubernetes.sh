@@ -7,8 +7,8 @@ NAMESPACE=${NAMESPACE:-keycell}
 ACCOUNT=${ACCOUNT:-/var/run/secrets/kubernetes.io/serviceaccount}
 LABEL=${LABEL:-keycell.dev/ready}
 TAINT=${TAINT:-keycell.dev/not-ready}
-# Longer than a failed restart, its rollback and the calls between them, so the holder never has to renew it.
-LEASE_SECONDS=${LEASE_SECONDS:-300}
+# Longer than a failed restart and its rollback, so the holder never has to renew it.
+LEASE_SECONDS=${LEASE_SECONDS:-600}
 POLL_SECONDS=${POLL_SECONDS:-5}
 FAILED=keycell.dev/failed
 
@@ -69,7 +69,7 @@ take_lease() {
         fi
         sleep "$POLL_SECONDS"
     done
-    fail "a signal came before containerd was restarted; the next pod restarts it"
+    fail "a signal came before containerd was configured; the next pod goes on"
 }
 
 # After a failure. The node that failed does not try again by itself, and the others wait.
@@ -81,13 +81,13 @@ wait_for_operator() {
     say_once "no other node goes on, because $failed; to go on: $go_on"
 }
 
-# Does not fail: a lease that cannot be released expires.
+# Does not fail: a Lease that cannot be released expires.
 release_lease() {
-    [ -n "$LEASE" ] || return 0
+    [ -n "$LEASE" ] && [ "$RESTART" = yes ] || return 0
     change_own_lease "del(.spec.holderIdentity, .spec.acquireTime, .spec.renewTime, .spec.leaseDurationSeconds)"
 }
 
-# stop_rollout REASON: no other node takes the lease until an operator has looked.
+# stop_rollout REASON: no other node takes the Lease until an operator has looked.
 stop_rollout() {
     [ -n "$LEASE" ] || return 0
     reason="$NODE: $1"
@@ -107,7 +107,7 @@ change_own_lease() {
         fi
         sleep 1
     done
-    echo "note: the lease was not changed; the API answers $code" >&2
+    echo "note: the Lease was not changed; the API answers $code" >&2
 }
 
 # put_lease FILTER: writes `body` with a change.

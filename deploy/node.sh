@@ -27,8 +27,9 @@ UNIT=${UNIT:-}
 RESTART=${RESTART:-yes}
 LEASE=${LEASE:-}
 SECONDS_BETWEEN=${SECONDS_BETWEEN:-10}
-# A restart that takes longer than this has failed. A unit has to stay active for SETTLE_SECONDS afterwards.
-RESTART_SECONDS=${RESTART_SECONDS:-100}
+# A restart that takes longer than this has failed; an RKE2 server takes minutes. The unit has to be active
+# SETTLE_SECONDS later.
+RESTART_SECONDS=${RESTART_SECONDS:-240}
 SETTLE_SECONDS=${SETTLE_SECONDS:-5}
 
 PROGRAMS="ctd-decoder keycell-broker keycell"
@@ -36,6 +37,9 @@ NODE_KEYS=/etc/keycell/keys
 # The checksums of the configuration that the running containerd has read, while it differs from the files.
 # A reboot empties /run, and starts containerd.
 PENDING=$HOST/run/keycell/containerd-has-read
+
+# What the last installation that succeeded has configured. It saves the next one from taking the Lease.
+DONE=$HOST$BIN/.installed
 
 # shellcheck source-path=SCRIPTDIR source=kubernetes.sh
 . "$(dirname "$0")/kubernetes.sh"
@@ -176,11 +180,6 @@ forget_pending() {
     rmdir "${PENDING%/*}" 2>/dev/null || true
 }
 
-leave_restart_to_operator() {
-    echo "containerd has to be restarted"
-    forget_pending
-}
-
 restart_unit() {
     echo "restarting $UNIT"
     timeout --kill-after=5 "$RESTART_SECONDS" \
@@ -194,31 +193,46 @@ install() {
     check_node
     [ ! -e "$HOST$BIN/keycell" ] || had_programs=yes
     install_programs
+    [ -e "$PENDING" ] || [ "$(installation)" != "$(cat "$DONE" 2>/dev/null)" ] || return 0
+    # Before the configuration changes: a node that reboots while it waits starts containerd as it was.
+    [ "$RESTART" != yes ] || take_lease
     note_what_containerd_has_read
     # Where this fails, it has changed nothing, and says why.
     if ! keycell_config --write --decoder "$BIN/ctd-decoder" --keys "$NODE_KEYS"; then
         has_read_all || true
+        release_lease
         [ -n "${had_programs:-}" ] || remove_programs
         fail "containerd is not configured on this node"
     fi
-    ! has_read_all || return 0
+    has_read_all || restart_or roll_back
+    release_lease
+    installation >"$DONE"
+}
+
+installation() {
+    echo "$CONFIG $CONTAINERD $UNIT"
+    cksum <"$HOST$BIN/keycell"
+    state
+}
+
+# restart_or WHAT: what to do if it fails. It does not return then.
+restart_or() {
     if [ "$RESTART" != yes ]; then
-        leave_restart_to_operator
-        return 0
-    fi
-    take_lease
-    if restart_unit; then
+        echo "containerd has to be restarted"
+    elif ! restart_unit; then
+        "$1"
         forget_pending
-        release_lease
-        return 0
+        stop_rollout "$outcome"
+        fail "$outcome" "\`journalctl --unit $UNIT\` on the node says why"
     fi
+    forget_pending
+}
+
+roll_back() {
     echo "node.sh: $UNIT does not run with Keycell's configuration, which is removed again" >&2
     keycell_config --remove || true
     outcome="$UNIT did not start with Keycell's configuration; it runs again without it"
     restart_unit || outcome="$UNIT did not start with Keycell's configuration, nor after that was removed"
-    forget_pending
-    stop_rollout "$outcome"
-    fail "$outcome" "\`journalctl --unit $UNIT\` on the node says why"
 }
 
 # The layout of a mounted Secret: links to `..data`, which is a link to a directory and changes in
@@ -267,33 +281,31 @@ ready() {
 uninstall() {
     find_containerd
     check_node
-    note_what_containerd_has_read
     if [ -x "$HOST$BIN/keycell" ]; then
-        keycell_config --remove || fail "containerd's configuration still names Keycell, so its programs stay"
-    fi
-    if ! has_read_all; then
-        if [ "$RESTART" != yes ]; then
-            leave_restart_to_operator
-        else
-            take_lease
-            if ! restart_unit; then
-                stop_rollout "$UNIT did not start after Keycell's configuration was removed"
-                fail "$UNIT did not start after Keycell's configuration was removed" \
-                    "\`journalctl --unit $UNIT\` on the node says why"
-            fi
-            forget_pending
+        [ "$RESTART" != yes ] || take_lease
+        note_what_containerd_has_read
+        if ! keycell_config --remove; then
+            has_read_all || true
             release_lease
+            fail "containerd's configuration still names Keycell, so its programs stay"
         fi
+        has_read_all || restart_or stay_without
+        release_lease
     fi
     remove_programs
     rm -rf "${HOST:?}$NODE_KEYS"
     rmdir "$HOST/etc/keycell" 2>/dev/null || true
 }
 
+stay_without() {
+    outcome="$UNIT did not start after Keycell's configuration was removed"
+}
+
 remove_programs() {
     for program in $PROGRAMS; do
         rm -f "${HOST:?}$BIN/$program"
     done
+    rm -f "$DONE"
     remove_empty_directories
 }
 
@@ -310,7 +322,7 @@ until_stopped() {
     done
 }
 
-# A signal that comes during an installation ends it only while it waits for the lease, so that no node is left
+# A signal that comes during an installation ends it only while it waits for the Lease, so that no node is left
 # half installed.
 stopping=""
 trap 'stopping=yes' TERM INT

@@ -37,6 +37,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     suite.case("deploy/holder-that-ended", &NEEDS, holder_that_ended);
     suite.case("deploy/failed-restart", &NEEDS, failed_restart);
     suite.case("deploy/ended-before-the-restart", &NEEDS, ended_before_the_restart);
+    suite.case("deploy/killed-in-the-restart", &NEEDS, killed_in_the_restart);
     suite.case("deploy/restart-fails-without-keycell-too", &NEEDS, fails_anyway);
     suite.case("deploy/mark", &NEEDS, mark);
 }
@@ -115,6 +116,12 @@ fn started(mut command: Command, log: &Path) -> Result<Child> {
     Ok(command.stdout(file.try_clone()?).stderr(file).stdin(Stdio::null()).spawn()?)
 }
 
+/// The script, below the `timeout` that was started.
+fn script_of(pod: &Child) -> Result<Pid> {
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", pod.id()))?;
+    children.trim().parse().ok().and_then(Pid::from_raw).context("no script")
+}
+
 /// All read the free Lease before any takes it, so all but one are refused, and wait.
 fn one_after_the_other() -> Result<()> {
     let dir = TempDir::with_prefix("keycell-nodes-")?;
@@ -168,10 +175,15 @@ fn holder_that_ended() -> Result<()> {
     ensure!(api.object(LEASE)?["spec"].get("holderIdentity").is_none(), "not released");
     // Its own Lease, from a pod that ended, it takes at once.
     fs::remove_dir_all(node.root.join("etc/containerd/conf.d"))?;
+    let restarts = node.restarts()?.len();
     api.patch(LEASE, &json!({"spec": {"holderIdentity": "node-1"}}))?;
     let begin = Instant::now();
     said(api.script(&node, "install")?.env("LEASE_SECONDS", "60"), true)?;
     ensure!(begin.elapsed().as_secs() < 30, "it waited for itself");
+    ensure!(
+        node.has_configuration() && node.restarts()?.len() == restarts + 1,
+        "not installed again"
+    );
     Ok(())
 }
 
@@ -201,6 +213,11 @@ fn failed_restart() -> Result<()> {
         &["this node has failed before", "annotate lease keycell-restart keycell.dev/failed-"],
     )?;
     ensure!(broken.restarts()?.len() == 2 && other.restarts()?.is_empty(), "somebody restarts");
+    // A reboot of either is harmless.
+    ensure!(
+        !broken.has_configuration() && !other.has_configuration(),
+        "configured without a restart"
+    );
 
     broken.breaks(false)?;
     api.patch(LEASE, &json!({"metadata": {"annotations": {"keycell.dev/failed": null}}}))?;
@@ -213,7 +230,8 @@ fn failed_restart() -> Result<()> {
     Ok(())
 }
 
-/// A pod that waits for the Lease ends on a signal. The next one does what is left, and the one after it nothing.
+/// A pod that waits for the Lease ends on a signal, and has not configured containerd yet, so that a reboot meanwhile
+/// is harmless.
 fn ended_before_the_restart() -> Result<()> {
     let dir = TempDir::with_prefix("keycell-nodes-")?;
     let api = Api::start(dir.path(), 0)?;
@@ -224,11 +242,28 @@ fn ended_before_the_restart() -> Result<()> {
     until("a pod that waits", || {
         fs::read_to_string(&log).is_ok_and(|text| text.contains("waiting"))
     })?;
-    kill_process(Pid::from_child(&pod), Signal::TERM)?;
+    kill_process(script_of(&pod)?, Signal::TERM)?;
     ensure!(!pod.wait()?.success(), "it succeeds before the restart");
-    says(&fs::read_to_string(&log)?, &["a signal came before containerd was restarted"])?;
-    ensure!(node.has_configuration() && node.restarts()?.is_empty(), "not before the restart");
+    says(&fs::read_to_string(&log)?, &["a signal came before containerd was configured"])?;
+    ensure!(!node.has_configuration() && node.restarts()?.is_empty(), "it does not wait");
     api.patch(LEASE, &json!({"spec": {"holderIdentity": null}}))?;
+    said(&mut api.script(&node, "install")?, true)?;
+    ensure!(node.has_configuration() && node.restarts()?.len() == 1, "it is not installed");
+    Ok(())
+}
+
+/// The next pod restarts containerd, although it finds the configuration as it should be. The one after it does not.
+fn killed_in_the_restart() -> Result<()> {
+    let dir = TempDir::with_prefix("keycell-nodes-")?;
+    let api = Api::start(dir.path(), 0)?;
+    let node = Node::start(dir.path(), "node-1")?;
+    fs::write(node.root.join("hangs"), "")?;
+    let mut pod = started(api.script(&node, "install")?, &dir.path().join("install.log"))?;
+    until("a restart", || node.root.join("restarting").exists())?;
+    kill_process(script_of(&pod)?, Signal::KILL)?;
+    ensure!(!pod.wait()?.success(), "it was not killed");
+    fs::remove_file(node.root.join("hangs"))?;
+    ensure!(node.has_configuration() && node.restarts()?.is_empty(), "not before the restart");
     said(&mut api.script(&node, "install")?, true)?;
     ensure!(node.restarts()?.len() == 1, "the restart is forgotten");
     said(&mut api.script(&node, "install")?, true)?;

@@ -102,7 +102,11 @@ impl Node {
 
     /// A call of the script on this node. Containerd is restarted.
     pub(crate) fn script(&self, verb: &str) -> Result<Command> {
-        let mut command = script(verb, &self.host, &self.root)?;
+        let inner = script(verb, &self.host, &self.root)?;
+        // A script that waits for ever is a failure.
+        let mut command = Command::new("timeout");
+        command.arg("120").arg(inner.get_program()).args(inner.get_args());
+        command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.env("RESTART", "yes").env("SETTLE_SECONDS", "0.1").env("NODE", self.name);
         Ok(command)
     }

@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # shellcheck shell=dash
 # Stands for a node's systemctl: notes when containerd was restarted, and whether it runs. Where /breaks exists,
-# containerd does not start while its configuration names a decoder.
+# containerd does not start while its configuration names a decoder; while /hangs exists, a restart does not end.
 now() {
     read -r up _ </proc/uptime
     echo "$up"
@@ -11,6 +11,11 @@ case $* in
 --version) echo "systemd 252" ;;
 "--quiet is-active containerd") [ ! -e /stopped ] ;;
 "restart containerd")
+    if [ -e /hangs ]; then
+        echo >/restarting
+        while [ -e /hangs ]; do /bin/busybox sleep 0.1; done
+        exit 1
+    fi
     start=$(now)
     /bin/busybox sleep 0.3
     /bin/busybox rm -f /stopped
