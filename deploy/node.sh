@@ -51,15 +51,19 @@ fail() {
     exit 1
 }
 
-# In the node's file system, without its namespaces.
-on_node() {
-    chroot "$HOST" "$@"
-}
-
-# In the mount namespace of the node's first process, where systemd's sockets are. The node's /proc shows that
-# process, so the pod does not need to share the node's process IDs.
+# In the mount namespace of the node's first process, where systemd's sockets are and `keycell` finds the containerd
+# that runs. The node's /proc shows that process, so the pod does not need to share the node's process IDs.
 in_node_namespace() {
     nsenter --mount="$HOST/proc/1/ns/mnt" -- "$@"
+}
+
+# The same, or in a root file system where nothing runs, as when an image for nodes is made.
+on_node() {
+    if [ -e "$HOST/proc/1/ns/mnt" ]; then
+        in_node_namespace "$@"
+    else
+        chroot "$HOST" "$@"
+    fi
 }
 
 keycell_config() {
