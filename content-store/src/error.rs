@@ -10,7 +10,7 @@ use keycell_diagnostic::os_error;
 #[derive(Debug, thiserror::Error)]
 pub enum PlacesError {
     /// The operator has turned it off.
-    #[error("the content store is turned off")]
+    #[error("its content store is not to be looked at")]
     Off,
     /// There is none at any place.
     #[error("there is no content store at containerd's usual places")]
@@ -29,7 +29,7 @@ pub enum PlacesError {
         unknown: Option<Unknown>,
     },
     /// A store exists and cannot be opened.
-    #[error("the content store `{}` cannot be read: {}", path.display(), os_error(error))]
+    #[error("its content store `{}` cannot be read: {}", path.display(), os_error(error))]
     Closed {
         /// The store.
         path: PathBuf,

@@ -73,10 +73,15 @@ pub enum DecoderHint {
     },
     /// `--content-store off` is given.
     ContentStoreOff,
-    /// containerd has no content store in its default root directories.
+    /// There is no content store at any place that was looked at.
     ContentStoreAbsent {
         /// The directories that were looked at.
-        roots: &'static [&'static str],
+        looked_at: Vec<String>,
+    },
+    /// The containerd that calls is not known, so its own content store is not.
+    CallerUnknown {
+        /// Why: a statement about a process.
+        why: String,
     },
     /// `--content-store` names something else.
     ContentStoreIsOther,
@@ -84,8 +89,10 @@ pub enum DecoderHint {
     ContentStoreClosed,
     /// Something in the content store cannot be read.
     ContentStoreUnreadable,
-    /// The content store has no manifest of an encrypted image.
+    /// The content store has no manifest of an encrypted image, and may be another containerd's.
     ContentStoreBare,
+    /// The content store of the containerd that calls has no manifest of an encrypted image.
+    ContentStoreEmptied,
     /// The content store is searched too slowly.
     SlowContentStore,
     /// The content store has too many images.
@@ -95,7 +102,10 @@ pub enum DecoderHint {
     /// Several layers in the content store begin alike.
     RemoveImitations,
     /// Manifests contradict each other: find the images that they belong to.
-    FindImagesOfManifests,
+    FindImagesOfManifests {
+        /// The content stores that hold the manifests.
+        stores: Vec<PathBuf>,
+    },
     /// Manifests contradict each other: remove the image that is not trusted.
     RemoveUntrustedImage,
     /// Manifests contradict each other, which a payload avoids.
@@ -203,12 +213,26 @@ impl fmt::Display for DecoderHint {
             Self::PayloadIsNeverAmbiguous => {
                 write!(f, "a payload names the image, so it is never ambiguous: {PASS_A_PAYLOAD}")
             }
-            Self::ContentStoreAbsent { roots } => write!(
+            Self::ContentStoreAbsent { looked_at } => write!(
                 f,
                 "`--content-store DIR` names containerd's root directory, which `containerd \
                  config dump` shows as `root`; looked at {}",
-                quoted(roots)
+                quoted(looked_at)
             ),
+            Self::CallerUnknown { why } => {
+                write!(f, "the containerd that calls was not found: {why}")
+            }
+            Self::FindImagesOfManifests { stores } => {
+                write!(
+                    f,
+                    "find the image of each manifest: `ctr -n k8s.io images ls | grep DIGEST`; where \
+                     that shows none, an index names the manifest, and `grep -l DIGEST"
+                )?;
+                for store in stores {
+                    write!(f, " {}/blobs/sha256/*", store.display())?;
+                }
+                f.write_str("` shows the index's digest")
+            }
             Self::SignGuest { command } => write!(f, "`{command}` takes a signature of minisign"),
             Self::VerifyGuest { command } => write!(f, "`{command}` checks it in detail"),
             Self::RebuildGuest { command } => write!(f, "`{command}` compiles it again"),
@@ -293,6 +317,10 @@ fn of_input(hint: &DecoderHint) -> &'static str {
             "is this the store of the containerd that calls? `--content-store DIR` names the root \
              directory of another; if the manifest is gone, pull the image again"
         }
+        Hint::ContentStoreEmptied => {
+            "the manifest has been removed meanwhile, for instance by containerd's garbage \
+             collection: pull the image again"
+        }
         Hint::SlowContentStore => "look why the disk is slow, or remove images that are not needed",
         Hint::RemoveUnneededImages => "remove images that are not needed: `crictl rmi --prune`",
         Hint::RemoveUntrustedImages => {
@@ -300,12 +328,6 @@ fn of_input(hint: &DecoderHint) -> &'static str {
         }
         Hint::RemoveImitations => {
             "somebody copied the beginning of this layer: remove the images that are not trusted"
-        }
-        Hint::FindImagesOfManifests => {
-            "find the image of each manifest: `ctr -n k8s.io images ls | grep DIGEST`; where that \
-             shows none, an index names the manifest, and `grep -l DIGEST \
-             /var/lib/containerd/io.containerd.content.v1.content/blobs/sha256/*` shows the index's \
-             digest"
         }
         Hint::RemoveUntrustedImage => {
             "remove the image that is not trusted, `ctr -n k8s.io images rm --sync IMAGE` or \
@@ -418,11 +440,12 @@ fn of_guests(hint: &DecoderHint) -> &'static str {
     }
 }
 
-const PASS_A_PAYLOAD: &str = "have containerd pass one: `key_model = \"node\"` in \
-    `[plugins.\"io.containerd.cri.v1.images\".image_decryption]`, and on 2.x \
-    `use_local_image_pull = true` in `[plugins.\"io.containerd.cri.v1.images\"]` (on 1.x: \
-    `[plugins.\"io.containerd.grpc.v1.cri\".image_decryption]` alone); `ctr images pull` and \
-    `ctr images import` never pass one";
+/// As docs/containerd.md has it in a table.
+const PASS_A_PAYLOAD: &str = "have containerd pass one to pulls for Kubernetes: on 1.x by `key_model = \
+    \"node\"` in `[plugins.\"io.containerd.grpc.v1.cri\".image_decryption]`; from 2.1.7, 2.2.2 and 2.3 on \
+    by `key_model = \"node\"` in `[plugins.\"io.containerd.cri.v1.images\".image_decryption]` and \
+    `use_local_image_pull = true` in `[plugins.\"io.containerd.cri.v1.images\"]`; 2.0, 2.1.0 to 2.1.6, \
+    2.2.0 and 2.2.1 never pass one, nor do `ctr images pull` and `ctr images import`";
 
 fn quoted(names: &[impl AsRef<str>]) -> String {
     let names: Vec<_> = names.iter().map(|name| format!("`{}`", name.as_ref())).collect();

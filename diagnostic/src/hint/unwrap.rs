@@ -179,8 +179,9 @@ const SINK_FAILED: &str = "does whatever reads it still run, and is there space 
 const CONTRACT_BROKEN: &str =
     "this is a bug of the host or of a guest made for another one, please report it";
 
-const LAYER_NOT_STORED: &str = "is `--content-store` the root directory of the containerd that calls? if \
-    so, pull the image again: its manifest or its layer has been removed meanwhile";
+const LAYER_NOT_STORED: &str = "pull the image again: its manifest or its layer has been removed \
+    meanwhile; unless it is in the store of another containerd, whose root directory `--content-store` \
+    names";
 
 const TOO_MANY_IMAGES: &str =
     "remove images that are not needed or not trusted: `crictl rmi --prune`";

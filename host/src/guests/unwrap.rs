@@ -14,7 +14,7 @@ use zeroize::Zeroize;
 use crate::broker::client::Broker;
 use crate::broker::imports::SharedBroker;
 use crate::input::candidates::Candidate;
-use crate::input::content_store::{Manifests, ambiguous};
+use crate::input::content_store::Manifests;
 use crate::input::keys::{KeyPath, Keys, PassedOver};
 use crate::report::failure::{Ending, Failure};
 use crate::report::log::Log;
@@ -113,7 +113,7 @@ pub async fn run(
         let indices = std::mem::take(&mut failure.manifests);
         let failure = key_path.for_the_operator(failure.into());
         let failure = passed_over.add_to(refusals.add_to(failure, numbers, log));
-        of_manifests(failure, manifests.at(&indices))
+        of_manifests(failure, manifests, manifests.at(&indices))
     })?;
     let candidates = check_answer(&records, &request.origin, permissions);
     records.iter_mut().for_each(|record| record.key.key.zeroize());
@@ -130,9 +130,9 @@ fn request(origin: Origin, key_files: Vec<KeyFile>, algorithms: MinAlgorithms) -
 }
 
 /// Adds to the failure the digests of the manifests that caused it.
-fn of_manifests(mut failure: Failure, digests: Vec<String>) -> Failure {
+fn of_manifests(mut failure: Failure, manifests: &Manifests, digests: Vec<String>) -> Failure {
     if !digests.is_empty() {
-        failure.diagnostic.hints.extend(ambiguous().map(Into::into));
+        failure.diagnostic.hints.extend(manifests.ambiguous().map(Into::into));
         failure.manifests = vec![digests];
     }
     failure

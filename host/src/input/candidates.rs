@@ -14,7 +14,7 @@ use ocicrypt::layer::LayerKey;
 
 use crate::report::failure::{Ending, Failure};
 
-use super::content_store::{Manifests, ambiguous};
+use super::content_store::Manifests;
 use super::layer::EncryptedLayer;
 use super::spool::{Spool, which_verify};
 
@@ -36,6 +36,8 @@ pub struct Conflict {
     pub layer: Option<String>,
     /// The manifests that gave each of the keys.
     pub manifests: Vec<Vec<String>>,
+    /// Hints on how to find their images.
+    pub hints: [DecoderHint; 3],
 }
 
 impl Conflict {
@@ -62,7 +64,7 @@ impl Conflict {
     }
 
     fn ending(self, message: String, hints: &[DecoderHint]) -> Ending {
-        let hints = hints.iter().cloned().chain(ambiguous()).map(Into::into).collect();
+        let hints = hints.iter().cloned().chain(self.hints).map(Into::into).collect();
         let failure = Failure::from(Diagnostic { message, hints });
         Failure { layer_digest: self.layer, manifests: self.manifests, ..failure }.into()
     }
@@ -98,6 +100,7 @@ impl Layer {
                 .iter()
                 .map(|index| self.manifests.at(&candidates[*index].manifests))
                 .collect(),
+            hints: self.manifests.ambiguous(),
         };
         let (verified, input) = match (self.spool, self.blob) {
             (Some(spool), _) => {

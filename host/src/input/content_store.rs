@@ -7,6 +7,7 @@
 //!
 //! The manifest that is being pulled may be any of those that are found. So the search is complete or
 //! it fails: a manifest that was left out could be the genuine one, and the next one an attacker's.
+//! `content-store/` decides which stores are searched.
 
 mod blobs;
 mod digest;
@@ -14,10 +15,11 @@ mod error;
 mod search;
 
 use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use keycell_content_store::{Places, PlacesError};
 use keycell_core::contract::Stored;
+use keycell_diagnostic::hint::DecoderHint;
 use keycell_settings::ContentStore;
 
 use crate::report::failure::Ending;
@@ -27,20 +29,9 @@ use blobs::Blobs;
 use digest::Digest;
 use search::Search;
 
-pub use error::{ContentStoreError, ambiguous};
+use error::ambiguous;
 
-/// Where containerd keeps its content store below its root.
-const BELOW_ROOT: &str = "io.containerd.content.v1.content";
-
-/// containerd's default roots: its own, and those of the distributions that include it.
-const ROOTS: [&str; 6] = [
-    "/var/lib/containerd",
-    "/var/lib/rancher/k3s/agent/containerd",
-    "/var/lib/rancher/rke2/agent/containerd",
-    "/var/lib/k0s/containerd",
-    "/var/snap/microk8s/common/var/lib/containerd",
-    "/var/lib/docker/containerd/daemon",
-];
+pub use error::ContentStoreError;
 
 /// What the store holds for the layer.
 pub struct Found {
@@ -56,23 +47,33 @@ pub struct Found {
 
 /// The digests of manifests.
 #[derive(Default)]
-pub struct Manifests(Vec<Digest>);
+pub struct Manifests {
+    digests: Vec<Digest>,
+    /// The stores that hold them.
+    stores: Vec<PathBuf>,
+}
 
 impl Manifests {
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.digests.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.digests.is_empty()
     }
 
     /// The digests with these indices.
     pub fn at(&self, indices: &[u32]) -> Vec<String> {
-        let digest = |index: &u32| Some(self.0.get(usize::try_from(*index).ok()?)?.to_string());
+        let digest =
+            |index: &u32| Some(self.digests.get(usize::try_from(*index).ok()?)?.to_string());
         indices.iter().filter_map(digest).collect()
+    }
+
+    /// Hints on how to find out which image is hostile, and how to remove it.
+    pub fn ambiguous(&self) -> [DecoderHint; 3] {
+        ambiguous(self.stores.clone())
     }
 }
 
@@ -84,37 +85,18 @@ impl Manifests {
 /// # Ambient Authority
 /// Reads the store with the rights of this process.
 pub fn look(place: &ContentStore, input: &mut EncryptedLayer) -> Result<Found, Ending> {
-    let stores = open(place)?;
+    let places = Places::of(place, rustix::process::getppid());
+    let stores = open(&places)?;
     let mut search = Search::new(&stores, input);
     search.run()?;
-    search.found()
+    search.found(&places)
 }
 
-fn open(place: &ContentStore) -> Result<Vec<Blobs>, ContentStoreError> {
-    let roots: Vec<PathBuf> = match place {
-        ContentStore::Off => return Err(ContentStoreError::Off),
-        ContentStore::Default => {
-            ROOTS.iter().map(|root| Path::new(root).join(BELOW_ROOT)).collect()
-        }
-        // The path may be containerd's root or the store itself.
-        ContentStore::At(path) => vec![path.join(BELOW_ROOT), path.clone()],
-    };
-    let mut stores = Vec::new();
-    for root in roots {
-        match Blobs::open(&root) {
-            Ok(blobs) => stores.push(blobs),
-            Err(error) if is_absent(&error) => {}
-            // A store that cannot be read may hold the right manifest.
-            Err(error) => return Err(ContentStoreError::Closed { root, error }),
-        }
-    }
-    match (stores.is_empty(), place) {
-        (false, _) => Ok(stores),
-        (true, ContentStore::At(path)) => Err(ContentStoreError::Other { path: path.clone() }),
-        (true, _) => Err(ContentStoreError::Absent),
-    }
-}
-
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+fn open(places: &Places<'_>) -> Result<Vec<Blobs>, ContentStoreError> {
+    let stores = places.open()?;
+    let opened = stores.iter().map(|store| {
+        let closed = |error| PlacesError::Closed { path: store.path.clone(), error };
+        Blobs::open(store).map_err(closed)
+    });
+    Ok(opened.collect::<Result<_, _>>()?)
 }

@@ -4,6 +4,7 @@
 //! real containerd's are in `tests/containerd/`. In every case the layer is decrypted, or nothing
 //! is written and there is one message.
 
+mod caller;
 mod hostile;
 mod search;
 mod strangers;
@@ -23,6 +24,7 @@ use keycell_tests::suite::{Cases, Suite};
 fn main() -> ExitCode {
     let mut cases = Cases(Suite::from_args());
     search::add(&mut cases);
+    caller::add(&mut cases);
     strangers::add(&mut cases);
     hostile::add(&mut cases);
     verify_first::add(&mut cases);

@@ -4,10 +4,11 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use keycell_content_store::Store;
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 
 use super::digest::{ALGORITHMS, Digest};
 use super::error::Bound;
@@ -23,7 +24,7 @@ pub(super) struct Blobs {
     /// A directory for each algorithm.
     directories: Vec<(&'static str, OwnedFd)>,
     /// The store, as messages name it.
-    pub(super) shown: String,
+    pub(super) path: PathBuf,
 }
 
 /// The content of a store.
@@ -39,19 +40,20 @@ pub(super) struct Listing {
 }
 
 impl Blobs {
-    /// Opens the blobs of the content store at `store`.
-    pub(super) fn open(store: &Path) -> io::Result<Self> {
+    /// Opens the blobs of the content store `store`.
+    pub(super) fn open(store: &Store) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let blobs = store.join("blobs");
+        let blobs = Path::new("blobs");
         let mut directories = Vec::new();
         for (algorithm, _) in ALGORITHMS {
-            match rustix::fs::openat(CWD, blobs.join(algorithm), flags, Mode::empty()) {
+            match rustix::fs::openat(store.directory(), blobs.join(algorithm), flags, Mode::empty())
+            {
                 Ok(directory) => directories.push((algorithm, directory)),
                 Err(rustix::io::Errno::NOENT) if algorithm != "sha256" => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Self { directories, shown: store.display().to_string() })
+        Ok(Self { directories, path: store.path.clone() })
     }
 
     /// Lists the store, with the blobs of up to `most` bytes.

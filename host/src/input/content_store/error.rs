@@ -3,12 +3,12 @@
 use std::io;
 use std::path::PathBuf;
 
+use keycell_content_store::{PlacesError, USUAL_ROOTS, Unknown};
 use keycell_diagnostic::hint::DecoderHint;
 use keycell_diagnostic::{Diagnostic, os_error};
 
 use crate::report::failure::{Ending, Failure};
 
-use super::ROOTS;
 use super::digest::Digest;
 
 /// A bound of the search.
@@ -47,31 +47,14 @@ pub struct NoPayload(ContentStoreError);
 /// Why the content store cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentStoreError {
-    /// The operator has turned it off.
-    #[error("and its content store is not to be looked at")]
-    Off,
-    /// There is no content store at any of the usual places.
-    #[error("and there is no content store at containerd's usual places")]
-    Absent,
-    /// The configured path is not a content store.
-    #[error("and `{}` is no content store", path.display())]
-    Other {
-        /// The configured path.
-        path: PathBuf,
-    },
-    /// It cannot be read.
-    #[error("and its content store `{}` cannot be read: {}", root.display(), os_error(error))]
-    Closed {
-        /// The store.
-        root: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
+    /// There is no store, or one that cannot be opened.
+    #[error("and {0}")]
+    Places(#[from] PlacesError),
     /// A blob in it, or the list of its blobs, cannot be read.
-    #[error("and {} in its content store `{store}` cannot be read: {}", what(.blob.as_ref()), os_error(error))]
+    #[error("and {} in its content store `{}` cannot be read: {}", what(.blob.as_ref()), store.display(), os_error(error))]
     Unreadable {
         /// The store.
-        store: String,
+        store: PathBuf,
         /// The blob; `None` if it is the list of blobs.
         blob: Option<Digest>,
         /// Why.
@@ -79,24 +62,27 @@ pub enum ContentStoreError {
     },
     /// None of its blobs is the manifest of an encrypted layer.
     #[error(
-        "and none of {blobs} blobs in its content store `{stores}` is the manifest of an encrypted \
-         image"
+        "and none of {blobs} blobs in its content store {} is the manifest of an encrypted image",
+        listed(stores)
     )]
     Bare {
-        /// The stores, as messages name them.
-        stores: String,
+        /// The stores.
+        stores: Vec<PathBuf>,
         /// How many blobs they hold.
         blobs: usize,
+        /// Why the containerd that calls is not known.
+        unknown: Option<Unknown>,
     },
     /// The search reached a bound, so a manifest may have been left out.
     #[error(
-        "and its content store `{stores}` {bound}{}: the right manifest may be one that was not \
-         looked at, so no other one is used",
+        "and its content store {} {bound}{}: the right manifest may be one that was not looked at, \
+         so no other one is used",
+        listed(stores),
         of_which(*bound, *has_layer)
     )]
     Unfinished {
-        /// The stores, as messages name them.
-        stores: String,
+        /// The stores.
+        stores: Vec<PathBuf>,
         /// The bound.
         bound: Bound,
         /// Whether a blob was found that begins as the layer does.
@@ -122,49 +108,71 @@ fn of_which(bound: Bound, has_layer: bool) -> &'static str {
     }
 }
 
+/// The paths of stores, as messages name them.
+pub(super) fn listed(stores: &[PathBuf]) -> String {
+    let names = stores.iter().map(|store| format!("`{}`", store.display()));
+    names.collect::<Vec<_>>().join(", ")
+}
+
 impl ContentStoreError {
-    fn hint(&self) -> DecoderHint {
+    /// What mends it, the likeliest first.
+    fn hints(&self) -> Vec<DecoderHint> {
         match self {
-            Self::Off => DecoderHint::ContentStoreOff,
-            Self::Absent => DecoderHint::ContentStoreAbsent { roots: &ROOTS },
-            Self::Other { .. } => DecoderHint::ContentStoreIsOther,
-            Self::Closed { .. } => DecoderHint::ContentStoreClosed,
-            Self::Unreadable { .. } => DecoderHint::ContentStoreUnreadable,
-            Self::Bare { .. } => DecoderHint::ContentStoreBare,
-            Self::Unfinished { bound, .. } => match bound {
+            Self::Places(PlacesError::Off) => vec![DecoderHint::ContentStoreOff],
+            Self::Places(PlacesError::Absent { of_caller, unknown }) => {
+                let usual = USUAL_ROOTS.iter().map(ToString::to_string);
+                let of_caller = of_caller.iter().map(|store| store.display().to_string());
+                let looked_at = of_caller.chain(usual).collect();
+                with_caller(DecoderHint::ContentStoreAbsent { looked_at }, unknown.as_ref())
+            }
+            Self::Places(PlacesError::Other { unknown, .. }) => {
+                with_caller(DecoderHint::ContentStoreIsOther, unknown.as_ref())
+            }
+            Self::Places(PlacesError::Closed { .. }) => vec![DecoderHint::ContentStoreClosed],
+            Self::Unreadable { .. } => vec![DecoderHint::ContentStoreUnreadable],
+            Self::Bare { unknown: None, .. } => vec![DecoderHint::ContentStoreEmptied],
+            Self::Bare { unknown, .. } => {
+                with_caller(DecoderHint::ContentStoreBare, unknown.as_ref())
+            }
+            Self::Unfinished { bound, .. } => vec![match bound {
                 Bound::Time => DecoderHint::SlowContentStore,
                 Bound::Blobs | Bound::Json | Bound::Compared => DecoderHint::RemoveUnneededImages,
                 Bound::Alike => DecoderHint::RemoveImitations,
                 Bound::Manifests | Bound::ManifestBytes => DecoderHint::RemoveUntrustedImages,
-            },
+            }],
         }
     }
 }
 
+/// Adds why the containerd that calls is not known.
+fn with_caller(hint: DecoderHint, unknown: Option<&Unknown>) -> Vec<DecoderHint> {
+    let unknown = unknown.map(|unknown| DecoderHint::CallerUnknown { why: unknown.to_string() });
+    std::iter::once(hint).chain(unknown).collect()
+}
+
 impl From<ContentStoreError> for Ending {
     fn from(error: ContentStoreError) -> Self {
-        let hint = error.hint();
+        let mut hints = error.hints();
         let manifests = match &error {
-            ContentStoreError::Unfinished { manifests, .. } if !manifests.is_empty() => {
+            ContentStoreError::Unfinished { manifests, stores, .. } if !manifests.is_empty() => {
+                hints.extend(ambiguous(stores.clone()));
                 vec![manifests.iter().map(ToString::to_string).collect()]
             }
-            _ => Vec::new(),
+            _ => {
+                hints.push(DecoderHint::PassPayload { or: true });
+                Vec::new()
+            }
         };
-        let mut hints = vec![hint.into()];
-        if manifests.is_empty() {
-            hints.push(DecoderHint::PassPayload { or: true }.into());
-        } else {
-            hints.extend(ambiguous().map(Into::into));
-        }
+        let hints = hints.into_iter().map(Into::into).collect();
         let diagnostic = Diagnostic { message: NoPayload(error).to_string(), hints };
         Failure { manifests, ..diagnostic.into() }.into()
     }
 }
 
-/// Hints on how to find out which image is hostile, and how to remove it.
-pub fn ambiguous() -> [DecoderHint; 3] {
+/// Hints on how to find out which image in `stores` is hostile, and how to remove it.
+pub(super) fn ambiguous(stores: Vec<PathBuf>) -> [DecoderHint; 3] {
     [
-        DecoderHint::FindImagesOfManifests,
+        DecoderHint::FindImagesOfManifests { stores },
         DecoderHint::RemoveUntrustedImage,
         DecoderHint::PayloadIsNeverAmbiguous,
     ]

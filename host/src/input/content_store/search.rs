@@ -1,8 +1,10 @@
 //! The search for the layer and for the manifests that name it.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use keycell_content_store::Places;
 use keycell_core::contract::{Stored, StoredLayer};
 use memchr::memmem;
 use ocicrypt::layer::LayerError;
@@ -12,7 +14,7 @@ use crate::report::failure::Ending;
 
 use super::blobs::{self, Blobs, Comparison};
 use super::digest::Digest;
-use super::error::{Bound, ContentStoreError};
+use super::error::{self, Bound, ContentStoreError};
 use super::{Found, Manifests};
 
 /// The prefix of the names of annotations with wrapped keys. It is the only thing that the host knows
@@ -121,14 +123,12 @@ impl<'i> Search<'i> {
             _ => Vec::new(),
         };
         let has_layer = !self.equal.is_empty();
-        let stores = self.shown();
+        let stores = self.paths();
         Err(ContentStoreError::Unfinished { stores, bound, has_layer, manifests }.into())
     }
 
-    /// The stores, as messages name them.
-    fn shown(&self) -> String {
-        let names = self.stores.iter().map(|store| store.shown.as_str());
-        names.collect::<Vec<_>>().join("`, `")
+    fn paths(&self) -> Vec<PathBuf> {
+        self.stores.iter().map(|store| store.path.clone()).collect()
     }
 
     /// The bytes of a blob, if they begin as those of a JSON object do. A blob that is removed
@@ -214,11 +214,13 @@ impl<'i> Search<'i> {
         Ok(found)
     }
 
-    pub(super) fn found(self) -> Result<Found, Ending> {
-        let shown = self.shown();
+    pub(super) fn found(self, places: &Places<'_>) -> Result<Found, Ending> {
+        let (stores, blobs) = (self.paths(), self.blobs);
         if self.manifests.is_empty() {
-            return Err(ContentStoreError::Bare { stores: shown, blobs: self.blobs }.into());
+            let unknown = places.caller().err().cloned();
+            return Err(ContentStoreError::Bare { stores, blobs, unknown }.into());
         }
+        let shown = error::listed(&stores);
         let blob = match self.equal.as_slice() {
             [(digest, _)] => self.open(digest)?,
             _ => None,
@@ -226,14 +228,14 @@ impl<'i> Search<'i> {
         let count = self.manifests.len();
         let shown = match self.equal.as_slice() {
             [] => format!(
-                "no payload, and no layer like this in `{shown}`, but {count} manifests of \
+                "no payload, and no layer like this in {shown}, but {count} manifests of \
                  encrypted ones"
             ),
             [(digest, _)] => {
-                format!("no payload, but `{digest}` in `{shown}`, named by {count}")
+                format!("no payload, but `{digest}` in {shown}, named by {count}")
             }
             layers => {
-                format!("no payload, but {} layers that begin like this in `{shown}`", layers.len())
+                format!("no payload, but {} layers that begin like this in {shown}", layers.len())
             }
         };
         let layers = self.equal.into_iter();
@@ -242,7 +244,7 @@ impl<'i> Search<'i> {
         let (digests, manifests) = self.manifests.into_iter().unzip();
         let beginning = self.beginning.unwrap_or_default();
         let stored = Stored { manifests, layers, beginning };
-        Ok(Found { stored, manifests: Manifests(digests), blob, shown })
+        Ok(Found { stored, manifests: Manifests { digests, stores }, blob, shown })
     }
 
     fn open(&self, digest: &Digest) -> Result<Option<std::fs::File>, Ending> {
@@ -258,7 +260,7 @@ impl<'i> Search<'i> {
 }
 
 fn unreadable(store: &Blobs, blob: Option<&Digest>, error: std::io::Error) -> Ending {
-    ContentStoreError::Unreadable { store: store.shown.clone(), blob: blob.cloned(), error }.into()
+    ContentStoreError::Unreadable { store: store.path.clone(), blob: blob.cloned(), error }.into()
 }
 
 /// Everything in `bytes` that looks like the digest of a blob.
