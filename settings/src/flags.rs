@@ -45,7 +45,7 @@ fn layer_flags() -> [Arg; 7] {
             .long("content-store")
             .value_name("DIR|off")
             .value_parser(path())
-            .help("containerd's root directory, where layers that come without a payload are looked up [default: the usual ones]"),
+            .help("containerd's root directory, where layers that come without a payload are looked up [default: that of the containerd that calls, or the usual ones]"),
         switch("verify-first")
             .help("Check the whole layer before the first byte of it is written"),
         Arg::new("spool")

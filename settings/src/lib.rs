@@ -75,9 +75,9 @@ pub struct SandboxSettings {
 /// containerd's content store.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ContentStore {
-    /// In containerd's default root directories.
+    /// In the root directory of the containerd that calls or, if that is not known, in the usual ones.
     Default,
-    /// In this root directory of containerd, or this directory itself.
+    /// Also in this root directory of containerd, or this directory itself.
     At(PathBuf),
     /// The store is not searched.
     Off,

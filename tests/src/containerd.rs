@@ -26,13 +26,20 @@ const STARTS_WITHIN: Duration = Duration::from_secs(30);
 pub struct Setup {
     release: Release,
     config: String,
+    root: &'static str,
     files: Vec<(PathBuf, Vec<u8>, u32)>,
 }
 
 impl Setup {
     /// A node with this configuration file for containerd.
     pub fn new(release: &Release, config: impl Into<String>) -> Self {
-        Self { release: release.clone(), config: config.into(), files: Vec::new() }
+        let (release, root) = (release.clone(), "/var/lib/containerd");
+        Self { release, config: config.into(), root, files: Vec::new() }
+    }
+
+    /// With another root directory for containerd than the usual one.
+    pub fn root(self, root: &'static str) -> Self {
+        Self { root, ..self }
     }
 
     /// The decoder, at `/usr/local/bin/ctd-decoder`.
@@ -92,7 +99,8 @@ impl Node {
             .env("PATH", setup.release.path()?)
             .args(["--mount", "--pid", "--fork", "--propagation", "private", "sh"])
             .arg(dir.path().join("node.sh"))
-            .arg(dir.path());
+            .arg(dir.path())
+            .arg(setup.root);
         let service = Service::start(&mut command, &dir.path().join("containerd.log"))?;
         let cgroup = format!("keycell-tests-{}", std::process::id());
         let cri = Cri::at(&dir.path().join("containerd.sock"))?;

@@ -1,4 +1,4 @@
-# The first process of a node's namespaces: `unshare --mount --pid --fork sh node.sh DIR`.
+# The first process of a node's namespaces: `unshare --mount --pid --fork sh node.sh DIR ROOT`.
 #
 # Builds a root in which containerd finds what it expects at the paths that its users expect, and
 # in which the machine's own directories cannot be written to. Runs containerd there until stdin
@@ -6,6 +6,7 @@
 set -eu
 
 dir=$1
+root_of_containerd=$2
 root=/mnt
 
 # The number that the machine knows this process by: /proc is still the machine's.
@@ -35,11 +36,11 @@ for entry in /*; do
 done
 mount -t tmpfs -o mode=0755 keycell-node "$root/usr/local/bin"
 mount -t proc proc "$root/proc"
-# containerd's root, where it usually lies: the decoder has to find it there by itself.
+# The decoder has to find containerd's root by itself, wherever it lies.
 mkdir -p "$dir/root"
 mount -t tmpfs -o mode=0755 keycell-node "$root/var/lib"
-mkdir "$root/var/lib/containerd"
-mount --bind "$dir/root" "$root/var/lib/containerd"
+mkdir -p "$root$root_of_containerd"
+mount --bind "$dir/root" "$root$root_of_containerd"
 # Writable also where the machine keeps temporary files elsewhere than in /tmp.
 mount --bind "$dir" "$root$dir"
 rm -rf "$root/etc/containerd" "$root/etc/cni"
@@ -54,6 +55,6 @@ pivot_root . mnt
 cd /
 umount -l /mnt
 
-containerd --config "$dir/config.toml" --root /var/lib/containerd --state "$dir/state" \
+containerd --config "$dir/config.toml" --root "$root_of_containerd" --state "$dir/state" \
     --address "$dir/containerd.sock" &
 cat >/dev/null

@@ -88,6 +88,7 @@ fn cases(release: Option<&Release>) -> Vec<Case> {
     case("no-payload/pull-zstd", |shared| ctr::ctr_pull(shared, LayerKind::Zstd));
     case("no-payload/pull-zstd-by-its-own-processor", ctr::zstd_processor);
     case("no-payload/import", ctr::ctr_import);
+    case("no-payload/root-elsewhere", ctr::root_elsewhere);
     case("no-payload/unpacked-later", |shared| ctr::unpacked_later(shared, LayerKind::Gzip));
     case("no-payload/images-at-the-same-time", ctr::ctr_pulls_at_the_same_time);
     case("no-payload/wrong-key", ctr::ctr_pull_with_the_wrong_key);

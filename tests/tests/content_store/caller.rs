@@ -100,6 +100,20 @@ fn of_other_users(cases: &mut Cases) {
         let because = ["the executable of `containerd`", "belongs to the user 65534"];
         case.is_not_believed(words, &because)
     });
+    // In a user namespace the files of the host's root have no owner that it knows.
+    let tools = [Tool::Root, Tool::Unshare];
+    cases.case_with(&tools, "caller/executable-of-another-user-namespace", || {
+        let case = called()?;
+        let metadata = case.metadata(METADATA)?;
+        let program = case.node.outside().join("containerd");
+        fs::copy(fs::canonicalize("/bin/sh")?, &program)?;
+        chown(&program, Some(1234), None)?;
+        let mut words = vec![Tool::Unshare.find()?.into_os_string()];
+        words.extend(["--user", "--map-root-user"].map(OsString::from));
+        words.extend(shell(CALL, &metadata));
+        words[3] = program.into();
+        case.opens_for(words, None)
+    });
     // As with a rule of sudo(8): the user may start the decoder as root, and owns nothing that is looked at.
     cases.case_with(&root, "caller/process-of-another-user", || {
         let case = called()?;
@@ -182,8 +196,7 @@ fn elsewhere(cases: &mut Cases) {
         let root = case.node.outside().join("root");
         fs::create_dir(&root)?;
         // The store is at `root` only for the caller.
-        let script =
-            r#"mount --bind "$1" "$2" && exec 9<"$2/$3"; shift 3; "$@" 9<&-; exit $?"#;
+        let script = r#"mount --bind "$1" "$2" && exec 9<"$2/$3"; shift 3; "$@" 9<&-; exit $?"#;
         let outer = r#"exec 8</proc/self/ns/mnt; exec "$@""#;
         let mut words: Vec<OsString> = ["sh", "-c", outer, "sh"].map(Into::into).into();
         let mut inner: Vec<OsString> = ["sh", "-c", script, "sh"].map(Into::into).into();
