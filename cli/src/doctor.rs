@@ -23,14 +23,25 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::containerd::{self, Config, Version};
+use crate::keys::Keys;
 
 use caller::Caller;
-use decoder::Decoder;
-use report::Report;
+pub use decoder::Decoder;
+pub use report::{Report, Severity};
 
 /// The arguments of `keycell doctor`.
 #[derive(Args)]
 pub struct Arguments {
+    #[command(flatten)]
+    node: Node,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which containerd to examine, and which images to try.
+#[derive(Args)]
+pub struct Node {
     /// The first file of containerd's configuration; without it, the usual place, k3s's or RKE2's
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -47,23 +58,23 @@ pub struct Arguments {
     /// The namespace in which containerd knows the name
     #[arg(long, value_name = "NAME", default_value = "k8s.io")]
     namespace: String,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 /// Examines everything and prints the findings.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut report = Report::default();
-    examine(arguments, &mut report);
+    examine(&arguments.node, &mut report);
     print!("{}", if arguments.json { report.json() } else { report.text() });
     Ok(ExitCode::from(report.exit_code()))
 }
 
-fn examine(arguments: &Arguments, report: &mut Report) {
+/// Adds the findings to `report`. Returns the decoders that a pull would start, each with its keys.
+pub fn examine(arguments: &Node, report: &mut Report) -> Vec<(Decoder, Option<Keys>)> {
     report.section("containerd");
     let version = version(arguments, report);
-    let Some(mut config) = config(arguments, version, report) else { return };
+    let Some(mut config) = config(arguments, version, report) else {
+        return Vec::new();
+    };
     config.root = arguments.root.clone().unwrap_or(config.root);
     // Where the program is not in PATH, its configuration tells the series.
     let newest = if config.version >= 3 { Version(2, 3, 0) } else { Version(1, 7, 0) };
@@ -98,16 +109,18 @@ fn examine(arguments: &Arguments, report: &mut Report) {
     next_pull::examine(&config, version, &decoders, report);
 
     // Every decoder has these keys or others; with the first of them most layers are decrypted.
-    let Some(Some(mut keys)) = stores.into_iter().next() else { return };
-    report.section("content store");
-    store::examine(&config, &mut keys, report);
-    for name in &arguments.image {
-        report.section("image");
-        image::examine(name, arguments, &config, &mut keys, report);
+    if let Some(Some(keys)) = stores.first_mut() {
+        report.section("content store");
+        store::examine(&config, keys, report);
+        for name in &arguments.image {
+            report.section("image");
+            image::examine(name, arguments, &config, keys, report);
+        }
     }
+    decoders.into_iter().zip(stores).collect()
 }
 
-fn version(arguments: &Arguments, report: &mut Report) -> Option<Version> {
+fn version(arguments: &Node, report: &mut Report) -> Option<Version> {
     match Version::of(&arguments.containerd) {
         Ok(version) => {
             report.fine(format!("containerd {version}"));
@@ -120,7 +133,7 @@ fn version(arguments: &Arguments, report: &mut Report) -> Option<Version> {
     }
 }
 
-fn config(arguments: &Arguments, version: Option<Version>, report: &mut Report) -> Option<Config> {
+fn config(arguments: &Node, version: Option<Version>, report: &mut Report) -> Option<Config> {
     let usual = || {
         let places = [containerd::CONFIG].into_iter().chain(containerd::RANCHER).map(PathBuf::from);
         places.clone().find(|place| place.is_file()).unwrap_or(containerd::CONFIG.into())

@@ -19,6 +19,7 @@ mod layout;
 mod layout_writer;
 mod local_broker;
 mod manual;
+mod metrics;
 mod payload;
 mod progress;
 mod recipient;
@@ -55,6 +56,12 @@ enum Verb {
         after_help = "Exit codes: 0 nothing will fail, 1 something will, 2 something could not be examined."
     )]
     Doctor(doctor::Arguments),
+    /// Print metrics of the layers in the decoder's log, of the keys and of `keycell doctor`, for
+    /// Prometheus
+    #[command(
+        after_help = "Exit codes: 0 everything was read, 1 the log could not be read, or nothing is printed."
+    )]
+    Metrics(metrics::Arguments),
     /// Print or install the configuration that other programs need
     Config(config::Arguments),
     /// List the private keys in files, with the fingerprints that `ctd-decoder` prints
@@ -107,6 +114,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Inspect(arguments) => print(inspect::run(&arguments)?),
         Verb::Guest(arguments) => print(guest::run(&arguments)?),
         Verb::Doctor(arguments) => return doctor::run(&arguments),
+        Verb::Metrics(arguments) => return metrics::run(&arguments),
         Verb::Config(arguments) => print(config::run(arguments)?),
         Verb::Manual { directory } => manual::write(&directory, Arguments::command())?,
         Verb::Keys { files } => print(keys::list(&files)?),

@@ -33,6 +33,11 @@ impl User {
         Self::among(text, fs::read_to_string(USERS).map_err(UserError::Unreadable))
     }
 
+    /// The number of the user.
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
     fn among(text: &str, users: Result<String, UserError>) -> Result<Self, UserError> {
         let (user, group) = text.split_once(':').map_or((text, None), |(u, g)| (u, Some(g)));
         if let Ok(uid) = number(user) {

@@ -14,12 +14,12 @@ use crate::keys::Keys;
 use crate::layout::{Image, MAX_DEPTH, digest_path};
 
 use super::report::{Report, Severity};
-use super::{Arguments, store};
+use super::{Node, store};
 
 /// Tries the keys on every encrypted layer, as the decoder does, and decrypts no layer.
 pub fn examine(
     name: &str,
-    arguments: &Arguments,
+    arguments: &Node,
     config: &Config,
     keys: &mut Keys,
     report: &mut Report,
@@ -66,7 +66,7 @@ pub fn examine(
 }
 
 /// The layers of an image in a layout, or in containerd's store.
-fn layers(name: &str, arguments: &Arguments, config: &Config) -> Result<Vec<Descriptor>> {
+fn layers(name: &str, arguments: &Node, config: &Config) -> Result<Vec<Descriptor>> {
     let directory =
         name.strip_prefix("oci:").map_or(name, |rest| rest.split(':').next().unwrap_or(rest));
     if name.starts_with("oci:") || Path::new(directory).join("index.json").is_file() {
@@ -80,7 +80,7 @@ fn layers(name: &str, arguments: &Arguments, config: &Config) -> Result<Vec<Desc
 }
 
 /// The digest of a name, from containerd's client: containerd keeps names in its own database.
-fn digest_of(name: &str, arguments: &Arguments, config: &Config) -> Result<String> {
+fn digest_of(name: &str, arguments: &Node, config: &Config) -> Result<String> {
     let mut command = Command::new("ctr");
     command.arg("--address").arg(&config.address).args(["--namespace", &arguments.namespace]);
     command.args(["images", "list", &format!("name=={name}")]).stdin(Stdio::null());

@@ -21,7 +21,8 @@ pub enum Severity {
 }
 
 impl Severity {
-    fn word(self) -> &'static str {
+    /// How it is shown.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Fine => "ok",
             Self::Note => "note",
@@ -102,6 +103,11 @@ impl Report {
             Some(Severity::Unknown) => 2,
             _ => 0,
         }
+    }
+
+    /// How many findings have this severity.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|finding| finding.severity == severity).count()
     }
 
     /// For people: a block for each section.

@@ -148,6 +148,20 @@ pub enum ToolHint {
     ImageNames,
     /// The budget did not suffice.
     TooMuchWork,
+
+    // Metrics.
+    /// A file may not be read or written.
+    MetricsAsRoot,
+    /// The state cannot be kept.
+    MetricsState,
+    /// The directory of the output is missing, or cannot be written to.
+    MetricsOutput,
+    /// A log file cannot be read.
+    MetricsLog,
+    /// The journal cannot be read.
+    MetricsJournal,
+    /// The decoder does not log.
+    MetricsOff,
 }
 
 impl fmt::Display for ToolHint {
@@ -221,6 +235,12 @@ impl fmt::Display for ToolHint {
             Self::RequireSandbox => REQUIRE_SANDBOX,
             Self::ImageNames => IMAGE_NAMES,
             Self::TooMuchWork => TOO_MUCH_WORK,
+            Self::MetricsAsRoot => METRICS_AS_ROOT,
+            Self::MetricsState => METRICS_STATE,
+            Self::MetricsOutput => METRICS_OUTPUT,
+            Self::MetricsLog => METRICS_LOG,
+            Self::MetricsJournal => METRICS_JOURNAL,
+            Self::MetricsOff => METRICS_OFF,
         };
         f.write_str(text)
     }
@@ -294,3 +314,13 @@ const REQUIRE_SANDBOX: &str = "with `--require-sandbox` it refuses to";
 const IMAGE_NAMES: &str =
     "an image is `oci:DIR:TAG`, a name that `ctr images list` shows, or a digest";
 const TOO_MUCH_WORK: &str = "`keycell doctor --image IMAGE` tries the keys on one image";
+const METRICS_AS_ROOT: &str = "run `keycell metrics` as root";
+const METRICS_STATE: &str =
+    "`--state FILE` names another file, in a directory that can be written to";
+const METRICS_OUTPUT: &str = "name a file in an existing directory: the one of node_exporter's \
+    `--collector.textfile.directory`";
+const METRICS_LOG: &str = "`--log FILE` names another file";
+const METRICS_JOURNAL: &str = "on a node without journald, let the decoder log to a file: `log = \
+    \"/var/log/keycell.json\"` in `/etc/keycell/config.toml`";
+const METRICS_OFF: &str = "remove `log = \"off\"` from `/etc/keycell/config.toml`, and `--log off` from the `args` \
+    of the processors";
