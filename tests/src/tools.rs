@@ -61,6 +61,10 @@ pub enum Tool {
     Curl,
     /// Reads and changes JSON.
     Jq,
+    /// The decoder that Keycell replaces: Go ctd-decoder of imgcrypt, unpacked by `make tools`.
+    OriginalDecoder,
+    /// The client of imgcrypt, `ctr-enc`, as Debian calls it.
+    CtrImgcrypt,
     /// Not a program: the right to mount.
     Root,
 }
@@ -108,6 +112,8 @@ impl Tool {
             Self::Helm => "helm",
             Self::Curl => "curl",
             Self::Jq => "jq",
+            Self::OriginalDecoder => "ctd-decoder",
+            Self::CtrImgcrypt => "ctr-imgcrypt",
             Self::Root => "root",
         }
     }
@@ -137,6 +143,11 @@ impl Tool {
     }
 
     fn search(self) -> Option<PathBuf> {
+        if matches!(self, Self::OriginalDecoder | Self::CtrImgcrypt) {
+            // What else has this name may be Keycell's.
+            let directory = crate::workspace().join("target/tools/imgcrypt-trixie/usr/bin");
+            return Some(directory.join(self.name())).filter(|file| file.is_file());
+        }
         let path = std::env::var_os("PATH").unwrap_or_default();
         // Debian keeps runc where an ordinary user's PATH does not look.
         self.under_test()

@@ -46,7 +46,7 @@ pub(crate) fn cases(suite: &mut Suite) {
         )
     });
     case("another-decoder", &[], decoders::another);
-    case("the-original-decoder", &[], decoders::the_original);
+    case("the-original-decoder", &[Tool::OriginalDecoder], decoders::the_original);
     case("a-flag-that-is-none", &[], || {
         fails(
             "\"--decryption-keys-path\"",

@@ -3,10 +3,11 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
+use keycell_tests::tools::Tool;
 
-use super::Made;
-use crate::says;
+use super::{FLAG, Made};
+use crate::{exits, says};
 
 /// Somebody else's program of the same name, which every user can change and which decrypts nothing.
 pub(super) fn another() -> Result<()> {
@@ -22,20 +23,14 @@ pub(super) fn another() -> Result<()> {
     )
 }
 
-/// The decoder of imgcrypt is no error. It has no `--version`, and this is what it prints for `--help`.
+/// The decoder that Keycell replaces is no error, and doctor says what it cannot do.
 pub(super) fn the_original() -> Result<()> {
     let made = Made::new()?;
-    let help = "NAME:\n   ctd-decoder - ctd-decoder is used as a call-out from containerd content \
-        stream plugins\n";
-    let keycell = keycell_tests::dist("ctd-decoder")?;
-    let script = format!(
-        "case $1 in\n--version) echo 'flag provided but not defined: -version' >&2; exit 1;;\n\
-         --help) printf '{help}';;\n*) exec '{}' --log off \"$@\";;\nesac",
-        keycell.display()
-    );
     made.change(", \"--decompress\"", "")?;
     made.change("v1.tar\"\n  path", "v1.tar+gzip\"\n  path")?;
-    let text = decoder_of_another(&made, &script, 0o755)?;
+    fs::copy(Tool::OriginalDecoder.find()?, made.path("ctd-decoder"))?;
+    made.change("path = \"/usr/bin/ctd-decoder\"", &path_of(&made))?;
+    let text = exits(&mut made.doctor()?, 0)?;
     says(
         &text,
         &[
@@ -44,8 +39,10 @@ pub(super) fn the_original() -> Result<()> {
             "gzip layer, `ctr images pull` or `import`, or pulled earlier: the decoder gets no payload",
         ],
     )?;
-    ensure!(!text.contains("fails    "), "{text}");
-    Ok(())
+    // It has one flag.
+    made.change(FLAG, &format!("\"--content-store\", \"/data\", {FLAG}"))?;
+    let text = exits(&mut made.doctor()?, 1)?;
+    says(&text, &["decrypts no layer: ", "flag provided but not defined: -content-store"])
 }
 
 /// What doctor prints where a script is the decoder.
@@ -53,7 +50,10 @@ fn decoder_of_another(made: &Made, script: &str, mode: u32) -> Result<String> {
     let other = made.path("ctd-decoder");
     fs::write(&other, format!("#!/bin/sh\n{script}\n"))?;
     fs::set_permissions(&other, Permissions::from_mode(mode))?;
-    let to = format!("path = \"{}\"", other.display());
-    made.change("path = \"/usr/bin/ctd-decoder\"", &to)?;
+    made.change("path = \"/usr/bin/ctd-decoder\"", &path_of(made))?;
     Ok(String::from_utf8(made.doctor()?.output()?.stdout)?)
+}
+
+fn path_of(made: &Made) -> String {
+    format!("path = \"{}\"", made.path("ctd-decoder").display())
 }
