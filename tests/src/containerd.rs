@@ -1,5 +1,6 @@
 //! A containerd for one test, in its own namespaces.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -21,25 +22,58 @@ const NODE: &str = include_str!("node.sh");
 /// From the start of the process to the first answer of its CRI.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 
+/// In a configuration: the node's own directory, which is known when it starts.
+const DIR: &str = "@DIR@";
+
 /// A containerd, and files that its node has and the machine does not have.
 #[derive(Clone, Debug)]
 pub struct Setup {
     release: Release,
     config: String,
+    /// Where the node has the configuration, if it names the root and the sockets.
+    place: Option<&'static str>,
     root: &'static str,
+    before: String,
     files: Vec<(PathBuf, Vec<u8>, u32)>,
 }
 
 impl Setup {
-    /// A node with this configuration file for containerd.
+    /// A node with this configuration file for containerd. Its root, its state and its socket are
+    /// named on the command line.
     pub fn new(release: &Release, config: impl Into<String>) -> Self {
-        let (release, root) = (release.clone(), "/var/lib/containerd");
-        Self { release, config: config.into(), root, files: Vec::new() }
+        Self {
+            release: release.clone(),
+            config: config.into(),
+            place: None,
+            root: "/var/lib/containerd",
+            before: String::new(),
+            files: Vec::new(),
+        }
     }
 
-    /// With another root directory for containerd than the usual one.
-    pub fn root(self, root: &'static str) -> Self {
-        Self { root, ..self }
+    /// containerd's root is elsewhere.
+    pub fn root(mut self, root: &'static str) -> Self {
+        self.root = root;
+        self
+    }
+
+    /// The configuration lies here, and says itself where root, state and socket are.
+    pub fn configured_at(mut self, place: &'static str) -> Self {
+        let places = format!(
+            "root = \"{}\"\nstate = \"{DIR}/state\"\n[grpc]\n  address = \"{DIR}/containerd.sock\"\n",
+            self.root
+        );
+        let version = self.config.lines().find(|line| line.starts_with("version"));
+        let version = version.unwrap_or_default().to_owned();
+        self.config = self.config.replacen(&version, &format!("{version}\n{places}"), 1);
+        self.place = Some(place);
+        self
+    }
+
+    /// A shell script that runs on the node before containerd does.
+    pub fn before(mut self, script: impl Into<String>) -> Self {
+        self.before = script.into();
+        self
     }
 
     /// The decoder, at `/usr/local/bin/ctd-decoder`.
@@ -56,6 +90,41 @@ impl Setup {
     /// A program, below `/usr/local/bin`.
     pub fn program(self, name: &str, content: Vec<u8>) -> Self {
         self.file_with_mode(&format!("/usr/local/bin/{name}"), content, 0o755)
+    }
+
+    /// Writes what `node.sh` reads.
+    fn lay_out(&self, dir: &Path) -> Result<()> {
+        let files = dir.join("files");
+        fs::create_dir(&files)?;
+        let write = |path: &Path, content: &[u8], mode: u32| -> Result<()> {
+            let path = files.join(path.strip_prefix("/")?);
+            let parent = path.parent().context("a file has a directory")?;
+            fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+            fs::write(&path, content)?;
+            Ok(fs::set_permissions(&path, fs::Permissions::from_mode(mode))?)
+        };
+        for (path, content, mode) in &self.files {
+            write(path, content, *mode)?;
+        }
+        let config = self.config.replace(DIR, &dir.display().to_string());
+        match self.place {
+            Some(place) => write(Path::new(place), config.as_bytes(), 0o600)?,
+            None => fs::write(dir.join("config.toml"), config)?,
+        }
+        fs::write(dir.join("before.sh"), &self.before)?;
+        Ok(fs::write(dir.join("node.sh"), NODE)?)
+    }
+
+    /// containerd's.
+    fn arguments(&self, dir: &Path) -> Vec<OsString> {
+        if let Some(place) = self.place {
+            return ["--config", place].map(OsString::from).into();
+        }
+        let own = |name| dir.join(name).into();
+        let config: OsString = own("config.toml");
+        let (state, socket) = (own("state"), own("containerd.sock"));
+        let [c, r, s, a] = ["--config", "--root", "--state", "--address"].map(OsString::from);
+        vec![c, config, r, self.root.into(), s, state, a, socket]
     }
 
     fn file_with_mode(mut self, path: &str, content: Vec<u8>, mode: u32) -> Self {
@@ -82,25 +151,15 @@ impl Node {
     /// Starts containerd and waits until its CRI answers.
     pub fn start(setup: &Setup) -> Result<Self> {
         let dir = TempDir::with_prefix("keycell-node-")?;
-        let files = dir.path().join("files");
-        for (path, content, mode) in &setup.files {
-            let path = files.join(path.strip_prefix("/")?);
-            let parent = path.parent().context("a file has a directory")?;
-            fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
-            fs::write(&path, content)?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(*mode))?;
-        }
-        fs::create_dir_all(&files)?;
-        fs::write(dir.path().join("config.toml"), &setup.config)?;
-        fs::write(dir.path().join("node.sh"), NODE)?;
-
+        setup.lay_out(dir.path())?;
         let mut command = Command::new(Tool::Unshare.find()?);
         command
             .env("PATH", setup.release.path()?)
             .args(["--mount", "--pid", "--fork", "--propagation", "private", "sh"])
             .arg(dir.path().join("node.sh"))
             .arg(dir.path())
-            .arg(setup.root);
+            .arg(setup.root)
+            .args(setup.arguments(dir.path()));
         let service = Service::start(&mut command, &dir.path().join("containerd.log"))?;
         let cgroup = format!("keycell-tests-{}", std::process::id());
         let cri = Cri::at(&dir.path().join("containerd.sock"))?;
@@ -131,7 +190,12 @@ impl Node {
 
     /// A second connection to its CRI, for another thread.
     pub fn another_cri(&self) -> Result<Cri> {
-        Cri::at(&self.dir.path().join("containerd.sock"))
+        Cri::at(&self.socket())
+    }
+
+    /// containerd's.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("containerd.sock")
     }
 
     /// Runs an image in a pod, as a kubelet does, and returns what it prints.
@@ -151,7 +215,7 @@ impl Node {
     /// The same, to be started by the caller.
     pub fn ctr_command(&self, namespace: &str, args: &[&str]) -> Result<Command> {
         let mut command = self.command(&self.release.ctr())?;
-        command.arg("--address").arg(self.dir.path().join("containerd.sock"));
+        command.arg("--address").arg(self.socket());
         command.args(["--namespace", namespace]).args(args);
         Ok(command)
     }
@@ -164,15 +228,20 @@ impl Node {
         Ok(command)
     }
 
-    /// How many processes of this name run in the node.
-    pub fn processes(&self, name: &str) -> Result<usize> {
-        let mut count = 0;
+    /// The processes of this name that run in the node, by the numbers that they have there.
+    pub fn processes(&self, name: &str) -> Result<Vec<u32>> {
+        let mut found = Vec::new();
         for entry in fs::read_dir(format!("/proc/{}/root/proc", self.process))? {
+            let entry = entry?;
             // The process may have ended in the meantime.
-            let command = fs::read_to_string(entry?.path().join("comm")).unwrap_or_default();
-            count += usize::from(command.trim() == name);
+            let command = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+            if command.trim() == name {
+                found.extend(
+                    entry.file_name().to_str().and_then(|number| number.parse::<u32>().ok()),
+                );
+            }
         }
-        Ok(count)
+        Ok(found)
     }
 
     /// `ctr run` of an image that the CRI has pulled: prints what the container prints.

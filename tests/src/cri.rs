@@ -5,31 +5,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use prost::Message;
-use tokio::runtime::Runtime;
-use tonic::codegen::http::uri::PathAndQuery;
-use tonic::transport::{Channel, Endpoint};
-use tonic_prost::ProstCodec;
 
-/// Longer than any call takes on a loaded machine.
-const DEADLINE: Duration = Duration::from_secs(60);
+use crate::grpc::{Client, DEADLINE};
 
 /// A connection to a node's CRI.
 #[derive(Debug)]
 pub struct Cri {
-    runtime: Runtime,
-    channel: Channel,
+    client: Client,
 }
 
 impl Cri {
     /// Connects at the first call.
     pub fn at(socket: &Path) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let endpoint = Endpoint::try_from(format!("unix://{}", socket.display()))?;
-        // The channel starts a task: only inside a runtime can it.
-        let channel = runtime.block_on(async { endpoint.timeout(DEADLINE).connect_lazy() });
-        Ok(Self { runtime, channel })
+        Ok(Self { client: Client::at(socket)? })
     }
 
     /// Whether the node answers: containerd listens before its plugins are ready.
@@ -109,19 +99,7 @@ impl Cri {
         Q: Message + 'static,
         A: Message + Default + 'static,
     {
-        let path = PathAndQuery::try_from(format!("/runtime.v1.{method}"))?;
-        let mut grpc = tonic::client::Grpc::new(self.channel.clone());
-        let answer = self.runtime.block_on(async {
-            grpc.ready().await?;
-            let codec = ProstCodec::<Q, A>::default();
-            Ok::<_, tonic::transport::Error>(
-                grpc.unary(tonic::Request::new(request), path, codec).await,
-            )
-        })?;
-        match answer {
-            Ok(answer) => Ok(answer.into_inner()),
-            Err(status) => bail!("{method}: {:?}: {}", status.code(), status.message()),
-        }
+        self.client.call(&format!("/runtime.v1.{method}"), tonic::Request::new(request))
     }
 }
 

@@ -1,4 +1,5 @@
-# The first process of a node's namespaces: `unshare --mount --pid --fork sh node.sh DIR ROOT`.
+# The first process of a node's namespaces: `unshare --mount --pid --fork sh node.sh DIR ROOT ARGUMENTS…`, where
+# ROOT is the directory of containerd's data, and the arguments are containerd's.
 #
 # Builds a root in which containerd finds what it expects at the paths that its users expect, and
 # in which the machine's own directories cannot be written to. Runs containerd there until stdin
@@ -6,7 +7,8 @@
 set -eu
 
 dir=$1
-root_of_containerd=$2
+data=$2
+shift 2
 root=/mnt
 
 # The number that the machine knows this process by: /proc is still the machine's.
@@ -36,11 +38,11 @@ for entry in /*; do
 done
 mount -t tmpfs -o mode=0755 keycell-node "$root/usr/local/bin"
 mount -t proc proc "$root/proc"
-# The decoder has to find containerd's root by itself, wherever it lies.
+# containerd's root: the decoder has to find it by itself.
 mkdir -p "$dir/root"
 mount -t tmpfs -o mode=0755 keycell-node "$root/var/lib"
-mkdir -p "$root$root_of_containerd"
-mount --bind "$dir/root" "$root$root_of_containerd"
+mkdir -p "$root$data"
+mount --bind "$dir/root" "$root$data"
 # Writable also where the machine keeps temporary files elsewhere than in /tmp.
 mount --bind "$dir" "$root$dir"
 rm -rf "$root/etc/containerd" "$root/etc/cni"
@@ -55,6 +57,6 @@ pivot_root . mnt
 cd /
 umount -l /mnt
 
-containerd --config "$dir/config.toml" --root "$root_of_containerd" --state "$dir/state" \
-    --address "$dir/containerd.sock" &
+sh -eu "$dir/before.sh"
+containerd "$@" &
 cat >/dev/null

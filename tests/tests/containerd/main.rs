@@ -54,12 +54,14 @@ fn main() -> ExitCode {
     outcome
 }
 
-type Case = (&'static str, fn(&Shared) -> Result<()>);
+type Case = (String, Box<dyn Fn(&Shared) -> Result<()> + Send>);
 
 /// The cases of a release; of none that is there, those of the newest.
 fn cases(release: Option<&Release>) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
-    let mut case = |name, run| cases.push((name, run));
+    let mut case = |name: &str, run: fn(&Shared) -> Result<()>| {
+        cases.push((name.to_owned(), Box::new(run)));
+    };
     // containerd 2.x no longer reads the document's version of the configuration.
     if release.is_some_and(|release| !release.is_version_2()) {
         case("documented/image-encryption", |shared| pods::documented(shared, pods::DOCUMENTED));
@@ -93,7 +95,11 @@ fn cases(release: Option<&Release>) -> Vec<Case> {
     case("no-payload/images-at-the-same-time", ctr::ctr_pulls_at_the_same_time);
     case("no-payload/wrong-key", ctr::ctr_pull_with_the_wrong_key);
     case("no-payload/content-store-off", ctr::content_store_off);
+    case("ctr-enc/key", |shared| ctr::ctr_enc(shared, true));
+    case("ctr-enc/skip-decrypt-auth", |shared| ctr::ctr_enc(shared, false));
     case("cancelled/in-the-middle-of-a-layer", ended::cancelled);
+    case("ended/containerd-is-killed", |shared| ended::containerd_ends(shared, "KILL"));
+    case("ended/containerd-is-terminated", |shared| ended::containerd_ends(shared, "TERM"));
     case("altered/tar", |shared| {
         altered::nothing_wrong_is_accepted(shared.setup()?, LayerKind::Tar)
     });

@@ -1,5 +1,6 @@
 //! What the cases share: images in a registry, the keys to them, and a node of today.
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -100,6 +101,11 @@ impl Images {
             LayerKind::Gzip => gzip,
             LayerKind::Zstd => zstd,
         }
+    }
+
+    /// The file of the images' upper layer.
+    pub(crate) fn random(&self) -> Result<Vec<u8>> {
+        Ok(fs::read(self.dir.path().join("random.bin"))?)
     }
 
     /// Another encrypted image in the registry, for one recipient in another scheme.
