@@ -190,12 +190,7 @@ impl Node {
 
     /// A second connection to its CRI, for another thread.
     pub fn another_cri(&self) -> Result<Cri> {
-        Cri::at(&self.socket())
-    }
-
-    /// containerd's.
-    pub fn socket(&self) -> PathBuf {
-        self.dir.path().join("containerd.sock")
+        Cri::at(&self.dir.path().join("containerd.sock"))
     }
 
     /// Runs an image in a pod, as a kubelet does, and returns what it prints.
@@ -208,14 +203,22 @@ impl Node {
     /// Runs `ctr` inside the node and returns what it prints. `namespace` is containerd's word:
     /// the CRI keeps its images in `k8s.io`.
     pub fn ctr(&self, namespace: &str, args: &[&str]) -> Result<String> {
-        let printed = output(&mut self.ctr_command(namespace, args)?)?;
-        Ok(String::from_utf8_lossy(&printed).trim().to_owned())
+        printed(&mut self.ctr_command(namespace, args)?)
     }
 
     /// The same, to be started by the caller.
     pub fn ctr_command(&self, namespace: &str, args: &[&str]) -> Result<Command> {
-        let mut command = self.command(&self.release.ctr())?;
-        command.arg("--address").arg(self.socket());
+        self.client(&self.release.ctr(), namespace, args)
+    }
+
+    /// The same with imgcrypt's client, `ctr-enc`, which passes keys to decoders.
+    pub fn ctr_enc(&self, namespace: &str, args: &[&str]) -> Result<String> {
+        printed(&mut self.client(&Tool::CtrImgcrypt.find()?, namespace, args)?)
+    }
+
+    fn client(&self, program: &Path, namespace: &str, args: &[&str]) -> Result<Command> {
+        let mut command = self.command(program)?;
+        command.arg("--address").arg(self.dir.path().join("containerd.sock"));
         command.args(["--namespace", namespace]).args(args);
         Ok(command)
     }
@@ -251,8 +254,24 @@ impl Node {
 
     /// The same in another of containerd's namespaces. Unpacks the image if it is not unpacked yet.
     pub fn ctr_run_in(&self, namespace: &str, image: &str) -> Result<String> {
+        printed(&mut self.run_command(&self.release.ctr(), namespace, image, &[])?)
+    }
+
+    /// The same with imgcrypt's client and more of its options.
+    pub fn ctr_enc_run(&self, image: &str, options: &[&str]) -> Result<String> {
+        printed(&mut self.run_command(&Tool::CtrImgcrypt.find()?, "default", image, options)?)
+    }
+
+    fn run_command(
+        &self,
+        ctr: &Path,
+        namespace: &str,
+        image: &str,
+        options: &[&str],
+    ) -> Result<Command> {
         let cgroup = format!("/{}/ctr", self.cgroup);
-        self.ctr(namespace, &["run", "--rm", "--net-host", "--cgroup", &cgroup, image, "ctr-run"])
+        let run = ["run", "--rm", "--net-host", "--cgroup", &cgroup];
+        self.client(ctr, namespace, &[&run[..], options, &[image, "ctr-run"]].concat())
     }
 
     /// Gives the node one more file: those that have changed since it started, too.
@@ -288,6 +307,10 @@ impl Drop for Node {
             eprintln!("cannot remove the cgroups `{}`: {error:#}", self.cgroup);
         }
     }
+}
+
+fn printed(command: &mut Command) -> Result<String> {
+    Ok(String::from_utf8_lossy(&output(command)?).trim().to_owned())
 }
 
 /// Removes a cgroup from the unified hierarchy or from each controller's.

@@ -5,21 +5,31 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use prost::Message;
+use tokio::runtime::Runtime;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::{Channel, Endpoint};
+use tonic_prost::ProstCodec;
 
-use crate::grpc::{Client, DEADLINE};
+/// Longer than any call takes on a loaded machine.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A connection to a node's CRI.
 #[derive(Debug)]
 pub struct Cri {
-    client: Client,
+    runtime: Runtime,
+    channel: Channel,
 }
 
 impl Cri {
     /// Connects at the first call.
     pub fn at(socket: &Path) -> Result<Self> {
-        Ok(Self { client: Client::at(socket)? })
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let endpoint = Endpoint::try_from(format!("unix://{}", socket.display()))?;
+        // The channel starts a task: only inside a runtime can it.
+        let channel = runtime.block_on(async { endpoint.timeout(DEADLINE).connect_lazy() });
+        Ok(Self { runtime, channel })
     }
 
     /// Whether the node answers: containerd listens before its plugins are ready.
@@ -99,7 +109,19 @@ impl Cri {
         Q: Message + 'static,
         A: Message + Default + 'static,
     {
-        self.client.call(&format!("/runtime.v1.{method}"), tonic::Request::new(request))
+        let path = PathAndQuery::try_from(format!("/runtime.v1.{method}"))?;
+        let mut grpc = tonic::client::Grpc::new(self.channel.clone());
+        let answer = self.runtime.block_on(async {
+            grpc.ready().await?;
+            let codec = ProstCodec::<Q, A>::default();
+            Ok::<_, tonic::transport::Error>(
+                grpc.unary(tonic::Request::new(request), path, codec).await,
+            )
+        })?;
+        match answer {
+            Ok(answer) => Ok(answer.into_inner()),
+            Err(status) => bail!("{method}: {:?}: {}", status.code(), status.message()),
+        }
     }
 }
 

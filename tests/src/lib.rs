@@ -17,7 +17,6 @@
 //! | [`gpg`] | OpenPGP keys from GnuPG |
 //! | [`guest`] | a guest of a few lines |
 //! | [`release`], [`containerd`], [`cri`], [`registry`] | the releases of containerd, a node with one, a client and a registry |
-//! | [`diff`] | what `ctr-enc` asks containerd for |
 //! | [`memo`] | fixtures that cases share |
 //! | [`running`], [`tracing`] | a decoder that is stopped for inspection, and the contents of its memory |
 //! | [`suite`], [`tools`] | cases with names, the programs that they need, and skips with reasons |
@@ -30,12 +29,10 @@ pub mod containerd;
 pub mod cri;
 pub mod decoder;
 mod descriptors;
-pub mod diff;
 pub mod elf;
 pub mod events;
 pub mod forged;
 pub mod gpg;
-mod grpc;
 pub mod guest;
 pub mod gzip;
 pub mod image;

@@ -85,24 +85,18 @@ impl Payload {
 
     /// The bytes for descriptor 3.
     pub fn bytes(&self) -> Vec<u8> {
-        self.any().encode_to_vec()
-    }
-
-    /// The message that these bytes are.
-    pub(crate) fn any(&self) -> Any {
-        Any { type_url: self.type_url.clone(), value: self.json() }
+        any(&self.type_url, self.json())
     }
 }
 
 /// A protobuf `Any` of any type and content.
 pub fn any(type_url: &str, value: Vec<u8>) -> Vec<u8> {
+    #[derive(Message)]
+    struct Any {
+        #[prost(string, tag = "1")]
+        type_url: String,
+        #[prost(bytes = "vec", tag = "2")]
+        value: Vec<u8>,
+    }
     Any { type_url: type_url.into(), value }.encode_to_vec()
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Any {
-    #[prost(string, tag = "1")]
-    type_url: String,
-    #[prost(bytes = "vec", tag = "2")]
-    value: Vec<u8>,
 }

@@ -1,14 +1,11 @@
 //! Images that `ctr` pulls or imports. containerd passes the decoder no payload for them.
 
-use std::fs;
 use std::thread;
 
 use anyhow::{Result, anyhow, ensure};
 use keycell_tests::containerd::{Node, Setup};
-use keycell_tests::diff;
 use keycell_tests::image::LayerKind;
 use keycell_tests::keys::KeyForm;
-use keycell_tests::payload::Payload;
 
 use crate::shared::{KEY, Shared, fails_with, prints, snapshots};
 
@@ -116,32 +113,4 @@ pub(crate) fn content_store_off(shared: &Shared) -> Result<()> {
 pub(crate) fn without_content_store(config: &str) -> String {
     let keys = "\"/etc/containerd/ocicrypt/keys\"";
     config.replace(keys, &format!("{keys}, \"--content-store=off\""))
-}
-
-/// `ctr-enc --key` and `ctr-enc --skip-decrypt-auth`: a key in the payload, or none there and one on the node.
-pub(crate) fn ctr_enc(shared: &Shared, is_in_payload: bool) -> Result<()> {
-    let config = without_content_store(&shared.config());
-    let setup = Setup::new(&shared.release, config).decoder()?;
-    let node = Node::start(&if is_in_payload {
-        setup.file("/etc/containerd/ocicrypt/keys/README", vec![])
-    } else {
-        setup.file(KEY, shared.private()?)
-    })?;
-    let archive = node.dir().join("image.tar");
-    let image = &shared.images.encrypted;
-    image.copy(&[], &format!("oci-archive:{}:keycell.test/image:1", archive.display()))?;
-    node.ctr("default", &["image", "import", "--no-unpack", &archive.display().to_string()])?;
-    let unpacked = node.dir().join("unpacked");
-    fs::create_dir(&unpacked)?;
-    for layer in image.layers()? {
-        let apply = |payload| diff::apply(&node.socket(), &layer, payload, &unpacked);
-        fails_with("passed no payload", || apply(None))?;
-        let payload = Payload::new(&layer);
-        apply(Some(&match is_in_payload {
-            true => payload.private_key(&shared.private()?),
-            false => payload.empty_parameters(),
-        }))?;
-    }
-    ensure!(fs::read(unpacked.join("random.bin"))? == shared.images.random()?, "other bytes");
-    Ok(())
 }

@@ -19,6 +19,7 @@ mod altered;
 mod ctr;
 mod decompress;
 mod ended;
+mod imgcrypt;
 mod pods;
 mod pulls;
 mod shared;
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
     // One node at a time: each is a containerd with its shims and containers.
     let mut suite = Suite::from_args().sequential();
     let images = Arc::new(OnceLock::new());
-    let needs = [&Tool::NODE[..], &[Tool::Gpg]].concat();
+    let needs = [&Tool::NODE[..], &[Tool::Gpg, Tool::CtrImgcrypt]].concat();
     for (name, release) in Release::all() {
         let missing = || needs.iter().find_map(|tool| tool.find().err());
         for (case, run) in cases(release.as_ref().ok()) {
@@ -95,8 +96,9 @@ fn cases(release: Option<&Release>) -> Vec<Case> {
     case("no-payload/images-at-the-same-time", ctr::ctr_pulls_at_the_same_time);
     case("no-payload/wrong-key", ctr::ctr_pull_with_the_wrong_key);
     case("no-payload/content-store-off", ctr::content_store_off);
-    case("ctr-enc/key", |shared| ctr::ctr_enc(shared, true));
-    case("ctr-enc/skip-decrypt-auth", |shared| ctr::ctr_enc(shared, false));
+    case("imgcrypt/key-of-the-client", imgcrypt::key_of_the_client);
+    case("imgcrypt/key-of-the-node", imgcrypt::key_of_the_node);
+    case("imgcrypt/encrypted-by-the-client", imgcrypt::encrypted_by_the_client);
     case("cancelled/in-the-middle-of-a-layer", ended::cancelled);
     case("ended/containerd-is-killed", |shared| ended::containerd_ends(shared, "KILL"));
     case("ended/containerd-is-terminated", |shared| ended::containerd_ends(shared, "TERM"));

@@ -1,6 +1,5 @@
 //! What the cases share: images in a registry, the keys to them, and a node of today.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -65,7 +64,7 @@ pub(crate) struct Images {
     pub(crate) pause: String,
     pub(crate) key: KeyPair,
     pub(crate) stranger: KeyPair,
-    plain: Image,
+    pub(crate) plain: Image,
     pub(crate) encrypted: Image,
     prints: String,
     registry: Registry,
@@ -101,11 +100,6 @@ impl Images {
             LayerKind::Gzip => gzip,
             LayerKind::Zstd => zstd,
         }
-    }
-
-    /// The file of the images' upper layer.
-    pub(crate) fn random(&self) -> Result<Vec<u8>> {
-        Ok(fs::read(self.dir.path().join("random.bin"))?)
     }
 
     /// Another encrypted image in the registry, for one recipient in another scheme.
