@@ -68,7 +68,7 @@ pub fn run(arguments: Arguments) -> Result<Outcome> {
     };
     let version = named.map_or_else(installed, Ok)?;
     // Only the containerd of this node says something about this node.
-    let decompressor = named.is_none().then(|| containerd::decompressor(version)).flatten();
+    let decompressor = named.is_none().then(|| containerd::decompressor(version, None)).flatten();
     let is_slower = decompressor.as_deref().is_some_and(containerd::is_faster_than_decoder);
     let decompress = !arguments.no_decompress && !is_slower;
     let decoder = arguments.decoder.unwrap_or_else(beside_this_program);

@@ -11,6 +11,7 @@ mod next_pull;
 mod processors;
 mod providers_and_tokens;
 mod report;
+mod running;
 mod sandbox;
 mod store;
 mod trial;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 
-use crate::containerd::{self, Config, Version};
+use crate::containerd::{Config, Found, Version};
 use crate::keys::Keys;
 
 use caller::Caller;
@@ -42,12 +43,13 @@ pub struct Arguments {
 /// Which containerd to examine, and which images to try.
 #[derive(Args)]
 pub struct Node {
-    /// The first file of containerd's configuration; without it, the usual place, k3s's or RKE2's
+    /// The first file of containerd's configuration; without it, that of the containerd that runs, or
+    /// else the one at a usual place
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The containerd program
-    #[arg(long, value_name = "PROGRAM", default_value = "containerd")]
-    containerd: PathBuf,
+    /// The containerd program; without it, that of the process that runs, or else of `PATH`
+    #[arg(long, value_name = "PROGRAM")]
+    containerd: Option<PathBuf>,
     /// Another root directory of containerd than its configuration names
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
@@ -71,19 +73,21 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 /// Adds the findings to `report`. Returns the decoders that a pull would start, each with its keys.
 pub fn examine(arguments: &Node, report: &mut Report) -> Vec<(Decoder, Option<Keys>)> {
     report.section("containerd");
-    let version = version(arguments, report);
-    let Some(mut config) = config(arguments, version, report) else {
+    let found = Found::new(arguments.config.as_deref());
+    let known = version(arguments, &found, report);
+    running::examine(&found, report);
+    let Some(mut config) = config(&found, known, report) else {
         return Vec::new();
     };
+    running::examine_age(&found, &config, known, report);
     config.root = arguments.root.clone().unwrap_or(config.root);
-    // Where the program is not in PATH, its configuration tells the series.
-    let newest = if config.version >= 3 { Version(2, 3, 0) } else { Version(1, 7, 0) };
-    let version = version.unwrap_or(newest);
+    // Where the program cannot be asked, its configuration tells the series.
+    let version = config.release;
 
     report.section("stream processors");
     processors::examine(&config, report);
-    processors::examine_gzip(&config, version, report);
-    let caller = Caller::of(None);
+    processors::examine_gzip(&config, version, found.running.as_ref(), report);
+    let caller = Caller::of(found.running.as_ref().map(|running| running.pid));
     let mut decoders: Vec<Decoder> = Vec::new();
     for (id, processor) in processors::of_layers(&config) {
         report.section("decoder");
@@ -120,8 +124,8 @@ pub fn examine(arguments: &Node, report: &mut Report) -> Vec<(Decoder, Option<Ke
     decoders.into_iter().zip(stores).collect()
 }
 
-fn version(arguments: &Node, report: &mut Report) -> Option<Version> {
-    match Version::of(&arguments.containerd) {
+fn version(arguments: &Node, found: &Found, report: &mut Report) -> Option<Version> {
+    match Version::of(&arguments.containerd.clone().unwrap_or_else(|| found.program())) {
         Ok(version) => {
             report.fine(format!("containerd {version}"));
             Some(version)
@@ -133,14 +137,9 @@ fn version(arguments: &Node, report: &mut Report) -> Option<Version> {
     }
 }
 
-fn config(arguments: &Node, version: Option<Version>, report: &mut Report) -> Option<Config> {
-    let usual = || {
-        let places = [containerd::CONFIG].into_iter().chain(containerd::RANCHER).map(PathBuf::from);
-        places.clone().find(|place| place.is_file()).unwrap_or(containerd::CONFIG.into())
-    };
-    let path = arguments.config.clone().unwrap_or_else(usual);
-    let shown = path.display();
-    match Config::read(&path, version) {
+fn config(found: &Found, version: Option<Version>, report: &mut Report) -> Option<Config> {
+    let shown = found.config.display();
+    match found.read(version) {
         Err(error) => {
             let denied = error.chain().any(|cause| {
                 let cause = cause.downcast_ref::<std::io::Error>();
@@ -156,7 +155,7 @@ fn config(arguments: &Node, version: Option<Version>, report: &mut Report) -> Op
             }
             None
         }
-        Ok(config) if config.files.is_empty() && arguments.config.is_some() => {
+        Ok(config) if config.files.is_empty() && found.is_named => {
             report.unknown(format!("there is no `{shown}`"), ToolHint::ConfigurationMissing);
             None
         }

@@ -6,21 +6,19 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use ocicrypt::media_type::{ENCRYPTED, TAR, TAR_GZIP};
+use ocicrypt::media_type::{TAR, TAR_GZIP};
 use toml::{Table, Value};
 
-use super::{KEYS, Version, WITH_PAYLOAD, import_glob};
+use super::cri::Cri;
+use super::plugins::{CRI, CRI_IMAGES, full_name, merge, migrated};
+use super::processor::Processor;
+use super::{Version, WITH_PAYLOAD, import_glob};
 
 /// The largest file that is read, in bytes: 4 MiB.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
 /// The most files that one configuration may import.
 const MAX_FILES: usize = 256;
-
-/// The sections of the CRI plugin, by the version of the configuration.
-const CRI_V1: &str = "cri";
-const CRI_V2: &str = "io.containerd.grpc.v1.cri";
-const CRI_V3: &str = "io.containerd.cri.v1.images";
 
 /// The section of the server, which was `grpc` before version 4.
 const SERVER_V4: &str = "io.containerd.server.v1.grpc";
@@ -38,10 +36,15 @@ pub struct Config {
     pub root: PathBuf,
     /// The socket that `ctr` talks to.
     pub address: PathBuf,
-    /// `key_model` of the CRI plugin: `node` unless a file says otherwise.
-    pub key_model: String,
-    /// `use_local_image_pull` of the CRI plugin of containerd 2.x.
-    pub local_image_pull: bool,
+    /// The release that this was read for: the one that was asked for, or else one that reads this
+    /// version of the configuration.
+    pub release: Version,
+    /// How Kubernetes pulls: the CRI plugin.
+    pub cri: Cri,
+    /// Disabled plugins, by their full names.
+    pub disabled_plugins: BTreeSet<String>,
+    /// Plugins that are other programs, such as snapshotters: their addresses, by name.
+    pub proxy_plugins: BTreeMap<String, String>,
     /// Globs among the imports of the first file, absolute.
     pub globs: Vec<PathBuf>,
     /// Globs that are not absolute, which this containerd looks up in its working directory: the
@@ -52,79 +55,21 @@ pub struct Config {
     pub replaced: Vec<(PathBuf, PathBuf)>,
 }
 
-/// A stream processor.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Processor {
-    /// Media types that it takes.
-    pub accepts: Vec<String>,
-    /// The media type that it gives.
-    pub returns: String,
-    /// The program: a path, or a name that is looked up in containerd's `PATH`.
-    pub path: String,
-    /// Its arguments.
-    pub args: Vec<String>,
-    /// `NAME=value`, beside containerd's own environment.
-    pub env: Vec<String>,
-    /// The file that defines it; none for one of containerd's defaults.
-    pub file: Option<PathBuf>,
-}
-
-impl Processor {
-    /// The value of a variable that is set for it.
-    pub fn variable(&self, name: &str) -> Option<&str> {
-        // The last value counts, as in any environment.
-        let mut set = self.env.iter().rev().filter_map(|entry| entry.split_once('='));
-        set.find_map(|(found, value)| (found == name).then_some(value))
-    }
-
-    fn parse(table: &Value, file: &Path) -> Result<Self> {
-        let strings = |name: &str| -> Result<Vec<String>> {
-            let Some(value) = table.get(name) else { return Ok(Vec::new()) };
-            let list = value.as_array().with_context(|| format!("`{name}` is not a list"))?;
-            let text = |item: &Value| item.as_str().map(str::to_owned);
-            let list: Option<_> = list.iter().map(text).collect();
-            list.with_context(|| format!("`{name}` is not a list of strings"))
-        };
-        let string = |name: &str| -> Result<String> {
-            let Some(value) = table.get(name) else { return Ok(String::new()) };
-            value.as_str().map(str::to_owned).with_context(|| format!("`{name}` is not a string"))
-        };
-        Ok(Self {
-            accepts: strings("accepts")?,
-            returns: string("returns")?,
-            path: string("path")?,
-            args: strings("args")?,
-            env: strings("env")?,
-            file: Some(file.to_owned()),
-        })
-    }
-
-    fn of_containerd(media_type: &str) -> Self {
-        let providers = "/etc/containerd/ocicrypt/ocicrypt_keyprovider.conf";
-        Self {
-            accepts: vec![format!("{media_type}{ENCRYPTED}")],
-            returns: media_type.to_owned(),
-            path: "ctd-decoder".to_owned(),
-            args: vec!["--decryption-keys-path".to_owned(), KEYS.to_owned()],
-            env: vec![format!("OCICRYPT_KEYPROVIDER_CONFIG={providers}")],
-            file: None,
-        }
-    }
-}
-
 impl Config {
     /// The configuration that containerd uses without a file.
-    fn defaults() -> Self {
+    fn defaults(release: Version) -> Self {
         let processors = [(WITH_PAYLOAD[1], TAR), (WITH_PAYLOAD[0], TAR_GZIP)]
             .map(|(id, media_type)| (id.to_owned(), Processor::of_containerd(media_type)));
         Self {
             files: Vec::new(),
             version: 1,
+            release,
             processors: processors.into(),
             root: "/var/lib/containerd".into(),
             address: "/run/containerd/containerd.sock".into(),
-            key_model: "node".to_owned(),
-            local_image_pull: false,
+            cri: Cri::of(&Table::new(), release),
+            disabled_plugins: BTreeSet::new(),
+            proxy_plugins: BTreeMap::new(),
             globs: Vec::new(),
             strays: Vec::new(),
             replaced: Vec::new(),
@@ -139,14 +84,10 @@ impl Config {
     /// A configuration with which containerd does not start: a file that is missing, not TOML, or of
     /// a version that is too new, or a malformed pattern.
     pub fn read(path: &Path, containerd: Option<Version>) -> Result<Self> {
-        let mut config = Self::defaults();
-        let merges = containerd.is_some_and(Version::merges_plugins);
-        let joins = containerd.is_none_or(Version::joins_globs);
-        let newest = containerd.map_or(u32::MAX, Version::newest_config_version);
+        let mut config = Self::defaults(containerd.unwrap_or(Version::of_config_version(1)));
+        let mut sections = Sections::default();
         let mut pending = VecDeque::from([path.to_owned()]);
         let mut seen = BTreeSet::new();
-        // The file whose CRI section applies so far.
-        let mut cri: Option<PathBuf> = None;
         while let Some(file) = pending.pop_front() {
             if !seen.insert(file.clone()) {
                 continue;
@@ -162,47 +103,44 @@ impl Config {
             let version = version_of(&table).with_context(at)?;
             if is_first {
                 config.version = version.unwrap_or(1);
-                let newer = config.version > newest;
-                ensure!(
-                    !newer,
-                    "{} has version {}: this containerd reads {newest} at most",
-                    at(),
-                    config.version
-                );
-            } else if let Some(version) = version.filter(|version| *version > config.version) {
-                bail!(
-                    "{} has version {version}, and `{}`, which imports it, version {}: containerd \
-                     does not start with an import that is newer",
-                    at(),
-                    path.display(),
-                    config.version
-                );
+                config.release = containerd.unwrap_or(Version::of_config_version(config.version));
             }
-            config.merge(&table, &file, merges, &mut cri).with_context(at)?;
-            let imports = imports(&table).with_context(at)?;
-            let parent = file.parent().unwrap_or(Path::new("/"));
-            for import in imports {
-                let is_glob = import.as_os_str().as_encoded_bytes().contains(&b'*');
-                let path = parent.join(&import);
-                let files = |glob: &Path| {
-                    let shown = import.display();
-                    let found = import_glob::files(glob);
-                    found.with_context(|| format!("the import `{shown}` is malformed"))
-                };
-                if !is_glob {
-                    pending.push_back(path);
-                } else if import.is_absolute() || joins {
-                    pending.extend(files(&path).with_context(at)?);
-                    config.globs.extend(is_first.then_some(path));
-                } else {
-                    // The working directory of the service is `/`.
-                    pending.extend(files(&Path::new("/").join(&import)).with_context(at)?);
-                    config.strays.push((file.clone(), import));
-                }
+            check_version(&config, version, path, &file)?;
+            let version = version.unwrap_or(1);
+            config.merge(&table, version, &file, &mut sections).with_context(at)?;
+            for import in imports(&table).with_context(at)? {
+                config.import(&file, import, &mut pending).with_context(at)?;
             }
             config.files.push(file);
         }
+        config.check_names(&sections)?;
+        config.cri = Cri::of(&sections.plugins, config.release);
         Ok(config)
+    }
+
+    /// Adds the files of one import to those that are still to be read.
+    fn import(
+        &mut self,
+        file: &Path,
+        import: PathBuf,
+        pending: &mut VecDeque<PathBuf>,
+    ) -> Result<()> {
+        let path = file.parent().unwrap_or(Path::new("/")).join(&import);
+        let files = |glob: &Path| {
+            let shown = import.display();
+            import_glob::files(glob).with_context(|| format!("the import `{shown}` is malformed"))
+        };
+        if !import.as_os_str().as_encoded_bytes().contains(&b'*') {
+            pending.push_back(path);
+        } else if import.is_absolute() || self.release.joins_globs() {
+            pending.extend(files(&path)?);
+            self.globs.extend(self.files.is_empty().then_some(path));
+        } else {
+            // The working directory of the service is `/`.
+            pending.extend(files(&Path::new("/").join(&import))?);
+            self.strays.push((file.to_owned(), import));
+        }
+        Ok(())
     }
 
     /// The processors that take a media type. containerd uses any of several.
@@ -210,6 +148,25 @@ impl Config {
         let all = self.processors.iter();
         let accepting = all.filter(|(_, it)| it.accepts.iter().any(|one| one == media_type));
         accepting.map(|(id, processor)| (id.as_str(), processor)).collect()
+    }
+
+    /// What this containerd does with an encrypted layer of this media type, such as
+    /// `application/vnd.oci.image.layer.v1.tar+gzip+encrypted`.
+    pub fn route(&self, encrypted: &str) -> Route<'_> {
+        match self.accepting(encrypted)[..] {
+            [] => Route::None,
+            [(id, processor)] => Route::To(id, processor),
+            ref several => Route::Several(several.iter().map(|(id, _)| *id).collect()),
+        }
+    }
+
+    /// The section for `key_model`, as the first file has to spell it.
+    pub fn image_decryption_section(&self) -> String {
+        match self.version {
+            0 | 1 => "plugins.cri.image_decryption".to_owned(),
+            2 => format!("plugins.\"{CRI}\".image_decryption"),
+            _ => format!("plugins.\"{CRI_IMAGES}\".image_decryption"),
+        }
     }
 
     /// The content store.
@@ -220,16 +177,16 @@ impl Config {
     fn merge(
         &mut self,
         table: &Table,
+        version: u32,
         file: &Path,
-        merges: bool,
-        cri: &mut Option<PathBuf>,
+        sections: &mut Sections,
     ) -> Result<()> {
         if let Some(root) = text(table.get("root")) {
             self.root = root.into();
         }
-        let plugins = table.get("plugins");
-        let server = plugins.and_then(|plugins| plugins.get(SERVER_V4));
-        for section in [table.get("grpc"), server].into_iter().flatten() {
+        let empty = Table::new();
+        let plugins = table.get("plugins").and_then(Value::as_table).unwrap_or(&empty);
+        for section in [table.get("grpc"), plugins.get(SERVER_V4)].into_iter().flatten() {
             if let Some(address) = text(section.get("address")) {
                 self.address = address.into();
             }
@@ -242,28 +199,82 @@ impl Config {
                 self.processors.insert(id.clone(), processor);
             }
         }
-        for name in [CRI_V1, CRI_V2, CRI_V3] {
-            let Some(section) = plugins.and_then(|plugins| plugins.get(name)) else { continue };
-            if !merges {
-                // The whole section is replaced.
-                self.key_model = "node".to_owned();
-                self.replaced
-                    .extend(cri.replace(file.to_owned()).map(|old| (old, file.to_owned())));
-            }
-            for name in ["image_decryption", "image_encryption"] {
-                let decryption = section.get(name).and_then(|section| section.get("key_model"));
-                if let Some(model) = decryption.and_then(Value::as_str) {
-                    self.key_model = model.to_owned();
-                }
-            }
-            // containerd 2.x ignores this key in the old section.
-            let local = section.get("use_local_image_pull").and_then(Value::as_bool);
-            if let (CRI_V3, Some(local)) = (name, local) {
-                self.local_image_pull = local;
-            }
+        let proxies = table.get("proxy_plugins").and_then(Value::as_table).into_iter().flatten();
+        self.proxy_plugins.extend(proxies.map(|(name, proxy)| {
+            (name.clone(), text(proxy.get("address")).unwrap_or_default().to_owned())
+        }));
+        let disabled =
+            table.get("disabled_plugins").and_then(Value::as_array).into_iter().flatten();
+        let disabled = disabled.filter_map(Value::as_str);
+        let full = |name: &str| if version < 2 { full_name(name) } else { name }.to_owned();
+        self.disabled_plugins.extend(disabled.map(full));
+        sections.version = sections.version.max(table.get("version").map_or(0, |_| version));
+        let plugins = migrated(plugins, version, self.release);
+        if self.release.merges_plugins() {
+            merge(&mut sections.plugins, plugins);
+            return Ok(());
         }
+        if plugins.contains_key(CRI) {
+            let former = sections.cri.replace(file.to_owned());
+            self.replaced.extend(former.map(|former| (former, file.to_owned())));
+        }
+        sections.plugins.extend(plugins);
         Ok(())
     }
+
+    /// From version 2 on, containerd takes the full names of plugins alone.
+    fn check_names(&self, sections: &Sections) -> Result<()> {
+        let is_1 = !self.release.merges_plugins();
+        let version = if is_1 { sections.version } else { self.version };
+        let plugins = sections.plugins.keys().filter(|_| is_1);
+        let short = self.disabled_plugins.iter().chain(plugins).find(|name| !name.contains('.'));
+        match short {
+            Some(name) if version >= 2 => {
+                bail!("`{name}` is not the full name of a plugin, such as `{CRI}`")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Where containerd routes a layer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// To no processor: it takes the ciphertext for the plain layer, and fails.
+    None,
+    /// To this processor.
+    To(&'a str, &'a Processor),
+    /// To any of several processors: it may be another one each time.
+    Several(Vec<&'a str>),
+}
+
+/// The plugin sections of the files read so far.
+#[derive(Default)]
+struct Sections {
+    plugins: Table,
+    /// The newest version of a file that names one.
+    version: u32,
+    /// The file whose CRI section applies so far, in containerd 1.x.
+    cri: Option<PathBuf>,
+}
+
+/// Refuses a file of a version that this containerd does not read there.
+fn check_version(config: &Config, version: Option<u32>, first: &Path, file: &Path) -> Result<()> {
+    let Some(version) = version else { return Ok(()) };
+    let (newest, shown) = (config.release.newest_config_version(), file.display());
+    ensure!(
+        version <= newest,
+        "`{shown}` has version {version}: this containerd reads {newest} at most"
+    );
+    // Older releases do not compare them.
+    ensure!(
+        version <= config.version || !config.release.compares_versions(),
+        "`{shown}` has version {version}, and `{}`, which imports it, version {}: containerd does not \
+         start with an import that is newer",
+        first.display(),
+        config.version
+    );
+    Ok(())
 }
 
 fn text(value: Option<&Value>) -> Option<&str> {
@@ -339,11 +350,11 @@ mod tests {
             [stream_processors.\"io.containerd.ocicrypt.decoder.v1.tar\"]\npath = \"other\"\n";
         let files = [("config.toml", first), ("conf.d/a.toml", second), ("conf.d/no", "garbage")];
         let old = config(&files, OLD)?;
-        assert_eq!((old.key_model.as_str(), old.replaced.len()), ("node", 1));
+        assert_eq!((old.cri.key_model.as_str(), old.replaced.len()), ("node", 1));
         assert_eq!(old.processors.len(), 3);
         assert_eq!(old.processors["io.containerd.ocicrypt.decoder.v1.tar"].env, [""; 0]);
         let new = config(&files, NEW)?;
-        assert_eq!((new.key_model.as_str(), new.replaced.len()), ("", 0));
+        assert_eq!((new.cri.key_model.as_str(), new.replaced.len()), ("", 0));
         Ok(())
     }
 
@@ -370,14 +381,8 @@ mod tests {
         ] {
             let text =
                 format!("{version}[plugins.{section}.image_decryption]\nkey_model = \"x\"\n");
-            assert_eq!(config(&[("config.toml", &text)], NEW)?.key_model, "x", "{section}");
+            assert_eq!(config(&[("config.toml", &text)], NEW)?.cri.key_model, "x", "{section}");
         }
-        let local =
-            "version = 3\n[plugins.\"io.containerd.cri.v1.images\"]\nuse_local_image_pull = true\n";
-        assert!(config(&[("config.toml", local)], NEW)?.local_image_pull);
-        let elsewhere =
-            "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\"]\nuse_local_image_pull = true\n";
-        assert!(!config(&[("config.toml", elsewhere)], NEW)?.local_image_pull);
         let server =
             "version = 4\n[plugins.\"io.containerd.server.v1.grpc\"]\naddress = \"/a.sock\"\n";
         assert_eq!(config(&[("config.toml", server)], NEW)?.address, Path::new("/a.sock"));
@@ -390,6 +395,10 @@ mod tests {
             (&[("config.toml", "version = ")][..], "not TOML"),
             (&[("config.toml", "imports = [\"absent.toml\"]")], "absent.toml"),
             (&[("config.toml", "version = 5")], "version 5"),
+            (
+                &[("config.toml", "version = 2\ndisabled_plugins = [\"cri\"]")],
+                "`cri` is not the full name of a plugin",
+            ),
             (
                 &[
                     ("config.toml", "imports = [\"conf.d/*.toml\"]"),

@@ -1,13 +1,12 @@
 //! The program that containerd decompresses gzip layers with, where a node has one. Otherwise containerd
 //! does it itself, with Go's gzip, which takes longer.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::{env, fs};
 
 use super::Version;
+use super::running::{Running, search_path};
 
 /// The programs in the order in which containerd looks for them in its `PATH`, the first release that does, and
 /// the variable of its environment that forbids it.
@@ -16,31 +15,24 @@ const PROGRAMS: [(&str, Version, &str); 2] = [
     ("unpigz", Version(1, 2, 0), "CONTAINERD_DISABLE_PIGZ"),
 ];
 
-/// The `PATH` of a service of systemd.
-const SERVICE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
 /// The program that a containerd of this version starts, in the environment of the one that runs.
-pub fn decompressor(version: Version) -> Option<PathBuf> {
-    find(version, &environment().unwrap_or_default())
+pub fn decompressor(version: Version, running: Option<&Running>) -> Option<PathBuf> {
+    let is_forbidden = |name: &str| {
+        let value = running.and_then(|running| running.variable(name)?.to_str());
+        value.is_some_and(is_true)
+    };
+    let programs =
+        PROGRAMS.iter().filter(|(_, since, forbids)| version >= *since && !is_forbidden(forbids));
+    let directories = search_path(running);
+    let mut places = programs
+        .flat_map(|(name, ..)| directories.iter().map(move |directory| directory.join(name)));
+    places.find(|file| is_program(file))
 }
 
 /// Whether containerd unpacks a layer sooner with this program than with the decoder's `--decompress`, as
 /// measured in docs/unpack.md: `igzip` does, `unpigz` does not.
 pub fn is_faster_than_decoder(program: &Path) -> bool {
     program.file_name().is_some_and(|name| name == PROGRAMS[0].0)
-}
-
-fn find(version: Version, environment: &[OsString]) -> Option<PathBuf> {
-    let variable = |name: &str| {
-        environment.iter().find_map(|entry| entry.to_str()?.strip_prefix(name)?.strip_prefix('='))
-    };
-    let path = variable("PATH").unwrap_or(SERVICE_PATH);
-    let programs = PROGRAMS
-        .iter()
-        .filter(|(_, since, forbids)| version >= *since && !variable(forbids).is_some_and(is_true));
-    let mut places = programs
-        .flat_map(|(name, ..)| env::split_paths(path).map(move |directory| directory.join(name)));
-    places.find(|file| is_program(file))
 }
 
 /// The words that Go's `strconv.ParseBool` takes for true.
@@ -52,21 +44,10 @@ fn is_program(file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
-/// The environment of the containerd that runs, if there is one and this user may read it.
-fn environment() -> Option<Vec<OsString>> {
-    let is_containerd = |process: &Path| {
-        fs::read_to_string(process.join("comm")).is_ok_and(|name| name.trim_end() == "containerd")
-    };
-    let processes = fs::read_dir("/proc").ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-    let environment = processes
-        .filter(|process| is_containerd(process))
-        .find_map(|process| fs::read(process.join("environ")).ok())?;
-    let entries = environment.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
-    Some(entries.map(|entry| OsString::from_vec(entry.to_vec())).collect())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use anyhow::Result;
 
     use super::*;
@@ -81,7 +62,11 @@ mod tests {
         let with = |version, variables: &[&str]| {
             let path = format!("PATH=/nowhere:{}", dir.path().display());
             let environment = variables.iter().copied().chain([path.as_str()]);
-            let found = find(version, &environment.map(OsString::from).collect::<Vec<_>>());
+            let running = Running {
+                environment: environment.map(OsString::from).collect(),
+                ..Running::default()
+            };
+            let found = decompressor(version, Some(&running));
             found.and_then(|file| Some(file.file_name()?.to_str()?.to_owned()))
         };
         let (old, new) = (Version(1, 6, 20), Version(2, 3, 4));

@@ -3,44 +3,39 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use ocicrypt::media_type::{ENCRYPTED, TAR, TAR_GZIP, TAR_ZSTD};
+use ocicrypt::media_type::{self, ENCRYPTED, TAR, TAR_GZIP};
 
 use super::WITH_PAYLOAD;
-
-/// The key provider configuration that containerd's defaults name.
-const PROVIDERS: &str = "/etc/containerd/ocicrypt/ocicrypt_keyprovider.conf";
+use super::processor::PROVIDERS;
 
 /// The part of a configuration of version `syntax` that containerd needs to run `decoder` with
 /// `keys`. It may be in the first file or in an imported one.
 ///
 /// It has no section of a plugin: in a file that containerd 1.x imports, such a section would replace
 /// the whole section of the CRI plugin, and `key_model` is `node` by default. containerd 2.x passes no
-/// payload, and the decoder does not need one. The gzip processor also takes zstd layers, because
-/// containerd passes a payload only to these two processors; containerd recognizes the compression of
-/// the decrypted layer by its first bytes.
+/// payload, and the decoder does not need one.
 ///
-/// If the decoder decompresses gzip, the gzip processor returns tar. Then the other processor takes zstd
-/// layers, and returns `tar+gzip` so that containerd looks at the first bytes.
+/// containerd passes a payload only to processors with these two ids, so that there are no more. One takes
+/// the layers that are labelled as gzip, which the decoder may decompress: then it returns tar. The
+/// other takes all that the library decrypts besides, and returns `tar+gzip`, with which containerd
+/// recognizes the compression by the first bytes of the layer.
 pub fn snippet(syntax: u32, keys: &Path, decoder: &Path, decompress: bool) -> String {
     let mut text = String::new();
     if syntax > 1 {
         let _ = writeln!(text, "version = {syntax}\n");
     }
-    let processors: [(_, &[_], _, _); 2] = match decompress {
-        false => [
-            (WITH_PAYLOAD[0], &[TAR_GZIP, TAR_ZSTD], TAR_GZIP, ""),
-            (WITH_PAYLOAD[1], &[TAR], TAR, ""),
-        ],
-        true => [
-            (WITH_PAYLOAD[0], &[TAR_GZIP], TAR, ", \"--decompress\""),
-            (WITH_PAYLOAD[1], &[TAR, TAR_ZSTD], TAR_GZIP, ""),
-        ],
-    };
+    let is_gzip = |media_type: &&str| media_type.ends_with("gzip");
+    let (gzip, others): (Vec<_>, Vec<_>) = media_type::LAYERS.into_iter().partition(is_gzip);
+    let (returns, flag) = if decompress { (TAR, ", \"--decompress\"") } else { (TAR_GZIP, "") };
+    let processors =
+        [(WITH_PAYLOAD[0], gzip, returns, flag), (WITH_PAYLOAD[1], others, TAR_GZIP, "")];
     for (id, accepts, returns, flag) in processors {
-        let quoted_type = |media_type: &&str| format!("\"{media_type}{ENCRYPTED}\"");
-        let accepts: Vec<_> = accepts.iter().map(quoted_type).collect();
         let _ = writeln!(text, "[stream_processors.\"{id}\"]");
-        let _ = writeln!(text, "  accepts = [{}]", accepts.join(", "));
+        let _ = writeln!(text, "  accepts = [");
+        for media_type in accepts {
+            let _ = writeln!(text, "    \"{media_type}{ENCRYPTED}\",");
+        }
+        let _ = writeln!(text, "  ]");
         let _ = writeln!(text, "  returns = \"{returns}\"");
         let _ = writeln!(text, "  path = {}", quoted(decoder));
         let _ = writeln!(text, "  args = [\"--decryption-keys-path\", {}{flag}]", quoted(keys));
@@ -72,7 +67,7 @@ mod tests {
     use anyhow::Result;
 
     use super::*;
-    use crate::containerd::{Config, Version};
+    use crate::containerd::{Config, Route, Version};
 
     #[test]
     fn what_is_written_is_what_is_read() -> Result<()> {
@@ -88,14 +83,16 @@ mod tests {
             fs::write(&file, snippet(syntax, keys, decoder, decompress))?;
             let config = Config::read(&file, Some(version))?;
             assert_eq!(config.version, syntax);
-            for kind in ["tar", "tar+gzip", "tar+zstd"] {
-                let media_type = format!("application/vnd.oci.image.layer.v1.{kind}+encrypted");
-                let accepting = config.accepting(&media_type);
-                let [(id, processor)] = accepting[..] else { panic!("{kind}") };
+            for media_type in media_type::LAYERS {
+                let Route::To(id, processor) = config.route(&format!("{media_type}{ENCRYPTED}"))
+                else {
+                    panic!("{media_type}")
+                };
                 assert!(WITH_PAYLOAD.contains(&id));
-                let is_decompressed = processor.args.iter().any(|arg| arg == "--decompress");
-                assert_eq!(is_decompressed, decompress && kind == "tar+gzip");
-                assert_eq!(is_decompressed, processor.returns == TAR && kind != "tar");
+                let is_gzip = media_type.ends_with("gzip");
+                assert_eq!(processor.decompresses(), decompress && is_gzip);
+                // A layer that is not decompressed, or may be zstd, must not be taken for tar.
+                assert_eq!(processor.returns == TAR, processor.decompresses());
                 assert_eq!(processor.args[1], "/k \"e\\y");
                 assert_eq!(processor.variable("OCICRYPT_KEYPROVIDER_CONFIG"), Some(PROVIDERS));
             }

@@ -28,9 +28,20 @@ impl Version {
         version.with_context(|| format!("`{shown} --version` does not answer as containerd does"))
     }
 
-    /// Whether image layers are pulled by the transfer service unless `use_local_image_pull` is set.
+    /// Whether Kubernetes pulls through the transfer service, unless a setting prevents it.
     pub fn has_transfer_service(self) -> bool {
-        self >= Self(2, 0, 0)
+        self >= Self(2, 1, 0)
+    }
+
+    /// Whether CRI sections of 1.x in a file of version `syntax` are migrated to those of 2.x.
+    pub fn migrates_cri(self, syntax: u32) -> bool {
+        if self >= Self(2, 3, 0) { syntax < 4 } else { self >= Self(2, 0, 0) && syntax == 2 }
+    }
+
+    /// Whether sections that a file of version 1 calls by a short name are lost: 2.0 to 2.2 migrate
+    /// version 2 alone.
+    pub fn forgets_short_names(self) -> bool {
+        self >= Self(2, 0, 0) && self < Self(2, 3, 0)
     }
 
     /// Whether a CRI pull that is local hands a payload over: the hook was missing in 2.0 and came
@@ -65,9 +76,25 @@ impl Version {
         if self >= Self(2, 0, 0) { 3 } else { 2 }
     }
 
-    /// The newest version of the configuration that it reads.
+    /// A release that reads this version of the configuration, where the program cannot be asked.
+    pub fn of_config_version(version: u32) -> Self {
+        if version >= 3 { Self(2, 3, 0) } else { Self(1, 7, 0) }
+    }
+
+    /// The newest version of the configuration that it reads. 1.x before 1.6.32 and 1.7.17 does not
+    /// look.
     pub fn newest_config_version(self) -> u32 {
-        if self >= Self(2, 3, 0) { 4 } else { self.config_version() }
+        match self {
+            Self(1, 6, patch) if patch < 32 => u32::MAX,
+            Self(1, 7, patch) if patch < 17 => u32::MAX,
+            _ if self >= Self(2, 3, 0) => 4,
+            _ => self.config_version(),
+        }
+    }
+
+    /// Whether it refuses an imported file of a newer version than the first file.
+    pub fn compares_versions(self) -> bool {
+        self >= Self(2, 3, 0)
     }
 }
 

@@ -1,94 +1,132 @@
 //! Whether the next pull will succeed, for each kind of layer and each way in which containerd calls
 //! a decoder.
 
-use crate::containerd::{Config, Version, WITH_PAYLOAD};
 use keycell_diagnostic::hint::ToolHint;
 use ocicrypt::media_type::ENCRYPTED;
 
+use crate::containerd::{Config, Pull, Route, Unpacking, Version, WITH_PAYLOAD, unpacking};
+
 use super::decoder::Decoder;
-use super::processors::LAYERS;
+use super::processors::KINDS;
 use super::report::Report;
 
 /// Reports it. A way that does not work is a failure only where Kubernetes takes it; otherwise it is
 /// a note.
 pub fn examine(config: &Config, version: Version, decoders: &[Decoder], report: &mut Report) {
     let pull = Pull::of(config, version);
-    report.note(pull.description());
-    for (kind, media_type) in LAYERS {
-        let accepting = config.accepting(&format!("{media_type}{ENCRYPTED}"));
+    report.note(description(&pull, version));
+    if !matches!(pull, Pull::Disabled(_)) {
+        snapshotters(config, report);
+    }
+    for (kind, media_type) in KINDS {
         // Anything else is reported with the processors.
-        let [(id, processor)] = accepting[..] else { continue };
+        let encrypted = format!("{media_type}{ENCRYPTED}");
+        let Route::To(id, processor) = config.route(&encrypted) else { continue };
         let Some(decoder) = decoders.iter().find(|decoder| decoder.is_same(processor)) else {
             continue;
         };
         let has_payload = pull.has_payload() && WITH_PAYLOAD.contains(&id);
         let finds = decoder.finds_payload();
-        match (has_payload, finds) {
-            (true, _) => report.fine(format!("{kind} layer, pulled for Kubernetes: containerd hands over what is needed")),
-            (false, true) => report.fine(format!(
-                "{kind} layer, pulled for Kubernetes: the decoder finds what is needed in the content store"
+        let layer = format!("{kind} layer");
+        match (&pull, has_payload, finds) {
+            (Pull::Disabled(_), ..) => {}
+            (_, true, _) => report.fine(format!(
+                "{layer}, pulled for Kubernetes: containerd hands over what is needed"
             )),
-            (false, false) => report.fails(
-                format!("{kind} layer, pulled for Kubernetes: the decoder gets no payload"),
-                pull.hint(WITH_PAYLOAD.contains(&id)),
+            (_, false, true) => report.fine(format!(
+                "{layer}, pulled for Kubernetes: the decoder finds what is needed in the content store"
+            )),
+            (_, false, false) => report.fails(
+                format!("{layer}, pulled for Kubernetes: the decoder gets no payload"),
+                hint(&pull, WITH_PAYLOAD.contains(&id), config, version),
             ),
         }
         if finds {
-            report.fine(format!("{kind} layer, `ctr images pull` or `import`, or pulled earlier: from the content store"));
+            report.fine(format!(
+                "{layer}, `ctr images pull` or `import`, or pulled earlier: from the content store"
+            ));
         } else {
             report.note(format!(
-                "{kind} layer, `ctr images pull` or `import`, or pulled earlier: the decoder gets no payload, and fails"
+                "{layer}, `ctr images pull` or `import`, or pulled earlier: the decoder gets no \
+                 payload, and fails"
             ));
         }
     }
 }
 
-/// How the CRI pulls.
-enum Pull {
-    /// With a payload.
-    Local,
-    /// `key_model` is not `node`.
-    NoKeyModel(String),
-    /// Through the transfer service.
-    Transfer,
-    /// Locally, by a release without the hook.
-    NoHook(Version),
+/// Reports snapshotters that do not leave the unpacking to containerd.
+fn snapshotters(config: &Config, report: &mut Report) {
+    for (name, runtime, how) in unpacking(config) {
+        let shown = match runtime {
+            Some(runtime) => format!("the snapshotter `{name}` of the runtime `{runtime}`"),
+            None => format!("the snapshotter `{name}`"),
+        };
+        let hint = ToolHint::OtherSnapshotter;
+        match (how, runtime) {
+            (Unpacking::ByContainerd, _) => {}
+            (Unpacking::ByItself, None) => report.fails(
+                format!("{shown} unpacks layers itself and calls no decoder: encrypted images fail"),
+                hint,
+            ),
+            (Unpacking::ByItself, Some(_)) => report.warn(
+                format!(
+                    "{shown} unpacks layers itself and calls no decoder: encrypted images fail with \
+                     this runtime"
+                ),
+                hint,
+            ),
+            (Unpacking::Lazily, _) => report.note(format!(
+                "{shown} calls no decoder for layers that it loads lazily; containerd unpacks \
+                 encrypted layers, which have no index for that"
+            )),
+            (Unpacking::Unknown, _) => report.note(format!(
+                "{shown} is not known: if it unpacks layers itself, no decoder is called"
+            )),
+        }
+    }
 }
 
-impl Pull {
-    fn of(config: &Config, version: Version) -> Self {
-        if version.has_transfer_service() && !config.local_image_pull {
-            Self::Transfer
-        } else if !version.has_payload() {
-            Self::NoHook(version)
-        } else if config.key_model != "node" {
-            Self::NoKeyModel(config.key_model.clone())
-        } else {
-            Self::Local
+fn description(pull: &Pull, version: Version) -> String {
+    let because =
+        |cause: Option<_>| cause.map(|cause| format!(", because of {cause}")).unwrap_or_default();
+    match pull {
+        Pull::Disabled(plugin) => {
+            format!(
+                "Kubernetes cannot pull with this containerd: the plugin `{plugin}` is disabled"
+            )
         }
-    }
-
-    fn has_payload(&self) -> bool {
-        matches!(self, Self::Local)
-    }
-
-    fn description(&self) -> String {
-        match self {
-            Self::Local => "a pull for Kubernetes hands a payload to the decoder".to_owned(),
-            Self::NoKeyModel(model) => format!("`key_model` is `{}`, so a pull for Kubernetes hands over no payload", model.escape_debug()),
-            Self::Transfer => "a pull for Kubernetes goes through containerd's transfer service, which hands over no payload".to_owned(),
-            Self::NoHook(version) => format!("containerd {version} hands over no payload, whatever it is configured to"),
+        Pull::Transfer => {
+            "a pull for Kubernetes goes through containerd's transfer service, which \
+            hands over no payload"
+                .to_owned()
         }
+        Pull::Local(None) => "a pull for Kubernetes hands a payload to the decoder".to_owned(),
+        Pull::Local(cause) => format!(
+            "a pull for Kubernetes hands a payload to the decoder: it does not go through the \
+             transfer service{}",
+            because(cause.as_ref())
+        ),
+        Pull::NoHook(cause) => format!(
+            "a pull for Kubernetes hands over no payload: containerd {version} lacks the hook for it, \
+             and does not use the transfer service{}",
+            because(cause.as_ref())
+        ),
+        Pull::NoKeyModel(model) => format!(
+            "`key_model` is `{}`, so a pull for Kubernetes hands over no payload",
+            model.escape_debug()
+        ),
     }
+}
 
-    /// How the payload would be passed; `by_id` is whether containerd passes one to the processor.
-    fn hint(&self, by_id: bool) -> Option<ToolHint> {
-        match self {
-            Self::Local if !by_id => Some(ToolHint::OtherProcessor),
-            Self::Local => None,
-            Self::NoKeyModel(_) => Some(ToolHint::KeyModel),
-            Self::Transfer => Some(ToolHint::TransferService),
-            Self::NoHook(_) => Some(ToolHint::NoPayloadHook),
+/// How the payload would be passed; `by_id` is whether containerd passes one to the processor.
+fn hint(pull: &Pull, by_id: bool, config: &Config, version: Version) -> Option<ToolHint> {
+    match pull {
+        Pull::Local(_) if !by_id => Some(ToolHint::OtherProcessor),
+        Pull::Disabled(_) | Pull::Local(_) => None,
+        Pull::NoKeyModel(_) => {
+            Some(ToolHint::KeyModel { section: config.image_decryption_section() })
         }
+        Pull::Transfer if version.has_payload() => Some(ToolHint::TransferService),
+        Pull::Transfer | Pull::NoHook(_) => Some(ToolHint::NoPayloadHook),
     }
 }

@@ -1,21 +1,24 @@
 //! The stream processors: the programs that decrypt layers for containerd.
 
-use std::ffi::OsString;
-
 use keycell_diagnostic::hint::ToolHint;
-use keycell_settings::Request;
-use ocicrypt::media_type::{ENCRYPTED, TAR, TAR_GZIP, TAR_ZSTD};
+use ocicrypt::media_type::{self, ENCRYPTED, TAR, TAR_GZIP, TAR_ZSTD};
 
 use super::report::Report;
-use crate::containerd::{Config, Processor, Version, WITH_PAYLOAD, decompressor};
+use crate::containerd::{Config, Processor, Route, Running, Version, WITH_PAYLOAD, decompressor};
 
-/// The kinds of layers, and their media types.
-pub const LAYERS: [(&str, &str); 3] = [("tar", TAR), ("gzip", TAR_GZIP), ("zstd", TAR_ZSTD)];
+/// The kinds of layers that most images have, and their media types.
+pub const KINDS: [(&str, &str); 3] = [("tar", TAR), ("gzip", TAR_GZIP), ("zstd", TAR_ZSTD)];
+
+/// Layers of one form, in all compressions: a word for them, and what their media types begin with.
+const FORMS: [(&str, &str); 2] = [
+    ("Docker's", "application/vnd.docker."),
+    ("nondistributable", "application/vnd.oci.image.layer.nondistributable."),
+];
 
 /// The processors for encrypted layers, each once.
 pub fn of_layers(config: &Config) -> Vec<(&str, &Processor)> {
     let mut found: Vec<(&str, &Processor)> = Vec::new();
-    for (_, media_type) in LAYERS {
+    for media_type in media_type::LAYERS {
         for (id, processor) in config.accepting(&format!("{media_type}{ENCRYPTED}")) {
             if !found.iter().any(|(known, _)| *known == id) {
                 found.push((id, processor));
@@ -25,49 +28,87 @@ pub fn of_layers(config: &Config) -> Vec<(&str, &Processor)> {
     found
 }
 
-/// Reports, for each kind of layer, which processor takes it, and whether containerd can unpack what
-/// the processor returns.
+/// Reports which processor takes each kind of layer, and whether containerd can unpack what the
+/// processor returns.
 pub fn examine(config: &Config, report: &mut Report) {
-    for (kind, media_type) in LAYERS {
-        let accepting = config.accepting(&format!("{media_type}{ENCRYPTED}"));
-        let names: Vec<_> = accepting.iter().map(|(id, _)| format!("`{id}`")).collect();
-        match accepting[..] {
-            [] if kind == "zstd" => report.fails(
-                format!("no processor takes `{media_type}{ENCRYPTED}`: {kind} layers fail"),
-                ToolHint::AcceptZstd,
+    for (id, processor) in of_layers(config) {
+        taken(id, processor, config, report);
+        returns(id, processor, report);
+    }
+    for (kind, media_type) in KINDS {
+        let encrypted = format!("{media_type}{ENCRYPTED}");
+        match config.route(&encrypted) {
+            Route::To(..) => {}
+            Route::None => report.fails(
+                format!("no processor takes `{encrypted}`: {kind} layers fail"),
+                if kind == "zstd" { ToolHint::AcceptZstd } else { ToolHint::NoProcessor },
             ),
-            [] => report.fails(
-                format!("no processor takes `{media_type}{ENCRYPTED}`: {kind} layers fail"),
-                ToolHint::NoProcessor,
-            ),
-            [(id, processor)] => {
-                let file = processor.file.as_ref();
-                let place = file.map_or("containerd's defaults".to_owned(), |file| {
-                    format!("`{}`", file.display())
-                });
-                report.fine(format!("{kind} layers: `{id}` in {place}"));
-                if kind == "zstd" && !WITH_PAYLOAD.contains(&id) {
-                    report.note(format!("containerd hands no payload to `{id}`"));
-                }
-                returns(id, processor, kind, report);
+            Route::Several(ids) => several(&format!("{kind} layers"), &ids, report),
+        }
+    }
+    for (word, beginning) in FORMS {
+        let types = media_type::LAYERS.iter().filter(|it| it.starts_with(beginning));
+        let mut missing = Vec::new();
+        for media_type in types {
+            let encrypted = format!("{media_type}{ENCRYPTED}");
+            match config.route(&encrypted) {
+                Route::To(..) => {}
+                Route::None => missing.push(format!("`{encrypted}`")),
+                Route::Several(ids) => several(&format!("`{encrypted}`"), &ids, report),
             }
-            _ => report.fails(
-                format!(
-                    "{kind} layers are taken by several processors, and containerd uses any: {}",
-                    names.join(", ")
-                ),
-                ToolHint::SeveralProcessors,
-            ),
+        }
+        if !missing.is_empty() {
+            report.warn(
+                format!("no processor takes {word} layers, which fail: {}", missing.join(", ")),
+                ToolHint::NoProcessor,
+            );
         }
     }
 }
 
+fn several(layers: &str, ids: &[&str], report: &mut Report) {
+    let ids: Vec<_> = ids.iter().map(|id| format!("`{id}`")).collect();
+    report.fails(
+        format!(
+            "{layers} are taken by several processors, and containerd uses any: {}",
+            ids.join(", ")
+        ),
+        ToolHint::SeveralProcessors,
+    );
+}
+
+/// Reports what one processor takes.
+fn taken(id: &str, processor: &Processor, config: &Config, report: &mut Report) {
+    let takes = |media_type: &str| matches!(config.route(&format!("{media_type}{ENCRYPTED}")), Route::To(other, _) if other == id);
+    let kinds = KINDS.iter().filter(|(_, media_type)| takes(media_type)).map(|(kind, _)| *kind);
+    let forms = FORMS.iter().filter(|(_, beginning)| {
+        media_type::LAYERS.iter().any(|it| it.starts_with(beginning) && takes(it))
+    });
+    let words: Vec<_> = kinds.chain(forms.map(|(word, _)| *word)).collect();
+    if words.is_empty() {
+        return;
+    }
+    let place = match &processor.file {
+        Some(file) => format!("`{}`", file.display()),
+        None => "containerd's defaults".to_owned(),
+    };
+    report.fine(format!("`{id}` in {place} takes layers: {}", words.join(", ")));
+    if !WITH_PAYLOAD.contains(&id) {
+        report.note(format!("containerd hands no payload to `{id}`"));
+    }
+}
+
 /// Reports who decompresses gzip layers, and what would take less time.
-pub fn examine_gzip(config: &Config, version: Version, report: &mut Report) {
-    let accepting = config.accepting(&format!("{TAR_GZIP}{ENCRYPTED}"));
-    let [(id, processor)] = accepting[..] else { return };
-    let program = decompressor(version).map(|program| format!("`{}`", program.display()));
-    if decompresses(processor) {
+pub fn examine_gzip(
+    config: &Config,
+    version: Version,
+    running: Option<&Running>,
+    report: &mut Report,
+) {
+    let encrypted = format!("{TAR_GZIP}{ENCRYPTED}");
+    let Route::To(id, processor) = config.route(&encrypted) else { return };
+    let program = decompressor(version, running).map(|program| format!("`{}`", program.display()));
+    if processor.decompresses() {
         report.fine(format!("gzip layers: the decoder of `{id}` decompresses them"));
     } else if let Some(program) = program {
         report.note(format!("gzip layers: containerd decompresses them with {program}"));
@@ -80,26 +121,28 @@ pub fn examine_gzip(config: &Config, version: Version, report: &mut Report) {
 }
 
 /// Reports a media type that containerd cannot unpack.
-fn returns(id: &str, processor: &Processor, kind: &str, report: &mut Report) {
-    let known = LAYERS.iter().any(|(_, media_type)| *media_type == processor.returns);
-    // Only gzip is decompressed: zstd layers pass as they are.
-    let is_tar = kind == "tar" || kind == "gzip" && decompresses(processor);
-    if !known {
-        report.fails(
-            format!("`{id}` returns `{}`, which containerd cannot unpack", processor.returns),
+fn returns(id: &str, processor: &Processor, report: &mut Report) {
+    let returned = processor.returns.as_str();
+    if !media_type::LAYERS.contains(&returned) {
+        return report.fails(
+            format!("`{id}` returns `{returned}`, which containerd cannot unpack"),
             ToolHint::ReturnsUnknown,
         );
-    } else if processor.returns == TAR && !is_tar {
-        report.fails(
-            format!("`{id}` returns a plain tar for {kind} layers, which are compressed"),
-            ToolHint::ReturnsTar,
-        );
     }
-}
-
-/// Whether the decoder of the processor decompresses gzip layers.
-fn decompresses(processor: &Processor) -> bool {
-    let words = processor.args.iter().map(OsString::from);
-    let words = [OsString::from("ctd-decoder")].into_iter().chain(words);
-    matches!(keycell_settings::parse(words), Ok(Request::Decrypt(settings)) if settings.decompress)
+    // containerd looks at the first bytes of all but the plain tar.
+    if returned != TAR {
+        return;
+    }
+    // Only gzip is decompressed: zstd layers pass as they are.
+    let compressed = if processor.decompresses() { &["zstd"][..] } else { &["gzip", "zstd"] };
+    let accepted: Vec<_> =
+        processor.accepts.iter().filter_map(|it| media_type::plain(it).ok()).collect();
+    for kind in compressed {
+        if accepted.iter().any(|media_type| media_type.ends_with(kind)) {
+            report.fails(
+                format!("`{id}` returns a plain tar for {kind} layers, which are compressed"),
+                ToolHint::ReturnsTar,
+            );
+        }
+    }
 }

@@ -92,11 +92,21 @@ pub enum ToolHint {
     /// containerd passes no payload to this processor.
     OtherProcessor,
     /// `key_model` is not `node`.
-    KeyModel,
+    KeyModel {
+        /// The section that it belongs in.
+        section: String,
+    },
     /// The transfer service passes no payload.
     TransferService,
     /// This release of containerd passes no payload.
     NoPayloadHook,
+    /// The snapshotter calls no decoder.
+    OtherSnapshotter,
+    /// containerd has not read its configuration since it changed.
+    RestartContainerd {
+        /// Its systemd unit, if it has one.
+        unit: Option<String>,
+    },
 
     // `keycell doctor`: the decoder.
     /// The decoder does not exist.
@@ -175,22 +185,11 @@ impl fmt::Display for ToolHint {
             Self::RebuildGuest { command } => {
                 return write!(f, "find out who wrote to it; `{command}` compiles it again");
             }
-            Self::NoGuest { contract } => {
-                return write!(
-                    f,
-                    "a guest exports `unwrapping` and `decrypting` of \
-                     `keycell:decoder@{contract}` (`wit/decoder.wit`), or is a command with \
-                     `wasi:cli/run@0.2` or `_start`"
-                );
-            }
-            Self::NoKeyOpens { manifest } => {
-                return write!(
-                    f,
-                    "`keycell doctor --image {manifest}` says for whom a layer was encrypted: put \
-                     the private key of one of them into the keys directory"
-                );
-            }
+            Self::NoGuest { contract } => return f.write_str(&no_guest(contract)),
+            Self::NoKeyOpens { manifest } => return f.write_str(&no_key_opens(manifest)),
             Self::LogDirectoryMissing { command } => return write!(f, "`{command}` makes it"),
+            Self::KeyModel { section } => return f.write_str(&key_model(section)),
+            Self::RestartContainerd { unit } => return f.write_str(&restart(unit.as_deref())),
             Self::NoKey => NO_KEY,
             Self::NoGuestStore => NO_GUEST_STORE,
             Self::GuestExists => GUEST_EXISTS,
@@ -215,9 +214,9 @@ impl fmt::Display for ToolHint {
             Self::ReturnsUnknown => RETURNS_UNKNOWN,
             Self::ReturnsTar => RETURNS_TAR,
             Self::OtherProcessor => OTHER_PROCESSOR,
-            Self::KeyModel => KEY_MODEL,
             Self::TransferService => TRANSFER_SERVICE,
             Self::NoPayloadHook => NO_PAYLOAD_HOOK,
+            Self::OtherSnapshotter => OTHER_SNAPSHOTTER,
             Self::InstallDecoder => INSTALL_DECODER,
             Self::DecoderNotExecutable => DECODER_NOT_EXECUTABLE,
             Self::DecoderDoesNotRun => DECODER_DOES_NOT_RUN,
@@ -244,6 +243,29 @@ impl fmt::Display for ToolHint {
         };
         f.write_str(text)
     }
+}
+
+fn no_guest(contract: &str) -> String {
+    format!(
+        "a guest exports `unwrapping` and `decrypting` of `keycell:decoder@{contract}` \
+         (`wit/decoder.wit`), or is a command with `wasi:cli/run@0.2` or `_start`"
+    )
+}
+
+fn no_key_opens(manifest: &str) -> String {
+    format!(
+        "`keycell doctor --image {manifest}` says for whom a layer was encrypted: put the private key \
+         of one of them into the keys directory"
+    )
+}
+
+fn key_model(section: &str) -> String {
+    format!("set `key_model = \"node\"` in `[{section}]`, and restart containerd")
+}
+
+fn restart(unit: Option<&str>) -> String {
+    let systemctl = |unit| format!("`systemctl restart {unit}`");
+    unit.map_or_else(|| RESTART_CONTAINERD.to_owned(), systemctl)
 }
 
 const NO_KEY: &str = "put the private key of one of the image's recipients into the directory that \
@@ -283,12 +305,13 @@ const RETURNS_TAR: &str = "let a processor that returns `tar+gzip` accept these 
     accept `tar`, and gzip layers if its `args` have `--decompress`";
 const OTHER_PROCESSOR: &str = "let the processor `io.containerd.ocicrypt.decoder.v1.tar.gzip` take it: \
     containerd hands a payload to few ids";
-const KEY_MODEL: &str = "set `key_model = \"node\"` in the section `image_decryption` of the CRI \
-    plugin";
-const TRANSFER_SERVICE: &str = "set `use_local_image_pull = true` in \
-    `[plugins.\"io.containerd.cri.v1.images\"]`, or do without `--content-store \
-    off`: the decoder then finds it in the content store";
-const NO_PAYLOAD_HOOK: &str = "update containerd: 2.1.7, 2.2.2 and 2.3 have it again";
+const TRANSFER_SERVICE: &str = "leave out `--content-store off`: the decoder then finds it in the content \
+    store; or set `use_local_image_pull = true` in `[plugins.\"io.containerd.cri.v1.images\"]`";
+const NO_PAYLOAD_HOOK: &str = "leave out `--content-store off`: the decoder then finds it in the content \
+    store; containerd 2.1.7, 2.2.2 and 2.3 hand a payload over again where `use_local_image_pull` is set";
+const RESTART_CONTAINERD: &str = "stop it, and start it again as it was started";
+const OTHER_SNAPSHOTTER: &str = "pull encrypted images with one of containerd's own snapshotters, such as \
+    `overlayfs`";
 const INSTALL_DECODER: &str = "install Keycell, or give the processor the `path` of `ctd-decoder`";
 const DECODER_NOT_EXECUTABLE: &str = "`chmod 755` it";
 const DECODER_DOES_NOT_RUN: &str =

@@ -14,8 +14,11 @@ pub const TAR_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// A layer that is a tar archive, compressed with zstd.
 pub const TAR_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 
+/// A WebAssembly program that is a layer of its own. containerd does not unpack it.
+pub const WASM: &str = "application/vnd.wasm.content.layer.v1+wasm";
+
 /// The media types that a layer can have before it is encrypted.
-const PLAIN: [&str; 10] = [
+pub const LAYERS: [&str; 10] = [
     TAR,
     TAR_GZIP,
     TAR_ZSTD,
@@ -25,7 +28,7 @@ const PLAIN: [&str; 10] = [
     "application/vnd.docker.image.rootfs.diff.tar",
     "application/vnd.docker.image.rootfs.diff.tar.gzip",
     "application/vnd.docker.image.rootfs.diff.tar.zstd",
-    "application/vnd.wasm.content.layer.v1+wasm",
+    WASM,
 ];
 
 /// A media type that no encrypted layer has.
@@ -48,7 +51,7 @@ pub struct UnsupportedMediaType {
 pub fn plain(encrypted: &str) -> Result<&'static str, UnsupportedMediaType> {
     let found = encrypted.strip_suffix(ENCRYPTED);
     found
-        .and_then(|found| PLAIN.into_iter().find(|plain| *plain == found))
+        .and_then(|found| LAYERS.into_iter().find(|plain| *plain == found))
         .ok_or_else(|| UnsupportedMediaType { media_type: printable(encrypted) })
 }
 
@@ -65,7 +68,7 @@ pub(crate) fn is_compressed(plain: &str) -> bool {
 /// [`plain()`]. None if it is already encrypted, or is not the media type of a layer.
 #[cfg(feature = "encrypt")]
 pub fn encrypted(plain: &str) -> Option<String> {
-    PLAIN.contains(&plain).then(|| format!("{plain}{ENCRYPTED}"))
+    LAYERS.contains(&plain).then(|| format!("{plain}{ENCRYPTED}"))
 }
 
 /// Whether a plain layer may begin with these bytes: the magic number of gzip (RFC 1952), zstd (RFC
@@ -111,7 +114,7 @@ mod tests {
 
     #[test]
     fn every_type_loses_its_suffix() {
-        for media_type in PLAIN {
+        for media_type in LAYERS {
             assert_eq!(plain(&format!("{media_type}{ENCRYPTED}")), Ok(media_type));
         }
     }
@@ -119,7 +122,7 @@ mod tests {
     #[test]
     #[cfg(feature = "encrypt")]
     fn every_type_gets_its_suffix_once() {
-        for media_type in PLAIN {
+        for media_type in LAYERS {
             let encrypted = encrypted(media_type);
             assert_eq!(encrypted, Some(format!("{media_type}+encrypted")));
             assert_eq!(super::encrypted(&encrypted.unwrap_or_default()), None);
@@ -158,16 +161,16 @@ mod tests {
 
     #[test]
     fn compressed_ones_are_known() {
-        let compressed = PLAIN.into_iter().filter(|plain| is_compressed(plain));
+        let compressed = LAYERS.into_iter().filter(|plain| is_compressed(plain));
         assert_eq!(compressed.count(), 6);
     }
 
     #[test]
     fn others_are_refused_by_name() {
-        for media_type in ["", "+encrypted", "application/json+encrypted", PLAIN[1]] {
+        for media_type in ["", "+encrypted", "application/json+encrypted", LAYERS[1]] {
             assert!(plain(media_type).is_err(), "{media_type}");
         }
-        let twice = format!("{}+encrypted+encrypted", PLAIN[0]);
+        let twice = format!("{}+encrypted+encrypted", LAYERS[0]);
         let Err(error) = plain(&twice) else { panic!("accepted {twice}") };
         let message = format!("`{twice}` is not the media type of an encrypted layer");
         assert_eq!(error.to_string(), message);

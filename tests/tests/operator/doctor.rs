@@ -56,7 +56,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     });
     case("zstd-without-a-processor", &[], || {
         fails(
-            ", \"application/vnd.oci.image.layer.v1.tar+zstd+encrypted\"",
+            "    \"application/vnd.oci.image.layer.v1.tar+zstd+encrypted\",\n",
             "",
             &["zstd layers fail", "hint: list it in the `accepts`"],
         )
@@ -108,7 +108,7 @@ fn decompressed_and_returned_as_gzip() -> Result<()> {
 fn zstd_returned_as_tar() -> Result<()> {
     let made = Made::new()?;
     let zstd = "\"application/vnd.oci.image.layer.v1.tar+zstd+encrypted\"";
-    made.change(&format!(", {zstd}"), "")?;
+    made.change(&format!("    {zstd},\n"), "")?;
     let gzip = "\"application/vnd.oci.image.layer.v1.tar+gzip+encrypted\"";
     made.change(gzip, &format!("{gzip}, {zstd}"))?;
     says(&exits(&mut made.doctor()?, 1)?, &["returns a plain tar for zstd layers"])
