@@ -36,10 +36,14 @@ member() {
     printf '%s' "$body" | jq --raw-output "$1"
 }
 
+takes_lease() {
+    [ -n "$LEASE" ] && [ "$RESTART" = yes ]
+}
+
 # Whoever has waited this many seconds on this machine's clock for a Lease that nobody changed takes it: its holder
 # has ended. Clocks of two machines are never compared.
 take_lease() {
-    [ -n "$LEASE" ] || return 0
+    takes_lease || return 0
     path=/apis/coordination.k8s.io/v1/namespaces/$NAMESPACE/leases/$LEASE
     seen="" since=0 said=""
     while [ -z "$stopping" ]; do
@@ -83,13 +87,13 @@ wait_for_operator() {
 
 # Does not fail: a Lease that cannot be released expires.
 release_lease() {
-    [ -n "$LEASE" ] && [ "$RESTART" = yes ] || return 0
+    takes_lease || return 0
     change_own_lease "del(.spec.holderIdentity, .spec.acquireTime, .spec.renewTime, .spec.leaseDurationSeconds)"
 }
 
 # stop_rollout REASON: no other node takes the Lease until an operator has looked.
 stop_rollout() {
-    [ -n "$LEASE" ] || return 0
+    takes_lease || return 0
     reason="$NODE: $1"
     change_own_lease "del(.spec.holderIdentity, .spec.acquireTime, .spec.renewTime, .spec.leaseDurationSeconds) |
         .metadata.annotations[\"$FAILED\"] = \$reason"

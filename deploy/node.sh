@@ -34,11 +34,10 @@ SETTLE_SECONDS=${SETTLE_SECONDS:-5}
 
 PROGRAMS="ctd-decoder keycell-broker keycell"
 NODE_KEYS=/etc/keycell/keys
-# The checksums of the configuration that the running containerd has read, while it differs from the files.
-# A reboot empties /run, and starts containerd.
-PENDING=$HOST/run/keycell/containerd-has-read
-
-# What the last installation that succeeded has configured. It saves the next one from taking the Lease.
+# There while containerd may run with another configuration than its files have. A reboot starts containerd, and
+# empties /run.
+PENDING=$HOST/run/keycell/restart
+# The digests of what the last installation has configured. As long as they are right, nothing needs the Lease.
 DONE=$HOST$BIN/.installed
 
 # shellcheck source-path=SCRIPTDIR source=kubernetes.sh
@@ -66,9 +65,14 @@ on_node() {
     fi
 }
 
-keycell_config() {
-    on_node "$BIN/keycell" config containerd "$@" ${CONFIG:+--config "$CONFIG"} \
-        ${CONTAINERD:+--containerd "$CONTAINERD"} </dev/null
+# Changes containerd's configuration, and says how. Sets `changed`, and `files`: those that make up the configuration.
+# Where this fails, it has changed nothing.
+configure() {
+    answer=$(on_node "$BIN/keycell" config containerd --json "$@" ${CONFIG:+--config "$CONFIG"} \
+        ${CONTAINERD:+--containerd "$CONTAINERD"} </dev/null) || return 1
+    printf '%s' "$answer" | jq --raw-output '.changes[]'
+    changed=$(printf '%s' "$answer" | jq .changed)
+    files=$(printf '%s' "$answer" | jq --raw-output '.files[]')
 }
 
 # k3s and RKE2 have a containerd of their own.
@@ -157,33 +161,6 @@ remove_empty_directories() {
     [ "${parent##*/}" != keycell ] || rmdir "$HOST$parent" 2>/dev/null || true
 }
 
-# Checksums of all files that containerd's configuration may be made from.
-state() {
-    for directory in "$HOST${CONFIG%/*}" "$HOST"/etc/containerd "$HOST"/etc/k0s \
-        "$HOST"/var/lib/rancher/*/agent/etc/containerd "$HOST"/var/snap/microk8s/current/args; do
-        [ "$directory" = "$HOST" ] || [ ! -d "$directory" ] ||
-            find "$directory" -type f \( -name '*.toml' -o -name '*.tmpl' -o -name '*-template.toml' \) \
-                -exec cksum {} +
-    done | sort -u
-}
-
-# Before the configuration changes. A pod that ends before the restart leaves the file, and the next one restarts.
-note_what_containerd_has_read() {
-    mkdir -p "${PENDING%/*}"
-    [ -e "$PENDING" ] || { state >"$PENDING.new" && mv "$PENDING.new" "$PENDING"; }
-}
-
-# Whether containerd runs with the configuration that there is now.
-has_read_all() {
-    [ "$(cat "$PENDING")" = "$(state)" ] || return 1
-    forget_pending
-}
-
-forget_pending() {
-    rm -f "$PENDING"
-    rmdir "${PENDING%/*}" 2>/dev/null || true
-}
-
 restart_unit() {
     echo "restarting $UNIT"
     timeout --kill-after=5 "$RESTART_SECONDS" \
@@ -197,26 +174,61 @@ install() {
     check_node
     [ ! -e "$HOST$BIN/keycell" ] || had_programs=yes
     install_programs
-    [ -e "$PENDING" ] || [ "$(installation)" != "$(cat "$DONE" 2>/dev/null)" ] || return 0
+    [ -e "$PENDING" ] || ! is_as_installed || return 0
     # Before the configuration changes: a node that reboots while it waits starts containerd as it was.
-    [ "$RESTART" != yes ] || take_lease
-    note_what_containerd_has_read
-    # Where this fails, it has changed nothing, and says why.
-    if ! keycell_config --write --decoder "$BIN/ctd-decoder" --keys "$NODE_KEYS"; then
-        has_read_all || true
-        release_lease
+    take_lease
+    begin_change
+    if ! configure --write --decoder "$BIN/ctd-decoder" --keys "$NODE_KEYS"; then
+        abandon_change
         [ -n "${had_programs:-}" ] || remove_programs
         fail "containerd is not configured on this node"
     fi
-    has_read_all || restart_or roll_back
-    release_lease
-    installation >"$DONE"
+    end_change roll_back
+    note_installed
 }
 
-installation() {
-    echo "$CONFIG $CONTAINERD $UNIT"
-    cksum <"$HOST$BIN/keycell"
-    state
+# Before the configuration changes. A pod that ends before the restart leaves the file, and the next one restarts.
+begin_change() {
+    [ ! -e "$PENDING" ] || return 0
+    mkdir -p "${PENDING%/*}"
+    echo >"$PENDING"
+    is_new=yes
+}
+
+abandon_change() {
+    [ -z "${is_new:-}" ] || forget_pending
+    release_lease
+}
+
+# end_change WHAT: restarts containerd, if that is needed, or does WHAT and fails.
+end_change() {
+    if [ "$changed" = false ] && [ -n "${is_new:-}" ]; then
+        forget_pending
+    else
+        restart_or "$1"
+    fi
+    release_lease
+}
+
+forget_pending() {
+    rm -f "$PENDING"
+    rmdir "${PENDING%/*}" 2>/dev/null || true
+}
+
+# Which containerd was configured, with which program, and the files that make up the configuration: containerd may
+# have written some of them at its start.
+note_installed() {
+    {
+        echo "# $CONFIG $CONTAINERD $UNIT"
+        printf '%s\n' "$BIN/keycell" "$files" | while read -r file; do
+            [ ! -f "$HOST$file" ] || sha256sum "$HOST$file"
+        done
+    } >"$DONE"
+}
+
+is_as_installed() {
+    [ "$(sed 1q "$DONE" 2>/dev/null)" = "# $CONFIG $CONTAINERD $UNIT" ] &&
+        sha256sum --check --status "$DONE" 2>/dev/null
 }
 
 # restart_or WHAT: what to do if it fails. It does not return then.
@@ -234,7 +246,7 @@ restart_or() {
 
 roll_back() {
     echo "node.sh: $UNIT does not run with Keycell's configuration, which is removed again" >&2
-    keycell_config --remove || true
+    configure --remove || true
     outcome="$UNIT did not start with Keycell's configuration; it runs again without it"
     restart_unit || outcome="$UNIT did not start with Keycell's configuration, nor after that was removed"
 }
@@ -286,15 +298,13 @@ uninstall() {
     find_containerd
     check_node
     if [ -x "$HOST$BIN/keycell" ]; then
-        [ "$RESTART" != yes ] || take_lease
-        note_what_containerd_has_read
-        if ! keycell_config --remove; then
-            has_read_all || true
-            release_lease
+        take_lease
+        begin_change
+        if ! configure --remove; then
+            abandon_change
             fail "containerd's configuration still names Keycell, so its programs stay"
         fi
-        has_read_all || restart_or stay_without
-        release_lease
+        end_change stay_without
     fi
     remove_programs
     rm -rf "${HOST:?}$NODE_KEYS"

@@ -1,12 +1,14 @@
 //! `keycell config containerd`: prints, installs or uninstalls containerd's configuration.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
+use serde_json::json;
 
-use crate::containerd::{self, Change, Installation, Version};
+use crate::containerd::{self, Change, Config, Installation, Version};
 
 /// The arguments of `keycell config`.
 #[derive(Args)]
@@ -39,11 +41,15 @@ struct Containerd {
     no_decompress: bool,
     /// Install it: as a file that containerd imports, or, for k3s and RKE2, in their template. A
     /// file that is changed is kept with `.before-keycell` at its end
-    #[arg(long, conflicts_with = "remove")]
+    #[arg(long, conflicts_with = "remove", group = "changes")]
     write: bool,
     /// Uninstall what `--write` installed
-    #[arg(long)]
+    #[arg(long, group = "changes")]
     remove: bool,
+    /// With `--write` or `--remove`: print as JSON whether something was changed, and which files make up the
+    /// configuration
+    #[arg(long, requires = "changes")]
+    json: bool,
     /// The first file of containerd's configuration
     #[arg(long, value_name = "FILE", default_value = containerd::CONFIG)]
     config: PathBuf,
@@ -57,7 +63,7 @@ pub fn run(arguments: Arguments) -> Result<Outcome> {
     let Of::Containerd(arguments) = arguments.of;
     if arguments.remove {
         let changes = containerd::remove(&arguments.config)?;
-        return Ok(Outcome::Changed { changes, decompressor: None });
+        return Ok(Outcome::of(changes, None, arguments.json.then_some(&arguments.config)));
     }
     let named = arguments.version.as_deref().map(str::parse::<Version>).transpose()?;
     let installed = || {
@@ -77,6 +83,7 @@ pub fn run(arguments: Arguments) -> Result<Outcome> {
         let text = containerd::snippet(syntax, keys, &decoder, decompress);
         return Ok(Outcome::Snippet { text, decompressor });
     }
+    let json = arguments.json.then(|| arguments.config.clone());
     let installation = Installation {
         config: arguments.config,
         version,
@@ -85,14 +92,36 @@ pub fn run(arguments: Arguments) -> Result<Outcome> {
         decoder,
         decompress,
     };
-    Ok(Outcome::Changed { changes: containerd::install(&installation)?, decompressor })
+    let changes = containerd::install(&installation)?;
+    Ok(Outcome::of(changes, decompressor, json.as_deref()))
 }
 
 /// What was done, or the text for another program. `decompressor` is what containerd calls on this node to
 /// decompress the gzip layers that the decoder does not.
 pub enum Outcome {
-    Snippet { text: String, decompressor: Option<PathBuf> },
-    Changed { changes: Vec<Change>, decompressor: Option<PathBuf> },
+    Snippet {
+        text: String,
+        decompressor: Option<PathBuf>,
+    },
+    Changed {
+        changes: Vec<Change>,
+        decompressor: Option<PathBuf>,
+    },
+    /// The files are those that containerd reads and those that were looked at, whether they were changed or not.
+    Json {
+        changes: Vec<Change>,
+        files: BTreeSet<PathBuf>,
+    },
+}
+
+impl Outcome {
+    /// As JSON, if the first file of the configuration is named.
+    fn of(changes: Vec<Change>, decompressor: Option<PathBuf>, json: Option<&Path>) -> Self {
+        let Some(config) = json else { return Self::Changed { changes, decompressor } };
+        let read = Config::read(config, None).map(|config| config.files).unwrap_or_default();
+        let files = changes.iter().map(|change| change.file().to_owned()).chain(read).collect();
+        Self::Json { changes, files }
+    }
 }
 
 impl fmt::Display for Outcome {
@@ -103,6 +132,11 @@ impl fmt::Display for Outcome {
                     writeln!(f, "# {}", decompresses(program))?;
                 }
                 f.write_str(text)
+            }
+            Self::Json { changes, files } => {
+                let changed = changes.iter().any(|change| !matches!(change, Change::None(_)));
+                let changes: Vec<_> = changes.iter().map(Change::to_string).collect();
+                writeln!(f, "{}", json!({"changed": changed, "changes": changes, "files": files}))
             }
             Self::Changed { changes, .. } if changes.is_empty() => {
                 writeln!(f, "the configuration has no lines of Keycell")

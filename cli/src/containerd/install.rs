@@ -56,6 +56,20 @@ pub enum Change {
     LinesRemoved(PathBuf),
 }
 
+impl Change {
+    /// The file that was changed, or did not have to be.
+    pub fn file(&self) -> &Path {
+        match self {
+            Self::None(file)
+            | Self::Written(file)
+            | Self::Rewritten(file)
+            | Self::Edited { file, .. }
+            | Self::Removed(file)
+            | Self::LinesRemoved(file) => file,
+        }
+    }
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
