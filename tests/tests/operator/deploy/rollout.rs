@@ -116,10 +116,14 @@ fn started(mut command: Command, log: &Path) -> Result<Child> {
     Ok(command.stdout(file.try_clone()?).stderr(file).stdin(Stdio::null()).spawn()?)
 }
 
-/// The script, below the `timeout` that was started.
+/// The script, below the `timeout` below the `nsenter` that was started.
 fn script_of(pod: &Child) -> Result<Pid> {
-    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", pod.id()))?;
-    children.trim().parse().ok().and_then(Pid::from_raw).context("no script")
+    let child = |process: &str| -> Result<String> {
+        let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children"))?;
+        Ok(children.trim().to_owned())
+    };
+    let script = child(&child(&pod.id().to_string())?)?;
+    script.parse().ok().and_then(Pid::from_raw).context("no script")
 }
 
 /// All read the free Lease before any takes it, so all but one are refused, and wait.

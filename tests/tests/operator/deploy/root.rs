@@ -100,15 +100,22 @@ impl Node {
         bail!("no node: {}", fs::read_to_string(dir.join("log"))?)
     }
 
-    /// A call of the script on this node. Containerd is restarted.
+    /// A call of the script on this node, which can restart containerd there. The script is in the node's PID namespace,
+    /// as every container of a node is.
     pub(crate) fn script(&self, verb: &str) -> Result<Command> {
         let inner = script(verb, &self.host, &self.root)?;
+        let mut command = Command::new(Tool::Nsenter.find()?);
+        command.arg(self.namespace("pid", "pid"));
         // A script that waits for ever is a failure.
-        let mut command = Command::new("timeout");
-        command.arg("120").arg(inner.get_program()).args(inner.get_args());
+        command.args(["timeout", "120"]).arg(inner.get_program()).args(inner.get_args());
         command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.env("RESTART", "yes").env("SETTLE_SECONDS", "0.1").env("NODE", self.name);
         Ok(command)
+    }
+
+    /// An argument of nsenter.
+    fn namespace(&self, option: &str, name: &str) -> String {
+        format!("--{option}={}", self.host.join("proc/1/ns").join(name).display())
     }
 
     /// When containerd was restarted: the beginning and the end of each, in hundredths of a second.
