@@ -203,6 +203,10 @@ install-built:
 	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)/bash-completion/completions
 	install -d $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
 	install -m 0755 $(BIN:%=$(DIST)/%) $(DESTDIR)$(PREFIX)/bin
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	for unit in service timer; do \
+	    sed 's|/usr/bin/|$(PREFIX)/bin/|' package/keycell-metrics.$$unit \
+	        >$(DESTDIR)$(PREFIX)/lib/systemd/system/keycell-metrics.$$unit || exit 1; done
 	for page in $(DIST)/man/*; do \
 	    install -D -m 0644 "$$page" "$(SHARE)/man/man$${page##*.}/$${page##*/}" || exit 1; done
 	for name in $(COMPLETED); do \
@@ -213,6 +217,7 @@ install-built:
 
 uninstall:
 	rm -f $(BIN:%=$(DESTDIR)$(PREFIX)/bin/%)
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/keycell-metrics.,service timer)
 	rm -f $(SHARE)/man/man1/keycell.1 $(SHARE)/man/man1/keycell-*.1 $(SHARE)/man/man5/keycell.toml.5
 	rm -f $(SHARE)/man/man8/ctd-decoder.8 $(SHARE)/man/man8/keycell-broker.8
 	for name in $(COMPLETED); do \

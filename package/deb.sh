@@ -5,6 +5,8 @@ set -eu
 
 dist=$1
 here=$(cd "$(dirname "$0")" && pwd)
+# Whoever builds it maintains it: the variables are those of Debian's own tools.
+maintainer="${DEBFULLNAME:-The Keycell authors} <${DEBEMAIL:-keycell@example.org}>"
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$here/../Cargo.toml" | head -n 1)
 architecture=$(dpkg --print-architecture)
 root=$(mktemp -d)
@@ -21,7 +23,12 @@ find "$root/usr/share/man" -type f -exec gzip -9n {} +
 doc=$root/usr/share/doc/keycell
 install -D -m 0644 "$here/copyright" "$doc/copyright"
 install -m 0644 "$here/config.toml" "$doc/config.toml.example"
-gzip -9nc "$here/../CHANGELOG.md" >"$doc/changelog.gz"
+install -m 0644 "$here/alerts.yml" "$doc/alerts.yml"
+gzip -9nc "$here/../CHANGELOG.md" >"$doc/CHANGELOG.md.gz"
+date=$(date -u -R -d "@${SOURCE_DATE_EPOCH:-$(stat -c %Y "$here/../CHANGELOG.md")}")
+printf 'keycell (%s) unstable; urgency=medium\n\n  * What changed is in CHANGELOG.md.gz.\n\n -- %s  %s\n' \
+    "$version" "$maintainer" "$date" | gzip -9n >"$doc/changelog.gz"
+install -D -m 0644 "$here/lintian-overrides" "$root/usr/share/lintian/overrides/keycell"
 
 # What docs/write-a-guest.md needs: the contract, and the examples with the script that wraps keys.
 install -D -m 0644 "$here/../docs/write-a-guest.md" "$doc/write-a-guest.md"
@@ -33,7 +40,7 @@ chmod 0755 "$doc/examples/c/wrap.py"
 # The glibc that the programs were linked with, as far as they need it.
 glibc=$(grep -aoh 'GLIBC_2\.[0-9]*' "$root"/usr/bin/* | sort -uV | tail -n 1)
 mkdir "$root/DEBIAN"
-sed -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$architecture/" \
+sed -e "s/@VERSION@/$version/" -e "s/@MAINTAINER@/$maintainer/" -e "s/@ARCHITECTURE@/$architecture/" \
     -e "s/@GLIBC@/${glibc#GLIBC_}/" -e "s/@SIZE@/$(du -sk "$root/usr" | cut -f 1)/" \
     "$here/control" >"$root/DEBIAN/control"
 for script in postinst prerm postrm; do

@@ -25,7 +25,11 @@ need opensc pkcs11-tool
 need minisign minisign
 need gcc cc
 need logrotate logrotate
+# Checks metrics and alerts. Its services stay off, like all others.
+need prometheus promtool
+/usr/bin/python3 -c 'import prometheus_client' 2>/dev/null || missing="$missing python3-prometheus-client"
 need shellcheck shellcheck
+need lintian lintian
 # What the image of deploy/Containerfile has.
 need curl curl
 need jq jq

@@ -47,10 +47,18 @@ pub enum Tool {
     Wasmtime,
     /// Rotates logs, as it does on every node.
     Logrotate,
+    /// Reads metrics and rules as Prometheus does.
+    Promtool,
+    /// Python with the module `prometheus_client`, which reads OpenMetrics strictly.
+    PrometheusClient,
     /// The system's log.
     Journald,
     /// Reads and installs Debian packages.
     Dpkg,
+    /// Checks Debian packages.
+    Lintian,
+    /// Checks units.
+    SystemdAnalyze,
     /// Checks shell scripts.
     Shellcheck,
     /// Kubernetes' schemas, a module of Python; `make tools` puts it into `target/tools/python`.
@@ -93,7 +101,8 @@ impl Tool {
             Self::Openssl => "openssl",
             Self::Busybox => "busybox",
             Self::Gpg => "gpg",
-            Self::Jwcrypto | Self::Python => "python3",
+            Self::Jwcrypto | Self::Python | Self::PrometheusClient => "python3",
+            Self::Promtool => "promtool",
             Self::Minisign => "minisign",
             Self::SoftHsm => "softhsm2-util",
             Self::Containerd => "containerd",
@@ -107,6 +116,8 @@ impl Tool {
             Self::Logrotate => "logrotate",
             Self::Journald => "systemd-journald",
             Self::Dpkg => "dpkg",
+            Self::Lintian => "lintian",
+            Self::SystemdAnalyze => "systemd-analyze",
             Self::Shellcheck => "shellcheck",
             Self::KubernetesValidate => "kubernetes_validate/__main__.py",
             Self::Helm => "helm",
@@ -133,8 +144,10 @@ impl Tool {
         }
         // To ask a Python takes as long as a case, so the answer is kept.
         static JWCRYPTO: OnceLock<Option<PathBuf>> = OnceLock::new();
+        static PROMETHEUS: OnceLock<Option<PathBuf>> = OnceLock::new();
         let found = match self {
             Self::Jwcrypto => JWCRYPTO.get_or_init(|| self.search()).clone(),
+            Self::PrometheusClient => PROMETHEUS.get_or_init(|| self.search()).clone(),
             _ => self.search(),
         };
         found.with_context(|| {
@@ -168,8 +181,12 @@ impl Tool {
 
     /// Whether the program has what the tests need of it. There may be several Pythons.
     fn is_complete(self, program: &Path) -> bool {
-        self != Self::Jwcrypto
-            || output(Command::new(program).args(["-c", "import jwcrypto.jwe"])).is_ok()
+        let import = match self {
+            Self::Jwcrypto => "import jwcrypto.jwe",
+            Self::PrometheusClient => "import prometheus_client.openmetrics.parser",
+            _ => return true,
+        };
+        output(Command::new(program).args(["-c", import])).is_ok()
     }
 
     /// Runs it and returns its stdout.

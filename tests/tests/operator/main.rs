@@ -8,6 +8,7 @@ mod doctor;
 mod exits;
 mod journal;
 mod log;
+mod metrics;
 mod mounted_secret;
 mod package;
 
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     exits::cases(&mut suite);
     doctor::cases(&mut suite);
     configure::cases(&mut suite);
+    metrics::cases(&mut suite);
     package::cases(&mut suite);
     deploy::cases(&mut suite);
     mounted_secret::cases(&mut suite);

@@ -18,7 +18,8 @@ use crate::says;
 
 pub(crate) fn cases(suite: &mut Suite) {
     suite.case("package/make-install", &[], make_install);
-    suite.case("package/deb", &[Tool::Dpkg, Tool::Root], deb);
+    suite.case("package/deb", &[Tool::Dpkg, Tool::Lintian, Tool::Root], deb);
+    suite.case("package/units", &[Tool::SystemdAnalyze], units);
     suite.case("package/manual-pages", &[], manual_pages);
     suite.case("package/every-flag-is-documented", &[], every_flag_is_documented);
     suite.case("package/scripts", &[Tool::Shellcheck], scripts);
@@ -67,15 +68,48 @@ fn make_install() -> Result<()> {
     Ok(())
 }
 
-/// The package is built, inspected, installed into a separate root, used, removed and purged.
-fn deb() -> Result<()> {
-    let dir = TempDir::with_prefix("keycell-deb-")?;
-    let built = dir.path().join("dist");
+/// Builds the package in this directory.
+fn build(dir: &Path) -> Result<String> {
+    let built = dir.join("dist");
     let mut copy = Command::new("cp");
     output(copy.arg("-r").arg(dist()?).arg(&built))?;
     let mut command = Command::new(keycell_tests::workspace().join("package/deb.sh"));
-    let package = String::from_utf8(output(command.arg(&built).env_remove("MAKEFLAGS"))?)?;
-    let package = package.trim();
+    let package = output(command.arg(&built).env_remove("MAKEFLAGS"))?;
+    Ok(String::from_utf8(package)?.trim().to_owned())
+}
+
+/// systemd understands every line of the units, and starts the program where it is installed.
+fn units() -> Result<()> {
+    let root = TempDir::with_prefix("keycell-units-")?;
+    make("install-built", root.path())?;
+    let units = root.path().join("usr/local/lib/systemd/system");
+    let service = fs::read_to_string(units.join("keycell-metrics.service"))?;
+    says(
+        &service,
+        &["\nExecStart=/usr/local/bin/keycell metrics --output ", "\nProtectSystem=strict\n"],
+    )?;
+    // The program is not installed where the tests run.
+    let keycell = keycell_tests::dist("keycell")?;
+    let start = service.replace("/usr/local/bin/keycell", &keycell.display().to_string());
+    let start = start.replace("Documentation=", "#");
+    fs::write(units.join("keycell-metrics.service"), start)?;
+    let mut command = Command::new(Tool::SystemdAnalyze.find()?);
+    command.arg("verify").arg(units.join("keycell-metrics.timer"));
+    let done = command.arg(units.join("keycell-metrics.service")).output()?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    let ours: Vec<_> = said.lines().filter(|line| line.contains("keycell")).collect();
+    ensure!(done.status.success() && ours.is_empty(), "{}: {said}", done.status);
+    Ok(())
+}
+
+/// The package is built, inspected, installed into a separate root, used, removed and purged. Debian's own
+/// checks find no fault in it.
+fn deb() -> Result<()> {
+    let dir = TempDir::with_prefix("keycell-deb-")?;
+    let package = build(dir.path())?;
+    let package = package.as_str();
+    let said = Tool::Lintian.run(["--allow-root", "--fail-on", "error,warning", package])?;
+    ensure!(said.is_empty(), "{}", String::from_utf8_lossy(&said));
     let dpkg = Tool::Dpkg.find()?;
     let ask = |args: &[&str]| -> Result<String> {
         Ok(String::from_utf8(output(Command::new(dpkg.with_file_name("dpkg-deb")).args(args))?)?)
@@ -91,6 +125,9 @@ fn deb() -> Result<()> {
             "./usr/bin/ctd-decoder",
             "./usr/share/man/man1/keycell.1.gz",
             "./usr/share/doc/keycell/copyright",
+            "./usr/share/doc/keycell/alerts.yml",
+            "./usr/lib/systemd/system/keycell-metrics.service",
+            "./usr/lib/systemd/system/keycell-metrics.timer",
             "./usr/share/doc/keycell/write-a-guest.md",
             "./usr/share/doc/keycell/wit/decoder.wit",
             "./usr/share/doc/keycell/wit/deps/io.wit",
@@ -102,8 +139,12 @@ fn deb() -> Result<()> {
         ensure!(line.contains("root/root"), "not root's: {line}");
         ensure!(!line.contains("./etc/") && !line.contains("./lib/"), "of others: {line}");
     }
-    // A root with nothing but dpkg's database: the scripts do not run in it, as there is no shell.
-    let root = dir.path().join("root");
+    installed_and_purged(package, &dir.path().join("root"))
+}
+
+/// The root has nothing but dpkg's database: the scripts do not run in it, as there is no shell.
+fn installed_and_purged(package: &str, root: &Path) -> Result<()> {
+    let dpkg = Tool::Dpkg.find()?;
     for directory in ["var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/dpkg/triggers"] {
         fs::create_dir_all(root.join(directory))?;
     }
@@ -120,7 +161,35 @@ fn deb() -> Result<()> {
     let said = run(&["--install", package])?;
     says(&said, &["`keycell config containerd --write` tells containerd of the decoder"])?;
     works(&root.join("usr/bin/ctd-decoder"))?;
-    run(&["--purge", "keycell"])?;
+    // What the programs make goes with them; what the operator makes stays, and is named.
+    for file in [
+        "var/lib/keycell/guests/a/guest.wasm",
+        "var/lib/keycell/metrics.json",
+        "var/lib/prometheus/node-exporter/keycell.prom",
+        "etc/keycell/keys/node.pem",
+        "etc/containerd/ocicrypt/keys/node.pem",
+    ] {
+        let file = root.join(file);
+        fs::create_dir_all(file.parent().context("a file lies in a directory")?)?;
+        fs::write(file, "")?;
+    }
+    let said = run(&["--remove", "keycell"])?;
+    says(&said, &["containerd still names /usr/bin/ctd-decoder in /etc/containerd;"])?;
+    ensure!(!root.join("var/lib/prometheus/node-exporter/keycell.prom").exists());
+    ensure!(root.join("var/lib/keycell/metrics.json").exists(), "only a purge takes it");
+    let said = run(&["--purge", "keycell"])?;
+    says(
+        &said,
+        &[
+            "keycell: /etc/keycell is left as it is",
+            "keycell: /etc/containerd/ocicrypt is left as it is",
+        ],
+    )?;
+    ensure!(!said.contains("90-keycell.toml"), "{said}");
+    ensure!(!root.join("var/lib/keycell").exists(), "what the programs made is left");
+    for key in ["etc/keycell/keys/node.pem", "etc/containerd/ocicrypt/keys/node.pem"] {
+        ensure!(root.join(key).exists(), "{key} was deleted");
+    }
     ensure!(
         !root.join("usr").exists(),
         "left: {:#?}",
