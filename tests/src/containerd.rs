@@ -161,7 +161,9 @@ impl Node {
             .arg(setup.root)
             .args(setup.arguments(dir.path()));
         let service = Service::start(&mut command, &dir.path().join("containerd.log"))?;
-        let cgroup = format!("keycell-tests-{}", std::process::id());
+        // No other node has a directory of that name.
+        let cgroup = dir.path().file_name().context("a directory has a name")?;
+        let cgroup = cgroup.display().to_string();
         let cri = Cri::at(&dir.path().join("containerd.sock"))?;
         let release = setup.release.clone();
         let mut node = Self { service, cri, process: 0, cgroup, release, dir };

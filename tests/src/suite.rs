@@ -26,9 +26,10 @@ impl Suite {
         Self { arguments, trials: Vec::new(), skipped: BTreeMap::new() }
     }
 
-    /// Cases that share the machine's resources: one after another.
-    pub fn sequential(mut self) -> Self {
-        self.arguments.test_threads = Some(1);
+    /// Cases that share the machine's resources: no more than this many at the same time.
+    pub fn at_most(mut self, cases: usize) -> Self {
+        let asked = self.arguments.test_threads.unwrap_or(cases);
+        self.arguments.test_threads = Some(asked.min(cases));
         self
     }
 

@@ -18,8 +18,10 @@ use keycell_tests::tools::Tool;
 mod altered;
 mod ctr;
 mod decompress;
+mod elsewhere;
 mod ended;
 mod imgcrypt;
+mod payload;
 mod pods;
 mod pulls;
 mod shared;
@@ -27,8 +29,8 @@ mod shared;
 use self::shared::{Images, Shared};
 
 fn main() -> ExitCode {
-    // One node at a time: each is a containerd with its shims and containers.
-    let mut suite = Suite::from_args().sequential();
+    // Each is a node: a containerd with its shims and containers.
+    let mut suite = Suite::from_args().at_most(2);
     let images = Arc::new(OnceLock::new());
     let needs = [&Tool::NODE[..], &[Tool::Gpg, Tool::CtrImgcrypt]].concat();
     for (name, release) in Release::all() {
@@ -60,6 +62,10 @@ type Case = (String, Box<dyn Fn(&Shared) -> Result<()> + Send>);
 /// The cases of a release; of none that is there, those of the newest.
 fn cases(release: Option<&Release>) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
+    for row in payload::rows(release) {
+        let name = format!("payload/{}", row.name);
+        cases.push((name, Box::new(move |shared| row.holds(shared))));
+    }
     let mut case = |name: &str, run: fn(&Shared) -> Result<()>| {
         cases.push((name.to_owned(), Box::new(run)));
     };
@@ -92,6 +98,7 @@ fn cases(release: Option<&Release>) -> Vec<Case> {
     case("no-payload/pull-zstd-by-its-own-processor", ctr::zstd_processor);
     case("no-payload/import", ctr::ctr_import);
     case("no-payload/root-elsewhere", ctr::root_elsewhere);
+    case("no-payload/root-in-the-configuration", elsewhere::root_in_configuration);
     case("no-payload/unpacked-later", |shared| ctr::unpacked_later(shared, LayerKind::Gzip));
     case("no-payload/images-at-the-same-time", ctr::ctr_pulls_at_the_same_time);
     case("no-payload/wrong-key", ctr::ctr_pull_with_the_wrong_key);
