@@ -84,8 +84,8 @@ pub enum Refusal {
     Changed {
         /// The guest.
         name: String,
-        /// The command that checks it.
-        verify: String,
+        /// The command that installs it.
+        reinstall: String,
     },
     /// There is no guest of this name.
     #[error("there is no guest `{name}` in `{}`", .path.display())]
@@ -168,12 +168,14 @@ impl Refusal {
             Self::Incomplete { reinstall, .. } | Self::Record { reinstall, .. } => {
                 GuestStoreHint::Reinstall { command: reinstall.clone() }
             }
-            Self::Changed { verify, .. } => GuestStoreHint::Changed { verify: verify.clone() },
+            Self::Changed { reinstall, .. } => {
+                GuestStoreHint::Changed { reinstall: reinstall.clone() }
+            }
             Self::NoGuest { installed, install, .. } => {
                 GuestStoreHint::Install { installed: installed.clone(), command: install.clone() }
             }
             Self::NotAName(_) => GuestStoreHint::Names,
-            Self::TooLong { .. } | Self::Unreadable { .. } => GuestStoreHint::Verify,
+            Self::TooLong { .. } | Self::Unreadable { .. } => GuestStoreHint::Damaged,
             Self::NotOpened { .. } => GuestStoreHint::Readable,
             Self::Kind { .. } => GuestStoreHint::Links,
         }

@@ -148,7 +148,7 @@ impl Store {
         is_name(name)?;
         let path = self.path.join(name);
         let directory = self.directory_of(name, &path)?;
-        let reinstall = self.command("install --replace FILE --name", name);
+        let reinstall = self.reinstall(name);
         let incomplete = |file| {
             let (name, reinstall) = (name.to_owned(), reinstall.clone());
             Refusal::Incomplete { name, file, reinstall }
@@ -198,7 +198,12 @@ impl Store {
 
     /// The code of the guest `name` is not what was installed.
     pub fn changed(&self, name: &str) -> Refusal {
-        Refusal::Changed { name: name.to_owned(), verify: self.command("verify", name) }
+        Refusal::Changed { name: name.to_owned(), reinstall: self.reinstall(name) }
+    }
+
+    /// The words of `keycell` that install the guest `name` again.
+    pub fn reinstall(&self, name: &str) -> String {
+        self.command("install --replace FILE --name", name)
     }
 
     /// Where it is.

@@ -31,11 +31,11 @@ pub enum GuestStoreHint {
     },
     /// The code of the guest was changed.
     Changed {
-        /// The command that checks it.
-        verify: String,
+        /// The command that installs it.
+        reinstall: String,
     },
     /// A file of the guest is too long, or cannot be read.
-    Verify,
+    Damaged,
     /// A file is a link, or no file at all.
     Links,
     /// There is no guest of this name.
@@ -67,14 +67,16 @@ impl fmt::Display for GuestStoreHint {
             ),
             Self::Rebuild { command } => write!(f, "`{command}` compiles it again"),
             Self::Reinstall { command } => write!(f, "`{command}` installs it anew"),
-            Self::Changed { verify } => write!(
-                f,
-                "find out who wrote to it; `{verify}` checks it in detail, and `rebuild` compiles it again"
+            Self::Changed { reinstall } => {
+                write!(f, "find out who wrote to it; `{reinstall}` installs it anew")
+            }
+            Self::Damaged => f.write_str(
+                "find out who wrote to it; `keycell guest install --replace FILE --name NAME` installs \
+                 it anew",
             ),
-            Self::Verify => f.write_str("`keycell guest verify` checks it in detail"),
             Self::Links => f.write_str(
-                "the store holds what `keycell guest install` wrote and no links: remove it, and \
-                 install the guest anew",
+                "the store holds what `keycell guest install` wrote and no links: remove it; \
+                 `keycell guest install --replace FILE --name NAME` installs the guest anew",
             ),
             Self::Install { installed, command } => {
                 match installed.as_deref() {
