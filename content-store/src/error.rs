@@ -87,7 +87,8 @@ impl fmt::Display for Unknown {
             Self::NoProcess => f.write_str("`/proc` does not show the process that calls"),
             Self::NoMetadata { looked_at } => {
                 let names: Vec<_> = looked_at.iter().map(ToString::to_string).collect();
-                write!(f, "{} is no containerd", names.join(", started by "))
+                let names = names.join(", started by ");
+                write!(f, "no process here holds containerd's metadata open: {names}")
             }
             Self::Unreadable { process, errno } => {
                 let error = io::Error::from_raw_os_error(*errno);

@@ -7,7 +7,7 @@ use keycell_diagnostic::hint::UnwrapHint;
 use ocicrypt::algorithms::MinAlgorithms;
 use ocicrypt::bounds::Bounds;
 use ocicrypt::broker::Broker;
-use ocicrypt::keyring::{KeyRing, SkipReason};
+use ocicrypt::keyring::{KeyRing, SkipReason, Skipped};
 use ocicrypt::keys::NotAKey;
 use ocicrypt::layer::{LayerKey, PlainReader};
 use ocicrypt::payload::Payload;
@@ -59,7 +59,11 @@ pub fn unwrap(
 /// success too. The first `logged` have one already; returns how many have one now.
 pub fn log_skipped(ring: &KeyRing, logged: usize) -> usize {
     let skipped = ring.skipped_so_far();
-    for file in skipped.iter().skip(logged) {
+    // A public key beside its private key is usual, and no reason for a note with every layer.
+    let is_usual = |file: &&Skipped| {
+        matches!(file.reason, SkipReason::NotAKey(NotAKey::PublicKey)) && ring.candidates() > 0
+    };
+    for file in skipped.iter().skip(logged).filter(|file| !is_usual(file)) {
         // Where a module is allowed, the host hands these files to the broker instead.
         let and = match file.reason {
             SkipReason::NotAKey(NotAKey::Pkcs11) => {

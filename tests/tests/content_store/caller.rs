@@ -169,7 +169,10 @@ fn replaced(cases: &mut Cases) {
     ] {
         cases.case(&format!("caller/{name}"), move || {
             let case = called()?;
-            case.is_not_believed(shell(CALL, &case.metadata(metadata)?), &["is no containerd"])
+            case.is_not_believed(
+                shell(CALL, &case.metadata(metadata)?),
+                &["holds containerd's metadata open"],
+            )
         });
     }
     cases.case("caller/deleted", || {
@@ -177,7 +180,7 @@ fn replaced(cases: &mut Cases) {
         let script = r#"exec 9<"$1"; rm "$1"; shift; "$@" 9<&-; exit $?"#;
         case.is_not_believed(
             shell(script, &case.metadata(METADATA)?),
-            &["`sh` (process ", "is no containerd"],
+            &["`sh` (process ", "holds containerd's metadata open"],
         )
     });
     cases.case_with(&[Tool::Root, Tool::Unshare], "caller/another-file-is-at-its-path", || {
