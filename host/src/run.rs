@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use keycell_core::Limits;
 use keycell_diagnostic::Diagnostic;
+use keycell_diagnostic::hint::DecoderHint;
 use keycell_settings::{Destination, Request};
 use keycell_walls::{memory, relro, zeroizing_alloc};
 
@@ -18,7 +19,7 @@ use crate::report::failure::Ending;
 use crate::report::log::Log;
 use crate::report::{crash, message, stderr};
 use crate::sandbox::deadline;
-use crate::unix::{descriptors, prefault, signals};
+use crate::unix::{caller_limits, descriptors, prefault, signals};
 
 /// Runs `ctd-decoder` with `guest` as its guest.
 ///
@@ -34,6 +35,7 @@ pub fn main_within(guest: &NativeCode, limits: Limits) -> ExitCode {
     let started = Instant::now();
     // From here on, nothing ends the process without a message and, once there is a log, an event.
     signals::take_over(crash::on_signal);
+    caller_limits::raise();
     crash::report_panics();
     zeroizing_alloc::when_exhausted(crash::out_of_memory);
     // This deadline holds until the guest's step gets its own: files may be on a drive that does not
@@ -57,6 +59,9 @@ pub fn main_within(guest: &NativeCode, limits: Limits) -> ExitCode {
     // descriptor.
     let payload = descriptors::inherited();
     let log = open_log(&settings.report.log, started);
+    if let Some(limit) = caller_limits::too_few_descriptors() {
+        return message::fail(&too_few_descriptors(limit).into(), false, log);
+    }
     let payload = deadline::without(|| payload::read(payload));
     let run = Run { settings: &settings, limits, log };
     let ended = match timer {
@@ -77,6 +82,12 @@ pub fn main_within(guest: &NativeCode, limits: Limits) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Without it, the first file that cannot be opened would be named, which may be any.
+fn too_few_descriptors(limit: u64) -> Diagnostic {
+    let message = format!("no more than {limit} files can be open, and a run needs 8 or more");
+    Diagnostic::new(message, DecoderHint::DescriptorLimit)
 }
 
 fn open_log(destination: &Destination, started: Instant) -> &'static Log {

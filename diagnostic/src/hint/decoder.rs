@@ -52,8 +52,12 @@ pub enum DecoderHint {
     KeysNotConfigured,
     /// The keys cannot be read.
     KeysUnreadable,
-    /// The broker cannot start, or cannot tell which key files hold PINs.
+    /// The broker does not exist, or cannot start.
     BrokerMissing,
+    /// The broker broke down.
+    BrokerFailed,
+    /// The file of the key providers does not exist.
+    ProviderFileMissing,
     /// The broker cannot use the configuration of PKCS#11 modules, or the keys: its answer says why.
     BrokerRefused,
     /// The key file of a client was refused.
@@ -148,6 +152,15 @@ pub enum DecoderHint {
     GuestMemory,
     /// The caller's limits leave too little memory.
     MemoryLimit,
+    /// The caller's limit on addresses leaves too few for a guest.
+    AddressLimit {
+        /// The limit.
+        mebibytes: u64,
+    },
+    /// The caller's limit on open files.
+    DescriptorLimit,
+    /// The caller forbids that memory becomes executable.
+    ExecutableMemory,
     /// The engine cannot start.
     HostLimits,
     /// A command that is a guest cannot verify first.
@@ -164,8 +177,8 @@ pub enum DecoderHint {
         command: String,
     },
     /// The installed guest cannot be read.
-    VerifyGuest {
-        /// The command that verifies it.
+    ReinstallGuest {
+        /// The command that installs it.
         command: String,
     },
     /// The installed guest was compiled for something else.
@@ -233,8 +246,15 @@ impl fmt::Display for DecoderHint {
                 }
                 f.write_str("` shows the index's digest")
             }
+            Self::AddressLimit { mebibytes } => write!(
+                f,
+                "`LimitAS` of the service that starts the decoder, containerd's, is {mebibytes} MiB: \
+                 a guest reserves 4 GiB of addresses and uses little memory. Remove `LimitAS` and \
+                 bound the memory by `MemoryMax`, or start the decoder as root with \
+                 `CAP_SYS_RESOURCE`, which raises the limit by itself"
+            ),
             Self::SignGuest { command } => write!(f, "`{command}` takes a signature of minisign"),
-            Self::VerifyGuest { command } => write!(f, "`{command}` checks it in detail"),
+            Self::ReinstallGuest { command } => write!(f, "`{command}` installs it anew"),
             Self::RebuildGuest { command } => write!(f, "`{command}` compiles it again"),
             Self::RebuildGuestForEveryCpu { command } => {
                 write!(f, "`{command} --cpu baseline` compiles it for every CPU")
@@ -280,8 +300,17 @@ fn of_input(hint: &DecoderHint) -> &'static str {
              decoder runs as the user that containerd runs as"
         }
         Hint::BrokerMissing => {
-            "`keycell-broker` belongs beside `ctd-decoder`; where no PKCS#11 token is used, remove \
+            "`keycell-broker` of the same release belongs beside `ctd-decoder`; where neither a key \
+             provider nor a PKCS#11 token is used, remove `OCICRYPT_KEYPROVIDER_CONFIG`, \
              `OCICRYPT_CONFIG` and `/etc/ocicrypt.conf`"
+        }
+        Hint::BrokerFailed => {
+            "do limits of containerd's service (`MemoryMax`, `LimitNOFILE`, `LimitNPROC`) leave \
+             `keycell-broker` too little? it has to be of the same release as `ctd-decoder`"
+        }
+        Hint::ProviderFileMissing => {
+            "put the file of the key providers there, or take `OCICRYPT_KEYPROVIDER_CONFIG` out of \
+             the environment of containerd and of its stream processors"
         }
         Hint::BrokerRefused => {
             "correct what the message names; where no PKCS#11 token is used, remove \
@@ -408,6 +437,14 @@ fn of_guests(hint: &DecoderHint) -> &'static str {
         Hint::MemoryLimit => {
             "`MemoryMax`, `LimitAS` and `LimitDATA` of containerd's service, or the node itself, \
              leave the decoder too little"
+        }
+        Hint::DescriptorLimit => {
+            "`LimitNOFILE` of the service that starts the decoder, containerd's, is too low: 64 is \
+             enough"
+        }
+        Hint::ExecutableMemory => {
+            "`MemoryDenyWriteExecute` of the service that starts the decoder, containerd's, forbids \
+             it: set it to `no` for an installed guest, or use the embedded one, `--guest embedded`"
         }
         Hint::HostLimits => {
             "do limits of containerd's service (`LimitAS`, `MemoryMax`, `LimitNOFILE`) leave it too \

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use keycell_broker_protocol::{Found, MAX_FRAME, Request, Response, frame_length};
 use keycell_core::limits;
+use keycell_diagnostic::hint::DecoderHint;
 use keycell_diagnostic::os_error;
 use keycell_trusted_path::{self as trusted, Trust};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -75,6 +76,24 @@ pub enum BrokerError {
     /// It answered that the request failed, with a reason.
     #[error("{0}")]
     Answered(String),
+}
+
+impl BrokerError {
+    /// What mends it, unless the broker has answered: the answer says that.
+    pub fn hint(&self) -> Option<DecoderHint> {
+        match self {
+            Self::NoProviderFile(_) => Some(DecoderHint::ProviderFileMissing),
+            // Otherwise the message says who can change it, and how to take that right away.
+            Self::Untrusted { error, .. } => {
+                error.is_missing().then_some(DecoderHint::BrokerMissing)
+            }
+            Self::NotStarted { .. } => Some(DecoderHint::BrokerMissing),
+            Self::System(_) | Self::Broken(_) | Self::WrongAnswer => {
+                Some(DecoderHint::BrokerFailed)
+            }
+            Self::Exhausted | Self::Answered(_) => None,
+        }
+    }
 }
 
 /// Why an exchange of a request and an answer failed.

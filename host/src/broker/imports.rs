@@ -98,7 +98,7 @@ impl providers::Host for SharedBroker {
             state.count(called, &response, started.elapsed());
         }
         drop(state);
-        Ok(self.answer(response, Refusals::keep))
+        Ok(self.answer(response, Asker::Node))
     }
 }
 
@@ -113,13 +113,13 @@ impl tokens::Host for SharedBroker {
         hash: tokens::OaepHash,
         blob: Vec<u8>,
     ) -> Result<std::result::Result<Vec<u8>, broker::Refusal>> {
-        let (key, keep): (_, Keep) = match key {
+        let (key, asker) = match key {
             tokens::TokenKey::Configured(index) => {
-                (protocol::TokenKey::Configured(index), Refusals::keep)
+                (protocol::TokenKey::Configured(index), Asker::Node)
             }
             tokens::TokenKey::Given(file) => {
                 let file = Zeroizing::new(file);
-                (protocol::TokenKey::Given(file), Refusals::keep_of_a_client)
+                (protocol::TokenKey::Given(file), Asker::Client)
             }
         };
         let hash = match hash {
@@ -132,27 +132,38 @@ impl tokens::Host for SharedBroker {
             blob,
             milliseconds,
         });
-        Ok(self.answer(response, keep))
+        Ok(self.answer(response, asker))
     }
 }
 
-/// The function that keeps a reason.
-type Keep = fn(&mut Refusals, &str) -> u32;
+/// Whose key or provider the broker was asked for.
+#[derive(Clone, Copy)]
+enum Asker {
+    /// The node's.
+    Node,
+    /// A client's, which is not told what is wrong with the node.
+    Client,
+}
 
 impl SharedBroker {
     /// Returns what the guest asked for, or a number in place of the reason.
     fn answer(
         &self,
         response: std::result::Result<Response, BrokerError>,
-        keep: Keep,
+        asker: Asker,
     ) -> std::result::Result<Vec<u8>, broker::Refusal> {
         let why = match response {
             Ok(Response::Opened(options)) => return Ok(options.to_vec()),
             Ok(Response::NotConfigured) => return Err(broker::Refusal::NotConfigured),
-            Ok(Response::Failed(why)) => why,
-            Ok(Response::Keys(_)) => BrokerError::WrongAnswer.to_string(),
-            Err(error) => error.to_string(),
+            Ok(Response::Failed(why)) => BrokerError::Answered(why),
+            Ok(Response::Keys(_)) => BrokerError::WrongAnswer,
+            Err(error) => error,
         };
-        Err(broker::Refusal::Failed(keep(&mut lock(&self.0).refusals, &why)))
+        let refusals = &mut lock(&self.0).refusals;
+        let number = match asker {
+            Asker::Node => refusals.keep(&why),
+            Asker::Client => refusals.keep_of_a_client(&why.to_string()),
+        };
+        Err(broker::Refusal::Failed(number))
     }
 }

@@ -11,6 +11,8 @@ use keycell_diagnostic::hint::DecoderHint;
 use crate::report::failure::Failure;
 use crate::report::log::Log;
 
+use super::client::BrokerError;
+
 /// The longest reason, in bytes: enough for a provider's last line and a path.
 const MAX_REASON: usize = 1024;
 
@@ -41,9 +43,9 @@ struct Reason {
 }
 
 impl Refusals {
-    /// Keeps a reason, and returns its number. The same reason has the same number.
-    pub fn keep(&mut self, reason: &str) -> u32 {
-        self.number(fit(reason), None).0
+    /// Keeps a reason with what mends it, and returns its number. The same reason has the same number.
+    pub fn keep(&mut self, error: &BrokerError) -> u32 {
+        self.number(fit(&error.to_string()), error.hint()).0
     }
 
     /// Keeps why a key file of a client did not open a wrapped key. All such reasons have the same
@@ -123,19 +125,21 @@ mod tests {
     #[test]
     fn the_same_reason_has_the_same_number() {
         let mut refusals = Refusals::default();
-        let numbers = ["a", "b", "a\u{202e}", "c"].map(|reason| refusals.keep(reason));
+        let mut keep = |reason: &str| refusals.keep(&BrokerError::Answered(reason.to_owned()));
+        let numbers = ["a", "b", "a\u{202e}", "c"].map(&mut keep);
         assert_eq!(numbers, [1, 2, 1, 3]);
         let of_clients = ["no token", "wrong PIN"].map(|reason| refusals.keep_of_a_client(reason));
         assert_eq!(of_clients, [4, 4]);
-        let numbers = (0..1000).map(|n| refusals.keep(&format!("reason {n}")));
+        let numbers =
+            (0..1000).map(|n| refusals.keep(&BrokerError::Answered(format!("reason {n}"))));
         assert!(numbers.max() <= Some(MAX_KEPT as u32 + 1));
     }
 
     #[test]
     fn reasons_follow_the_message_in_the_order_that_the_guest_says() {
         let mut refusals = Refusals::default();
-        refusals.keep("one\nline");
-        refusals.keep(&"y".repeat(100_000));
+        refusals.keep(&BrokerError::Answered("one\nline".to_owned()));
+        refusals.keep(&BrokerError::Answered("y".repeat(100_000)));
         refusals.keep_of_a_client("no token");
         let failure = shown(&refusals, &[2, 0, 2, 99, u32::MAX, 1, 3]);
         assert!(failure.message.len() < 4096, "{} bytes", failure.message.len());

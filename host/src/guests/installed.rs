@@ -3,8 +3,8 @@
 
 use std::io;
 
-use keycell_diagnostic::Diagnostic;
 use keycell_diagnostic::hint::DecoderHint;
+use keycell_diagnostic::{Diagnostic, os_error};
 use keycell_guest_store::record::{Form, Kind};
 use keycell_guest_store::store::{self, EMBEDDED, Installed, Refusal, Store};
 use keycell_settings::GuestSettings;
@@ -67,11 +67,10 @@ impl Guest {
         // SAFETY: the digest is in a record to which only root, or the user of this process, can write,
         // and which `keycell guest install` wrote when it had compiled the code.
         let read = unsafe { NativeCode::read(&file, length, &record.artefact) };
-        let verify = || store.command("verify", &record.name);
         let native_code = read.map_err(|error| InstalledError::Unreadable {
             name: record.name.clone(),
             error,
-            command: verify(),
+            command: store.reinstall(&record.name),
         })?;
         let Some(native_code) = native_code else {
             return Err(refused(store.changed(&record.name)));
@@ -104,6 +103,10 @@ impl Guest {
     }
 
     fn unfit(&self, error: wasmtime::Error) -> Ending {
+        let error = match error.downcast() {
+            Ok(error) => return GuestFailure::NotExecutable(error).into(),
+            Err(error) => error,
+        };
         let Some(rebuild) = self.rebuild.clone() else { return GuestFailure::Host(error).into() };
         let name = self.name.clone();
         let why = error.root_cause().to_string();
@@ -132,13 +135,13 @@ pub enum InstalledError {
         command: String,
     },
     /// Its code cannot be read.
-    #[error("cannot read the code of the guest `{name}`: {error}")]
+    #[error("cannot read the code of the guest `{name}`: {}", os_error(error))]
     Unreadable {
         /// The guest.
         name: String,
         /// Why.
         error: io::Error,
-        /// The command that verifies it.
+        /// The command that installs it.
         command: String,
     },
     /// Its code is a component although its record says that it is a core module, or vice versa.
@@ -177,8 +180,11 @@ impl InstalledError {
     fn hint(&self) -> DecoderHint {
         match self {
             Self::Unsigned { command, .. } => DecoderHint::SignGuest { command: command.clone() },
+            Self::Unreadable { error, .. } if error.kind() == io::ErrorKind::OutOfMemory => {
+                DecoderHint::MemoryLimit
+            }
             Self::Unreadable { command, .. } => {
-                DecoderHint::VerifyGuest { command: command.clone() }
+                DecoderHint::ReinstallGuest { command: command.clone() }
             }
             Self::OtherForm { rebuild, .. } | Self::OtherEngine { rebuild, .. } => {
                 DecoderHint::RebuildGuest { command: rebuild.clone() }

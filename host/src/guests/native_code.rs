@@ -1,11 +1,12 @@
 //! Native code of guests, compiled ahead of time. It is embedded in the program and executed in place,
-//! or read from the guest store into memory that no other process can write to.
+//! where the system has mapped it as code, or read from the guest store into memory that no other process can write to.
 
 use std::fs::File;
 use std::io::Read;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
+use keycell_diagnostic::os_error;
 use keycell_engine::Interruption;
 use keycell_guest_store::record::Digest;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
@@ -18,8 +19,16 @@ use wasmtime::{Config, CustomCodeMemory, Engine, Module, Result};
 #[cfg_attr(not(target_arch = "x86_64"), repr(C, align(65536)))]
 struct PageAligned<T: ?Sized>(T);
 
-static EMBEDDED: &PageAligned<[u8]> =
-    &PageAligned(*include_bytes!(concat!(env!("OUT_DIR"), "/decoder.cwasm")));
+const CODE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/decoder.cwasm"));
+
+/// It lies among the program's own code, so the system maps it from the program's file as code: memory
+/// that becomes executable later is what `MemoryDenyWriteExecute` of a service forbids.
+#[expect(unsafe_code, reason = "the section decides that the code is executable")]
+// SAFETY: the section has no other name of this kind, and these bytes are only executed where they are
+// functions.
+#[unsafe(link_section = ".text.keycell_guest")]
+static EMBEDDED: PageAligned<[u8; CODE.len()]> =
+    PageAligned(*include_bytes!(concat!(env!("OUT_DIR"), "/decoder.cwasm")));
 
 /// The digest of the component that it was compiled from, `dist/decoder.wasm`.
 const EMBEDDED_DIGEST: &str = include_str!(concat!(env!("OUT_DIR"), "/decoder.digest"));
@@ -30,6 +39,7 @@ pub struct NativeCode {
     bytes: &'static [u8],
     digest: Option<&'static str>,
     interruption: Interruption,
+    memory: InPlace,
 }
 
 /// The decoder guest that this program was built with.
@@ -38,6 +48,7 @@ pub fn embedded() -> NativeCode {
         bytes: &EMBEDDED.0,
         digest: Some(EMBEDDED_DIGEST),
         interruption: Interruption::None,
+        memory: InPlace::Executable,
     }
 }
 
@@ -49,7 +60,8 @@ impl NativeCode {
     /// pages, and nothing else may ever have been able to write to them.
     #[expect(unsafe_code, reason = "the caller vouches for native code")]
     pub unsafe fn from_trusted(bytes: &'static [u8]) -> Self {
-        Self { bytes, digest: None, interruption: Interruption::Epoch }
+        let (interruption, memory) = (Interruption::Epoch, InPlace::ReadOnly);
+        Self { bytes, digest: None, interruption, memory }
     }
 
     /// The same code, which was compiled as the embedded guest's is: it compares no epoch. An engine refuses it if
@@ -102,9 +114,9 @@ impl NativeCode {
     /// The code was compiled for another engine, CPU or version, or it is a core module.
     #[expect(unsafe_code, reason = "native code is loaded")]
     pub fn component(&self) -> Result<(Engine, Component)> {
-        let (engine, memory) = (engine(self.interruption)?, NonNull::from(self.bytes));
+        let (engine, memory) = (self.engine()?, NonNull::from(self.bytes));
         // SAFETY: `bytes` lives as long as the program, nothing writes to it, and it came from the
-        // compiler: it is `.rodata` that `build.rs` made, or the caller of `from_trusted` guaranteed
+        // compiler: it is a part of this program that `build.rs` made, or the caller of `from_trusted` guaranteed
         // it.
         let component = unsafe { Component::deserialize_raw(&engine, memory)? };
         Ok((engine, component))
@@ -116,22 +128,33 @@ impl NativeCode {
     /// The code was compiled for another engine, CPU or version, or it is a component.
     #[expect(unsafe_code, reason = "native code is loaded")]
     pub fn module(&self) -> Result<(Engine, Module)> {
-        let (engine, memory) = (engine(self.interruption)?, NonNull::from(self.bytes));
+        let (engine, memory) = (self.engine()?, NonNull::from(self.bytes));
         // SAFETY: as for a component.
         let module = unsafe { Module::deserialize_raw(&engine, memory)? };
         Ok((engine, module))
     }
+
+    /// Makes an engine that executes code in place.
+    fn engine(&self) -> Result<Engine> {
+        let mut config: Config = keycell_engine::config(None, self.interruption)?;
+        config.with_custom_code_memory(Some(Arc::new(self.memory)));
+        Engine::new(&config)
+    }
 }
 
-/// Makes an engine that executes code in place.
-fn engine(interruption: Interruption) -> Result<Engine> {
-    let mut config: Config = keycell_engine::config(None, interruption)?;
-    config.with_custom_code_memory(Some(Arc::new(InPlace)));
-    Engine::new(&config)
-}
+/// The system does not let memory become executable.
+#[derive(Debug, thiserror::Error)]
+#[error("the system does not let the code of a guest become executable: {}", os_error(.0))]
+pub struct NotExecutable(std::io::Error);
 
-/// Makes the code executable in place, and reverses that.
-struct InPlace;
+/// Code that is executed where it is.
+#[derive(Clone, Copy)]
+enum InPlace {
+    /// It is executable from the start of the program to its end.
+    Executable,
+    /// It becomes executable, and ceases to be.
+    ReadOnly,
+}
 
 impl CustomCodeMemory for InPlace {
     #[expect(unsafe_code, reason = "a call of libc")]
@@ -144,20 +167,30 @@ impl CustomCodeMemory for InPlace {
     }
 
     fn publish_executable(&self, code: *const u8, length: usize) -> Result<()> {
-        protect(code, length, MprotectFlags::EXEC)
+        match self {
+            Self::Executable => Ok(()),
+            Self::ReadOnly => Ok(protect(code, length, MprotectFlags::EXEC)?),
+        }
     }
 
     fn unpublish_executable(&self, code: *const u8, length: usize) -> Result<()> {
-        protect(code, length, MprotectFlags::empty())
+        match self {
+            Self::Executable => Ok(()),
+            Self::ReadOnly => Ok(protect(code, length, MprotectFlags::empty())?),
+        }
     }
 }
 
 /// Makes the code read-only, or read-only and executable, but never writable.
 #[expect(unsafe_code, reason = "memory protection is changed")]
-fn protect(code: *const u8, length: usize, more: MprotectFlags) -> Result<()> {
+fn protect(
+    code: *const u8,
+    length: usize,
+    more: MprotectFlags,
+) -> std::result::Result<(), NotExecutable> {
     let flags = MprotectFlags::READ | more;
     // SAFETY: wasmtime calls this only with the pages of the code's text section (which is padded to
     // whole pages). They hold no Rust value that anything writes to.
-    unsafe { rustix::mm::mprotect(code.cast_mut().cast(), length, flags)? };
-    Ok(())
+    let protected = unsafe { rustix::mm::mprotect(code.cast_mut().cast(), length, flags) };
+    protected.map_err(|error| NotExecutable(error.into()))
 }

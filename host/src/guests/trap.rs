@@ -7,9 +7,13 @@ use keycell_core::guest_log::GuestLog;
 use keycell_core::limits;
 use keycell_core::sanitize::sanitize;
 use keycell_diagnostic::hint::DecoderHint;
+use keycell_diagnostic::os_error;
 use wasmtime::Trap;
 
 use crate::report::failure::ends_a_run;
+use crate::unix::caller_limits;
+
+use super::native_code::NotExecutable;
 
 /// Why a guest returned no answer, or none that can be used.
 #[derive(Debug, thiserror::Error)]
@@ -65,8 +69,11 @@ pub enum GuestFailure {
     /// It is not for this host: it imports more than any step is granted, or lacks a step.
     #[error("this guest cannot be run: {}", chain(.0))]
     Foreign(wasmtime::Error),
+    /// Its code cannot be executed.
+    #[error(transparent)]
+    NotExecutable(NotExecutable),
     /// The host cannot start: its build is wrong, or the system lacks what it needs.
-    #[error("cannot start the sandbox: {}", .0.root_cause())]
+    #[error("cannot start the sandbox: {}", cause(.0))]
     Host(wasmtime::Error),
 }
 
@@ -100,12 +107,15 @@ impl GuestFailure {
     fn hint(&self) -> DecoderHint {
         match self {
             Self::Memory { .. } => DecoderHint::GuestMemory,
-            Self::OutOfMemory { .. } => DecoderHint::MemoryLimit,
+            Self::OutOfMemory { .. } => too_little_memory(),
             Self::Late { .. } | Self::Trapped { .. } | Self::Stopped { .. } => {
                 DecoderHint::GuestBroken
             }
             Self::Broken { .. } => DecoderHint::GuestBroken,
             Self::Foreign(_) => DecoderHint::GuestForeign,
+            Self::NotExecutable(_) => DecoderHint::ExecutableMemory,
+            Self::Host(error) if is_out_of_memory(error) => too_little_memory(),
+            Self::Host(error) if is_out_of_descriptors(error) => DecoderHint::DescriptorLimit,
             Self::Host(_) => DecoderHint::HostLimits,
         }
     }
@@ -143,6 +153,26 @@ fn root(error: wasmtime::Error) -> wasmtime::Error {
 
 fn chain(error: &wasmtime::Error) -> String {
     error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// The root cause, without the number of a system's error.
+fn cause(error: &wasmtime::Error) -> String {
+    let cause = error.root_cause();
+    cause.downcast_ref().map_or_else(|| cause.to_string(), os_error)
+}
+
+/// The limit that is the likeliest cause of a lack of memory.
+fn too_little_memory() -> DecoderHint {
+    match caller_limits::too_few_addresses() {
+        Some(limit) => DecoderHint::AddressLimit { mebibytes: limit >> 20 },
+        None => DecoderHint::MemoryLimit,
+    }
+}
+
+/// Whether the limit on open files was reached.
+fn is_out_of_descriptors(error: &wasmtime::Error) -> bool {
+    let of_system = |error: &io::Error| error.raw_os_error() == Some(libc::EMFILE);
+    error.root_cause().downcast_ref().is_some_and(of_system)
 }
 
 /// Whether the system refused to provide memory.

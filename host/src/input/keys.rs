@@ -41,8 +41,7 @@ impl KeysError {
         match self {
             Self::Unreadable { .. } => DecoderHint::KeysUnreadable,
             // The broker runs, and its message says whether the configuration or the keys are wrong.
-            Self::Unsorted(BrokerError::Answered(_)) => DecoderHint::BrokerRefused,
-            Self::Unsorted(_) => DecoderHint::BrokerMissing,
+            Self::Unsorted(error) => error.hint().unwrap_or(DecoderHint::BrokerRefused),
         }
     }
 }

@@ -11,6 +11,7 @@ use std::io::Write as _;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
+use crate::unix::caller_limits;
 use crate::unix::hold_stdout::hold_stdout;
 use crate::unix::signals::{self, Reason};
 
@@ -35,17 +36,21 @@ impl Cause {
     const ALL: [Self; 4] = [Self::Terminated, Self::Crashed, Self::OutOfMemory, Self::Late];
 
     /// The error and its hint, with [`SIGNAL`] in place of a signal's number.
-    const fn text(self) -> (&'static str, &'static str) {
+    fn text(self) -> (&'static str, &'static str) {
         match self {
             Self::Terminated => (
                 "ended by signal \u{80} before the whole layer was written",
                 "containerd, its service or whoever else stops processes sent it: pull the image \
                  again",
             ),
+            Self::Crashed if caller_limits::can_crash() => (
+                "the decoder was ended by signal \u{80}",
+                "a limit of containerd's service is low: signal 24 is its `LimitCPU`, and 11 its \
+                 `LimitSTACK`: raise it, or remove it",
+            ),
             Self::Crashed => (
                 "the decoder crashed with signal \u{80}",
-                "please report this with the number, since it is a bug; unless a limit of \
-                 containerd's service is too low: 24 is `LimitCPU`, and 11 may be `LimitSTACK`",
+                "please report this with the number, since it is a bug",
             ),
             Self::OutOfMemory => (
                 "out of memory",

@@ -1,5 +1,6 @@
 //! The process's Unix resources: descriptors, signals, memory.
 
+pub mod caller_limits;
 pub mod descriptors;
 pub mod hold_stdout;
 pub mod prefault;

@@ -1,6 +1,8 @@
 //! `without WALL PROGRAM [ARGUMENT…]`: runs a program as on a kernel that lacks a wall.
 //!
 //! `landlock`, `openat2` and `seccomp` are the system calls of that name, which the kernel then does not know.
+//! `write-execute` is `MemoryDenyWriteExecute` of a service: memory never becomes executable. systemd asks for it in
+//! both ways: `write-execute-by-prctl` (Linux 6.3; exit code 77 without) and `write-execute-by-filter`.
 //! `second-landlock` is what a kernel lacks that has been asked for fifteen domains already: it gives one more.
 #![allow(unsafe_code)]
 
@@ -8,18 +10,23 @@ use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, exit};
 
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
 
 fn main() {
     let mut args = std::env::args_os().skip(1);
     let (Some(wall), Some(program)) = (args.next(), args.next()) else {
-        eprintln!("usage: without landlock|openat2|seccomp|second-landlock PROGRAM [ARGUMENT…]");
+        eprintln!("usage: without landlock|openat2|seccomp|second-landlock|write-execute-by-… PROGRAM [ARGUMENT…]");
         exit(2);
     };
     match wall.to_str() {
         Some("landlock") => hide(libc::SYS_landlock_create_ruleset),
         Some("openat2") => hide(libc::SYS_openat2),
         Some("seccomp") => hide(libc::SYS_seccomp),
+        Some("write-execute-by-prctl") => deny_write_execute(),
+        Some("write-execute-by-filter") => filter_write_execute(),
         Some("second-landlock") => (1..DOMAINS).for_each(|_| add_domain()),
         _ => exit(2),
     }
@@ -28,12 +35,40 @@ fn main() {
     exit(2);
 }
 
+/// `PR_SET_MDWE` with `PR_MDWE_REFUSE_EXEC_GAIN` (prctl(2)).
+fn deny_write_execute() {
+    // SAFETY: the call takes numbers.
+    if unsafe { libc::prctl(65, 1, 0, 0, 0) } != 0 {
+        exit(77)
+    }
+}
+
+/// No call may make memory executable that exists, or map memory that is both.
+fn filter_write_execute() {
+    let has = |argument, flags: i32| {
+        let flags = flags as u64;
+        let is_set = SeccompCmpOp::MaskedEq(flags);
+        let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, is_set, flags);
+        let rule = SeccompRule::new(vec![condition.expect("a condition")]);
+        vec![rule.expect("a rule")]
+    };
+    let rules = BTreeMap::from([
+        (libc::SYS_mprotect, has(2, libc::PROT_EXEC)),
+        (libc::SYS_pkey_mprotect, has(2, libc::PROT_EXEC)),
+        (libc::SYS_mmap, has(2, libc::PROT_EXEC | libc::PROT_WRITE)),
+    ]);
+    apply(rules, SeccompAction::Errno(libc::EPERM as u32));
+}
+
 /// The kernel behaves as if it did not know this call.
 fn hide(call: libc::c_long) {
-    let rules = BTreeMap::from([(call, Vec::new())]);
-    let (enosys, allow) = (SeccompAction::Errno(libc::ENOSYS as u32), SeccompAction::Allow);
+    apply(BTreeMap::from([(call, Vec::new())]), SeccompAction::Errno(libc::ENOSYS as u32));
+}
+
+fn apply(rules: BTreeMap<libc::c_long, Vec<SeccompRule>>, action: SeccompAction) {
+    let allow = SeccompAction::Allow;
     let arch = TargetArch::try_from(std::env::consts::ARCH).expect("a known architecture");
-    let filter = SeccompFilter::new(rules, allow, enosys, arch).and_then(BpfProgram::try_from);
+    let filter = SeccompFilter::new(rules, allow, action, arch).and_then(BpfProgram::try_from);
     seccompiler::apply_filter(&filter.expect("a filter")).expect("a kernel with filters");
 }
 

@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use keycell_tests::decoder::{Decoder, Outcome};
@@ -22,6 +23,8 @@ pub(crate) fn add(cases: &mut Cases) {
     stderr_in_a_file(cases);
     limits_on_file_size(cases);
     other_limits(cases);
+    raised(cases);
+    without_write_execute(cases);
 }
 
 fn stderr_in_a_file(cases: &mut Cases) {
@@ -120,11 +123,15 @@ fn other_limits(cases: &mut Cases) {
         "--nofile=8",
         "--nofile=16",
         "--nproc=0",
+        "--stack=16384",
         "--stack=65536",
         "--stack=262144",
         "--as=1048576",
         "--as=16777216",
         "--as=268435456",
+        "--as=1073741824",
+        "--as=4294967296",
+        "--cpu=1",
         "--memlock=0",
         "--data=1048576",
         "--rtprio=0",
@@ -146,6 +153,14 @@ fn other_limits(cases: &mut Cases) {
             }
             withheld(&outcome, &sealed.plain)?;
             ensure!(!outcome.stderr.contains("(os error"), "{}", outcome.stderr);
+            ensure!(!outcome.stderr.contains("bug"), "a limit is no bug: {}", outcome.stderr);
+            let named = match limit.split('=').next() {
+                Some("--nofile") => "LimitNOFILE",
+                Some("--stack") => "LimitSTACK",
+                Some("--as") => "LimitAS",
+                _ => "hint",
+            };
+            ensure!(outcome.stderr.contains(named), "nothing of {named}: {}", outcome.stderr);
             if log.exists() {
                 let event = events::of_layer(&log).with_context(|| outcome.stderr.clone())?;
                 ensure!(event["verdict"] == "failed", "{event}");
@@ -153,6 +168,43 @@ fn other_limits(cases: &mut Cases) {
             Ok(())
         });
     }
+}
+
+/// Limits that are lower than a run needs are raised where the hard limit is higher.
+fn raised(cases: &mut Cases) {
+    for limit in ["--as=1073741824:", "--as=268435456:", "--stack=16384:", "--nofile=5:"] {
+        cases.case(&format!("raised/{}", &limit[2..]), move || {
+            let (node, sealed) = node()?;
+            let words = vec!["prlimit".into(), limit.into()];
+            node.decoder(&sealed)?.inside(words).run()?.is_silent_success(&sealed.plain)
+        });
+    }
+}
+
+/// The embedded guest is code from the start; an installed one has to become it.
+fn without_write_execute(cases: &mut Cases) {
+    cases.case("denied/write-execute", || {
+        let (node, sealed) = node()?;
+        let store = node.outside().join("guests");
+        let guest = Command::new(keycell_tests::dist("keycell")?)
+            .args(["guest", "install", "--name", "ours", "--store"])
+            .args([&store, &keycell_tests::dist("decoder.wasm")?])
+            .output()?;
+        ensure!(guest.status.success(), "{}", String::from_utf8_lossy(&guest.stderr));
+        let installed = node.decoder(&sealed)?.arg("--guest=ours").arg("--guest-store").arg(&store);
+        installed.run()?.is_silent_success(&sealed.plain)?;
+        for way in ["write-execute-by-prctl", "write-execute-by-filter"] {
+            let without: Vec<OsString> = vec![env!("CARGO_BIN_EXE_without").into(), way.into()];
+            let outcome = node.decoder(&sealed)?.inside(without.clone()).run()?;
+            if outcome.status.code() == Some(77) {
+                continue; // this kernel does not know it
+            }
+            outcome.is_silent_success(&sealed.plain)?;
+            let outcome = installed.clone().inside(without).run()?;
+            says(&outcome, &["executable", "`MemoryDenyWriteExecute`"])?;
+        }
+        Ok(())
+    });
 }
 
 fn node() -> Result<(Node, Sealed)> {
