@@ -91,6 +91,8 @@ impl Locked {
 /// # Errors
 /// The file cannot be written.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    // The error of a missing directory would name the temporary file.
+    fs::metadata(directory(path))?;
     // node_exporter reads every file of its directory whose name ends with `.prom`.
     let mut file =
         Builder::new().prefix(".keycell-").suffix(".new").tempfile_in(directory(path))?;
