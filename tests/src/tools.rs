@@ -73,6 +73,8 @@ pub enum Tool {
     OriginalDecoder,
     /// The client of imgcrypt, `ctr-enc`, as Debian calls it.
     CtrImgcrypt,
+    /// Docker's daemon, unpacked by `make tools`.
+    Dockerd,
     /// Not a program: the right to mount.
     Root,
 }
@@ -125,6 +127,7 @@ impl Tool {
             Self::Jq => "jq",
             Self::OriginalDecoder => "ctd-decoder",
             Self::CtrImgcrypt => "ctr-imgcrypt",
+            Self::Dockerd => "dockerd",
             Self::Root => "root",
         }
     }
@@ -156,9 +159,14 @@ impl Tool {
     }
 
     fn search(self) -> Option<PathBuf> {
-        if matches!(self, Self::OriginalDecoder | Self::CtrImgcrypt) {
-            // What else has this name may be Keycell's.
-            let directory = crate::workspace().join("target/tools/imgcrypt-trixie/usr/bin");
+        // What else has these names may be Keycell's, or another release.
+        let unpacked = match self {
+            Self::OriginalDecoder | Self::CtrImgcrypt => Some("imgcrypt-trixie/usr/bin"),
+            Self::Dockerd => Some("docker.io-forky/usr/sbin"),
+            _ => None,
+        };
+        if let Some(unpacked) = unpacked {
+            let directory = crate::workspace().join("target/tools").join(unpacked);
             return Some(directory.join(self.name())).filter(|file| file.is_file());
         }
         let path = std::env::var_os("PATH").unwrap_or_default();

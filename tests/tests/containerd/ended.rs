@@ -104,4 +104,4 @@ fn waits_until(otherwise: &str, holds: impl Fn() -> Result<bool>) -> Result<()> 
 }
 
 /// Longer than anything takes on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -18,6 +18,7 @@ use keycell_tests::tools::Tool;
 mod altered;
 mod ctr;
 mod decompress;
+mod docker;
 mod elsewhere;
 mod ended;
 mod imgcrypt;
@@ -32,7 +33,8 @@ fn main() -> ExitCode {
     // Each is a node: a containerd with its shims and containers.
     let mut suite = Suite::from_args().at_most(2);
     let images = Arc::new(OnceLock::new());
-    let needs = [&Tool::NODE[..], &[Tool::Gpg, Tool::CtrImgcrypt]].concat();
+    let needs =
+        [&Tool::NODE[..], &[Tool::Gpg, Tool::CtrImgcrypt, Tool::Curl, Tool::Dockerd]].concat();
     for (name, release) in Release::all() {
         let missing = || needs.iter().find_map(|tool| tool.find().err());
         for (case, run) in cases(release.as_ref().ok()) {
@@ -106,6 +108,7 @@ fn cases(release: Option<&Release>) -> Vec<Case> {
     case("imgcrypt/key-of-the-client", imgcrypt::key_of_the_client);
     case("imgcrypt/key-of-the-node", imgcrypt::key_of_the_node);
     case("imgcrypt/encrypted-by-the-client", imgcrypt::encrypted_by_the_client);
+    case("docker/pull", docker::pull);
     case("cancelled/in-the-middle-of-a-layer", ended::cancelled);
     case("ended/containerd-is-killed", |shared| ended::containerd_ends(shared, "KILL"));
     case("ended/containerd-is-terminated", |shared| ended::containerd_ends(shared, "TERM"));
