@@ -8,7 +8,9 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::containerd::{self, Change, Config, Installation, Version};
+use crate::containerd::{
+    self, Change, Choices, Config, Found, Generator, Installation, Version, Wanted,
+};
 
 /// The arguments of `keycell config`.
 #[derive(Args)]
@@ -26,21 +28,26 @@ enum Of {
 /// The arguments of `keycell config containerd`.
 #[derive(Args)]
 struct Containerd {
-    /// For this release of containerd, such as `1.7` or `2.1`, instead of the one that is installed
+    /// For this release of containerd, such as `1.7` or `2.1`, instead of the one of this node
     #[arg(long, value_name = "VERSION")]
     version: Option<String>,
-    /// The directory with the private keys, or one file
-    #[arg(long, value_name = "DIR|FILE", default_value = containerd::KEYS)]
-    keys: PathBuf,
-    /// The decoder; without it, the one beside this program
+    /// The directory with the private keys, or one file; without it, the one that is installed, or
+    /// else containerd's own
+    #[arg(long, value_name = "DIR|FILE")]
+    keys: Option<PathBuf>,
+    /// The decoder; without it, the one that is installed, or else the one beside this program
     #[arg(long, value_name = "FILE")]
     decoder: Option<PathBuf>,
-    /// Leave it to containerd to decompress gzip layers. Without this flag the decoder does it, unless this
-    /// node has `igzip`, which takes less time
+    /// Let the decoder decompress gzip layers. Without this flag and the next it is as installed, or
+    /// else so unless this node has `igzip`, which takes less time
+    #[arg(long, conflicts_with = "no_decompress")]
+    decompress: bool,
+    /// Leave it to containerd to decompress gzip layers
     #[arg(long)]
     no_decompress: bool,
-    /// Install it: as a file that containerd imports, or, for k3s and RKE2, in their template. A
-    /// file that is changed is kept with `.before-keycell` at its end
+    /// Install it: as a file that containerd imports, or in the template from which k3s, RKE2 or
+    /// MicroK8s writes its configuration. What is installed keeps its arguments, and a file of yours that
+    /// is changed is kept with `.before-keycell` at its end
     #[arg(long, conflicts_with = "remove", group = "changes")]
     write: bool,
     /// Uninstall what `--write` installed
@@ -50,54 +57,81 @@ struct Containerd {
     /// configuration
     #[arg(long, requires = "changes")]
     json: bool,
-    /// The first file of containerd's configuration
-    #[arg(long, value_name = "FILE", default_value = containerd::CONFIG)]
-    config: PathBuf,
-    /// The program to ask for its version, and whether it takes the configuration
-    #[arg(long, value_name = "PROGRAM", default_value = "containerd")]
-    containerd: PathBuf,
+    /// The first file of containerd's configuration; without it, that of the containerd that runs, or
+    /// else the one at a usual place
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The program to ask for its version, and whether it takes the configuration; without it, that of
+    /// the containerd that runs, or else of `PATH`
+    #[arg(long, value_name = "PROGRAM")]
+    containerd: Option<PathBuf>,
 }
 
 /// Prints, installs or uninstalls the configuration.
 pub fn run(arguments: Arguments) -> Result<Outcome> {
     let Of::Containerd(arguments) = arguments.of;
+    let config = arguments.config.as_deref().map(std::path::absolute).transpose()?;
+    let found = Found::new(config.as_deref());
     if arguments.remove {
-        let changes = containerd::remove(&arguments.config)?;
-        return Ok(Outcome::of(changes, None, arguments.json.then_some(&arguments.config)));
+        let changes = containerd::remove(&found.config)?;
+        return Ok(Outcome::of(changes, None, &found.config, unit(&found), arguments.json));
     }
     let named = arguments.version.as_deref().map(str::parse::<Version>).transpose()?;
+    let program = arguments.containerd.clone().unwrap_or_else(|| found.program());
     let installed = || {
-        Version::of(&arguments.containerd).context(
+        Version::of(&program).context(
             "which containerd is it for? name its release, for example `--version 2.1`, or the \
              program, `--containerd FILE`",
         )
     };
     let version = named.map_or_else(installed, Ok)?;
     // Only the containerd of this node says something about this node.
-    let decompressor = named.is_none().then(|| containerd::decompressor(version, None)).flatten();
+    let running = found.running.as_ref();
+    let decompressor =
+        named.is_none().then(|| containerd::decompressor(version, running)).flatten();
     let is_slower = decompressor.as_deref().is_some_and(containerd::is_faster_than_decoder);
-    let decompress = !arguments.no_decompress && !is_slower;
-    let decoder = arguments.decoder.unwrap_or_else(beside_this_program);
+    let mut usual = Choices::new(beside_this_program(), !is_slower);
+    let wanted = Wanted {
+        keys: arguments.keys,
+        decoder: arguments.decoder,
+        decompress: arguments
+            .decompress
+            .then_some(true)
+            .or(arguments.no_decompress.then_some(false)),
+    };
     if !arguments.write {
-        let (keys, syntax) = (&arguments.keys, version.config_version());
-        let text = containerd::snippet(syntax, keys, &decoder, decompress);
+        usual.keys = wanted.keys.unwrap_or(usual.keys);
+        usual.decoder = wanted.decoder.unwrap_or(usual.decoder);
+        usual.decompress = wanted.decompress.unwrap_or(usual.decompress);
+        let text = containerd::snippet(version.config_version(), &usual);
         return Ok(Outcome::Snippet { text, decompressor });
     }
-    let json = arguments.json.then(|| arguments.config.clone());
+    let (config, unit) = (found.config.clone(), unit(&found));
     let installation = Installation {
-        config: arguments.config,
+        root: running.and_then(|running| running.root.clone()),
+        config: found.config,
         version,
-        program: named.is_none().then_some(arguments.containerd),
-        keys: arguments.keys,
-        decoder,
-        decompress,
+        program: named.is_none().then_some(program),
+        wanted,
+        usual,
     };
     let changes = containerd::install(&installation)?;
-    Ok(Outcome::of(changes, decompressor, json.as_deref()))
+    Ok(Outcome::of(changes, decompressor, &config, unit, arguments.json))
+}
+
+/// The systemd unit of the containerd, which has to be restarted.
+fn unit(found: &Found) -> String {
+    let running = found.running.as_ref().and_then(|running| running.unit.as_deref());
+    if let Some(unit) = running {
+        return unit.strip_suffix(".service").unwrap_or(unit).to_owned();
+    }
+    let text = std::fs::read_to_string(&found.config).ok();
+    let generator = Generator::of(&found.config, text.as_deref());
+    containerd::unit(generator.as_ref()).to_owned()
 }
 
 /// What was done, or the text for another program. `decompressor` is what containerd calls on this node to
-/// decompress the gzip layers that the decoder does not.
+/// decompress the gzip layers that the decoder does not; `unit` is what systemd has to restart.
 pub enum Outcome {
     Snippet {
         text: String,
@@ -106,6 +140,7 @@ pub enum Outcome {
     Changed {
         changes: Vec<Change>,
         decompressor: Option<PathBuf>,
+        unit: String,
     },
     /// The files are those that containerd reads and those that were looked at, whether they were changed or not.
     Json {
@@ -115,9 +150,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// As JSON, if the first file of the configuration is named.
-    fn of(changes: Vec<Change>, decompressor: Option<PathBuf>, json: Option<&Path>) -> Self {
-        let Some(config) = json else { return Self::Changed { changes, decompressor } };
+    fn of(
+        changes: Vec<Change>,
+        decompressor: Option<PathBuf>,
+        config: &Path,
+        unit: String,
+        is_json: bool,
+    ) -> Self {
+        if !is_json {
+            return Self::Changed { changes, decompressor, unit };
+        }
         let read = Config::read(config, None).map(|config| config.files).unwrap_or_default();
         let files = changes.iter().map(|change| change.file().to_owned()).chain(read).collect();
         Self::Json { changes, files }
@@ -141,12 +183,15 @@ impl fmt::Display for Outcome {
             Self::Changed { changes, .. } if changes.is_empty() => {
                 writeln!(f, "the configuration has no lines of Keycell")
             }
-            Self::Changed { changes, decompressor } => {
+            Self::Changed { changes, decompressor, unit } => {
                 changes.iter().try_for_each(|change| writeln!(f, "{change}"))?;
                 if let Some(program) = decompressor {
                     writeln!(f, "{}", decompresses(program))?;
                 }
-                writeln!(f, "restart containerd, and then run `keycell doctor`")
+                writeln!(
+                    f,
+                    "restart containerd with `systemctl restart {unit}`, and then run `keycell doctor`"
+                )
             }
         }
     }

@@ -1,52 +1,69 @@
-//! Installs and uninstalls the configuration as a file that containerd imports.
+//! Installs the configuration where containerd reads it.
 
-use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{fmt, fs};
 
 use anyhow::{Context, Result, bail, ensure};
-use tempfile::NamedTempFile;
-use toml::Table;
+use keycell_content_store::USUAL_ROOTS;
 
-use super::import_glob;
-use super::snippet::quoted;
-use super::{CONFIG, Config, Version, snippet};
+use super::choices::Choices;
+use super::generated::{Generator, Place, beside};
+use super::transaction::Transaction;
+use super::{Config, Version, import_glob, imports, snippet};
 
 /// The name of the imported file. It sorts after usual names, so that no other file overrides it.
-const DROP_IN: &str = "90-keycell.toml";
+pub(super) const DROP_IN: &str = "90-keycell.toml";
 
-/// The marks of a line that was added to an existing file, and of the line that it replaces.
-const MARK: &str = "# added by `keycell config containerd`";
-const FORMER: &str = "# before `keycell config containerd`: ";
+/// What is imported where no directory is: our file alone, and nothing else that lies there. It is a
+/// pattern so that containerd also starts when the file was removed.
+const PATTERN: &str = "*-keycell.toml";
 
 /// The mark of a whole file of ours.
-const OURS: &str = "# Written by `keycell config containerd --write`; `--remove` takes it away.\n";
+pub(super) const OURS: &str =
+    "# Written by `keycell config containerd --write`; `--remove` takes it away.\n";
 
-/// The beginning of a first configuration file that Keycell creates.
-const BEGUN: &str = "# Begun by `keycell config containerd --write`.\n";
+/// The beginning of a first configuration file, or of a template, that Keycell creates.
+pub(super) const BEGUN: &str = "# Begun by `keycell config containerd --write`.\n";
 
-/// The lines before and after Keycell's part in a template of k3s or RKE2.
-const BEGIN: &str = "# keycell begin\n";
-const END: &str = "# keycell end\n";
+/// The next line, where the directory did not exist either.
+pub(super) const MADE: &str = "# The directory was made for it.\n";
+
+/// The lines before and after Keycell's part in a template.
+pub(super) const BEGIN: &str = "# keycell begin";
+pub(super) const END: &str = "# keycell end";
+
+/// The beginning of a template of k3s and RKE2 that extends theirs.
+pub(super) const BASE: &str = "{{ template \"base\" . }}\n";
 
 /// What to install, and where.
 pub struct Installation {
     /// The first file of containerd's configuration.
     pub config: PathBuf,
+    /// Its root, if the command line of the containerd that runs names one.
+    pub root: Option<PathBuf>,
     /// The containerd that reads it.
     pub version: Version,
     /// The program that can check the configuration, if there is one.
     pub program: Option<PathBuf>,
-    /// The keys directory.
-    pub keys: PathBuf,
-    /// The decoder.
-    pub decoder: PathBuf,
-    /// Whether the decoder decompresses gzip layers.
-    pub decompress: bool,
+    /// What the flags choose, and else what is installed now.
+    pub wanted: Wanted,
+    /// What is chosen where nothing is installed.
+    pub usual: Choices,
 }
 
-/// What was done to a file.
+/// What the flags choose.
+#[derive(Default)]
+pub struct Wanted {
+    /// The keys directory.
+    pub keys: Option<PathBuf>,
+    /// The decoder.
+    pub decoder: Option<PathBuf>,
+    /// Whether the decoder decompresses gzip layers.
+    pub decompress: Option<bool>,
+}
+
+/// What was done to a file or a directory.
 pub enum Change {
     None(PathBuf),
     Written(PathBuf),
@@ -87,185 +104,187 @@ impl fmt::Display for Change {
     }
 }
 
-/// Installs the configuration where containerd reads it. Returns the changes. A copy
-/// of a changed file is kept beside it, with the suffix `.before-keycell`.
+/// Installs the configuration where containerd reads it. Returns the changes. A copy of a changed file is
+/// kept beside it, with the suffix `.before-keycell`.
 ///
 /// # Errors
-/// A configuration that cannot be read or changed safely; the message says how to change it by hand.
+/// A configuration that cannot be read or changed safely; the message says how to change it by hand. Then
+/// everything is as it was.
 pub fn install(it: &Installation) -> Result<Vec<Change>> {
+    let mut transaction = Transaction::default();
+    let done = write(it, &mut transaction);
+    if done.is_err() {
+        transaction.take_back()?;
+    }
+    done
+}
+
+fn write(it: &Installation, transaction: &mut Transaction) -> Result<Vec<Change>> {
+    let text = fs::read_to_string(&it.config).ok();
+    let generator = Generator::of(&it.config, text.as_deref());
     let found = Config::read(&it.config, Some(it.version))?;
     if found.files.is_empty() {
-        return create(it);
+        let shown = it.config.display();
+        ensure!(
+            generator.is_none(),
+            "there is no `{shown}`: its program writes it when it is started, so start that first"
+        );
+        return create(it, transaction);
     }
-    let text = snippet(found.version, &it.keys, &it.decoder, it.decompress);
+    let root = it.root.as_ref().unwrap_or(&found.root);
+    let imported = drop_ins(&found);
+    let place = match (&imported, &generator) {
+        (Some(directory), _) => Place::Directory(directory.clone()),
+        (None, Some(Generator::Unknown(says))) => bail!(
+            "`{}` says `{}`: let the program that writes it import a directory, for example `imports = \
+             [\"/etc/containerd/conf.d/*.toml\"]`, or add what `keycell config containerd` prints",
+            it.config.display(),
+            says.escape_debug()
+        ),
+        (None, Some(generator)) => {
+            generator.place(&it.config, found.version).context("where does its part go?")?
+        }
+        (None, None) => Place::Directory(beside(&it.config, "conf.d")),
+    };
     let mut done = Vec::new();
-    let known = drop_ins(&found);
-    if known.is_none() && is_generated(&it.config) {
-        return in_template(&it.config, found.version, &text);
-    }
-    let directory = known.clone().unwrap_or_else(|| beside(&it.config, "conf.d"));
-    let file = directory.join(DROP_IN);
-    let former = [&file, &it.config].map(|file| fs::read_to_string(file).ok());
-    if known.is_none() {
-        done.push(import(&it.config, &directory)?);
-    }
-    done.push(place(&file, &(OURS.to_owned() + &text))?);
-    if let Err(error) = check(it) {
-        for (file, former) in [&file, &it.config].into_iter().zip(former) {
-            match former {
-                Some(former) => replace(file, &former)?,
-                None => fs::remove_file(file)?,
+    match place {
+        Place::Template(file) => {
+            done.push(template(it, root, found.version, &file, transaction)?);
+            return Ok(done);
+        }
+        Place::Directory(directory) => {
+            if imported.is_none() && generator.is_none() {
+                done.push(import(&it.config, &directory, transaction)?);
             }
+            done.push(drop_in(it, root, found.version, &directory, transaction)?);
         }
-        return Err(error);
+    }
+    // The program that generates the file adds the import when it is started.
+    if imported.is_some() || generator.is_none() {
+        check(it)?;
     }
     Ok(done)
 }
 
-/// Uninstalls what [`install`] installed. Returns the changes.
-///
-/// # Errors
-/// A file that cannot be changed.
-pub fn remove(config: &Path) -> Result<Vec<Change>> {
-    let mut done = Vec::new();
-    let mut directories = vec![beside(config, "conf.d")];
-    if let Ok(found) = Config::read(config, None) {
-        directories.extend(drop_ins(&found));
-    }
-    directories.dedup();
-    for directory in directories {
-        let file = directory.join(DROP_IN);
-        if fs::read_to_string(&file).is_ok_and(|text| text.starts_with(OURS)) {
-            fs::remove_file(&file)
-                .with_context(|| format!("cannot remove `{}`", file.display()))?;
-            done.push(Change::Removed(file));
-        }
-    }
-    let templates = ["config-v3.toml.tmpl", "config.toml.tmpl"].map(|name| beside(config, name));
-    for file in templates.into_iter().chain([config.to_owned()]) {
-        let Ok(text) = fs::read_to_string(&file) else { continue };
-        let rest = without_ours(&text);
-        if rest == text {
-            continue;
-        }
-        let is_begun = rest
-            .strip_prefix(BEGUN)
-            .is_some_and(|rest| rest.trim().starts_with("version") && rest.lines().count() == 1);
-        if is_begun || rest.trim() == BASE.trim() {
-            fs::remove_file(&file)
-                .with_context(|| format!("cannot remove `{}`", file.display()))?;
-            done.push(Change::Removed(file));
-        } else {
-            replace(&file, &rest)?;
-            done.push(Change::LinesRemoved(file));
-        }
-    }
-    Ok(done)
-}
-
-/// The beginning of a template of k3s and RKE2 that extends theirs.
-const BASE: &str = "{{ template \"base\" . }}\n";
-
-/// Creates a first configuration file, which imports a directory, where there was none.
-fn create(it: &Installation) -> Result<Vec<Change>> {
-    ensure!(
-        !is_generated(&it.config),
-        "there is no `{}`: has k3s or RKE2 been started?",
-        it.config.display()
-    );
+/// Creates a first configuration file, which imports our file, where there was none.
+fn create(it: &Installation, transaction: &mut Transaction) -> Result<Vec<Change>> {
+    let parent = it.config.parent().unwrap_or(Path::new("/"));
+    let made = if transaction.make_directory(parent)? { MADE } else { "" };
     let directory = beside(&it.config, "conf.d");
     let syntax = it.version.config_version();
-    let text = OURS.to_owned() + &snippet(syntax, &it.keys, &it.decoder, it.decompress);
-    let glob = quoted(&directory.join("*.toml"));
-    let first = format!("{BEGUN}version = {syntax}\nimports = [{glob}] {MARK}\n");
-    let done = vec![place(&directory.join(DROP_IN), &text)?, place(&it.config, &first)?];
+    let root = it.root.clone().unwrap_or("/var/lib/containerd".into());
+    let drop_in = drop_in(it, &root, syntax, &directory, transaction)?;
+    let first = format!("{BEGUN}{made}version = {syntax}\n");
+    let first = imports::with(&first, &pattern(&directory)).context("no import can be added")?;
+    let done = vec![drop_in, place(&it.config, &first, transaction)?];
     check(it)?;
     Ok(done)
 }
 
+/// Writes our file in a directory that is imported.
+fn drop_in(
+    it: &Installation,
+    root: &Path,
+    syntax: u32,
+    directory: &Path,
+    transaction: &mut Transaction,
+) -> Result<Change> {
+    let file = directory.join(DROP_IN);
+    let former = fs::read_to_string(&file).ok();
+    let made_before = former.as_ref().is_some_and(|text| text.contains(MADE));
+    let is_made = transaction.make_directory(directory)? || made_before;
+    let choices = choices(it, root, former.as_deref());
+    let made = if is_made { MADE } else { "" };
+    place(&file, &format!("{OURS}{made}{}", snippet(syntax, &choices)), transaction)
+}
+
+/// Adds our part to the end of a template.
+fn template(
+    it: &Installation,
+    root: &Path,
+    syntax: u32,
+    file: &Path,
+    transaction: &mut Transaction,
+) -> Result<Change> {
+    let former = fs::read_to_string(file).unwrap_or_else(|_| format!("{BEGUN}{BASE}"));
+    let (rest, part) = without_part(&former);
+    let text = snippet(syntax, &choices(it, root, part.as_deref()));
+    // The version stands in what the template extends, or makes.
+    let sections = text.split_once("\n\n").map_or(text.as_str(), |(_, sections)| sections);
+    let separator = if rest.is_empty() || rest.ends_with('\n') { "" } else { "\n" };
+    place(file, &format!("{rest}{separator}{BEGIN}\n{sections}{END}\n"), transaction)
+}
+
+/// What the flags choose, or else what is installed, or else what is usual.
+fn choices(it: &Installation, root: &Path, installed: Option<&str>) -> Choices {
+    let mut choices = installed.and_then(Choices::of).unwrap_or_else(|| it.usual.clone());
+    if !choices.decoder.is_file() {
+        choices.decoder.clone_from(&it.usual.decoder);
+    }
+    let Wanted { keys, decoder, decompress } = &it.wanted;
+    choices.keys = keys.clone().unwrap_or(choices.keys);
+    choices.decoder = decoder.clone().unwrap_or(choices.decoder);
+    choices.decompress = decompress.unwrap_or(choices.decompress);
+    let is_usual = USUAL_ROOTS.iter().any(|usual| root == Path::new(usual));
+    let is_chosen = |store: &String| store == "off" || is_usual && Path::new(store).is_dir();
+    if !choices.content_store.as_ref().is_some_and(is_chosen) {
+        choices.content_store = (!is_usual).then(|| root.display().to_string());
+    }
+    choices
+}
+
 /// The directory of the first import that matches Keycell's file.
-fn drop_ins(config: &Config) -> Option<PathBuf> {
-    let takes = |glob: &&PathBuf| {
-        let parent = glob.parent();
-        parent.is_some_and(|parent| import_glob::matches(glob, &parent.join(DROP_IN)))
+pub(super) fn drop_ins(config: &Config) -> Option<PathBuf> {
+    let directory = |glob: &PathBuf| {
+        let parent = glob.parent()?.to_owned();
+        let is_one = !parent.to_string_lossy().contains(['*', '?', '[', '\\']);
+        (is_one && import_glob::matches(glob, &parent.join(DROP_IN))).then_some(parent)
     };
-    Some(config.globs.iter().find(takes)?.parent()?.to_owned())
+    config.globs.iter().find_map(directory)
 }
 
-/// Whether k3s or RKE2 writes this file from a template at each start.
-fn is_generated(config: &Path) -> bool {
-    config.to_string_lossy().contains("/rancher/")
+/// What a first file imports to read our file in this directory.
+pub(super) fn pattern(directory: &Path) -> String {
+    directory.join(PATTERN).display().to_string()
 }
 
-fn in_template(config: &Path, version: u32, snippet: &str) -> Result<Vec<Change>> {
-    let name = if version >= 3 { "config-v3.toml.tmpl" } else { "config.toml.tmpl" };
-    let file = beside(config, name);
-    // The version stands in what the template extends.
-    let sections = snippet.split_once("\n\n").map_or(snippet, |(_, sections)| sections);
-    let former = fs::read_to_string(&file).unwrap_or_else(|_| BASE.to_owned());
-    let text = without_ours(&former);
-    let separator = if text.ends_with('\n') { "" } else { "\n" };
-    Ok(vec![place(&file, &format!("{text}{separator}{BEGIN}{sections}{END}"))?])
-}
-
-/// A text without the lines that Keycell added.
-fn without_ours(text: &str) -> String {
-    let mut rest = String::new();
+/// A text without Keycell's part, and that part.
+pub(super) fn without_part(text: &str) -> (String, Option<String>) {
+    let (mut rest, mut part) = (String::new(), None);
     let mut is_ours = false;
     for line in text.split_inclusive('\n') {
-        if line == BEGIN {
-            is_ours = true;
-        } else if line == END {
-            is_ours = false;
-        } else if let Some(former) = line.strip_prefix(FORMER) {
-            rest += former;
-        } else if !is_ours && !line.trim_end().ends_with(MARK) {
-            rest += line;
+        match line.trim_end() {
+            BEGIN => {
+                is_ours = true;
+                part = Some(String::new());
+            }
+            END if is_ours => is_ours = false,
+            _ => match &mut part {
+                Some(part) if is_ours => part.push_str(line),
+                _ => rest.push_str(line),
+            },
         }
     }
-    rest
+    (rest, part)
 }
 
-/// Adds the directory to the imports of a file, in a line with a mark.
-fn import(file: &Path, directory: &Path) -> Result<Change> {
+/// Adds our file to the imports of a file.
+fn import(file: &Path, directory: &Path, transaction: &mut Transaction) -> Result<Change> {
     let shown = file.display();
     let text = fs::read_to_string(file).with_context(|| format!("cannot read `{shown}`"))?;
-    let glob = quoted(&directory.join("*.toml"));
-    let by_hand = || format!("add {glob} to the `imports` of `{shown}` by hand");
-    let former = text.lines().find(|line| line.trim_start().starts_with("imports"));
-    let text = match former {
-        // Before the first table: below it, the name would be one of the table's.
-        None => format!("imports = [{glob}] {MARK}\n{text}"),
-        Some(former) => {
-            let table: Table = former.parse().ok().with_context(by_hand)?;
-            let list =
-                table.get("imports").and_then(toml::Value::as_array).with_context(by_hand)?;
-            let paths =
-                list.iter().filter_map(|item| item.as_str()).map(|path| quoted(Path::new(path)));
-            let paths: Vec<_> = paths.chain([glob.clone()]).collect();
-            ensure!(paths.len() == list.len() + 1, by_hand());
-            let line = format!("{FORMER}{former}\nimports = [{}] {MARK}", paths.join(", "));
-            text.replacen(former, &line, 1)
-        }
-    };
-    let parsed: Table = text.parse().ok().with_context(by_hand)?;
-    let imports = parsed.get("imports").and_then(toml::Value::as_array).with_context(by_hand)?;
-    let wanted = directory.join("*.toml");
-    ensure!(imports.iter().any(|item| item.as_str().map(Path::new) == Some(&wanted)), by_hand());
-    place(file, &text)
+    let pattern = pattern(directory);
+    let by_hand = || format!("add \"{pattern}\" to the `imports` of `{shown}` by hand");
+    place(file, &imports::with(&text, &pattern).with_context(by_hand)?, transaction)
 }
 
 /// Checks the configuration with the installed containerd, if there is one.
 fn check(it: &Installation) -> Result<()> {
     let found = Config::read(&it.config, Some(it.version))?;
-    for (id, processor) in &found.processors {
-        let is_ours = super::WITH_PAYLOAD.contains(&id.as_str());
-        let path = Path::new(&processor.path);
-        ensure!(
-            !is_ours || path == it.decoder,
-            "`{id}` of `{}` comes after ours",
-            processor.file.as_deref().unwrap_or(path).display()
-        );
+    for id in super::WITH_PAYLOAD {
+        let file = found.processors.get(id).and_then(|processor| processor.file.as_deref());
+        let is_ours = file.is_some_and(|file| file.ends_with(DROP_IN));
+        let other = file.unwrap_or(Path::new("containerd's defaults")).display();
+        ensure!(is_ours, "`{id}` of `{other}` comes after ours");
     }
     let Some(program) = &it.program else { return Ok(()) };
     let mut command = Command::new(program);
@@ -281,53 +300,17 @@ fn check(it: &Installation) -> Result<()> {
     Ok(())
 }
 
-/// Writes a file atomically, and keeps a copy of the old one.
-fn place(file: &Path, text: &str) -> Result<Change> {
-    let shown = file.display();
-    match fs::read_to_string(file) {
-        Ok(former) if former == text => return Ok(Change::None(file.to_owned())),
-        Ok(former) if former.starts_with(OURS) => {
-            replace(file, text)?;
-            return Ok(Change::Rewritten(file.to_owned()));
+/// Writes a file, and keeps a copy of an operator's.
+fn place(file: &Path, text: &str, transaction: &mut Transaction) -> Result<Change> {
+    let former = fs::read_to_string(file).ok();
+    let change = match &former {
+        Some(former) if former == text => return Ok(Change::None(file.to_owned())),
+        Some(former) if former.starts_with(OURS) || former.starts_with(BEGUN) => {
+            Change::Rewritten(file.to_owned())
         }
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            replace(file, text)?;
-            return Ok(Change::Written(file.to_owned()));
-        }
-        Err(error) => return Err(error).with_context(|| format!("cannot read `{shown}`")),
-    }
-    let backup = beside(file, &format!("{}.before-keycell", name(file)));
-    if !backup.exists() {
-        fs::copy(file, &backup).with_context(|| format!("cannot write `{}`", backup.display()))?;
-    }
-    replace(file, text)?;
-    Ok(Change::Edited { file: file.to_owned(), backup })
-}
-
-fn replace(file: &Path, text: &str) -> Result<()> {
-    let shown = file.display();
-    let parent = file.parent().unwrap_or(Path::new("/"));
-    let write = || -> Result<()> {
-        fs::create_dir_all(parent)?;
-        let mut temporary = NamedTempFile::new_in(parent)?;
-        temporary.write_all(text.as_bytes())?;
-        let mode = match fs::metadata(file) {
-            Ok(former) => former.permissions(),
-            Err(_) => std::os::unix::fs::PermissionsExt::from_mode(0o644),
-        };
-        temporary.as_file().set_permissions(mode)?;
-        temporary.as_file().sync_all()?;
-        temporary.persist(file)?;
-        Ok(())
+        Some(_) => Change::Edited { file: file.to_owned(), backup: transaction.back_up(file)? },
+        None => Change::Written(file.to_owned()),
     };
-    write().with_context(|| format!("cannot write `{shown}`"))
-}
-
-fn beside(file: &Path, name: &str) -> PathBuf {
-    file.parent().unwrap_or(Path::new(CONFIG)).join(name)
-}
-
-fn name(file: &Path) -> String {
-    file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    transaction.write(file, text.as_bytes())?;
+    Ok(change)
 }
