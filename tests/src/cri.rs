@@ -15,6 +15,9 @@ use tonic_prost::ProstCodec;
 /// Longer than any call takes on a loaded machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// The log of a container, after its end.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
+
 /// A connection to a node's CRI.
 #[derive(Debug)]
 pub struct Cri {
@@ -75,13 +78,13 @@ impl Cri {
         image: &str,
         logs: &Path,
     ) -> Result<String> {
-        let log: PathBuf = "container.log".into();
+        let path: PathBuf = "container.log".into();
         let request = CreateContainerRequest {
             pod_sandbox_id: sandbox.into(),
             config: Some(ContainerConfig {
                 metadata: Some(ContainerMetadata { name: "container".into() }),
                 image: Some(ImageSpec { image: image.into() }),
-                log_path: log.display().to_string(),
+                log_path: path.display().to_string(),
             }),
             sandbox_config: Some(pod),
         };
@@ -98,7 +101,13 @@ impl Cri {
             ensure!(started.elapsed() < DEADLINE, "the container does not end");
             std::thread::sleep(Duration::from_millis(20));
         };
-        let log = fs::read_to_string(logs.join(log))?;
+        // containerd may write what it read from the container a moment after it says that this has ended.
+        let ended = Instant::now();
+        let mut log = fs::read_to_string(logs.join(&path))?;
+        while !log.ends_with('\n') && ended.elapsed() < WRITTEN_WITHIN {
+            std::thread::sleep(Duration::from_millis(20));
+            log = fs::read_to_string(logs.join(&path))?;
+        }
         ensure!(status.exit_code == 0, "the container: exit {}; log: {log}", status.exit_code);
         // Lines like `2026-01-31T12:00:00Z stdout F text`.
         Ok(log.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).collect())

@@ -101,6 +101,7 @@ fn cases(release: Option<&Release>) -> Vec<Case> {
     case("no-payload/import", ctr::ctr_import);
     case("no-payload/root-elsewhere", ctr::root_elsewhere);
     case("no-payload/root-in-the-configuration", elsewhere::root_in_configuration);
+    case("generated/moved-data-directory", elsewhere::generated);
     case("no-payload/unpacked-later", |shared| ctr::unpacked_later(shared, LayerKind::Gzip));
     case("no-payload/images-at-the-same-time", ctr::ctr_pulls_at_the_same_time);
     case("no-payload/wrong-key", ctr::ctr_pull_with_the_wrong_key);
