@@ -18,7 +18,9 @@ use seccompiler::{
 fn main() {
     let mut args = std::env::args_os().skip(1);
     let (Some(wall), Some(program)) = (args.next(), args.next()) else {
-        eprintln!("usage: without landlock|openat2|seccomp|second-landlock|write-execute-by-… PROGRAM [ARGUMENT…]");
+        eprintln!(
+            "usage: without landlock|openat2|seccomp|second-landlock|write-execute-by-… PROGRAM [ARGUMENT…]"
+        );
         exit(2);
     };
     match wall.to_str() {
