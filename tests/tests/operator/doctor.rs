@@ -86,6 +86,8 @@ pub(crate) fn cases(suite: &mut Suite) {
             &["there is no guest `absent`", "hint: "],
         )
     });
+    case("cri-disabled", &[], cri_disabled);
+    case("a-snapshotter-that-unpacks-by-itself", &[], own_snapshotter);
     case("keys", &[], keys);
     case("no-keys", &[], no_keys);
     case("key-providers", &[], key_providers);
@@ -94,6 +96,30 @@ pub(crate) fn cases(suite: &mut Suite) {
     case("a-key-that-opens-nothing", &[], a_key_that_opens_nothing);
     case("a-store-of-garbage", &[], a_store_of_garbage);
     case("nothing-is-changed", &[Tool::Containerd], nothing_is_changed);
+}
+
+/// As Docker's package has it: nothing is said to be pulled for Kubernetes.
+fn cri_disabled() -> Result<()> {
+    let made = Made::new()?;
+    let disabled = "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n";
+    made.change("version = 2\n", disabled)?;
+    let text = exits(&mut made.doctor()?, 0)?;
+    says(&text, &["the plugin `io.containerd.grpc.v1.cri` is disabled"])?;
+    ensure!(!text.contains("pulled for Kubernetes"), "{text}");
+    Ok(())
+}
+
+/// SOCI unpacks each layer, and containerd calls no decoder.
+fn own_snapshotter() -> Result<()> {
+    let made = Made::new()?;
+    let file = made.path("config.toml");
+    let more = "[plugins.\"io.containerd.grpc.v1.cri\".containerd]\nsnapshotter = \"soci\"\n\
+        [proxy_plugins.soci]\ntype = \"snapshot\"\naddress = \"/run/soci.sock\"\n";
+    fs::write(&file, fs::read_to_string(&file)? + more)?;
+    says(
+        &exits(&mut made.doctor()?, 1)?,
+        &["the snapshotter `soci` unpacks layers itself", "`overlayfs`"],
+    )
 }
 
 /// containerd looks at the first bytes of what comes out, so this works.
