@@ -75,9 +75,9 @@ configure() {
     files=$(printf '%s' "$answer" | jq --raw-output '.files[]')
 }
 
-# k3s and RKE2 have a containerd of their own.
+# `keycell` finds the containerd that runs. In a root file system where nothing runs, k3s and RKE2 have one of their own.
 find_containerd() {
-    [ -z "$CONFIG" ] || return 0
+    [ -z "$CONFIG" ] && [ ! -e "$HOST/proc/1/ns/mnt" ] || return 0
     for name in k3s rke2; do
         directory=/var/lib/rancher/$name
         [ -f "$HOST$directory/agent/etc/containerd/config.toml" ] || continue

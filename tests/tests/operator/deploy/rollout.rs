@@ -38,6 +38,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     suite.case("deploy/failed-restart", &NEEDS, failed_restart);
     suite.case("deploy/ended-before-the-restart", &NEEDS, ended_before_the_restart);
     suite.case("deploy/killed-in-the-restart", &NEEDS, killed_in_the_restart);
+    suite.case("deploy/found-where-it-runs", &NEEDS, found_where_it_runs);
     suite.case("deploy/restart-fails-without-keycell-too", &NEEDS, fails_anyway);
     suite.case("deploy/mark", &NEEDS, mark);
 }
@@ -272,6 +273,29 @@ fn killed_in_the_restart() -> Result<()> {
     ensure!(node.restarts()?.len() == 1, "the restart is forgotten");
     said(&mut api.script(&node, "install")?, true)?;
     ensure!(node.restarts()?.len() == 1, "it restarts again");
+    Ok(())
+}
+
+/// A containerd that runs with another configuration file than the usual is the one that is configured, and restarted
+/// with it. That it is there, and not its file, is what names it.
+fn found_where_it_runs() -> Result<()> {
+    let dir = TempDir::with_prefix("keycell-nodes-")?;
+    let node = Node::start(dir.path(), "node-1")?;
+    fs::create_dir(node.root.join("srv"))?;
+    fs::write(node.root.join("srv/c.toml"), "version = 2\nroot = \"/data\"\nstate = \"/state\"\n")?;
+    fs::write(node.root.join("containerd-config"), "/srv/c.toml\n")?;
+    node.restart()?;
+    let first = fs::read_to_string(node.root.join("containerd-pid"))?;
+    said(&mut node.script("install")?, true)?;
+    ensure!(node.root.join("srv/conf.d/90-keycell.toml").is_file(), "configured somewhere else");
+    ensure!(!node.has_configuration(), "the usual file is configured as well");
+    ensure!(node.restarts()?.len() == 2, "{:?}", node.restarts()?);
+    ensure!(fs::read_to_string(node.root.join("containerd-pid"))? != first, "the old one runs");
+    said(&mut node.script("install")?, true)?;
+    ensure!(node.restarts()?.len() == 2, "it restarts again");
+    said(&mut node.script("uninstall")?, true)?;
+    ensure!(node.restarts()?.len() == 3, "{:?}", node.restarts()?);
+    ensure!(!node.root.join("srv/conf.d/90-keycell.toml").exists(), "still configured");
     Ok(())
 }
 

@@ -113,6 +113,13 @@ impl Node {
         Ok(command)
     }
 
+    /// As its operator does.
+    pub(crate) fn restart(&self) -> Result<()> {
+        let mut command = Command::new(Tool::Nsenter.find()?);
+        command.args([self.namespace("mount", "mnt"), self.namespace("pid", "pid")]);
+        output(command.args(["/usr/bin/systemctl", "restart", "containerd"])).map(drop)
+    }
+
     /// An argument of nsenter.
     fn namespace(&self, option: &str, name: &str) -> String {
         format!("--{option}={}", self.host.join("proc/1/ns").join(name).display())
