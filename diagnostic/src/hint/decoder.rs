@@ -54,6 +54,11 @@ pub enum DecoderHint {
     KeysUnreadable,
     /// The broker does not exist, or cannot start.
     BrokerMissing,
+    /// Others can change the broker's program.
+    ProtectBroker {
+        /// The command that takes that right away.
+        fix: String,
+    },
     /// The broker broke down.
     BrokerFailed,
     /// The file of the key providers does not exist.
@@ -214,6 +219,7 @@ impl fmt::Display for DecoderHint {
             Self::ProtectConfiguration { fix } => {
                 write!(f, "{fix}: this file decides who sees keys")
             }
+            Self::ProtectBroker { fix } => write!(f, "{fix}: this program sees keys and PINs"),
             Self::SimilarKey { key } => write!(f, "did you mean `{key}`?"),
             Self::KnownKeys { keys } => write!(f, "the keys are {}", quoted(keys)),
             Self::KeysMissing { path } => write!(

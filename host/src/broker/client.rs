@@ -83,10 +83,10 @@ impl BrokerError {
     pub fn hint(&self) -> Option<DecoderHint> {
         match self {
             Self::NoProviderFile(_) => Some(DecoderHint::ProviderFileMissing),
-            // Otherwise the message says who can change it, and how to take that right away.
-            Self::Untrusted { error, .. } => {
-                error.is_missing().then_some(DecoderHint::BrokerMissing)
+            Self::Untrusted { error, .. } if error.is_distrust() => {
+                Some(DecoderHint::ProtectBroker { fix: error.mend() })
             }
+            Self::Untrusted { .. } => Some(DecoderHint::BrokerMissing),
             Self::NotStarted { .. } => Some(DecoderHint::BrokerMissing),
             Self::System(_) | Self::Broken(_) | Self::WrongAnswer => {
                 Some(DecoderHint::BrokerFailed)

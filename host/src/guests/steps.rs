@@ -50,6 +50,7 @@ pub fn run(
         log.note(&found.shown);
         layer.blob = found.blob;
         layer.manifests = found.manifests;
+        log.layer().is_in(layer.manifests.digests());
         Origin::Stored(found.stored)
     } else {
         Origin::Payload(payload)

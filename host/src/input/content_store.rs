@@ -71,6 +71,11 @@ impl Manifests {
         indices.iter().filter_map(digest).collect()
     }
 
+    /// All digests.
+    pub fn digests(&self) -> impl Iterator<Item = String> {
+        self.digests.iter().map(ToString::to_string)
+    }
+
     /// Hints on how to find out which image is hostile, and how to remove it.
     pub fn ambiguous(&self) -> [DecoderHint; 3] {
         ambiguous(self.stores.clone())

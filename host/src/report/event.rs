@@ -21,6 +21,9 @@ const MAX_ALGORITHMS: usize = 16;
 /// The most key providers that are logged for one layer. An image names them, so there may be many.
 const MAX_PROVIDERS: usize = 4;
 
+/// The most manifests that are logged for one layer. Usually there is one.
+const MAX_MANIFESTS: usize = 4;
+
 /// What is known about the layer so far.
 #[derive(Default)]
 pub struct Layer {
@@ -34,6 +37,7 @@ pub struct Layer {
     warning: Option<String>,
     missing_walls: Vec<&'static str>,
     providers: Vec<ProviderCalls>,
+    manifests: Vec<String>,
     bytes: u64,
 }
 
@@ -99,6 +103,11 @@ impl Layer {
         self.providers.truncate(MAX_PROVIDERS);
     }
 
+    /// Sets the digests of the manifests that name a layer without a payload.
+    pub fn is_in(&mut self, manifests: impl Iterator<Item = String>) {
+        self.manifests = manifests.take(MAX_MANIFESTS).collect();
+    }
+
     /// Sets what, according to the guest, opened the layer, and the warning about that key.
     pub fn opened(&mut self, opened: &Opened, warning: Option<String>) {
         self.warning = warning.or(self.warning.take());
@@ -157,6 +166,9 @@ impl Layer {
         }
         if !self.missing_walls.is_empty() {
             fields.push(("missing_walls", self.missing_walls.clone().into()));
+        }
+        if !self.manifests.is_empty() {
+            fields.push(("manifests", self.manifests.clone().into()));
         }
         fields.extend(self.warning.clone().map(|text| ("warning", text.into())));
         if let Verdict::Failed { error, hints } | Verdict::Terminated { error, hints } = verdict {
