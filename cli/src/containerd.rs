@@ -28,7 +28,7 @@ pub use generated::{Generator, unit};
 pub use install::{Change, Installation, Wanted, install};
 pub use processor::Processor;
 pub use pull::Pull;
-pub use running::Running;
+pub use running::{Running, search_path};
 pub use snapshotter::{Unpacking, unpacking};
 pub use snippet::snippet;
 pub use uninstall::remove;

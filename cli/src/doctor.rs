@@ -87,7 +87,7 @@ pub fn examine(arguments: &Node, report: &mut Report) -> Vec<(Decoder, Option<Ke
     report.section("stream processors");
     processors::examine(&config, report);
     processors::examine_gzip(&config, version, found.running.as_ref(), report);
-    let caller = Caller::of(found.running.as_ref().map(|running| running.pid));
+    let caller = Caller::new(found.running.as_ref());
     let mut decoders: Vec<Decoder> = Vec::new();
     for (id, processor) in processors::of_layers(&config) {
         report.section("decoder");
@@ -113,9 +113,9 @@ pub fn examine(arguments: &Node, report: &mut Report) -> Vec<(Decoder, Option<Ke
     next_pull::examine(&config, version, &decoders, report);
 
     // Every decoder has these keys or others; with the first of them most layers are decrypted.
-    if let Some(Some(keys)) = stores.first_mut() {
+    if let (Some(decoder), Some(Some(keys))) = (decoders.first(), stores.first_mut()) {
         report.section("content store");
-        store::examine(&config, keys, report);
+        store::examine(&config, decoder, keys, report);
         for name in &arguments.image {
             report.section("image");
             image::examine(name, arguments, &config, keys, report);

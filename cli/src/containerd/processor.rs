@@ -38,11 +38,14 @@ impl Processor {
         set.find_map(|(found, value)| (found == name).then_some(value))
     }
 
-    /// Whether its decoder decompresses gzip layers.
-    pub fn decompresses(&self) -> bool {
+    /// Whether its decoder decompresses gzip layers. `None` if its arguments are not understood.
+    pub fn decompresses(&self) -> Option<bool> {
         let words = self.args.iter().map(OsString::from);
         let words = [OsString::from("ctd-decoder")].into_iter().chain(words);
-        matches!(keycell_settings::parse(words), Ok(Request::Decrypt(settings)) if settings.decompress)
+        match keycell_settings::parse(words) {
+            Ok(Request::Decrypt(settings)) => Some(settings.decompress),
+            _ => None,
+        }
     }
 
     pub(super) fn parse(table: &Value, file: &Path) -> Result<Self> {

@@ -108,9 +108,9 @@ mod tests {
                 };
                 assert!(WITH_PAYLOAD.contains(&id));
                 let is_gzip = media_type.ends_with("gzip");
-                assert_eq!(processor.decompresses(), decompress && is_gzip);
+                assert_eq!(processor.decompresses(), Some(decompress && is_gzip));
                 // A layer that is not decompressed, or may be zstd, must not be taken for tar.
-                assert_eq!(processor.returns == TAR, processor.decompresses());
+                assert_eq!(Some(processor.returns == TAR), processor.decompresses());
                 assert_eq!(processor.args[1], "/k \"e\\y");
                 assert_eq!(processor.variable("OCICRYPT_KEYPROVIDER_CONFIG"), Some(PROVIDERS));
             }

@@ -2,12 +2,13 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Where systemd's services find programs, if no containerd runs.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+use keycell_content_store::Pid;
+
+use crate::containerd::{Running, search_path};
 
 /// The program that sets limits and then becomes another one (util-linux).
 const PRLIMIT: [&str; 2] = ["/usr/bin/prlimit", "/bin/prlimit"];
@@ -23,37 +24,44 @@ const LIMITS: [(&str, &str); 6] = [
 ];
 
 /// A containerd that runs, or the usual service.
-pub struct Caller {
-    /// Its directory in `/proc`.
-    process: Option<PathBuf>,
-    environment: Option<Vec<(OsString, OsString)>>,
-}
+pub struct Caller<'a>(Option<&'a Running>);
 
-impl Caller {
-    /// The containerd with this process ID; none if no containerd runs.
-    pub fn of(pid: Option<u32>) -> Self {
-        let process = pid.map(|pid| PathBuf::from(format!("/proc/{pid}")));
-        let environment = process.as_ref().and_then(|process| environment(process));
-        Self { process, environment }
+impl<'a> Caller<'a> {
+    /// The containerd that runs, if one does.
+    pub fn new(running: Option<&'a Running>) -> Self {
+        Self(running)
+    }
+
+    /// Its process ID.
+    pub fn pid(&self) -> Option<Pid> {
+        Pid::from_raw(i32::try_from(self.0?.pid).ok()?)
+    }
+
+    /// Its directory in `/proc`.
+    fn process(&self) -> Option<PathBuf> {
+        self.0.map(|running| PathBuf::from(format!("/proc/{}", running.pid)))
     }
 
     /// Whether this user can call a decoder as containerd does: with the same rights.
     pub fn may_call(&self) -> bool {
-        let user = self.process.as_ref().and_then(|process| fs::metadata(process).ok());
+        let user = self.process().and_then(|process| fs::metadata(process).ok());
         let user = user.map_or(0, |process| process.uid());
         rustix::process::geteuid().as_raw() == user
     }
 
-    /// Where it finds programs.
-    pub fn path(&self) -> OsString {
-        let variables = self.environment.iter().flatten();
-        let found = variables.clone().find(|(name, _)| name == "PATH");
-        found.map_or_else(|| PATH.into(), |(_, value)| value.clone())
+    /// The directories in which it finds programs.
+    pub fn path(&self) -> Vec<PathBuf> {
+        search_path(self.0)
     }
 
     /// Its environment, which decoders inherit.
     pub fn variables(&self) -> Vec<(OsString, OsString)> {
-        self.environment.clone().unwrap_or_else(|| vec![("PATH".into(), PATH.into())])
+        let environment = self.0.map(|running| running.environment.as_slice()).unwrap_or_default();
+        if environment.is_empty() {
+            let path = std::env::join_paths(self.path()).unwrap_or_default();
+            return vec![("PATH".into(), path)];
+        }
+        environment.iter().filter_map(|entry| variable(entry)).collect()
     }
 
     /// The words before a command that give it containerd's limits. They are empty if no containerd runs,
@@ -64,7 +72,7 @@ impl Caller {
         }
         let read = |process: &Path| fs::read_to_string(process.join("limits")).ok();
         let (Some(theirs), Some(ours)) =
-            (self.process.as_deref().and_then(read), read(Path::new("/proc/self")))
+            (self.process().as_deref().and_then(read), read(Path::new("/proc/self")))
         else {
             return Vec::new();
         };
@@ -91,14 +99,12 @@ fn limit(text: &str, name: &str) -> Option<(String, String)> {
     Some((words.next()?.to_owned(), words.next()?.to_owned()))
 }
 
-fn environment(process: &Path) -> Option<Vec<(OsString, OsString)>> {
-    let bytes = fs::read(process.join("environ")).ok()?;
-    let entries = bytes.split(|byte| *byte == 0).filter_map(|entry| {
-        let equals = entry.iter().position(|byte| *byte == b'=')?;
-        let (name, value) = (&entry[..equals], &entry[equals + 1..]);
-        Some((OsStr::from_bytes(name).to_owned(), OsString::from_vec(value.to_vec())))
-    });
-    Some(entries.collect())
+/// Name and value of `NAME=value`.
+fn variable(entry: &OsStr) -> Option<(OsString, OsString)> {
+    let bytes = entry.as_bytes();
+    let equals = bytes.iter().position(|byte| *byte == b'=')?;
+    let (name, value) = (&bytes[..equals], &bytes[equals + 1..]);
+    Some((OsStr::from_bytes(name).to_owned(), OsStr::from_bytes(value).to_owned()))
 }
 
 #[cfg(test)]
@@ -118,8 +124,9 @@ mod tests {
 
     #[test]
     fn without_a_containerd_the_usual_service_calls() {
-        let caller = Caller::of(None);
-        assert!(caller.limits().is_empty());
-        assert_eq!(caller.path(), PATH);
+        let caller = Caller::new(None);
+        assert!(caller.limits().is_empty() && caller.pid().is_none());
+        let [(name, value)] = &caller.variables()[..] else { panic!() };
+        assert!(name == "PATH" && value.to_string_lossy().contains("/usr/bin"), "{value:?}");
     }
 }

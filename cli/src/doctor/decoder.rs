@@ -1,6 +1,7 @@
 //! The decoder that a stream processor names: whose program it is, whether it decrypts a layer, and the
 //! settings from its flags and its configuration file.
 
+use keycell_content_store::{Places, PlacesError};
 use keycell_diagnostic::hint::ToolHint;
 use std::ffi::OsString;
 use std::fs;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use keycell_diagnostic::{Diagnostic, os_error};
 use keycell_settings::{ArgumentError, ContentStore, Request, Settings};
-use keycell_trusted_path::Trust;
+use keycell_trusted_path::{Trust, Word};
 
 use ocicrypt::media_type::{ENCRYPTED, TAR};
 
@@ -41,6 +42,9 @@ pub struct Decoder {
     pub call: Option<Call>,
     /// Whether it decrypts a trial layer, as far as that could be tried.
     pub works: bool,
+    /// The content stores that it searches if containerd hands over no payload. They are known if
+    /// containerd runs.
+    pub stores: Option<Result<Vec<PathBuf>, PlacesError>>,
 }
 
 /// Whose program a decoder is.
@@ -67,8 +71,11 @@ impl Decoder {
         let kind = identify(&program, report);
         let settings = match settings(kind, processor) {
             Ok(Request::Print(_)) => {
+                let shown = program.display();
                 report.fails(
-                    format!("the `args` of `{id}` ask for help, or for the version"),
+                    format!(
+                        "`{shown}` decrypts no layer: its `args` ask for help, or for the version"
+                    ),
                     ToolHint::ArgumentsPrint,
                 );
                 return None;
@@ -90,7 +97,12 @@ impl Decoder {
         };
         match settings {
             Ok(settings) => {
-                Some(Self { processor: processor.clone(), kind, program, settings, call, works })
+                let stores = caller.pid().map(|pid| {
+                    let stores = Places::of(&settings.content_store, Some(pid)).open();
+                    Ok(stores?.into_iter().map(|store| store.path).collect())
+                });
+                let processor = processor.clone();
+                Some(Self { processor, kind, program, settings, call, works, stores })
             }
             // The decoder refuses them as well, and that is reported.
             Err(_) if !works => None,
@@ -110,7 +122,9 @@ impl Decoder {
 
     /// Whether it finds the payload by itself where containerd hands over none.
     pub fn finds_payload(&self) -> bool {
-        self.is_keycell() && !matches!(self.settings.content_store, ContentStore::Off)
+        self.is_keycell()
+            && !matches!(self.settings.content_store, ContentStore::Off)
+            && !matches!(self.stores, Some(Err(_)))
     }
 
     /// Whether a processor names the same program with the same arguments and variables.
@@ -218,11 +232,11 @@ fn program(processor: &Processor, caller: &Caller, report: &mut Report) -> Optio
     let program = if name.contains('/') {
         Path::new(name).to_owned()
     } else {
-        let path = caller.path();
-        let mut places = std::env::split_paths(&path).map(|place| place.join(name));
-        match places.find(|file| file.is_file()) {
+        let directories = caller.path();
+        match directories.iter().map(|place| place.join(name)).find(|file| file.is_file()) {
             Some(file) => file,
             None => {
+                let path = std::env::join_paths(&directories).unwrap_or_default();
                 let path = path.display();
                 report
                     .fails(format!("there is no `{name}` in containerd's `PATH`, {path}"), install);
@@ -241,7 +255,7 @@ fn program(processor: &Processor, caller: &Caller, report: &mut Report) -> Optio
     if !found.is_file() || found.permissions().mode() & 0o111 == 0 {
         report.fails(
             format!("`{shown}` is no program that may be executed"),
-            ToolHint::DecoderNotExecutable,
+            ToolHint::DecoderNotExecutable { command: format!("chmod 755 {}", Word(&program)) },
         );
         return None;
     }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use ocicrypt::annotation;
 
-use crate::containerd::Config;
+use crate::containerd::{Config, Route};
 use crate::image_documents::{Descriptor, Document};
 use crate::keys::Keys;
 use crate::layout::{Image, MAX_DEPTH, digest_path};
@@ -27,7 +27,11 @@ pub fn examine(
     let layers = match layers(name, arguments, config) {
         Ok(layers) => layers,
         Err(error) => {
-            return report.unknown(format!("{error:#}"), ToolHint::ImageNames);
+            let hint = match error.is::<NotInStore>() {
+                true => ToolHint::ImageNotInStore,
+                false => ToolHint::ImageNames,
+            };
+            return report.unknown(format!("{error:#}"), hint);
         }
     };
     let mut encrypted = 0;
@@ -37,6 +41,15 @@ pub fn examine(
         }
         encrypted += 1;
         let digest = layer.digest().escape_debug();
+        let media_type = layer.media_type();
+        if config.route(media_type) == Route::None {
+            let message = format!(
+                "layer {number}, {digest}: no processor takes `{}`, so containerd calls no decoder and \
+                 unpacks the ciphertext",
+                media_type.escape_debug()
+            );
+            report.fails(message, ToolHint::NoProcessor);
+        }
         match keys.unwrap(layer) {
             Ok(opened) => {
                 let by = &opened.by;
@@ -65,6 +78,16 @@ pub fn examine(
     }
 }
 
+/// An image that containerd does not have. It makes the record of an image only after unpacking, and
+/// removes the content of a pull that failed within seconds.
+#[derive(Debug, thiserror::Error)]
+enum NotInStore {
+    #[error("containerd knows no image `{name}` in the namespace `{namespace}`")]
+    Name { name: String, namespace: String },
+    #[error("there is no manifest `{0}` in the content store")]
+    Digest(String),
+}
+
 /// The layers of an image in a layout, or in containerd's store.
 fn layers(name: &str, arguments: &Node, config: &Config) -> Result<Vec<Descriptor>> {
     let directory =
@@ -90,11 +113,10 @@ fn digest_of(name: &str, arguments: &Node, config: &Config) -> Result<String> {
     let words = list.lines().skip(1).find_map(|line| line.split_whitespace().nth(2));
     match words {
         Some(digest) if output.status.success() => Ok(digest.to_owned()),
-        _ if output.status.success() => bail!(
-            "containerd knows no image `{}` in the namespace `{}`",
-            name.escape_debug(),
-            arguments.namespace.escape_debug()
-        ),
+        _ if output.status.success() => bail!(NotInStore::Name {
+            name: name.escape_debug().to_string(),
+            namespace: arguments.namespace.escape_debug().to_string(),
+        }),
         _ => bail!("`ctr images list` fails: {}", String::from_utf8_lossy(&output.stderr).trim()),
     }
 }
@@ -104,8 +126,7 @@ fn collect(digest: &str, config: &Config, depth: usize, into: &mut Vec<Descripto
     let path = digest_path(digest)?;
     let path = store::blobs(config).join(path.file_name().unwrap_or_default());
     let document = store::document::<Document>(&path);
-    let document = document
-        .with_context(|| format!("there is no manifest `{digest}` in the content store"))?;
+    let document = document.ok_or_else(|| NotInStore::Digest(digest.to_owned()))?;
     match document {
         Document::Manifest(manifest) => into.extend(manifest.layers),
         Document::Index(index) if depth < MAX_DEPTH => {

@@ -18,6 +18,7 @@ pub fn examine(config: &Config, version: Version, decoders: &[Decoder], report: 
     if !matches!(pull, Pull::Disabled(_)) {
         snapshotters(config, report);
     }
+    let mut without_payload: Vec<(bool, Vec<&str>)> = Vec::new();
     for (kind, media_type) in KINDS {
         // Anything else is reported with the processors.
         let encrypted = format!("{media_type}{ENCRYPTED}");
@@ -36,10 +37,13 @@ pub fn examine(config: &Config, version: Version, decoders: &[Decoder], report: 
             (_, false, true) => report.fine(format!(
                 "{layer}, pulled for Kubernetes: the decoder finds what is needed in the content store"
             )),
-            (_, false, false) => report.fails(
-                format!("{layer}, pulled for Kubernetes: the decoder gets no payload"),
-                hint(&pull, WITH_PAYLOAD.contains(&id), config, version),
-            ),
+            (_, false, false) => {
+                let by_id = WITH_PAYLOAD.contains(&id);
+                match without_payload.iter_mut().find(|(known, _)| *known == by_id) {
+                    Some((_, kinds)) => kinds.push(kind),
+                    None => without_payload.push((by_id, vec![kind])),
+                }
+            }
         }
         if finds {
             report.fine(format!(
@@ -51,6 +55,16 @@ pub fn examine(config: &Config, version: Version, decoders: &[Decoder], report: 
                  payload, and fails"
             ));
         }
+    }
+    // One failure for each cause.
+    for (by_id, kinds) in without_payload {
+        report.fails(
+            format!(
+                "layers ({}), pulled for Kubernetes: the decoder gets no payload",
+                kinds.join(", ")
+            ),
+            hint(&pull, by_id, config, version),
+        );
     }
 }
 

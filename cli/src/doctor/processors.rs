@@ -15,14 +15,14 @@ const FORMS: [(&str, &str); 2] = [
     ("nondistributable", "application/vnd.oci.image.layer.nondistributable."),
 ];
 
-/// The processors for encrypted layers, each once.
+/// The processors that encrypted layers go to, each once.
 pub fn of_layers(config: &Config) -> Vec<(&str, &Processor)> {
     let mut found: Vec<(&str, &Processor)> = Vec::new();
     for media_type in media_type::LAYERS {
-        for (id, processor) in config.accepting(&format!("{media_type}{ENCRYPTED}")) {
-            if !found.iter().any(|(known, _)| *known == id) {
-                found.push((id, processor));
-            }
+        if let Route::To(id, processor) = config.route(&format!("{media_type}{ENCRYPTED}"))
+            && !found.iter().any(|(known, _)| *known == id)
+        {
+            found.push((id, processor));
         }
     }
     found
@@ -108,7 +108,8 @@ pub fn examine_gzip(
     let encrypted = format!("{TAR_GZIP}{ENCRYPTED}");
     let Route::To(id, processor) = config.route(&encrypted) else { return };
     let program = decompressor(version, running).map(|program| format!("`{}`", program.display()));
-    if processor.decompresses() {
+    let Some(decompresses) = processor.decompresses() else { return };
+    if decompresses {
         report.fine(format!("gzip layers: the decoder of `{id}` decompresses them"));
     } else if let Some(program) = program {
         report.note(format!("gzip layers: containerd decompresses them with {program}"));
@@ -134,7 +135,8 @@ fn returns(id: &str, processor: &Processor, report: &mut Report) {
         return;
     }
     // Only gzip is decompressed: zstd layers pass as they are.
-    let compressed = if processor.decompresses() { &["zstd"][..] } else { &["gzip", "zstd"] };
+    let Some(decompresses) = processor.decompresses() else { return };
+    let compressed = if decompresses { &["zstd"][..] } else { &["gzip", "zstd"] };
     let accepted: Vec<_> =
         processor.accepts.iter().filter_map(|it| media_type::plain(it).ok()).collect();
     for kind in compressed {

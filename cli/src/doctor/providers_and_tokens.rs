@@ -58,9 +58,10 @@ pub fn examine(decoder: &Decoder, keys: Option<&Keys>, report: &mut Report) {
 }
 
 fn providers(path: &Path, report: &mut Report) {
+    let correct = || ToolHint::CorrectProviders { file: path.display().to_string() };
     let providers = match Providers::open(path) {
         Ok(providers) => providers,
-        Err(refusal) => return report.fails(refusal.to_string(), None),
+        Err(refusal) => return report.fails(refusal.to_string(), correct()),
     };
     let names: Vec<_> = providers.names().map(str::to_owned).collect();
     if names.is_empty() {
@@ -69,7 +70,7 @@ fn providers(path: &Path, report: &mut Report) {
     for name in names {
         match providers.check(&name) {
             Ok(way) => report.fine(format!("key provider `{name}`: {way}")),
-            Err(refusal) => report.fails(format!("key provider `{name}`: {refusal}"), None),
+            Err(refusal) => report.fails(format!("key provider `{name}`: {refusal}"), correct()),
         }
     }
 }

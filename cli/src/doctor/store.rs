@@ -1,5 +1,6 @@
 //! containerd's content store: which encrypted layers its manifests name, and which keys open them.
 
+use keycell_content_store::PlacesError;
 use keycell_diagnostic::hint::ToolHint;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -17,7 +18,11 @@ use crate::containerd::Config;
 use crate::image_documents::Descriptor;
 use crate::keys::Keys;
 
+use super::decoder::Decoder;
 use super::report::Report;
+
+/// Where the blobs are in a content store.
+const BLOBS: &str = "blobs/sha256";
 
 /// The most blobs that are examined, newest first.
 const MAX_BLOBS: usize = 20_000;
@@ -31,11 +36,28 @@ const MAX_LAYERS: usize = 128;
 /// The budget for all layers together: four times that of one layer, about 20 seconds.
 const WORK: u64 = 4 * budget::LAYER;
 
-/// Tries every key on the encrypted layers of the manifests in the store.
-pub fn examine(config: &Config, keys: &mut Keys, report: &mut Report) {
-    let directory = blobs(config);
+/// Tries every key on the encrypted layers of the manifests in the stores that the decoder searches, or
+/// else in the store of the configuration.
+pub fn examine(config: &Config, decoder: &Decoder, keys: &mut Keys, report: &mut Report) {
+    let mut stores = vec![config.content()];
+    match &decoder.stores {
+        Some(Ok(found)) => stores.clone_from(found),
+        None | Some(Err(PlacesError::Off)) => {}
+        Some(Err(error)) if decoder.is_keycell() => {
+            let root = config.root.display().to_string();
+            let message = format!("the decoder would find no payload by itself: {error}");
+            report.warn(message, ToolHint::NameContentStore { root });
+        }
+        Some(Err(_)) => {}
+    }
+    for store in stores {
+        examine_store(&store.join(BLOBS), keys, report);
+    }
+}
+
+fn examine_store(directory: &Path, keys: &mut Keys, report: &mut Report) {
     let shown = directory.display();
-    let found = match manifests(&directory) {
+    let found = match manifests(directory) {
         Ok(found) => found,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return report.note(format!("there is no content store at `{shown}` yet"));
@@ -112,7 +134,7 @@ pub fn examine(config: &Config, keys: &mut Keys, report: &mut Report) {
 
 /// The blobs of the content store.
 pub fn blobs(config: &Config) -> PathBuf {
-    config.content().join("blobs/sha256")
+    config.content().join(BLOBS)
 }
 
 /// A manifest of the store.

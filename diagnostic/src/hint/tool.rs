@@ -112,7 +112,20 @@ pub enum ToolHint {
     /// The decoder does not exist.
     InstallDecoder,
     /// The decoder cannot be executed.
-    DecoderNotExecutable,
+    DecoderNotExecutable {
+        /// The command that makes it executable.
+        command: String,
+    },
+    /// The decoder does not find the content store, whose root is this.
+    NameContentStore {
+        /// containerd's root.
+        root: String,
+    },
+    /// A file names key providers that cannot be used.
+    CorrectProviders {
+        /// The file.
+        file: String,
+    },
     /// The decoder fails, and does not say what mends it.
     DecoderDoesNotRun,
     /// The arguments of a processor ask for help or for the version.
@@ -156,6 +169,8 @@ pub enum ToolHint {
     RequireSandbox,
     /// The image cannot be found.
     ImageNames,
+    /// containerd does not have the image, perhaps because its pull has failed.
+    ImageNotInStore,
     /// The budget did not suffice.
     TooMuchWork,
 
@@ -187,6 +202,16 @@ impl fmt::Display for ToolHint {
             }
             Self::NoGuest { contract } => return f.write_str(&no_guest(contract)),
             Self::NoKeyOpens { manifest } => return f.write_str(&no_key_opens(manifest)),
+            Self::DecoderNotExecutable { command } => return write!(f, "`{command}`"),
+            Self::NameContentStore { root } => {
+                return write!(
+                    f,
+                    "add `\"--content-store\", \"{root}\"` to the processor's `args`"
+                );
+            }
+            Self::CorrectProviders { file } => {
+                return write!(f, "correct `{file}`: docs/keys.md shows what it holds");
+            }
             Self::LogDirectoryMissing { command } => return write!(f, "`{command}` makes it"),
             Self::KeyModel { section } => return f.write_str(&key_model(section)),
             Self::RestartContainerd { unit } => return f.write_str(&restart(unit.as_deref())),
@@ -218,7 +243,6 @@ impl fmt::Display for ToolHint {
             Self::NoPayloadHook => NO_PAYLOAD_HOOK,
             Self::OtherSnapshotter => OTHER_SNAPSHOTTER,
             Self::InstallDecoder => INSTALL_DECODER,
-            Self::DecoderNotExecutable => DECODER_NOT_EXECUTABLE,
             Self::DecoderDoesNotRun => DECODER_DOES_NOT_RUN,
             Self::ArgumentsPrint => ARGUMENTS_PRINT,
             Self::OtherRelease => OTHER_RELEASE,
@@ -233,6 +257,7 @@ impl fmt::Display for ToolHint {
             Self::LogNotWritable => LOG_NOT_WRITABLE,
             Self::RequireSandbox => REQUIRE_SANDBOX,
             Self::ImageNames => IMAGE_NAMES,
+            Self::ImageNotInStore => IMAGE_NOT_IN_STORE,
             Self::TooMuchWork => TOO_MUCH_WORK,
             Self::MetricsAsRoot => METRICS_AS_ROOT,
             Self::MetricsState => METRICS_STATE,
@@ -313,7 +338,6 @@ const RESTART_CONTAINERD: &str = "stop it, and start it again as it was started"
 const OTHER_SNAPSHOTTER: &str = "pull encrypted images with one of containerd's own snapshotters, such as \
     `overlayfs`";
 const INSTALL_DECODER: &str = "install Keycell, or give the processor the `path` of `ctd-decoder`";
-const DECODER_NOT_EXECUTABLE: &str = "`chmod 755` it";
 const DECODER_DOES_NOT_RUN: &str =
     "try `ctd-decoder --version` by hand: is it made for this machine?";
 const ARGUMENTS_PRINT: &str = "remove `--help` and `--version` from the processor's `args`";
@@ -336,6 +360,8 @@ const LOG_NOT_WRITABLE: &str = "`log` in `/etc/keycell/config.toml`, or `--log` 
 const REQUIRE_SANDBOX: &str = "with `--require-sandbox` it refuses to";
 const IMAGE_NAMES: &str =
     "an image is `oci:DIR:TAG`, a name that `ctr images list` shows, or a digest";
+const IMAGE_NOT_IN_STORE: &str = "containerd removes an image whose pull has failed within seconds: \
+    `skopeo copy docker://IMAGE oci:/tmp/image`, and then `keycell doctor --image oci:/tmp/image`";
 const TOO_MUCH_WORK: &str = "`keycell doctor --image IMAGE` tries the keys on one image";
 const METRICS_AS_ROOT: &str = "run `keycell metrics` as root";
 const METRICS_STATE: &str =
