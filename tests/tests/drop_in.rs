@@ -36,7 +36,33 @@ fn main() -> ExitCode {
         decoder.layer(sealed.encrypted).run()?.is_silent_success(&sealed.plain)
     });
     suite.case("writer/skopeo-reads-it", &[Tool::Skopeo], skopeo_reads_it);
+    suite.case("original/decrypts-the-same", &[Tool::OriginalDecoder], original_decrypts_the_same);
     suite.run()
+}
+
+/// The decoder that Keycell replaces, called in the same way: the same layers come out of both, and
+/// neither gives out an altered one as whole.
+fn original_decrypts_the_same() -> Result<()> {
+    // The original copies in steps of 10 KiB.
+    for length in [0, 1, 10_239, 10_240, 10_241, 1 << 20] {
+        let (node, sealed) = (Node::new()?, Sealed::of_length(length));
+        let payload = sealed.payload_for(&node.recipient).bytes();
+        let call = |program: &Path, layer: &[u8]| {
+            let decoder = Decoder::at(program).keys(&node.keys()).payload(payload.clone());
+            decoder.layer(layer.to_vec()).run()
+        };
+        let programs = [keycell_tests::dist("ctd-decoder")?, Tool::OriginalDecoder.find()?];
+        for program in &programs {
+            call(program, &sealed.encrypted)?.is_silent_success(&sealed.plain)?;
+        }
+        let mut altered = sealed.encrypted.clone();
+        let Some(last) = altered.last_mut() else { continue };
+        *last ^= 1;
+        for program in &programs {
+            call(program, &altered)?.error()?;
+        }
+    }
+    Ok(())
 }
 
 fn arguments(suite: &mut Suite) {

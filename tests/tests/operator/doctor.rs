@@ -2,21 +2,24 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use keycell_tests::jwe::Recipient;
-use keycell_tests::node::{KEY, Node};
+use keycell_tests::node::KEY;
 use keycell_tests::sealed::Sealed;
 use keycell_tests::suite::Suite;
 use keycell_tests::tools::Tool;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::{exits, keycell, says};
 
+mod broken_keys;
+mod broken_nodes;
 mod decoders;
+mod made;
+mod pull;
+
+use made::Made;
 
 /// The first flag of the decoder in a configuration.
 const FLAG: &str = "\"--decryption-keys-path\"";
@@ -96,6 +99,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     case("a-key-that-opens-nothing", &[], a_key_that_opens_nothing);
     case("a-store-of-garbage", &[], a_store_of_garbage);
     case("nothing-is-changed", &[Tool::Containerd], nothing_is_changed);
+    broken_nodes::cases(suite);
 }
 
 /// As Docker's package has it: nothing is said to be pulled for Kubernetes.
@@ -138,64 +142,6 @@ fn zstd_returned_as_tar() -> Result<()> {
     let gzip = "\"application/vnd.oci.image.layer.v1.tar+gzip+encrypted\"";
     made.change(gzip, &format!("{gzip}, {zstd}"))?;
     says(&exits(&mut made.doctor()?, 1)?, &["returns a plain tar for zstd layers"])
-}
-
-/// A node as `keycell config containerd` would leave it, in a directory.
-struct Made {
-    node: Node,
-}
-
-impl Made {
-    fn new() -> Result<Self> {
-        let made = Self { node: Node::new()? };
-        fs::set_permissions(made.node.keys().join(KEY), Permissions::from_mode(0o600))?;
-        let text = exits(
-            keycell(&["config", "containerd", "--version", "1.7"])?
-                .arg("--keys")
-                .arg(made.node.keys())
-                .arg("--decoder")
-                .arg(keycell_tests::dist("ctd-decoder")?),
-            0,
-        )?;
-        let root = format!("root = \"{}\"\n", made.path("root").display());
-        fs::write(made.path("config.toml"), text.replacen("\n\n", &format!("\n{root}\n"), 1))?;
-        Ok(made)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.node.outside().join(name)
-    }
-
-    /// Changes the configuration.
-    fn change(&self, from: &str, to: &str) -> Result<()> {
-        let file = self.path("config.toml");
-        let decoder = keycell_tests::dist("ctd-decoder")?.display().to_string();
-        let text = fs::read_to_string(&file)?.replace(&decoder, "/usr/bin/ctd-decoder");
-        ensure!(text.contains(from), "nothing of `{from}`: {text}");
-        Ok(fs::write(&file, text.replace(from, to).replace("/usr/bin/ctd-decoder", &decoder))?)
-    }
-
-    fn doctor(&self) -> Result<Command> {
-        let mut command = keycell(&["doctor"])?;
-        command.arg("--config").arg(self.path("config.toml"));
-        Ok(command)
-    }
-
-    /// Puts the manifest of an encrypted layer into the content store, and returns its digest.
-    fn store(&self, sealed: &Sealed, recipient: &Recipient) -> Result<String> {
-        let descriptor =
-            sealed.descriptor(&[sealed.wrapped_for(recipient).flattened().to_string()]);
-        let manifest = json!({ "schemaVersion": 2, "layers": [descriptor] });
-        self.blob(manifest.to_string().as_bytes())
-    }
-
-    fn blob(&self, bytes: &[u8]) -> Result<String> {
-        let blobs = self.path("root/io.containerd.content.v1.content/blobs/sha256");
-        fs::create_dir_all(&blobs)?;
-        let digest = keycell_tests::image::hex(&Sha256::digest(bytes));
-        fs::write(blobs.join(&digest), bytes)?;
-        Ok(format!("sha256:{digest}"))
-    }
 }
 
 /// With this changed, something will fail, and these words tell what.

@@ -6,7 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use anyhow::Result;
 use keycell_tests::tools::Tool;
 
-use super::{FLAG, Made};
+use super::FLAG;
+use super::made::Made;
 use crate::{exits, says};
 
 /// Somebody else's program of the same name, which every user can change and which decrypts nothing.
