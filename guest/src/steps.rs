@@ -11,6 +11,7 @@ use ocicrypt::keyring::{KeyRing, SkipReason, Skipped};
 use ocicrypt::keys::NotAKey;
 use ocicrypt::layer::{LayerKey, PlainReader};
 use ocicrypt::payload::Payload;
+use ocicrypt::pgp::KeyFileError;
 use ocicrypt::unwrap::{self, Opened};
 
 use crate::failure::Failure;
@@ -60,8 +61,10 @@ pub fn unwrap(
 pub fn log_skipped(ring: &KeyRing, logged: usize) -> usize {
     let skipped = ring.skipped_so_far();
     // A public key beside its private key is usual, and no reason for a note with every layer.
-    let is_usual = |file: &&Skipped| {
-        matches!(file.reason, SkipReason::NotAKey(NotAKey::PublicKey)) && ring.candidates() > 0
+    let is_usual = |file: &&Skipped| match file.reason {
+        SkipReason::NotAKey(NotAKey::PublicKey) => ring.candidates() > 0,
+        SkipReason::OpenPgp(KeyFileError::PublicKey) => ring.pgp_keys().next().is_some(),
+        _ => false,
     };
     for file in skipped.iter().skip(logged).filter(|file| !is_usual(file)) {
         // Where a module is allowed, the host hands these files to the broker instead.

@@ -2,15 +2,17 @@
 
 use std::fs;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use keycell_tests::archive;
 use keycell_tests::decoder::Decoder;
+use keycell_tests::events;
 use keycell_tests::image::{Image, LayerKind};
 use keycell_tests::jwe::Recipient;
 use keycell_tests::keys::{KeyForm, KeyKind, KeyPair};
 use keycell_tests::node::says;
 use keycell_tests::sealed::Sealed;
 use keycell_tests::tools::Tool;
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{Case, LONG, media_type};
@@ -45,6 +47,17 @@ fn found(cases: &mut Cases) {
         let decoder = Decoder::new()?.keys(&case.node.keys()).layer(case.sealed.encrypted.clone());
         let decoder = decoder.arg("--content-store").arg(case.store.root());
         decoder.run()?.is_silent_success(&case.sealed.plain)
+    });
+    // containerd removes the content of a pull that failed within seconds: the event is what is left.
+    cases.case("found/manifest-is-in-the-event", || {
+        let case = Case::bare(LONG)?;
+        let manifest = case.store.image(&case.sealed, &Recipient::generate())?;
+        let log = case.node.outside().join("log.json");
+        case.decoder()?.arg("--log").arg(&log).run()?.error_without_output()?;
+        let event = events::of_layer(&log)?;
+        let digest = manifest.file_name().map(|name| format!("sha256:{}", name.display()));
+        ensure!(event["manifests"] == json!([digest]), "{event:#}");
+        Ok(())
     });
     cases.case("found/content-store-itself-is-named", || {
         let case = Case::new(LONG)?;

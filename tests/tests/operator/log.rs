@@ -9,6 +9,7 @@ use std::thread;
 use anyhow::{Context, Result, ensure};
 use base64ct::{Base64, Encoding};
 use keycell_tests::events;
+use keycell_tests::gpg::Gpg;
 use keycell_tests::image::hex;
 use keycell_tests::jwe::Recipient;
 use keycell_tests::node::{KEY, Node};
@@ -29,6 +30,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     case("a-failure-names-the-layer", &[], a_failure_names_the_layer);
     case("a-reader-that-leaves", &[], a_reader_that_leaves);
     case("a-key-that-everyone-reads", &[], a_key_that_everyone_reads);
+    case("a-public-key-beside-its-private-key", &[Tool::Gpg], public_keys);
     case("many-at-once", &[], many_at_once);
     case("rotated", &[Tool::Logrotate], rotated);
     case("configured", &[], configured);
@@ -149,6 +151,25 @@ fn a_key_that_everyone_reads() -> Result<()> {
             "{directory:o} {key:o}: {event}"
         );
     }
+    Ok(())
+}
+
+/// A public key beside its private key is usual, and no note. One without a private key is a note.
+fn public_keys() -> Result<()> {
+    let sealed = Sealed::of_length(1000);
+    let (node, gpg) = (Node::new()?, Gpg::new()?);
+    let log = node.outside().join("log");
+    node.add("node.pub.pem", node.recipient.public_pem())?;
+    gpg.generate("other@example.org", "ed25519", "cv25519")?;
+    node.add("other.pub.asc", gpg.public("other@example.org")?)?;
+    logged(&node, &sealed)?;
+    let notes = fs::read_to_string(&log)?;
+    ensure!(!notes.contains("node.pub.pem") && notes.contains("`other.pub.asc`"), "{notes}");
+    node.add("other.asc", gpg.secret("other@example.org")?)?;
+    fs::remove_file(&log)?;
+    logged(&node, &sealed)?;
+    let notes = fs::read_to_string(&log)?;
+    ensure!(!notes.contains("pub.asc"), "{notes}");
     Ok(())
 }
 
