@@ -106,7 +106,8 @@ fn description(pull: &Pull, version: Version) -> String {
     match pull {
         Pull::Disabled(plugin) => {
             format!(
-                "Kubernetes cannot pull with this containerd: the plugin `{plugin}` is disabled"
+                "Kubernetes cannot pull with this containerd: the plugin `{plugin}` is disabled; Docker \
+                 with its containerd image store can, and hands over no payload"
             )
         }
         Pull::Transfer => {
