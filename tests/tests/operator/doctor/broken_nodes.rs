@@ -161,7 +161,7 @@ const PROGRAMS: &[Broken] = &[
             Ok(fs::remove_file(made.path("bin/keycell-broker"))?)
         },
         finding: ("fails", "decrypts no layer"),
-        hint: "`keycell-broker` belongs beside `ctd-decoder`",
+        hint: "belongs beside `ctd-decoder`",
         mends: ByHand(|made, _| made.own_decoder()),
     },
 ];
