@@ -152,8 +152,10 @@ const SPOILT: &[(&str, Spoil, &[&str])] = &[
 ];
 
 const OTHERS: &[&str] = &["can be written to by others than its owner", "chmod go-w"];
-const ALTERED: &[&str] =
-    &["the code of the guest `tiny` is not what was installed", "install --replace FILE --name tiny"];
+const ALTERED: &[&str] = &[
+    "the code of the guest `tiny` is not what was installed",
+    "install --replace FILE --name tiny",
+];
 const UNREADABLE: &[&str] = &["record.json` is not readable", "keycell guest install --replace"];
 
 pub fn cases(suite: &mut Suite) {
