@@ -11,6 +11,9 @@ use anyhow::{Context, Error, Result, ensure};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(pub u32, pub u32, pub u32);
 
+/// The module of containerd 2.x, as its `--version` names it.
+const MODULE_OF_2: &str = "github.com/containerd/containerd/v2";
+
 impl Version {
     /// Asks a containerd program for its version.
     ///
@@ -22,11 +25,26 @@ impl Version {
         command.arg("--version").stdin(Stdio::null()).stderr(Stdio::null());
         let output = command.output().with_context(|| format!("cannot start `{shown}`"))?;
         ensure!(output.status.success(), "`{shown} --version` fails");
-        // containerd github.com/containerd/containerd v1.7.24 88bf19b…
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let version = text.split_whitespace().nth(2).unwrap_or_default().parse();
+        let version = Self::answered(&String::from_utf8_lossy(&output.stdout));
         version.with_context(|| format!("`{shown} --version` does not answer as containerd does"))
     }
+
+    /// The version in a line such as
+    /// `containerd github.com/containerd/containerd v1.7.24 88bf19b2105c8b17560993bee28a01ddc2f97182`.
+    fn answered(line: &str) -> Result<Self> {
+        let mut words = line.split_whitespace().skip(1);
+        let module = words.next().unwrap_or_default();
+        let version = words.next().unwrap_or_default().parse();
+        // What is built without a tag has a commit there. The module tells the series, and is newer than
+        // its releases.
+        match (version, module) {
+            (Err(_), MODULE_OF_2) => Ok(Self::DEVELOPMENT),
+            (version, _) => version,
+        }
+    }
+
+    /// A containerd 2.x that is built from a commit.
+    const DEVELOPMENT: Self = Self(2, u32::MAX, u32::MAX);
 
     /// Whether Kubernetes pulls through the transfer service, unless a setting prevents it.
     pub fn has_transfer_service(self) -> bool {
@@ -122,6 +140,7 @@ impl FromStr for Version {
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            &Self::DEVELOPMENT => f.write_str("2.x, built from a commit"),
             Self(major, minor, u32::MAX) => write!(f, "{major}.{minor}"),
             Self(major, minor, patch) => write!(f, "{major}.{minor}.{patch}"),
         }
@@ -145,6 +164,21 @@ mod tests {
         }
         for text in ["", "2", "two.one", "v.1.2", "latest"] {
             assert!(text.parse::<Version>().is_err(), "{text}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_built_from_a_commit_is_newer_than_releases() -> Result<()> {
+        let built =
+            Version::answered("containerd github.com/containerd/containerd/v2 301026e58 \n")?;
+        assert_eq!(built, Version::DEVELOPMENT);
+        assert!(built.has_payload() && built.has_transfer_service() && built > Version(2, 3, 4));
+        assert_eq!(built.newest_config_version(), 4);
+        let release = "containerd github.com/containerd/containerd/v2 2.1.9+unknown ";
+        assert_eq!(Version::answered(release)?, Version(2, 1, 9));
+        for line in ["containerd github.com/containerd/containerd 301026e58", "other 1", ""] {
+            assert!(Version::answered(line).is_err(), "{line}");
         }
         Ok(())
     }
