@@ -1,10 +1,10 @@
 //! Who calls the decoders: containerd, whose environment, limits and user a trial takes over.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use keycell_content_store::Pid;
 
@@ -64,12 +64,9 @@ impl<'a> Caller<'a> {
         environment.iter().filter_map(|entry| variable(entry)).collect()
     }
 
-    /// The words before a command that give it containerd's limits. They are empty if no containerd runs,
-    /// if all of its limits are those of this process, and for users who may not raise limits.
+    /// The words before a command that give it containerd's limits, as far as this process may set them.
+    /// They are empty if no containerd runs, or if its limits are those of this process.
     pub fn limits(&self) -> Vec<OsString> {
-        if !rustix::process::geteuid().is_root() {
-            return Vec::new();
-        }
         let read = |process: &Path| fs::read_to_string(process.join("limits")).ok();
         let (Some(theirs), Some(ours)) =
             (self.process().as_deref().and_then(read), read(Path::new("/proc/self")))
@@ -80,11 +77,11 @@ impl<'a> Caller<'a> {
             return Vec::new();
         };
         let flags = LIMITS.iter().filter_map(|(name, flag)| {
-            let limit = |text: &str| limit(text, name);
-            let theirs = limit(&theirs)?;
-            (limit(&ours)? != theirs).then(|| format!("--{flag}={}:{}", theirs.0, theirs.1))
+            let (theirs, ours) = (Limit::named(name, &theirs)?, Limit::named(name, &ours)?);
+            let limit = theirs.below(ours);
+            (limit != ours).then(|| format!("--{flag}={limit}").into())
         });
-        let flags: Vec<_> = flags.map(OsString::from).collect();
+        let flags: Vec<OsString> = flags.collect();
         if flags.is_empty() {
             return flags;
         }
@@ -92,11 +89,41 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// The soft and the hard limit in a line such as `Max open files  1024  524288  files`.
-fn limit(text: &str, name: &str) -> Option<(String, String)> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    let mut words = line.split_whitespace();
-    Some((words.next()?.to_owned(), words.next()?.to_owned()))
+/// A soft and a hard limit. The largest number stands for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Limit {
+    soft: u64,
+    hard: u64,
+}
+
+impl Limit {
+    /// The one in a line such as `Max open files  1024  524288  files`.
+    fn named(name: &str, text: &str) -> Option<Self> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        let number = |word: &str| match word {
+            "unlimited" => Some(u64::MAX),
+            word => word.parse().ok(),
+        };
+        let mut words = line.split_whitespace();
+        Some(Self { soft: number(words.next()?)?, hard: number(words.next()?)? })
+    }
+
+    /// This limit, where a process with the limit `own` may set it: below its hard one.
+    fn below(self, own: Self) -> Self {
+        let hard = self.hard.min(own.hard);
+        Self { soft: self.soft.min(hard), hard }
+    }
+}
+
+/// As `prlimit` takes it.
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = |number| match number {
+            u64::MAX => "unlimited".to_owned(),
+            number => number.to_string(),
+        };
+        write!(f, "{}:{}", word(self.soft), word(self.hard))
+    }
 }
 
 /// Name and value of `NAME=value`.
@@ -116,10 +143,19 @@ mod tests {
         let text = "Limit                     Soft Limit           Hard Limit           Units     \n\
             Max file size             unlimited            unlimited            bytes     \n\
             Max open files            1024                 524288               files     \n";
-        let found = limit(text, "Max open files");
-        assert_eq!(found, Some(("1024".to_owned(), "524288".to_owned())));
-        assert_eq!(limit(text, "Max file size").map(|it| it.0).as_deref(), Some("unlimited"));
-        assert_eq!(limit(text, "Max stack size"), None);
+        let files = Limit::named("Max open files", text);
+        assert_eq!(files, Some(Limit { soft: 1024, hard: 524_288 }));
+        let size = Limit::named("Max file size", text);
+        assert_eq!(size.map(|limit| limit.to_string()).as_deref(), Some("unlimited:unlimited"));
+        assert_eq!(Limit::named("Max stack size", text), None);
+    }
+
+    #[test]
+    fn no_limit_is_above_the_own_hard_one() {
+        let limit = |soft, hard| Limit { soft, hard };
+        assert_eq!(limit(10, 20).below(limit(5, u64::MAX)), limit(10, 20));
+        assert_eq!(limit(30, u64::MAX).below(limit(5, 20)), limit(20, 20));
+        assert_eq!(limit(1, 2).below(limit(5, 20)), limit(1, 2));
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! The decoder that a stream processor names: whose program it is, whether it decrypts a layer, and the
 //! settings from its flags and its configuration file.
 
-use keycell_content_store::{Places, PlacesError};
-use keycell_diagnostic::hint::ToolHint;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use keycell_content_store::{BELOW_ROOT, Pid, Places, PlacesError};
+use keycell_diagnostic::hint::ToolHint;
 use keycell_diagnostic::{Diagnostic, os_error};
 use keycell_settings::{ArgumentError, ContentStore, Request, Settings};
 use keycell_trusted_path::{Trust, Word};
-
 use ocicrypt::media_type::{ENCRYPTED, TAR};
 
 use crate::containerd::Processor;
@@ -97,10 +96,7 @@ impl Decoder {
         };
         match settings {
             Ok(settings) => {
-                let stores = caller.pid().map(|pid| {
-                    let stores = Places::of(&settings.content_store, Some(pid)).open();
-                    Ok(stores?.into_iter().map(|store| store.path).collect())
-                });
+                let stores = caller.pid().map(|pid| stores(&settings.content_store, pid));
                 let processor = processor.clone();
                 Some(Self { processor, kind, program, settings, call, works, stores })
             }
@@ -131,6 +127,19 @@ impl Decoder {
     pub fn is_same(&self, processor: &Processor) -> bool {
         let Processor { path, args, env, .. } = &self.processor;
         (path, args, env) == (&processor.path, &processor.args, &processor.env)
+    }
+}
+
+/// The stores that a decoder searches which this containerd calls.
+fn stores(setting: &ContentStore, pid: Pid) -> Result<Vec<PathBuf>, PlacesError> {
+    let places = Places::of(setting, Some(pid));
+    match (places.open(), places.caller()) {
+        (Ok(stores), _) => Ok(stores.into_iter().map(|store| store.path).collect()),
+        // containerd makes its store when it stores the first blob.
+        (Err(PlacesError::Absent { .. } | PlacesError::Other { .. }), Ok(caller)) => {
+            Ok(caller.roots().map(|root| root.join(BELOW_ROOT)).collect())
+        }
+        (Err(error), _) => Err(error),
     }
 }
 

@@ -20,6 +20,7 @@ mod made;
 mod pull;
 
 use made::Made;
+use pull::Pull;
 
 /// The first flag of the decoder in a configuration.
 const FLAG: &str = "\"--decryption-keys-path\"";
@@ -99,6 +100,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     case("a-key-that-opens-nothing", &[], a_key_that_opens_nothing);
     case("a-store-of-garbage", &[], a_store_of_garbage);
     case("nothing-is-changed", &[Tool::Containerd], nothing_is_changed);
+    case("before-the-first-pull", &[Tool::Root, Tool::Containerd], before_the_first_pull);
     broken_nodes::cases(suite);
 }
 
@@ -432,6 +434,14 @@ fn a_store_of_garbage() -> Result<()> {
     let large = fs::File::create(blobs.join("large"))?;
     large.set_len(1 << 40)?;
     says(&exits(&mut made.doctor()?, 0)?, &["1 of 2 encrypted layers"])
+}
+
+/// The root that `--content-store` names has no store until containerd stores the first blob.
+fn before_the_first_pull() -> Result<()> {
+    let made = Made::new()?;
+    let root = made.path("root").display().to_string();
+    made.change(FLAG, &format!("\"--content-store\", \"{root}\", {FLAG}"))?;
+    Pull::new(&made)?.works(&made)
 }
 
 /// It only looks.

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::made::Made;
+use crate::says;
 
 /// One containerd at a time: there are two cores.
 static ONE: Mutex<()> = Mutex::new(());
@@ -86,6 +87,13 @@ impl Pull {
             }
             thread::sleep(Duration::from_millis(50));
         }
+        // The store has nothing yet.
+        let found = String::from_utf8(made.doctor()?.output()?.stdout)?;
+        let process = format!("process {} reads", running.0.id());
+        let store =
+            "gzip layer, `ctr images pull` or `import`, or pulled earlier: from the content store";
+        says(&found, &[&process, store])?;
+        ensure!(!found.contains("  fails  "), "{found}");
         let archive = self.archive.display().to_string();
         ctr(&["images", "import", "--base-name", "made/by", "--snapshotter", "native", &archive])
             .context("the image is not unpacked")?;
