@@ -24,6 +24,7 @@ mod payload;
 mod progress;
 mod recipient;
 mod rewrite;
+mod waiting;
 
 use std::fmt::Display;
 use std::path::PathBuf;

@@ -6,10 +6,12 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread::{self, ScopedJoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::waiting::wait;
 
 use super::case::{Case, Expect};
 use super::stage::Stage;
@@ -164,20 +166,6 @@ fn expected(case: &Case) -> usize {
         Expect::Plain { size, .. } => size,
         Expect::Refused { most } => most,
         Expect::Stops {} => 0,
-    }
-}
-
-/// How it ended, if it did before the time was over.
-fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
-    let started = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if started.elapsed() > limit {
-            return Ok(None);
-        }
-        thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use keycell_content_store::BELOW_ROOT;
 use ocicrypt::media_type::{TAR, TAR_GZIP};
 use toml::{Table, Value};
 
@@ -171,7 +172,7 @@ impl Config {
 
     /// The content store.
     pub fn content(&self) -> PathBuf {
-        self.root.join("io.containerd.content.v1.content")
+        self.root.join(BELOW_ROOT)
     }
 
     fn merge(

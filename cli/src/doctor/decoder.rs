@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use keycell_content_store::{BELOW_ROOT, Pid, Places, PlacesError};
 use keycell_diagnostic::hint::ToolHint;
@@ -16,6 +16,7 @@ use keycell_trusted_path::{Trust, Word};
 use ocicrypt::media_type::{ENCRYPTED, TAR};
 
 use crate::containerd::Processor;
+use crate::waiting::wait;
 
 use super::caller::Caller;
 use super::report::{Report, Severity};
@@ -291,12 +292,8 @@ fn output(program: &Path, flag: &str) -> Option<String> {
     let mut command = Command::new(program);
     command.arg(flag).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().ok()?;
-    let started = Instant::now();
-    while child.try_wait().ok()?.is_none() {
-        if started.elapsed() > PATIENCE {
-            let _ = child.kill();
-        }
-        std::thread::sleep(Duration::from_millis(2));
+    if wait(&mut child, PATIENCE).ok()?.is_none() {
+        let _ = child.kill();
     }
     let output = child.wait_with_output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())

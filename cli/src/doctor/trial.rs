@@ -7,8 +7,7 @@ use std::io::{self, PipeReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use base64ct::{Base64, Encoding as _};
@@ -24,6 +23,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::layout::sha256;
+use crate::waiting::wait;
 
 /// How long a decoder may take for a trial layer. A locked key can cost seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -151,13 +151,7 @@ fn filled_pipe(bytes: &[u8]) -> io::Result<PipeReader> {
 /// wrote to standard output and standard error.
 fn attend(mut child: Child) -> io::Result<(Option<ExitStatus>, Vec<u8>, Vec<u8>)> {
     let group = Pid::from_child(&child);
-    let started = Instant::now();
-    let status = loop {
-        match child.try_wait()? {
-            None if started.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(1)),
-            status => break status,
-        }
-    };
+    let status = wait(&mut child, PATIENCE)?;
     // This also ends processes that the decoder left behind with open pipes.
     let _ = kill_process_group(group, Signal::KILL);
     child.wait()?;
