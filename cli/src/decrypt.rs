@@ -9,12 +9,12 @@ use clap::Args;
 use ocicrypt::layer::PlainReader;
 use ocicrypt::media_type;
 
-use crate::image_documents::Descriptor;
 use crate::keys::Keys;
 use crate::layer_selection::Selection;
 use crate::layout::{Image, Name};
 use crate::layout_writer::Target;
 use crate::rewrite::{Exchange, Layers, Source, rewrite};
+use keycell_images::documents::Descriptor;
 
 /// The arguments of `keycell decrypt`.
 #[derive(Args)]

@@ -13,13 +13,13 @@ use ocicrypt::layer::{Encryptor, LayerKey, PlainReader};
 use ocicrypt::media_type;
 use zeroize::Zeroizing;
 
-use crate::image_documents::Descriptor;
 use crate::keys::Keys;
 use crate::layer_selection::Selection;
 use crate::layout::{Image, Name};
 use crate::layout_writer::Target;
 use crate::recipient::{Options, Wanted};
 use crate::rewrite::{CHUNK, Exchange, Layers, Source, rewrite};
+use keycell_images::documents::Descriptor;
 
 /// The arguments of `keycell encrypt`.
 #[derive(Args)]

@@ -12,9 +12,9 @@ use ocicrypt::pgp::PgpMessage;
 use ocicrypt::pkcs7::Envelope;
 use ocicrypt::pkcs11;
 
-use crate::image_documents::Descriptor;
 use crate::keys::Keys;
 use crate::layout::{Described, Image};
+use keycell_images::documents::Descriptor;
 
 /// The arguments of `keycell inspect`.
 #[derive(Args)]

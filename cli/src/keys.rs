@@ -20,8 +20,8 @@ use ocicrypt::payload::{self, Payload};
 use ocicrypt::unwrap::{self, Opened};
 use serde_json::json;
 
-use crate::image_documents::Descriptor;
 use crate::local_broker::Brokered;
+use keycell_images::documents::Descriptor;
 
 /// Private keys, as `ctd-decoder` would find them.
 pub struct Keys {

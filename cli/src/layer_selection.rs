@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::image_documents::{Descriptor, Manifest, Platform};
 use crate::layout::{Described, Image};
+use keycell_images::documents::{Descriptor, Manifest, Platform};
 
 /// Selects layers by number and by platform; without either, all layers.
 #[derive(Args, Default)]

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
-use crate::image_documents::{Descriptor, Document, Index, Manifest};
+use keycell_images::documents::{Descriptor, Document, Index, Manifest};
 
 /// The largest index or manifest that is read, in bytes: 16 MiB. Registries refuse those above 4 MiB.
 const MAX_DOCUMENT: u64 = 16 * 1024 * 1024;

@@ -9,8 +9,8 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tempfile::{NamedTempFile, TempDir};
 
-use crate::image_documents::{Descriptor, Index};
 use crate::layout::{self, sha256};
+use keycell_images::documents::{Descriptor, Index};
 
 /// The destination of an image. A new layout is written to a temporary directory beside it and moved
 /// at the end. In an existing layout, blobs are added, and `index.json` is replaced at the end.

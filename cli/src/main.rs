@@ -11,7 +11,6 @@ mod doctor;
 mod encrypt;
 mod failure;
 mod guest;
-mod image_documents;
 mod inspect;
 mod keys;
 mod layer_selection;

@@ -9,11 +9,11 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::image_documents::{Descriptor, Document, Manifest, ordered_like};
 use crate::layer_selection::Selection;
 use crate::layout::{Image, MAX_DEPTH, sha256};
 use crate::layout_writer::Target;
 use crate::progress::Progress;
+use keycell_images::documents::{Descriptor, Document, Manifest, ordered_like};
 
 /// The size of a read, in bytes.
 pub const CHUNK: usize = 256 * 1024;

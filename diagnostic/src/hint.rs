@@ -4,11 +4,13 @@ use std::fmt;
 
 mod decoder;
 mod guest_store;
+mod image;
 mod tool;
 mod unwrap;
 
 pub use decoder::DecoderHint;
 pub use guest_store::GuestStoreHint;
+pub use image::ImageHint;
 pub use tool::ToolHint;
 pub use unwrap::UnwrapHint;
 
@@ -22,6 +24,8 @@ pub enum Hint {
     Decoder(DecoderHint),
     /// The installed guests.
     GuestStore(GuestStoreHint),
+    /// Images, wherever they are.
+    Image(ImageHint),
     /// What the operator asked `keycell` for.
     Tool(ToolHint),
 }
@@ -32,6 +36,7 @@ impl fmt::Display for Hint {
             Self::Unwrap(hint) => hint.fmt(f),
             Self::Decoder(hint) => hint.fmt(f),
             Self::GuestStore(hint) => hint.fmt(f),
+            Self::Image(hint) => hint.fmt(f),
             Self::Tool(hint) => hint.fmt(f),
         }
     }
@@ -52,6 +57,12 @@ impl From<DecoderHint> for Hint {
 impl From<GuestStoreHint> for Hint {
     fn from(hint: GuestStoreHint) -> Self {
         Self::GuestStore(hint)
+    }
+}
+
+impl From<ImageHint> for Hint {
+    fn from(hint: ImageHint) -> Self {
+        Self::Image(hint)
     }
 }
 

@@ -9,9 +9,9 @@ use anyhow::{Context, Result, bail};
 use ocicrypt::annotation;
 
 use crate::containerd::{Config, Route};
-use crate::image_documents::{Descriptor, Document};
 use crate::keys::Keys;
 use crate::layout::{Image, MAX_DEPTH, digest_path};
+use keycell_images::documents::{Descriptor, Document};
 
 use super::report::{Report, Severity};
 use super::{Node, store};

@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::containerd::Config;
-use crate::image_documents::Descriptor;
 use crate::keys::Keys;
+use keycell_images::documents::Descriptor;
 
 use super::decoder::Decoder;
 use super::report::Report;

@@ -85,6 +85,17 @@ impl Descriptor {
     pub fn set_tag(&mut self, tag: &str) {
         self.annotations.get_or_insert_default().insert(REF_NAME.to_owned(), tag.into());
     }
+
+    /// Takes its tag from the image.
+    pub fn remove_tag(&mut self) {
+        let annotations = self.annotations.take();
+        self.annotations = annotations
+            .map(|mut annotations| {
+                annotations.shift_remove(REF_NAME);
+                annotations
+            })
+            .filter(|annotations| !annotations.is_empty());
+    }
 }
 
 /// The platform of an image. A configuration has the same three members.

@@ -1,0 +1,131 @@
+//! Why an image cannot be read or written.
+
+use std::io;
+use std::path::PathBuf;
+
+use keycell_diagnostic::hint::ImageHint;
+
+use crate::archive::ArchiveError;
+use crate::name::NameError;
+use crate::registry::RegistryError;
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an image cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The name of an image.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// An archive.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// A registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A digest that is missing, malformed, or of another algorithm than SHA-256.
+    #[error("`{0}` is not a digest")]
+    NotADigest(String),
+    /// A blob with other bytes than its descriptor says.
+    #[error("a blob was altered: `{wanted}` is `{found}`")]
+    Altered {
+        /// The digest in the descriptor.
+        wanted: String,
+        /// The digest of the bytes.
+        found: String,
+    },
+    /// A blob that is longer or shorter than its descriptor says.
+    #[error("a blob was altered: `{wanted}` has {found} bytes, and its descriptor says {size}")]
+    Size {
+        /// The digest in the descriptor.
+        wanted: String,
+        /// The length in the descriptor, in bytes.
+        size: u64,
+        /// The length that was found, in bytes.
+        found: u64,
+    },
+    /// A document that is longer than 16 MiB.
+    #[error("`{0}` is longer than 16 MiB")]
+    TooLong(String),
+    /// A document that is not JSON.
+    #[error("`{shown}` is not JSON: {error}")]
+    NotJson {
+        /// Its path or digest.
+        shown: String,
+        /// Why it is not.
+        error: serde_json::Error,
+    },
+    /// JSON that is no such document.
+    #[error("`{shown}` is malformed: {error}")]
+    Malformed {
+        /// Its path or digest.
+        shown: String,
+        /// Why it is.
+        error: serde_json::Error,
+    },
+    /// Indexes in indexes in indexes.
+    #[error("image indexes are nested too deeply")]
+    NestedTooDeeply,
+    /// A file or a blob that cannot be read.
+    #[error("cannot read `{shown}`: {error}")]
+    Read {
+        /// Its path or digest.
+        shown: String,
+        /// Why it cannot.
+        error: io::Error,
+    },
+    /// A directory or file that cannot be written.
+    #[error("cannot write to `{}`: {error}", path.display())]
+    Write {
+        /// Its path.
+        path: PathBuf,
+        /// Why it cannot.
+        error: io::Error,
+    },
+    /// A directory that is not empty and holds no layout.
+    #[error("`{}` is there and no OCI image layout: name another destination", .0.display())]
+    NoLayout(PathBuf),
+    /// A layout has no such image, or several.
+    #[error("`{name}` names {count} images")]
+    HowMany {
+        /// The name as it was given.
+        name: String,
+        /// How many images it names.
+        count: usize,
+    },
+    /// A destination that is named by its place in a list, or by a digest.
+    #[error("a destination has a name or a tag, and no place in a list or digest")]
+    NotADestination,
+    /// The destination has an image of this name.
+    #[error("`{name}` is there already")]
+    Exists {
+        /// The name as it was given.
+        name: String,
+    },
+}
+
+impl Error {
+    /// The error of this crate that is inside of an input/output error, as [`Verified`] and the blobs of
+    /// registries make them, or else what `otherwise` makes.
+    ///
+    /// [`Verified`]: crate::Verified
+    pub fn from_io(error: io::Error, otherwise: impl FnOnce(io::Error) -> Self) -> Self {
+        match error.downcast::<Self>() {
+            Ok(ours) => ours,
+            Err(error) => otherwise(error),
+        }
+    }
+
+    /// What mends it.
+    pub fn hint(&self) -> Option<ImageHint> {
+        match self {
+            Self::Name(error) => error.hint(),
+            Self::Archive(error) => error.hint(),
+            Self::Registry(error) => error.hint(),
+            Self::HowMany { .. } => Some(ImageHint::WhichImage),
+            Self::Exists { .. } => Some(ImageHint::Force),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What is removed when a signal ends the program.
+//!
+//! A signal ends it at any moment, but not while an image is published. A thread waits for `SIGINT`,
+//! `SIGTERM` and `SIGHUP`, has everything removed that is not complete, and lets the signal do what it does by
+//! default, so that the caller sees which signal it was.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+
+type Removal = Box<dyn FnOnce() + Send>;
+
+static PENDING: Mutex<Pending> = Mutex::new(Pending { next: 0, removals: BTreeMap::new() });
+
+/// Held while an image is published, and forever once a signal ends the program.
+static PUBLISHING: Mutex<()> = Mutex::new(());
+
+struct Pending {
+    next: u64,
+    removals: BTreeMap<u64, Removal>,
+}
+
+/// Begins to wait for signals.
+///
+/// # Errors
+/// The system has no thread left.
+pub fn watch() -> io::Result<()> {
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    let watch = move || {
+        for signal in &mut signals {
+            let _never_released = pause();
+            let removals = std::mem::take(&mut pending().removals);
+            removals.into_values().rev().for_each(|removal| removal());
+            let _ = emulate_default_handler(signal);
+        }
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(watch).map(drop)
+}
+
+/// Something that is removed if a signal ends the program before this is dropped.
+#[must_use]
+pub struct OnSignal(u64);
+
+impl OnSignal {
+    /// `removal` is called from another thread, at most once. It should not take long.
+    pub fn new(removal: impl FnOnce() + Send + 'static) -> Self {
+        let mut pending = pending();
+        pending.next += 1;
+        let number = pending.next;
+        pending.removals.insert(number, Box::new(removal));
+        Self(number)
+    }
+}
+
+impl Drop for OnSignal {
+    fn drop(&mut self) {
+        pending().removals.remove(&self.0);
+    }
+}
+
+/// While this is there, a signal waits.
+#[must_use]
+pub struct Uninterrupted {
+    _held: MutexGuard<'static, ()>,
+}
+
+/// Lets signals wait: what follows is short, and must be done as a whole.
+pub fn pause() -> Uninterrupted {
+    Uninterrupted { _held: PUBLISHING.lock().unwrap_or_else(PoisonError::into_inner) }
+}
+
+fn pending() -> MutexGuard<'static, Pending> {
+    PENDING.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,73 @@
+//! OCI image layouts on disk (OCI image specification, section "Image Layout").
+
+mod index;
+mod target;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::digest;
+use crate::documents::Descriptor;
+use crate::error::{Error, Result};
+use crate::name::Choice;
+use crate::place::{Source, Target};
+
+pub use index::{choose, entries};
+
+/// Opens an image of the layout in `directory`.
+///
+/// # Errors
+/// A directory that is no layout, or not exactly one image that was chosen.
+pub fn open(directory: &Path, choice: &Choice) -> Result<Box<dyn Source>> {
+    let entries = entries(&directory.join(index::FILE))?;
+    let entry = choose(&entries, choice, &format!("oci:{}{choice}", directory.display()))?;
+    Ok(Box::new(Layout { directory: directory.to_owned(), entry: entry.clone() }))
+}
+
+/// Prepares a layout in `directory` for an image.
+///
+/// # Errors
+/// A directory that cannot be written to, or that holds something else.
+pub fn create(directory: &Path, choice: &Choice, replace: bool) -> Result<Box<dyn Target>> {
+    Ok(Box::new(target::LayoutTarget::open(directory, choice, replace)?))
+}
+
+/// The path of the blob with this digest within a layout.
+///
+/// # Errors
+/// A digest that is missing, malformed, or of another algorithm than SHA-256.
+pub fn blob_path(digest: &str) -> Result<PathBuf> {
+    Ok(Path::new("blobs/sha256").join(digest::hex(digest)?))
+}
+
+struct Layout {
+    directory: PathBuf,
+    entry: Descriptor,
+}
+
+impl Layout {
+    fn path(&self, descriptor: &Descriptor) -> Result<PathBuf> {
+        Ok(self.directory.join(blob_path(descriptor.digest())?))
+    }
+}
+
+impl Source for Layout {
+    fn entry(&self) -> &Descriptor {
+        &self.entry
+    }
+
+    fn holds(&self, document: &Descriptor) -> Result<bool> {
+        Ok(self.path(document)?.is_file())
+    }
+
+    fn open_document(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {
+        self.open_blob(descriptor)
+    }
+
+    fn open_blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {
+        let path = self.path(descriptor)?;
+        let cannot = |error| Error::Read { shown: path.display().to_string(), error };
+        Ok(Box::new(File::open(&path).map_err(cannot)?))
+    }
+}

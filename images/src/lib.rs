@@ -1,0 +1,18 @@
+//! Images where they are: in layouts on disk (OCI image specification, section "Image Layout"), in
+//! archives, and in registries (OCI distribution specification). An image is read through [`Source`] and
+//! written through [`Target`], so that what is done to it does not depend on where it is.
+
+#![forbid(unsafe_code)]
+
+pub mod archive;
+pub mod digest;
+pub mod documents;
+mod error;
+pub mod interrupt;
+pub mod layout;
+pub mod name;
+pub mod place;
+pub mod registry;
+
+pub use error::{Error, Result};
+pub use place::{Kept, NewBlob, Source, Target, Verified};
