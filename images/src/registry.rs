@@ -1,13 +1,17 @@
 //! Images in registries (OCI distribution specification 1.1).
 
-use std::fmt;
+mod error;
+mod reference;
+
 use std::path::PathBuf;
 
-use keycell_diagnostic::hint::ImageHint;
 use zeroize::Zeroizing;
 
 use crate::error::Result;
 use crate::place::{Source, Target};
+
+pub use error::{Part, RegistryError};
+pub use reference::{Reference, Repository};
 
 /// How registries are reached.
 #[derive(Default)]
@@ -30,47 +34,6 @@ pub struct Login {
     pub username: String,
     /// The password.
     pub password: Zeroizing<String>,
-}
-
-/// A repository of a registry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Repository {
-    /// The host, with its port if one is named.
-    pub host: String,
-    /// The path of the repository.
-    pub path: String,
-}
-
-/// An image in a repository.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reference {
-    /// The repository.
-    pub repository: Repository,
-    /// The tag or the digest.
-    pub version: String,
-}
-
-impl fmt::Display for Reference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Repository { host, path } = &self.repository;
-        let separator = if self.version.contains(':') { '@' } else { ':' };
-        write!(f, "{host}/{path}{separator}{}", self.version)
-    }
-}
-
-/// Why a registry does not do what it is asked for.
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
-    /// It cannot be reached.
-    #[error("cannot reach `{0}`")]
-    Unreachable(String),
-}
-
-impl RegistryError {
-    /// What mends it.
-    pub fn hint(&self) -> Option<ImageHint> {
-        None
-    }
 }
 
 /// Opens an image in a registry.
