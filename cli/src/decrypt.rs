@@ -1,76 +1,96 @@
 //! `keycell decrypt`: decrypts the layers of an image.
 
-use std::fmt;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use clap::Args;
-use ocicrypt::layer::PlainReader;
-use ocicrypt::media_type;
-
-use crate::keys::Keys;
-use crate::layer_selection::Selection;
-use crate::layout::{Image, Name};
-use crate::layout_writer::Target;
-use crate::rewrite::{Exchange, Layers, Source, rewrite};
 use keycell_images::documents::Descriptor;
+use ocicrypt::annotation;
+use ocicrypt::layer::PlainReader;
+use ocicrypt::media_type::ENCRYPTED;
+use ocicrypt::unwrap::Opened;
+
+use crate::image::{
+    Action, Copying, Decision, Exchange, Few, ImageError, Layers, Listed, Named, Report, Work,
+    of_layer, unpacked,
+};
+use crate::keys::Keys;
 
 /// The arguments of `keycell decrypt`.
 #[derive(Args)]
 pub struct Arguments {
-    /// A directory with an OCI image layout; `oci:DIR` and `oci:DIR:TAG` as skopeo writes it
-    source: String,
-    /// Where the plain image goes, named likewise; a layout that is there keeps its other images
-    destination: String,
+    #[command(flatten)]
+    copying: Copying,
     /// Private keys: a directory such as `ctd-decoder` has, or a file
     #[arg(long, value_name = "DIR|FILE", required = true)]
     keys: Vec<PathBuf>,
-    #[command(flatten)]
-    selection: Selection,
+    /// Leave layers encrypted that cannot be decrypted and have this media type, or this number
+    #[arg(long, value_name = "TYPE|NUMBER")]
+    allow_encrypted: Vec<String>,
 }
 
 /// Decrypts the chosen layers of an image. Layers that are not encrypted are copied.
-pub fn run(arguments: Arguments) -> Result<Outcome> {
-    let mut decryption = Decryption { keys: Keys::read(&arguments.keys)? };
-    let image = Image::open(&arguments.source)?;
-    let destination = Name::parse(&arguments.destination);
-    let target = Target::open(&destination.root)?;
-    let (entry, count) = rewrite(&image, &target, &arguments.selection, &mut decryption)?;
-    ensure!(count > 0, "no layer of this image is encrypted: `keycell inspect` lists them");
-    target.publish(entry, destination.tag.as_deref())?;
-    Ok(Outcome { layers: count })
-}
-
-/// What was decrypted.
-pub struct Outcome {
-    layers: usize,
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "decrypted {}", Layers(self.layers))
-    }
+pub fn run(arguments: Arguments) -> Result<()> {
+    let Arguments { copying, keys, allow_encrypted } = arguments;
+    copying.run(allow_encrypted, Decryption { keys: Keys::read(&keys)? })
 }
 
 struct Decryption {
     keys: Keys,
 }
 
+const NO_KEYS: &str = "which has no wrapped key";
+const NOT_SAID: &str = "which is not that of an encrypted layer, though it has wrapped keys";
+
 impl Exchange for Decryption {
-    fn layer(&mut self, layer: &Descriptor, source: Source<'_>) -> Result<Option<Descriptor>> {
-        let encrypted = layer.media_type();
-        let Ok(plain) = media_type::plain(encrypted) else { return Ok(None) };
-        let key = self.keys.open(layer)?;
-        let mut blob = source.target.blob()?;
-        let mut reader = PlainReader::new(source.read(layer)?, &key);
-        while let Some(chunk) = reader.next_chunk()? {
-            blob.write_all(&chunk)?;
+    type Ready = Box<Opened>;
+
+    fn decide(&mut self, layer: &Descriptor) -> Result<Decision<Box<Opened>>> {
+        let has_keys = !annotation::wrapped_keys(&layer.annotations()).is_empty();
+        Ok(match (layer.media_type().ends_with(ENCRYPTED), has_keys) {
+            (true, true) => Decision::Exchange(Box::new(self.keys.unwrap(layer)?)),
+            (true, false) => Decision::Cannot(Some(NO_KEYS)),
+            (false, true) => Decision::Cannot(Some(NOT_SAID)),
+            (false, false) => Decision::Keep,
+        })
+    }
+
+    fn refuse(&self, layers: Few<Named>) -> ImageError {
+        ImageError::CannotDecrypt(layers)
+    }
+
+    fn nothing(&self) -> Option<ImageError> {
+        Some(ImageError::NothingEncrypted)
+    }
+
+    fn media_type(&self, layer: &Descriptor, _opened: &Box<Opened>) -> String {
+        let media_type = layer.media_type();
+        media_type.strip_suffix(ENCRYPTED).unwrap_or(media_type).to_owned()
+    }
+
+    fn exchange(
+        &self,
+        layer: &Descriptor,
+        opened: &Box<Opened>,
+        work: &Work<'_>,
+    ) -> Result<Descriptor> {
+        let mut blob = work.write()?;
+        let mut reader = PlainReader::new(work.read(layer)?, &opened.key);
+        while let Some(chunk) = reader.next_chunk().map_err(of_layer)? {
+            blob.write_all(&chunk).map_err(unpacked)?;
         }
-        let kept = blob.keep().context("the plain layer")?;
-        let mut layer = layer.without_encryption();
-        layer.media_type = Some(plain.to_owned());
-        kept.describe(&mut layer);
-        Ok(Some(layer))
+        let kept = blob.keep()?;
+        let mut plain = layer.without_encryption();
+        plain.media_type = Some(self.media_type(layer, opened));
+        kept.describe(&mut plain);
+        Ok(plain)
+    }
+
+    fn text(&self, report: &Report, is_done: bool) -> String {
+        let decrypted = if is_done { "decrypted" } else { "would decrypt" };
+        let count = Layers(report.count(Action::Replaced));
+        let rest = Listed("still encrypted", report.encrypted());
+        format!("{decrypted} {count}\n{rest}")
     }
 }

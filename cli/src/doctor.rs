@@ -24,6 +24,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::containerd::{Config, Found, Version};
+use crate::image::Registries;
 use crate::keys::Keys;
 
 use caller::Caller;
@@ -53,13 +54,16 @@ pub struct Node {
     /// Another root directory of containerd than its configuration names
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
-    /// Try the keys on an image, without decrypting it: `oci:DIR[:TAG]`, or a name or a digest of
-    /// containerd's store
+    /// Try the keys on an image, without decrypting it: a name or a digest of containerd's store, or a
+    /// name with a transport, such as `docker://NAME` or `oci:DIR[:NAME]`. What containerd does not have
+    /// is looked up in the registry
     #[arg(long, value_name = "IMAGE")]
     image: Vec<String>,
     /// The namespace in which containerd knows the name
     #[arg(long, value_name = "NAME", default_value = "k8s.io")]
     namespace: String,
+    #[command(flatten)]
+    registries: Registries,
 }
 
 /// Examines everything and prints the findings.

@@ -1,34 +1,31 @@
 //! `keycell encrypt`: encrypts layers for recipients, and adds recipients to encrypted layers.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 use getrandom::SysRng;
+use keycell_images::documents::Descriptor;
 use ocicrypt::encrypt;
 use ocicrypt::layer::{Encryptor, LayerKey, PlainReader};
-use ocicrypt::media_type;
+use ocicrypt::media_type::{self, ENCRYPTED};
+use ocicrypt::unwrap::Opened;
 use zeroize::Zeroizing;
 
+use crate::image::{
+    Action, CHUNK, Copying, Decision, Exchange, Few, ImageError, Layers, Listed, Named, Note,
+    Report, Work, unpacked,
+};
 use crate::keys::Keys;
-use crate::layer_selection::Selection;
-use crate::layout::{Image, Name};
-use crate::layout_writer::Target;
 use crate::recipient::{Options, Wanted};
-use crate::rewrite::{CHUNK, Exchange, Layers, Source, rewrite};
-use keycell_images::documents::Descriptor;
 
 /// The arguments of `keycell encrypt`.
 #[derive(Args)]
 pub struct Arguments {
-    /// A directory with an OCI image layout; `oci:DIR` and `oci:DIR:TAG` as skopeo writes it
-    source: String,
-    /// Where the encrypted image goes, named likewise; a layout that is there keeps its other
-    /// images
-    destination: String,
+    #[command(flatten)]
+    copying: Copying,
     /// Who will be able to decrypt: `jwe:PUBLIC.pem`, `pkcs7:CERTIFICATE.pem`, `pgp:ADDRESS` (or a
     /// key ID, or a fingerprint), `pkcs11:PUBLIC.pem` (or a PKCS#11 key file), `provider:NAME[:PARAMETER]`
     #[arg(long = "recipient", short, value_name = "RECIPIENT", required = true)]
@@ -37,122 +34,158 @@ pub struct Arguments {
     /// added, and their bytes stay as they are
     #[arg(long, value_name = "DIR|FILE")]
     keys: Vec<PathBuf>,
+    /// Leave layers readable that cannot be encrypted and have this media type, or this number
+    #[arg(long, value_name = "TYPE|NUMBER")]
+    allow_unencrypted: Vec<String>,
+    /// Encrypt blobs of this media type, such as models, although nothing but `keycell decrypt`
+    /// decrypts them
+    #[arg(long = "media-type", value_name = "TYPE")]
+    media_types: Vec<String>,
     #[command(flatten)]
     options: Options,
-    #[command(flatten)]
-    selection: Selection,
 }
 
 /// Encrypts the chosen layers of an image.
-pub fn run(arguments: Arguments) -> Result<Outcome> {
-    let wanted = arguments.recipients.iter();
-    let wanted: Result<Vec<_>> =
-        wanted.map(|name| Wanted::parse(name, &arguments.options)).collect();
-    let image = Image::open(&arguments.source)?;
-    let destination = Name::parse(&arguments.destination);
-    let target = Target::open(&destination.root)?;
-    let keys = (!arguments.keys.is_empty()).then(|| Keys::read(&arguments.keys)).transpose()?;
-    let mut encryption = Encryption { wanted: wanted?, keys, added: 0, passed_over: Vec::new() };
-    let (entry, count) = rewrite(&image, &target, &arguments.selection, &mut encryption)?;
-    if count == 0 {
-        let types = encryption.passed_over.join("`, `");
-        bail!("there is no layer that could be encrypted: the media types are `{types}`");
-    }
-    target.publish(entry, destination.tag.as_deref())?;
-    let Encryption { wanted, added, .. } = encryption;
-    Ok(Outcome { recipients: wanted, encrypted: count - added, added })
+pub fn run(arguments: Arguments) -> Result<()> {
+    let Arguments { copying, recipients, keys, allow_unencrypted, media_types, options } =
+        arguments;
+    let wanted = recipients.iter().map(|name| Wanted::parse(name, &options));
+    let wanted = wanted.collect::<Result<Vec<_>>>()?;
+    let keys = (!keys.is_empty()).then(|| Keys::read(&keys)).transpose()?;
+    copying.run(allow_unencrypted, Encryption { wanted, keys, media_types })
 }
-
-/// What was encrypted, and for whom.
-pub struct Outcome {
-    recipients: Vec<Wanted>,
-    encrypted: usize,
-    added: usize,
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let recipients = self.recipients.iter().map(Wanted::to_string).collect::<Vec<_>>();
-        let recipients = recipients.join(", ");
-        if self.encrypted > 0 {
-            writeln!(f, "encrypted {} for {recipients}", Layers(self.encrypted))?;
-        }
-        if self.added > 0 {
-            writeln!(f, "added to {}: {recipients}", Layers(self.added))?;
-        }
-        Ok(())
-    }
-}
-
-const NOT_OPENED: &str = "the wrapped key of this layer is not authenticated (CMS with CBC), and what \
-    came out of it does not open the layer: the keys are the wrong ones, or the image was altered";
 
 struct Encryption {
     wanted: Vec<Wanted>,
     keys: Option<Keys>,
-    /// Layers that were encrypted before.
-    added: usize,
-    /// Media types of blobs that are no layers, such as an attestation.
-    passed_over: Vec<String>,
+    /// Media types that are encrypted although they are not those of layers.
+    media_types: Vec<String>,
 }
 
-impl Encryption {
-    fn recipients(&self, key: &LayerKey) -> Result<Vec<encrypt::Recipient>> {
-        let each = self.wanted.iter().map(|wanted| wanted.recipients(key));
-        Ok(each.collect::<Result<Vec<_>>>()?.concat())
-    }
-
-    fn add_recipients(&mut self, layer: &Descriptor, source: &Source<'_>) -> Result<Descriptor> {
-        let hint = "this layer is encrypted already: with `--keys` and a key that opens it, the \
-                    recipients are added";
-        let keys = self.keys.as_mut().context(hint)?;
-        let opened = keys.unwrap(layer)?;
-        let key = opened.key;
-        if !opened.is_authenticated {
-            // The key may be wrong, and then the new recipients could not open the layer.
-            let mut plain = PlainReader::new(source.read(layer)?, &key);
-            while plain.next_chunk().context(NOT_OPENED)?.is_some() {}
-        }
-        let existing = layer.annotations();
-        let all = encrypt::add_recipients(&existing, &key, &self.recipients(&key)?, &mut SysRng)?;
-        Ok(layer.with_annotations(all))
-    }
+/// What a layer needs.
+enum Ready {
+    /// It is encrypted, with this media type.
+    Plain(String),
+    /// It is encrypted already, and this is its key.
+    Encrypted(Box<Opened>),
 }
 
 impl Exchange for Encryption {
-    fn layer(&mut self, layer: &Descriptor, source: Source<'_>) -> Result<Option<Descriptor>> {
+    type Ready = Ready;
+
+    fn decide(&mut self, layer: &Descriptor) -> Result<Decision<Ready>> {
         let media_type = layer.media_type();
-        if media_type::plain(media_type).is_ok() {
-            let layer = self.add_recipients(layer, &source)?;
-            source.copy(&layer)?;
-            self.added += 1;
-            return Ok(Some(layer));
+        if media_type.ends_with(ENCRYPTED) {
+            let keys = self.keys.as_mut().ok_or(ImageError::EncryptedAlready)?;
+            return Ok(Decision::Exchange(Ready::Encrypted(Box::new(keys.unwrap(layer)?))));
         }
-        let Some(encrypted) = media_type::encrypted(media_type) else {
-            self.passed_over.push(media_type.escape_debug().to_string());
-            return Ok(None);
+        let by_request = || {
+            let wanted = self.media_types.iter().any(|wanted| wanted == media_type);
+            wanted.then(|| format!("{media_type}{ENCRYPTED}"))
         };
-        let mut plain = source.read(layer)?;
-        let mut blob = source.target.blob()?;
+        Ok(match media_type::encrypted(media_type).or_else(by_request) {
+            Some(encrypted) => Decision::Exchange(Ready::Plain(encrypted)),
+            None => Decision::Cannot(None),
+        })
+    }
+
+    fn refuse(&self, layers: Few<Named>) -> ImageError {
+        ImageError::CannotEncrypt(layers)
+    }
+
+    fn notes(&self, report: &mut Report) {
+        for media_type in &self.media_types {
+            let encrypted = format!("{media_type}{ENCRYPTED}");
+            if report.layers.iter().any(|layer| layer.after.media_type() == encrypted) {
+                let media_type = encrypted.escape_debug().to_string();
+                report.notes.push(Note::NotUnpacked { media_type });
+            }
+        }
+    }
+
+    fn media_type(&self, layer: &Descriptor, ready: &Ready) -> String {
+        match ready {
+            Ready::Plain(media_type) => media_type.clone(),
+            Ready::Encrypted(_) => layer.media_type().to_owned(),
+        }
+    }
+
+    fn text(&self, report: &Report, is_done: bool) -> String {
+        let recipients = Exchange::recipients(self).join(", ");
+        let (encrypted, added) = match is_done {
+            true => ("encrypted", "added to"),
+            false => ("would encrypt", "would add to"),
+        };
+        let mut text = String::new();
+        let count = report.count(Action::Replaced);
+        if count > 0 {
+            text += &format!("{encrypted} {} for {recipients}\n", Layers(count));
+        }
+        let count = report.count(Action::KeysChanged);
+        if count > 0 {
+            text += &format!("{added} {}: {recipients}\n", Layers(count));
+        }
+        text + &Listed("not encrypted", report.readable()).to_string()
+    }
+
+    fn recipients(&self) -> Vec<String> {
+        self.wanted.iter().map(Wanted::to_string).collect()
+    }
+
+    fn exchange(&self, layer: &Descriptor, ready: &Ready, work: &Work<'_>) -> Result<Descriptor> {
+        match ready {
+            Ready::Plain(media_type) => self.encrypt(layer, media_type, work),
+            Ready::Encrypted(opened) => self.add_recipients(layer, opened, work),
+        }
+    }
+}
+
+impl Encryption {
+    fn encrypt(&self, layer: &Descriptor, media_type: &str, work: &Work<'_>) -> Result<Descriptor> {
+        let mut plain = work.read(layer)?;
+        let mut blob = work.write()?;
         let mut encryptor = Encryptor::new(&mut SysRng)?;
         let mut buffer = Zeroizing::new(vec![0; CHUNK]);
         loop {
-            let length = plain.read(&mut buffer)?;
+            let length = plain.read(&mut buffer).map_err(unpacked)?;
             if length == 0 {
                 break;
             }
             encryptor.update(&mut buffer[..length]);
-            blob.write_all(&buffer[..length])?;
+            blob.write_all(&buffer[..length]).map_err(unpacked)?;
         }
         let key = encryptor.finish();
-        let digest = key.digest().unwrap_or_default();
-        ensure!(layer.digest() == digest, "the layer changed while it was read");
-        let wrapped = encrypt::annotations(&key, &self.recipients(&key)?, &mut SysRng)?;
+        ensure!(layer.digest() == key.digest().unwrap_or_default(), ImageError::Changed);
+        let wrapped = encrypt::annotations(&key, &self.wrapped_for(&key)?, &mut SysRng)?;
+        let kept = blob.keep()?;
+        let layer = layer.without_encryption();
         let all: BTreeMap<_, _> = layer.annotations().into_iter().chain(wrapped).collect();
         let mut layer = layer.with_annotations(all);
-        let kept = blob.keep()?;
-        layer.media_type = Some(encrypted);
+        layer.media_type = Some(media_type.to_owned());
         kept.describe(&mut layer);
-        Ok(Some(layer))
+        Ok(layer)
+    }
+
+    fn add_recipients(
+        &self,
+        layer: &Descriptor,
+        opened: &Opened,
+        work: &Work<'_>,
+    ) -> Result<Descriptor> {
+        let key = &opened.key;
+        if !opened.is_authenticated {
+            // The key may be wrong, and then the new recipients could not open the layer.
+            let mut plain = PlainReader::new(work.read(layer)?, key);
+            while plain.next_chunk().map_err(ImageError::NotOpened)?.is_some() {}
+        }
+        let existing = layer.annotations();
+        let all = encrypt::add_recipients(&existing, key, &self.wrapped_for(key)?, &mut SysRng)?;
+        work.copy(layer)?;
+        Ok(layer.with_annotations(all))
+    }
+
+    fn wrapped_for(&self, key: &LayerKey) -> Result<Vec<encrypt::Recipient>> {
+        let each = self.wanted.iter().map(|wanted| wanted.recipients(key));
+        Ok(each.collect::<Result<Vec<_>>>()?.concat())
     }
 }

@@ -1,104 +1,217 @@
 //! `keycell inspect`: lists the layers of an image, how their keys are wrapped, and for whom.
 
-use std::fmt::Write as _;
+use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use keycell_images::documents::Descriptor;
+use keycell_images::place::Described;
 use ocicrypt::annotation::{self, Scheme, WrappedKeys};
 use ocicrypt::budget::Budget;
 use ocicrypt::jwe::Jwe;
 use ocicrypt::pgp::PgpMessage;
 use ocicrypt::pkcs7::Envelope;
 use ocicrypt::pkcs11;
+use serde::Serialize;
 
+use crate::image::{Registries, platform};
 use crate::keys::Keys;
-use crate::layout::{Described, Image};
-use keycell_images::documents::Descriptor;
 
 /// The arguments of `keycell inspect`.
 #[derive(Args)]
 pub struct Arguments {
-    /// A directory with an OCI image layout; `oci:DIR` and `oci:DIR:TAG` as skopeo writes it
+    /// The image: `docker://NAME`, `oci:DIR[:NAME]`, `oci-archive:FILE[:NAME]` or
+    /// `docker-archive:FILE[:NAME]`; a FILE of `-` is standard input
     image: String,
     /// Private keys, a directory such as `ctd-decoder` has or a file: tells which key opens which
     /// layer. Nothing is decrypted but the keys of the layers
     #[arg(long, value_name = "DIR|FILE")]
     keys: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    registries: Registries,
+}
+
+/// Returns a line for each layer, and one for each of its recipients; or JSON.
+pub fn run(arguments: &Arguments) -> Result<String> {
+    let source = arguments.registries.open(&arguments.image)?;
+    let mut keys = (!arguments.keys.is_empty()).then(|| Keys::read(&arguments.keys)).transpose()?;
+    let each = source.manifests()?.into_iter().map(|one| Listed::of(one, keys.as_mut()));
+    let image = Image {
+        digest: source.entry().digest().to_owned(),
+        manifests: each.collect::<Result<Vec<_>>>()?,
+    };
+    Ok(match arguments.json {
+        true => serde_json::to_string(&image)? + "\n",
+        false => image.to_string(),
+    })
+}
+
+/// What there is to say of an image.
+#[derive(Serialize)]
+struct Image {
+    digest: String,
+    manifests: Vec<Listed>,
+}
+
+/// A manifest.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed {
+    digest: String,
+    /// The platform, if an index names it.
+    platform: Option<String>,
+    /// None where the place does not have the manifest.
+    layers: Option<Vec<Layer>>,
+}
+
+/// A layer.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Layer {
+    number: usize,
+    media_type: Option<String>,
+    digest: String,
+    size: u64,
+    wrapped_keys: Vec<Wrapped>,
+    #[serde(flatten)]
+    openers: Option<Opening>,
+}
+
+/// The wrapped keys of a scheme.
+#[derive(Serialize)]
+struct Wrapped {
+    scheme: String,
+    count: usize,
+    recipients: Vec<String>,
+}
+
+/// The keys that open a layer.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Opening {
+    opened_by: Vec<String>,
+    /// The wrapped key is not authenticated, and only the layer tells.
+    perhaps_opened_by: Vec<String>,
+    /// Whether not every key was tried on every wrapped key.
+    gave_up: bool,
+}
+
+impl Listed {
+    fn of(described: Described, mut keys: Option<&mut Keys>) -> Result<Self> {
+        let Described { descriptor, manifest } = described;
+        let layers = manifest.map(|manifest| {
+            let numbered = (1..).zip(&manifest.layers);
+            let each =
+                numbered.map(|(number, layer)| Layer::of(number, layer, keys.as_deref_mut()));
+            each.collect::<Result<Vec<_>>>()
+        });
+        let digest = descriptor.digest().to_owned();
+        Ok(Self { digest, platform: platform(&descriptor), layers: layers.transpose()? })
+    }
+}
+
+impl Layer {
+    fn of(number: usize, layer: &Descriptor, keys: Option<&mut Keys>) -> Result<Self> {
+        let wrapped = annotation::wrapped_keys(&layer.annotations());
+        let openers = match keys {
+            Some(keys) if !wrapped.is_empty() => {
+                let openers = keys.that_open(layer, &mut Budget::default())?;
+                Some(Opening {
+                    opened_by: openers.certain,
+                    perhaps_opened_by: openers.possible,
+                    gave_up: openers.gave_up,
+                })
+            }
+            _ => None,
+        };
+        let wrapped_keys = wrapped.iter().map(|keys| Wrapped {
+            scheme: keys.scheme.to_string(),
+            count: keys.len(),
+            recipients: recipients(keys),
+        });
+        Ok(Self {
+            number,
+            media_type: layer.media_type.clone(),
+            digest: layer.digest().to_owned(),
+            size: layer.size(),
+            wrapped_keys: wrapped_keys.collect(),
+            openers,
+        })
+    }
+}
+
+impl fmt::Display for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Listed { digest, platform, layers } in &self.manifests {
+            let name = platform.clone().unwrap_or_else(|| digest.escape_debug().to_string());
+            match layers {
+                None => writeln!(f, "{name}: not there")?,
+                Some(layers) => {
+                    if self.manifests.len() > 1 {
+                        writeln!(f, "{name}:")?;
+                    }
+                    layers.iter().try_for_each(|layer| layer.fmt(f))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let media_type = self.media_type.as_deref().unwrap_or("of no media type").escape_debug();
+        write!(f, "layer {}: {media_type}, {} bytes, ", self.number, self.size)?;
+        if self.wrapped_keys.is_empty() {
+            return writeln!(f, "not encrypted");
+        }
+        for (index, Wrapped { scheme, count, .. }) in self.wrapped_keys.iter().enumerate() {
+            let before = if index == 0 { "encrypted: " } else { ", " };
+            let plural = if *count == 1 { "wrapped key" } else { "wrapped keys" };
+            write!(f, "{before}{count} {scheme} {plural}")?;
+        }
+        writeln!(f)?;
+        for Wrapped { scheme, recipients, .. } in &self.wrapped_keys {
+            for recipient in recipients.iter().take(LISTED) {
+                writeln!(f, "  for {scheme}: {recipient}")?;
+            }
+            if recipients.len() > LISTED {
+                writeln!(f, "  for {scheme}: and {} more", recipients.len() - LISTED)?;
+            }
+        }
+        self.openers.iter().try_for_each(|openers| openers.fmt(f))
+    }
+}
+
+impl fmt::Display for Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { opened_by, perhaps_opened_by, gave_up } = self;
+        if opened_by.is_empty() && perhaps_opened_by.is_empty() {
+            writeln!(f, "  no key of these opens it")?;
+        }
+        if !opened_by.is_empty() {
+            writeln!(f, "  opened by {}", opened_by.join(", "))?;
+        }
+        if !perhaps_opened_by.is_empty() {
+            writeln!(
+                f,
+                "  perhaps opened by {}: the wrapped key is not authenticated, and only the layer tells",
+                perhaps_opened_by.join(", ")
+            )?;
+        }
+        if *gave_up {
+            writeln!(f, "  too much work: not every key was tried on every wrapped key")?;
+        }
+        Ok(())
+    }
 }
 
 /// The most recipients of one layer that are listed.
 const LISTED: usize = 64;
-
-/// Returns a line for each layer, and one for each of its recipients.
-pub fn run(arguments: &Arguments) -> Result<String> {
-    let image = Image::open(&arguments.image)?;
-    let mut keys = (!arguments.keys.is_empty()).then(|| Keys::read(&arguments.keys)).transpose()?;
-    let manifests = image.manifests()?;
-    let mut text = String::new();
-    for Described { descriptor, manifest } in &manifests {
-        if manifests.len() > 1 {
-            writeln!(text, "{}", platform(descriptor))?;
-        }
-        for (number, layer) in (1..).zip(&manifest.layers) {
-            text += &describe(number, layer, keys.as_mut())?;
-        }
-    }
-    Ok(text)
-}
-
-fn platform(descriptor: &Descriptor) -> String {
-    let platform = descriptor.platform.as_ref();
-    let os = platform.and_then(|platform| platform.os.as_deref());
-    let architecture = platform.and_then(|platform| platform.architecture.as_deref());
-    let (os, architecture) = (os.unwrap_or("unknown"), architecture.unwrap_or("unknown"));
-    format!("{os}/{architecture}:").escape_debug().to_string()
-}
-
-fn describe(number: usize, layer: &Descriptor, keys: Option<&mut Keys>) -> Result<String> {
-    let media_type = layer.media_type.as_deref().unwrap_or("of no media type").escape_debug();
-    let size = layer.size();
-    let wrapped = annotation::wrapped_keys(&layer.annotations());
-    let mut text = format!("layer {number}: {media_type}, {size} bytes, ");
-    if wrapped.is_empty() {
-        text += "not encrypted\n";
-        return Ok(text);
-    }
-    let schemes = wrapped.iter().map(|keys| {
-        let plural = if keys.len() == 1 { "wrapped key" } else { "wrapped keys" };
-        format!("{} {} {plural}", keys.len(), keys.scheme)
-    });
-    writeln!(text, "encrypted: {}", schemes.collect::<Vec<_>>().join(", "))?;
-    for keys in &wrapped {
-        let recipients = recipients(keys);
-        for recipient in recipients.iter().take(LISTED) {
-            writeln!(text, "  for {}: {recipient}", keys.scheme)?;
-        }
-        if recipients.len() > LISTED {
-            writeln!(text, "  for {}: and {} more", keys.scheme, recipients.len() - LISTED)?;
-        }
-    }
-    if let Some(keys) = keys {
-        let openers = keys.that_open(layer, &mut Budget::default())?;
-        if openers.certain.is_empty() && openers.possible.is_empty() {
-            writeln!(text, "  no key of these opens it")?;
-        }
-        if !openers.certain.is_empty() {
-            writeln!(text, "  opened by {}", openers.certain.join(", "))?;
-        }
-        if !openers.possible.is_empty() {
-            writeln!(
-                text,
-                "  perhaps opened by {}: the wrapped key is not authenticated, and only the layer tells",
-                openers.possible.join(", ")
-            )?;
-        }
-        if openers.gave_up {
-            writeln!(text, "  too much work: not every key was tried on every wrapped key")?;
-        }
-    }
-    Ok(text)
-}
 
 /// The recipients, as far as the format names them.
 fn recipients(keys: &WrappedKeys) -> Vec<String> {

@@ -1,8 +1,8 @@
 //! Private keys: `keycell keys`, and the keys that decrypt.
 
-use std::cell::OnceCell;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 use getrandom::SysRng;
@@ -15,7 +15,7 @@ use ocicrypt::bounds::Bounds;
 use ocicrypt::broker::NoBroker;
 use ocicrypt::budget::Budget;
 use ocicrypt::keyring::{KeyFile, KeyRing, PASSWORD_SUFFIXES};
-use ocicrypt::layer::LayerKey;
+use ocicrypt::media_type::{self, ENCRYPTED, TAR, TAR_GZIP};
 use ocicrypt::payload::{self, Payload};
 use ocicrypt::unwrap::{self, Opened};
 use serde_json::json;
@@ -27,7 +27,7 @@ use keycell_images::documents::Descriptor;
 pub struct Keys {
     ring: KeyRing,
     /// A key ring for each file with keys.
-    each: OnceCell<Vec<KeyRing>>,
+    each: OnceLock<Vec<KeyRing>>,
     broker: Brokered,
     algorithms: MinAlgorithms,
 }
@@ -47,7 +47,7 @@ impl Keys {
             }
         }
         let broker = Brokered::find(&ring);
-        Ok(Self { ring, each: OnceCell::new(), broker, algorithms: MinAlgorithms::Legacy })
+        Ok(Self { ring, each: OnceLock::new(), broker, algorithms: MinAlgorithms::Legacy })
     }
 
     /// The same keys, for a decoder that accepts these algorithms.
@@ -66,18 +66,10 @@ impl Keys {
         self.broker.tokens()
     }
 
-    /// The key of an encrypted layer.
-    ///
-    /// # Errors
-    /// Why no key opens it, with the text of `ctd-decoder`.
-    pub fn open(&mut self, layer: &Descriptor) -> Result<LayerKey> {
-        Ok(self.unwrap(layer)?.key)
-    }
-
     /// The key of an encrypted layer, and what opens it.
     ///
     /// # Errors
-    /// As [`Keys::open`].
+    /// Why no key opens it, with the text of `ctd-decoder`.
     pub fn unwrap(&mut self, layer: &Descriptor) -> Result<Opened> {
         let payload = payload_of(layer)?;
         let mut bounds = Bounds { algorithms: self.algorithms, ..Bounds::default() };
@@ -177,7 +169,17 @@ pub fn described(ring: &KeyRing) -> impl Iterator<Item = String> {
     ring.keys().map(ToString::to_string).chain(ring.pgp_keys().map(ToString::to_string))
 }
 
+/// The payload for a layer. The library opens the layers that a decoder may get; layers of other media
+/// types are opened by this tool alone, as if they were of one of those.
 fn payload_of(layer: &Descriptor) -> Result<Payload> {
+    let mut layer = layer.clone();
+    if let Some(plain) = layer.media_type().strip_suffix(ENCRYPTED)
+        && media_type::encrypted(plain).is_none()
+    {
+        let is_compressed = plain.ends_with("gzip") || plain.ends_with("zstd");
+        let alike = if is_compressed { TAR_GZIP } else { TAR };
+        layer.media_type = Some(format!("{alike}{ENCRYPTED}"));
+    }
     let value = json!({ "DecryptConfig": null, "Descriptor": layer });
     Ok(Payload::parse(&payload::encode(&serde_json::to_vec(&value)?))?)
 }

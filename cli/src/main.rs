@@ -11,18 +11,14 @@ mod doctor;
 mod encrypt;
 mod failure;
 mod guest;
+mod image;
 mod inspect;
 mod keys;
-mod layer_selection;
-mod layout;
-mod layout_writer;
 mod local_broker;
 mod manual;
 mod metrics;
 mod payload;
-mod progress;
 mod recipient;
-mod rewrite;
 mod waiting;
 
 use std::fmt::Display;
@@ -77,17 +73,8 @@ enum Verb {
         directory: PathBuf,
     },
     /// Write what containerd would pass to `ctd-decoder` on descriptor 3 for a layer, and print
-    /// the path of the layer's blob
-    Payload {
-        /// A directory with an OCI image layout; `oci:DIR` and `oci:DIR:TAG` as skopeo writes it
-        image: String,
-        /// Which layer, counted from 1
-        #[arg(long, default_value_t = 1)]
-        layer: usize,
-        /// Where to write the payload
-        #[arg(long)]
-        output: PathBuf,
-    },
+    /// the layer's digest, or in a layout the path of its blob
+    Payload(payload::Arguments),
     /// Test whether a decoder or a guest conforms to the protocol of `ctd-decoder`
     Conform(conform::Arguments),
 }
@@ -109,8 +96,8 @@ fn main() -> ExitCode {
 
 fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
-        Verb::Encrypt(arguments) => print(encrypt::run(arguments)?),
-        Verb::Decrypt(arguments) => print(decrypt::run(arguments)?),
+        Verb::Encrypt(arguments) => encrypt::run(arguments)?,
+        Verb::Decrypt(arguments) => decrypt::run(arguments)?,
         Verb::Inspect(arguments) => print(inspect::run(&arguments)?),
         Verb::Guest(arguments) => print(guest::run(&arguments)?),
         Verb::Doctor(arguments) => return doctor::run(&arguments),
@@ -118,9 +105,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Config(arguments) => print(config::run(arguments)?),
         Verb::Manual { directory } => manual::write(&directory, Arguments::command())?,
         Verb::Keys { files } => print(keys::list(&files)?),
-        Verb::Payload { image, layer, output } => {
-            println!("{}", payload::write(&image, layer, &output)?.display());
-        }
+        Verb::Payload(arguments) => print(payload::run(&arguments)?),
         Verb::Conform(arguments) => return conform::run(&arguments),
     }
     Ok(ExitCode::SUCCESS)

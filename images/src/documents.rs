@@ -12,6 +12,11 @@ use serde_json::{Map, Value};
 /// The annotation that carries a tag in `index.json`.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
+/// The annotations with which BuildKit says that a manifest is an attestation, and of which image.
+const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+/// See [`REFERENCE_TYPE`].
+const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
+
 /// A reference to a blob.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -54,6 +59,35 @@ impl Descriptor {
         self.size.unwrap_or_default()
     }
 
+    /// Describes other bytes. What was known of the former ones beside their digest and their length is
+    /// dropped: where else they can be fetched, and a copy of them.
+    pub fn set_content(&mut self, digest: String, size: u64) {
+        self.digest = Some(digest);
+        self.size = Some(size);
+        self.urls = None;
+        self.other.shift_remove("data");
+    }
+
+    /// Whether this is an attestation as BuildKit stores it.
+    pub fn is_attestation(&self) -> bool {
+        self.annotation(REFERENCE_TYPE) == Some("attestation-manifest")
+    }
+
+    /// The digest of the image that this attests, in an index by BuildKit.
+    pub fn attests(&self) -> Option<&str> {
+        self.annotation(REFERENCE_DIGEST)
+    }
+
+    /// Lets this attest the image with this digest.
+    pub fn set_attests(&mut self, digest: &str) {
+        let annotations = self.annotations.get_or_insert_default();
+        annotations.insert(REFERENCE_DIGEST.to_owned(), digest.into());
+    }
+
+    fn annotation(&self, name: &str) -> Option<&str> {
+        self.annotations.as_ref()?.get(name)?.as_str()
+    }
+
     /// The annotations that are strings, which the specification requires of all.
     pub fn annotations(&self) -> BTreeMap<String, String> {
         let all = self.annotations.iter().flatten();
@@ -78,7 +112,7 @@ impl Descriptor {
 
     /// The tag that `index.json` gives the image.
     pub fn tag(&self) -> Option<&str> {
-        self.annotations.as_ref()?.get(REF_NAME)?.as_str()
+        self.annotation(REF_NAME)
     }
 
     /// Gives the image a tag, beside its other annotations.
@@ -128,6 +162,35 @@ pub struct Manifest {
     pub layers: Vec<Descriptor>,
     #[serde(flatten)]
     other: Map<String, Value>,
+}
+
+impl Manifest {
+    /// The digest of the document that this one refers to.
+    pub fn subject(&self) -> Option<&str> {
+        subject(&self.other)
+    }
+
+    /// Why this has no layers, if it is another kind of document.
+    pub fn is_no_image(&self) -> Option<&'static str> {
+        if !self.layers.is_empty() {
+            return None;
+        }
+        if self.other.contains_key("fsLayers") {
+            return Some(": it has the schema 1 of Docker, which `skopeo copy` converts");
+        }
+        self.other.contains_key("blobs").then_some(": it is an artifact manifest")
+    }
+}
+
+impl Index {
+    /// The digest of the document that this one refers to.
+    pub fn subject(&self) -> Option<&str> {
+        subject(&self.other)
+    }
+}
+
+fn subject(members: &Map<String, Value>) -> Option<&str> {
+    members.get("subject")?.get("digest")?.as_str()
 }
 
 /// An index: manifests for several platforms, or further indexes.

@@ -68,6 +68,13 @@ impl NameError {
 }
 
 impl Name {
+    /// Whether a name begins with one of the transports that there are.
+    pub fn has_transport(name: &str) -> bool {
+        ["docker://", "oci:", "oci-archive:", "docker-archive:"]
+            .iter()
+            .any(|transport| name.starts_with(transport))
+    }
+
     /// Parses a name.
     ///
     /// # Errors

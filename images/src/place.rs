@@ -42,6 +42,12 @@ pub trait Source: Sync {
     /// What is not there, or cannot be read.
     fn open_blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>>;
 
+    /// What refers to a manifest or an index from outside of the image, by a tag such as
+    /// `sha256-….sig`, or as a referrer. A place that cannot be asked has none.
+    fn referrers(&self, _digest: &str) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The repository of a registry in which the blobs are, if they are in one.
     fn repository(&self) -> Option<&Repository> {
         None
@@ -98,8 +104,7 @@ pub struct Kept {
 impl Kept {
     /// Sets the digest and the size of this blob in `descriptor`.
     pub fn describe(self, descriptor: &mut Descriptor) {
-        descriptor.digest = Some(self.digest);
-        descriptor.size = Some(self.size);
+        descriptor.set_content(self.digest, self.size);
     }
 }
 

@@ -2,16 +2,18 @@
 
 use keycell_diagnostic::Diagnostic;
 use keycell_diagnostic::hint::ToolHint;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use keycell_images::digest;
+use keycell_images::documents::{Descriptor, Document};
+use keycell_images::layout::blob_path;
+use keycell_images::name::Name;
+use keycell_images::place::MAX_DEPTH;
 use ocicrypt::annotation;
 
 use crate::containerd::{Config, Route};
 use crate::keys::Keys;
-use crate::layout::{Image, MAX_DEPTH, digest_path};
-use keycell_images::documents::{Descriptor, Document};
 
 use super::report::{Report, Severity};
 use super::{Node, store};
@@ -88,14 +90,29 @@ enum NotInStore {
     Digest(String),
 }
 
-/// The layers of an image in a layout, or in containerd's store.
+/// The layers of an image that is named with its transport, or of one in containerd's store, or else in
+/// the registry from which containerd would pull it.
 fn layers(name: &str, arguments: &Node, config: &Config) -> Result<Vec<Descriptor>> {
-    let directory =
-        name.strip_prefix("oci:").map_or(name, |rest| rest.split(':').next().unwrap_or(rest));
-    if name.starts_with("oci:") || Path::new(directory).join("index.json").is_file() {
-        return Image::open(name)?.layers();
+    if Name::has_transport(name) {
+        return from_elsewhere(name, arguments);
     }
-    let is_digest = digest_path(name).is_ok();
+    match from_store(name, arguments, config) {
+        Err(error) if error.is::<NotInStore>() && digest::hex(name).is_err() => {
+            from_elsewhere(&format!("docker://{name}"), arguments)
+                .with_context(|| format!("{error}, and the registry does not give it"))
+        }
+        result => result,
+    }
+}
+
+fn from_elsewhere(name: &str, arguments: &Node) -> Result<Vec<Descriptor>> {
+    let manifests = arguments.registries.open(name)?.manifests()?;
+    let there = manifests.into_iter().filter_map(|one| one.manifest);
+    Ok(there.flat_map(|manifest| manifest.layers).collect())
+}
+
+fn from_store(name: &str, arguments: &Node, config: &Config) -> Result<Vec<Descriptor>> {
+    let is_digest = digest::hex(name).is_ok();
     let digest = if is_digest { name.to_owned() } else { digest_of(name, arguments, config)? };
     let mut layers = Vec::new();
     collect(&digest, config, 0, &mut layers)?;
@@ -123,7 +140,7 @@ fn digest_of(name: &str, arguments: &Node, config: &Config) -> Result<String> {
 
 /// Collects the layers of all manifests in the store. Those of other platforms are not there.
 fn collect(digest: &str, config: &Config, depth: usize, into: &mut Vec<Descriptor>) -> Result<()> {
-    let path = digest_path(digest)?;
+    let path = blob_path(digest)?;
     let path = store::blobs(config).join(path.file_name().unwrap_or_default());
     let document = store::document::<Document>(&path);
     let document = document.ok_or_else(|| NotInStore::Digest(digest.to_owned()))?;

@@ -19,11 +19,10 @@ use ocicrypt::media_type::{ENCRYPTED, TAR};
 use ocicrypt::payload;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use crate::layout::sha256;
 use crate::waiting::wait;
+use keycell_images::digest;
 
 /// How long a decoder may take for a trial layer. A locked key can cost seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -93,7 +92,7 @@ impl TrialLayer {
             "DecryptConfig": { "Parameters": parameters },
             "Descriptor": {
                 "mediaType": format!("{TAR}{ENCRYPTED}"),
-                "digest": sha256(&Sha256::digest(&encrypted)),
+                "digest": digest::of(&encrypted),
                 "size": encrypted.len(),
                 "annotations": annotations,
             },

@@ -1,0 +1,125 @@
+//! Why an image is not rewritten.
+
+use std::fmt;
+
+use keycell_diagnostic::hint::ImageHint;
+
+/// Why an image is not rewritten.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// Layers that would stay readable.
+    #[error("cannot encrypt {0}")]
+    CannotEncrypt(Few<Named>),
+    /// Layers that would stay encrypted.
+    #[error("cannot decrypt {0}")]
+    CannotDecrypt(Few<Named>),
+    /// A layer that is encrypted already, and no key.
+    #[error("this layer is encrypted already")]
+    EncryptedAlready,
+    /// No layer is encrypted.
+    #[error("no layer of this image is encrypted")]
+    NothingEncrypted,
+    /// No layer is chosen: the platform is misspelt, or the number is too high.
+    #[error("no layer is chosen")]
+    NothingChosen,
+    /// The image has no layer.
+    #[error("the manifest `{digest}` has no layers{reason}")]
+    NoLayers {
+        /// Its digest.
+        digest: String,
+        /// What it has instead, if that is known.
+        reason: &'static str,
+    },
+    /// Manifests that the index lists, and that are not there.
+    #[error("the index lists {0}, and the source does not have {them}", them = if .0.all.len() == 1 { "it" } else { "them" })]
+    NotThere(Few<String>),
+    /// The unauthenticated key does not open the layer.
+    #[error("{NOT_OPENED}")]
+    NotOpened(#[source] ocicrypt::layer::LayerError),
+    /// The layer changed between two reads.
+    #[error("the layer changed while it was read")]
+    Changed,
+    /// One password for two registries.
+    #[error("`--username` is for one registry, and there are two: `{first}` and `{second}`")]
+    LoginForTwo {
+        /// The registry of the source.
+        first: String,
+        /// The registry of the destination.
+        second: String,
+    },
+}
+
+const NOT_OPENED: &str = "the wrapped key of this layer is not authenticated (CMS with CBC), and what \
+    came out of it does not open the layer: the keys are the wrong ones, or the image was altered";
+
+impl ImageError {
+    /// What mends it.
+    pub fn hint(&self) -> Option<ImageHint> {
+        Some(match self {
+            Self::CannotEncrypt(named) => {
+                ImageHint::LeaveReadable { media_type: named.first()?.media_type.clone() }
+            }
+            Self::CannotDecrypt(named) => {
+                ImageHint::LeaveEncrypted { media_type: named.first()?.media_type.clone() }
+            }
+            Self::EncryptedAlready => ImageHint::AddRecipients,
+            Self::NothingEncrypted | Self::NothingChosen => ImageHint::Inspect,
+            Self::NotThere(_) => ImageHint::ChoosePlatform,
+            Self::LoginForTwo { .. } => ImageHint::AuthFile,
+            Self::NoLayers { .. } | Self::NotOpened(_) | Self::Changed => return None,
+        })
+    }
+}
+
+/// A layer in a message.
+#[derive(Debug)]
+pub struct Named {
+    /// Where it is, such as `layer 1 of linux/amd64`.
+    pub place: String,
+    /// Its media type, sanitized for a message.
+    pub media_type: String,
+    /// Why it is not done, if the media type does not say it.
+    pub reason: Option<&'static str>,
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, media_type, reason } = self;
+        write!(f, "{place} (`{media_type}`")?;
+        if let Some(reason) = reason {
+            write!(f, ", {reason}")?;
+        }
+        f.write_str(")")
+    }
+}
+
+/// A list, of which a message names the first few.
+#[derive(Debug)]
+pub struct Few<T> {
+    all: Vec<T>,
+}
+
+impl<T> Few<T> {
+    /// A list of these.
+    pub fn of(all: Vec<T>) -> Self {
+        Self { all }
+    }
+
+    fn first(&self) -> Option<&T> {
+        self.all.first()
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for Few<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 8;
+        for (index, one) in self.all.iter().take(SHOWN).enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(f, "{separator}{one}")?;
+        }
+        match self.all.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, ", and {more} more"),
+        }
+    }
+}
