@@ -10,7 +10,7 @@ mod unwrap;
 
 pub use decoder::DecoderHint;
 pub use guest_store::GuestStoreHint;
-pub use image::ImageHint;
+pub use image::{ImageHint, TransportHint};
 pub use tool::ToolHint;
 pub use unwrap::UnwrapHint;
 

@@ -1,31 +1,12 @@
 //! Images in archives: `oci-archive:` and `docker-archive:`.
 
-use std::fmt;
-use std::path::PathBuf;
+use std::path::Path;
 
 use keycell_diagnostic::hint::ImageHint;
 
+use crate::choice::{ArchiveFile, Choice};
 use crate::error::Result;
-use crate::name::Choice;
 use crate::place::{Source, Target};
-
-/// The file of an archive.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ArchiveFile {
-    /// Standard input, or standard output.
-    Standard,
-    /// A file.
-    Path(PathBuf),
-}
-
-impl fmt::Display for ArchiveFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Standard => f.write_str("-"),
-            Self::Path(path) => path.display().fmt(f),
-        }
-    }
-}
 
 /// Why an archive cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -64,4 +45,18 @@ pub fn open_docker(file: &ArchiveFile, _choice: &Choice) -> Result<Box<dyn Sourc
 /// A file that is there and not to be replaced, or that cannot be written.
 pub fn create_oci(file: &ArchiveFile, _choice: &Choice, _replace: bool) -> Result<Box<dyn Target>> {
     Err(ArchiveError::NoArchive(file.clone()).into())
+}
+
+/// What an archive holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An OCI image layout.
+    Oci,
+    /// What `docker save` writes.
+    Docker,
+}
+
+/// What the archive at this path holds, if it is one.
+pub fn kind(_path: &Path) -> Option<Kind> {
+    None
 }

@@ -1,13 +1,17 @@
 //! Why an image cannot be read or written.
 
+mod name;
+
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
 use keycell_diagnostic::hint::ImageHint;
 
 use crate::archive::ArchiveError;
-use crate::name::NameError;
 use crate::registry::RegistryError;
+
+pub use name::NameError;
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -86,17 +90,16 @@ pub enum Error {
     /// A directory that is not empty and holds no layout.
     #[error("`{}` is there and no OCI image layout: name another destination", .0.display())]
     NoLayout(PathBuf),
-    /// A layout has no such image, or several.
-    #[error("`{name}` names {count} images")]
+    /// A layout or an archive has no such image, or several.
+    #[error("`{name}` names {}", Images(*.count))]
     HowMany {
         /// The name as it was given.
         name: String,
         /// How many images it names.
         count: usize,
+        /// What names one image.
+        others: Vec<String>,
     },
-    /// A destination that is named by its place in a list, or by a digest.
-    #[error("a destination has a name or a tag, and no place in a list or digest")]
-    NotADestination,
     /// The destination has an image of this name.
     #[error("`{name}` is there already")]
     Exists {
@@ -123,9 +126,22 @@ impl Error {
             Self::Name(error) => error.hint(),
             Self::Archive(error) => error.hint(),
             Self::Registry(error) => error.hint(),
-            Self::HowMany { .. } => Some(ImageHint::WhichImage),
+            Self::HowMany { others, .. } => Some(ImageHint::WhichImage(others.clone())),
             Self::Exists { .. } => Some(ImageHint::Force),
             _ => None,
+        }
+    }
+}
+
+/// A number of images, in words.
+struct Images(usize);
+
+impl fmt::Display for Images {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.write_str("no image"),
+            1 => f.write_str("one image"),
+            count => write!(f, "{count} images"),
         }
     }
 }

@@ -7,10 +7,10 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::choice::{Choice, Chosen};
 use crate::digest;
 use crate::documents::Descriptor;
 use crate::error::{Error, Result};
-use crate::name::Choice;
 use crate::place::{Source, Target};
 
 pub use index::{choose, entries};
@@ -21,7 +21,7 @@ pub use index::{choose, entries};
 /// A directory that is no layout, or not exactly one image that was chosen.
 pub fn open(directory: &Path, choice: &Choice) -> Result<Box<dyn Source>> {
     let entries = entries(&directory.join(index::FILE))?;
-    let entry = choose(&entries, choice, &format!("oci:{}{choice}", directory.display()))?;
+    let entry = choose(&entries, choice, |choice| name(directory, choice))?;
     Ok(Box::new(Layout { directory: directory.to_owned(), entry: entry.clone() }))
 }
 
@@ -31,6 +31,16 @@ pub fn open(directory: &Path, choice: &Choice) -> Result<Box<dyn Source>> {
 /// A directory that cannot be written to, or that holds something else.
 pub fn create(directory: &Path, choice: &Choice, replace: bool) -> Result<Box<dyn Target>> {
     Ok(Box::new(target::LayoutTarget::open(directory, choice, replace)?))
+}
+
+/// Whether there is a layout in `directory`.
+pub fn is_layout(directory: &Path) -> bool {
+    directory.join(index::FILE).is_file()
+}
+
+/// The name of an image of the layout in `directory`.
+fn name(directory: &Path, choice: &Choice) -> String {
+    Chosen("oci", directory.display(), choice).to_string()
 }
 
 /// The path of the blob with this digest within a layout.

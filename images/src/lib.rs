@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod archive;
+pub mod choice;
 pub mod digest;
 pub mod documents;
 mod error;
@@ -14,5 +15,6 @@ pub mod name;
 pub mod place;
 pub mod registry;
 
-pub use error::{Error, Result};
+pub use choice::{ArchiveFile, Choice};
+pub use error::{Error, NameError, Result};
 pub use place::{Kept, NewBlob, Source, Target, Verified};

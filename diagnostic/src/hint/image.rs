@@ -5,8 +5,8 @@ use std::fmt;
 /// Why an image cannot be read or written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageHint {
-    /// A layout or an archive has several images, or none of this name.
-    WhichImage,
+    /// A layout or an archive has several images, or none of this name: what names one.
+    WhichImage(Vec<String>),
     /// The destination has an image of this name.
     Force,
     /// Layers would stay readable.
@@ -27,6 +27,33 @@ pub enum ImageHint {
     ChoosePlatform,
     /// One login for two registries.
     AuthFile,
+    /// The name of the image has no place.
+    Transports,
+    /// The name has no transport, or a misspelt one: what may be meant.
+    Suggestion(String),
+    /// The transport is one of skopeo's that is not supported.
+    Transport(TransportHint),
+    /// A layout as standard input or output.
+    ArchiveStream,
+    /// The name of an image in a layout is invalid.
+    ValidName,
+    /// The transport is not one of a destination.
+    WritableTransports,
+    /// The destination has an index or a digest.
+    DestinationName,
+}
+
+/// How to get at an image whose transport is not supported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TransportHint {
+    /// The image is in Docker, and has this name there.
+    DockerDaemon(String),
+    /// The image is in the storage of podman, and has this name there.
+    ContainersStorage(String),
+    /// The image has this name for skopeo.
+    Copy(String),
+    /// No tool reads it.
+    None,
 }
 
 impl fmt::Display for ImageHint {
@@ -40,14 +67,44 @@ impl fmt::Display for ImageHint {
             Self::Inspect => INSPECT,
             Self::ChoosePlatform => CHOOSE_PLATFORM,
             Self::AuthFile => AUTH_FILE,
-            Self::WhichImage => WHICH_IMAGE,
+            Self::WhichImage(names) if names.is_empty() => NO_IMAGES,
+            Self::WhichImage(names) => {
+                return write!(f, "name one of these: `{}`", names.join("`, `"));
+            }
             Self::Force => FORCE,
+            Self::Transports | Self::Transport(TransportHint::None) => TRANSPORTS,
+            Self::Suggestion(name) => return write!(f, "did you mean `{name}`?"),
+            Self::Transport(hint) => return hint.fmt(f),
+            Self::ArchiveStream => ARCHIVE_STREAM,
+            Self::ValidName => VALID_NAME,
+            Self::WritableTransports => WRITABLE_TRANSPORTS,
+            Self::DestinationName => DESTINATION_NAME,
         })
     }
 }
 
-const WHICH_IMAGE: &str = "`keycell inspect oci:DIR@0` takes the first image of the layout `DIR`, \
-    `oci:DIR@1` the second, `oci:DIR:NAME` the one of this name, and `oci:DIR@sha256:…` the one of this digest";
+impl fmt::Display for TransportHint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DockerDaemon(name) => write!(
+                f,
+                "`docker save -o app.tar {name}` writes it to an archive, which `docker-archive:app.tar` names"
+            ),
+            Self::ContainersStorage(name) => write!(
+                f,
+                "`podman save --format oci-archive -o app.tar {name}` writes it to an archive, which \
+                 `oci-archive:app.tar` names"
+            ),
+            Self::Copy(name) => write!(
+                f,
+                "name a layout here, such as `oci:DIR`: `skopeo copy` copies between `{name}` and it"
+            ),
+            Self::None => f.write_str(TRANSPORTS),
+        }
+    }
+}
+
+const NO_IMAGES: &str = "it lists no image at all: write one to it first";
 const FORCE: &str = "`--force` replaces it; another name keeps both";
 const ADD_RECIPIENTS: &str = "with `--keys` and a key that opens it, the recipients are added";
 const INSPECT: &str = "`keycell inspect` lists the layers";
@@ -68,3 +125,14 @@ fn leave_readable(f: &mut fmt::Formatter<'_>, media_type: &str) -> fmt::Result {
 
 /// The media type of the statements in attestations.
 const IN_TOTO: &str = "application/vnd.in-toto+json";
+const TRANSPORTS: &str = "an image is named by `docker://[HOST/]REPOSITORY[:TAG|@DIGEST]`, \
+    `oci:DIR[:NAME|@INDEX|@DIGEST]`, `oci-archive:FILE[:NAME|@INDEX|@DIGEST]`, or, as a source, \
+    `docker-archive:FILE[:NAME|@INDEX]`; a FILE of `-` is standard input or output";
+const ARCHIVE_STREAM: &str = "`oci-archive:-` reads an archive from standard input, or writes one to \
+    standard output; `oci:./-` names a directory `-`";
+const VALID_NAME: &str =
+    "a name has letters and digits of ASCII, with one of `-._:@+/`, or `--`, between them";
+const WRITABLE_TRANSPORTS: &str = "write to `oci-archive:FILE`, `oci:DIR` or `docker://NAME`: Docker's archives \
+    cannot say that a layer is encrypted";
+const DESTINATION_NAME: &str = "name it `:NAME`, or leave it out; a directory whose own name ends like that is \
+    named with a colon at the end";

@@ -4,13 +4,17 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use crate::choice::{Choice, is_image_name};
 use crate::documents::{Descriptor, Index};
 use crate::error::{Error, Result};
-use crate::name::Choice;
 use crate::place::{MAX_DOCUMENT, parse};
+use crate::registry::Reference;
 
 /// The file that lists the images.
 pub const FILE: &str = "index.json";
+
+/// The number of images that an error names.
+const SHOWN: usize = 8;
 
 /// The images of the layout whose list is in `path`.
 ///
@@ -36,24 +40,64 @@ pub fn read(path: &Path) -> Result<Index> {
     parse(&shown, &bytes)
 }
 
-/// The one image of these that is chosen. Messages name it as `shown`.
+/// The one image of these that is chosen. `named` gives the name of a choice.
+///
+/// containers/image takes the first image of a name, and does not look at the names that containerd and
+/// Docker write; here two images of one name have to be told apart by their index or their digest.
 ///
 /// # Errors
 /// No such image, or several.
 pub fn choose<'a>(
     entries: &'a [Descriptor],
     choice: &Choice,
-    shown: &str,
+    named: impl Fn(&Choice) -> String,
 ) -> Result<&'a Descriptor> {
-    let is_chosen = |(place, entry): &(usize, &Descriptor)| match choice {
-        Choice::Only => true,
-        Choice::Named(name) => entry.tag() == Some(name),
-        Choice::Index(index) => place == index,
-        Choice::Digest(digest) => entry.digest() == digest,
+    let chosen: Vec<&Descriptor> = match choice {
+        Choice::Only => entries.iter().collect(),
+        Choice::Named(name) => with_name(entries, name),
+        Choice::Index(index) => entries.get(*index).into_iter().collect(),
+        Choice::Digest(digest) => entries.iter().filter(|entry| entry.digest() == digest).collect(),
     };
-    let chosen: Vec<_> = entries.iter().enumerate().filter(is_chosen).collect();
     match chosen[..] {
-        [(_, entry)] => Ok(entry),
-        _ => Err(Error::HowMany { name: shown.to_owned(), count: chosen.len() }),
+        // One image may be listed under several names.
+        [first, ref others @ ..] if others.iter().all(|other| other.digest == first.digest) => {
+            Ok(first)
+        }
+        _ => Err(Error::HowMany {
+            name: named(choice),
+            count: chosen.len(),
+            others: choices(entries).take(SHOWN).map(|choice| named(&choice)).collect(),
+        }),
     }
 }
+
+fn with_name<'a>(entries: &'a [Descriptor], name: &str) -> Vec<&'a Descriptor> {
+    let tagged: Vec<_> = entries.iter().filter(|entry| entry.tag() == Some(name)).collect();
+    if !tagged.is_empty() {
+        return tagged;
+    }
+    let reference = Reference::parse(name).ok();
+    let is_chosen = |full: String| {
+        full == name || reference.is_some() && Reference::parse(&full).ok() == reference
+    };
+    entries.iter().filter(|entry| full_name(entry).is_some_and(is_chosen)).collect()
+}
+
+/// The name that `ctr images export` and `docker save` write. The tag of such an image is only the last
+/// part of it.
+fn full_name(entry: &Descriptor) -> Option<String> {
+    entry.annotations().remove("io.containerd.image.name")
+}
+
+/// A choice for each image, which names no other.
+fn choices(entries: &[Descriptor]) -> impl Iterator<Item = Choice> {
+    let unique = |name: &String| is_image_name(name) && with_name(entries, name).len() == 1;
+    entries.iter().enumerate().map(move |(index, entry)| {
+        let tag = entry.tag().map(str::to_owned).filter(unique);
+        let name = tag.or_else(|| full_name(entry).filter(unique));
+        name.map_or(Choice::Index(index), Choice::Named)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,11 +10,11 @@ use sha2::{Digest as _, Sha256};
 use tempfile::{NamedTempFile, TempDir};
 
 use super::{blob_path, index};
+use crate::choice::Choice;
 use crate::digest;
 use crate::documents::{Descriptor, Index};
-use crate::error::{Error, Result};
+use crate::error::{Error, NameError, Result};
 use crate::interrupt::{self, OnSignal};
-use crate::name::Choice;
 use crate::place::{Kept, NewBlob, Source, Target};
 
 const BLOBS: &str = "blobs/sha256";
@@ -41,14 +41,16 @@ impl LayoutTarget {
         let tag = match choice {
             Choice::Only => None,
             Choice::Named(name) => Some(name.clone()),
-            Choice::Index(_) | Choice::Digest(_) => return Err(Error::NotADestination),
+            Choice::Index(_) | Choice::Digest(_) => {
+                return Err(NameError::NotADestination(super::name(root, choice)).into());
+            }
         };
         let index = list.is_file().then(|| index::read(&list)).transpose()?;
         let has = |index: &Index| {
             tag.is_some() && index.manifests.iter().any(|it| it.tag() == tag.as_deref())
         };
         if !replace && index.as_ref().is_some_and(has) {
-            return Err(Error::Exists { name: format!("oci:{}{choice}", root.display()) });
+            return Err(Error::Exists { name: super::name(root, choice) });
         }
         let empty = |mut entries: fs::ReadDir| entries.next().is_none();
         if index.is_none() && root.exists() && !fs::read_dir(root).is_ok_and(empty) {
