@@ -7,7 +7,7 @@ use std::thread::available_parallelism;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use keycell_images::archive::ArchiveFile;
+use keycell_images::ArchiveFile;
 use keycell_images::interrupt;
 use keycell_images::name::Name;
 use serde_json::json;
