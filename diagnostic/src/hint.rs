@@ -5,12 +5,14 @@ use std::fmt;
 mod decoder;
 mod guest_store;
 mod image;
+mod registry;
 mod tool;
 mod unwrap;
 
 pub use decoder::DecoderHint;
 pub use guest_store::GuestStoreHint;
 pub use image::{ImageHint, TransportHint};
+pub use registry::RegistryHint;
 pub use tool::ToolHint;
 pub use unwrap::UnwrapHint;
 

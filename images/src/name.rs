@@ -152,6 +152,9 @@ impl Name {
             | Self::OciArchive { choice: Choice::Index(_) | Choice::Digest(_), .. } => {
                 Err(NameError::NotADestination(self.to_string()).into())
             }
+            Self::Registry(reference) if reference.digest().is_some() => {
+                Err(NameError::NotADestination(self.to_string()).into())
+            }
             Self::Registry(_) | Self::Layout { .. } | Self::OciArchive { .. } => Ok(()),
         }
     }

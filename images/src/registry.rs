@@ -1,16 +1,35 @@
 //! Images in registries (OCI distribution specification 1.1).
 
+mod answer;
+mod authenticator;
+mod challenge;
+mod client;
+mod credentials;
+mod download;
 mod error;
+mod failure;
+mod http;
+mod manifest;
 mod reference;
+mod retry;
+mod saying;
+mod secret;
+mod source;
+mod target;
+mod token;
+mod upload;
+mod uploads;
+mod url;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use crate::error::Result;
 use crate::place::{Source, Target};
 
-pub use error::{Part, RegistryError};
+pub use error::{ConnectError, CredentialsError, Malformation, Part, RegistryError};
 pub use reference::{Reference, Repository};
 
 /// How registries are reached.
@@ -26,6 +45,8 @@ pub struct Options {
     pub login: Option<Login>,
     /// The file with credentials, in place of the usual ones.
     pub credentials: Option<PathBuf>,
+    /// How long a connection may be silent before it counts as broken, in place of 30 seconds.
+    pub patience: Option<Duration>,
 }
 
 /// A name and a password.
@@ -40,18 +61,14 @@ pub struct Login {
 ///
 /// # Errors
 /// A registry that cannot be reached, or has no such image.
-pub fn open(reference: &Reference, _options: &Options) -> Result<Box<dyn Source>> {
-    Err(RegistryError::Unreachable(reference.repository.host.clone()).into())
+pub fn open(reference: &Reference, options: &Options) -> Result<Box<dyn Source>> {
+    Ok(Box::new(source::RegistrySource::open(reference, options)?))
 }
 
 /// Prepares to write an image to a registry.
 ///
 /// # Errors
 /// A registry that cannot be reached, that does not allow it, or that has such an image.
-pub fn create(
-    reference: &Reference,
-    _options: &Options,
-    _replace: bool,
-) -> Result<Box<dyn Target>> {
-    Err(RegistryError::Unreachable(reference.repository.host.clone()).into())
+pub fn create(reference: &Reference, options: &Options, replace: bool) -> Result<Box<dyn Target>> {
+    Ok(Box::new(target::RegistryTarget::create(reference, options, replace)?))
 }

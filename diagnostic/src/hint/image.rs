@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::RegistryHint;
+
 /// Why an image cannot be read or written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageHint {
@@ -27,6 +29,8 @@ pub enum ImageHint {
     ChoosePlatform,
     /// One login for two registries.
     AuthFile,
+    /// The registry.
+    Registry(RegistryHint),
     /// The name of the image has no place.
     Transports,
     /// The name has no transport, or a misspelt one: what may be meant.
@@ -79,6 +83,7 @@ impl fmt::Display for ImageHint {
             Self::ValidName => VALID_NAME,
             Self::WritableTransports => WRITABLE_TRANSPORTS,
             Self::DestinationName => DESTINATION_NAME,
+            Self::Registry(hint) => return hint.fmt(f),
         })
     }
 }

@@ -1,0 +1,81 @@
+//! Reads manifests and indexes (OCI distribution specification 1.1, section "Pulling manifests").
+
+use ureq::http::{HeaderName, Method, header};
+
+use super::answer::{About, Answer};
+use super::client::{Client, Request};
+use super::error::RegistryError;
+use crate::digest;
+use crate::documents::Descriptor;
+use crate::error::{Error, Result};
+use crate::place::MAX_DOCUMENT;
+
+/// What manifests and indexes there are. Registries convert or refuse what is not in this list.
+const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.docker.distribution.manifest.v2+json, \
+    application/vnd.oci.artifact.manifest.v1+json";
+
+/// The header in which a registry says which digest it sends.
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+
+/// A manifest or an index.
+pub struct Document {
+    /// What it is.
+    pub descriptor: Descriptor,
+    /// The document itself.
+    pub bytes: Vec<u8>,
+}
+
+/// Reads the manifest or index with this tag or digest.
+///
+/// # Errors
+/// A registry that has none, or sends another than was asked for.
+pub fn read(client: &Client, version: &str) -> Result<Document> {
+    let answer = ask(client, Method::GET, version)?;
+    if !answer.is_success() {
+        return Err(answer.refuse(&client.repository, About::Manifest(version)).into());
+    }
+    let media_type = answer.header(header::CONTENT_TYPE).unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim().to_owned();
+    if media_type == "text/html" {
+        let (host, status) = (answer.url().authority().to_owned(), answer.status());
+        return Err(RegistryError::WebPage { host, status }.into());
+    }
+    let announced = announced(&answer);
+    let bytes = answer.read(MAX_DOCUMENT)?;
+    let found = digest::of(&bytes);
+    let wanted = if version.contains(':') { Some(version.to_owned()) } else { announced };
+    if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
+        return Err(Error::Altered { wanted: wanted.escape_debug().to_string(), found });
+    }
+    let mut descriptor = Descriptor::default();
+    descriptor.media_type = Some(media_type).filter(|it| !it.is_empty());
+    descriptor.digest = Some(found);
+    descriptor.size = Some(bytes.len() as u64);
+    Ok(Document { descriptor, bytes })
+}
+
+/// Whether there is a manifest or an index with this tag or digest.
+///
+/// # Errors
+/// A registry that does not say so.
+pub fn exists(client: &Client, version: &str) -> Result<bool, RegistryError> {
+    let answer = ask(client, Method::HEAD, version)?;
+    match answer.status() {
+        200..=299 => Ok(true),
+        404 => Ok(false),
+        _ => Err(answer.refuse(&client.repository, About::Manifest(version))),
+    }
+}
+
+fn ask(client: &Client, method: Method, version: &str) -> Result<Answer, RegistryError> {
+    let url = client.url(&format!("manifests/{version}"))?;
+    client.send(&Request::new(method, url).header(header::ACCEPT, ACCEPT))
+}
+
+/// The digest that the registry says it sends, if it is one that can be checked.
+fn announced(answer: &Answer) -> Option<String> {
+    let digest = answer.header(CONTENT_DIGEST)?;
+    digest::hex(digest).is_ok().then(|| digest.to_owned())
+}

@@ -1,0 +1,208 @@
+//! Writes an image to a registry (OCI distribution specification 1.1, section "Push").
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use ureq::http::Method;
+
+use super::Options;
+use super::answer::About;
+use super::client::{Client, Request};
+use super::error::RegistryError;
+use super::manifest;
+use super::reference::Reference;
+use super::upload::{self, CHUNK, SHORTEST, Upload};
+use super::uploads::{Open, Uploads};
+use super::url::Url;
+use crate::digest;
+use crate::documents::Descriptor;
+use crate::error::{Error, NameError, Result};
+use crate::place::{NewBlob, Source, Target};
+
+/// The media type of a manifest whose descriptor has none.
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// How often a tag is read after it was written: some registries answer from a cache at first.
+const READS: u32 = 4;
+/// How long is waited between two of them.
+const BETWEEN_READS: Duration = Duration::from_millis(500);
+
+/// A repository that an image is written to.
+pub struct RegistryTarget {
+    client: Arc<Client>,
+    reference: Reference,
+    /// The uploads that are open for no blob yet.
+    spare: Mutex<Vec<Open>>,
+    uploads: Uploads,
+    chunk: AtomicUsize,
+}
+
+impl RegistryTarget {
+    /// Prepares to write an image. An upload is opened for its first blob, so that it is known before
+    /// any work whether the registry allows it.
+    ///
+    /// # Errors
+    /// A registry that cannot be reached, that does not allow it, or that has such an image that is not
+    /// to be replaced.
+    pub fn create(reference: &Reference, options: &Options, replace: bool) -> Result<Self> {
+        if reference.digest().is_some() {
+            return Err(NameError::NotADestination(format!("docker://{reference}")).into());
+        }
+        let client = Arc::new(Client::new(&reference.repository, "pull,push", options)?);
+        if !replace && manifest::exists(&client, &reference.version)? {
+            return Err(Error::Exists { name: format!("docker://{reference}") });
+        }
+        let target = Self {
+            uploads: Uploads::new(&client),
+            client,
+            reference: reference.clone(),
+            spare: Mutex::default(),
+            chunk: AtomicUsize::new(CHUNK),
+        };
+        let first = target.open_upload()?;
+        target.spare(first);
+        Ok(target)
+    }
+
+    /// The client of the repository.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// How long chunks are at most, in bytes.
+    pub fn chunk(&self) -> usize {
+        self.chunk.load(Ordering::Relaxed)
+    }
+
+    /// Halves chunks if one of this length was too long. Returns false if they would be too short.
+    pub fn shorten_chunks(&self, length: usize) -> bool {
+        let shorter = length / 2;
+        if shorter < SHORTEST {
+            return false;
+        }
+        self.chunk.fetch_min(shorter, Ordering::Relaxed);
+        true
+    }
+
+    /// An upload that is open for no blob yet.
+    ///
+    /// # Errors
+    /// A registry that opens none.
+    pub fn open_upload(&self) -> Result<Open, RegistryError> {
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(open) = spare {
+            return Ok(open);
+        }
+        let url = self.client.url("blobs/uploads/")?;
+        upload::opened(self.client.send(&Request::new(Method::POST, url))?, self)
+    }
+
+    /// Keeps an upload that the registry has just opened.
+    ///
+    /// # Errors
+    /// A signal ends the program.
+    pub fn keep_open(&self, url: Url) -> Result<Open, RegistryError> {
+        let repository = || self.reference.repository.to_string();
+        let open = self.uploads.add(&self.client, url);
+        open.ok_or_else(|| RegistryError::Interrupted { repository: repository() })
+    }
+
+    /// Whether the repository has a blob.
+    ///
+    /// # Errors
+    /// A registry that does not say so.
+    pub fn has_blob(&self, digest: &str) -> Result<bool, RegistryError> {
+        let url = self.client.url(&format!("blobs/{digest}"))?;
+        let answer = self.client.send(&Request::new(Method::HEAD, url))?;
+        match answer.status() {
+            200..=299 => Ok(true),
+            404 => Ok(false),
+            _ => Err(answer.refuse(&self.client.repository, About::Blob(digest))),
+        }
+    }
+
+    fn spare(&self, open: Open) {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(open);
+    }
+
+    /// Takes a blob from another repository of the registry. A registry that does not, for whatever
+    /// reason, gets the blob as any other.
+    fn mount(&self, digest: &str, from: &str) -> Result<bool, RegistryError> {
+        let path = format!("blobs/uploads/?mount={digest}&from={from}");
+        let request = Request::new(Method::POST, self.client.url(&path)?).from(from);
+        let answer = match self.client.send(&request) {
+            Ok(answer) => answer,
+            Err(RegistryError::Denied { .. } | RegistryError::SignIn { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if answer.status() == 202 {
+            self.spare(upload::opened(answer, self)?);
+            return Ok(false);
+        }
+        Ok(answer.status() == 201)
+    }
+
+    fn put(&self, version: &str, media_type: &str, bytes: &[u8]) -> Result<(), RegistryError> {
+        let url = self.client.url(&format!("manifests/{version}"))?;
+        let answer = self.client.send(&Request::new(Method::PUT, url).body(media_type, bytes))?;
+        match answer.is_success() {
+            true => Ok(()),
+            false => Err(answer.refuse(&self.client.repository, About::Other)),
+        }
+    }
+
+    /// Checks that the tag names what was just written.
+    fn read_back(&self, wanted: &str) -> Result<()> {
+        let mut reads = 1;
+        loop {
+            let found = match manifest::read(&self.client, &self.reference.version) {
+                Ok(found) => found.descriptor.digest().to_owned(),
+                Err(Error::Registry(RegistryError::NoManifest { .. })) => "nothing".to_owned(),
+                Err(error) => return Err(error),
+            };
+            if found == wanted {
+                return Ok(());
+            }
+            if reads == READS {
+                let image = format!("docker://{}", self.reference);
+                let wanted = wanted.to_owned();
+                return Err(RegistryError::Changed { image, wanted, found }.into());
+            }
+            reads += 1;
+            thread::sleep(BETWEEN_READS);
+        }
+    }
+}
+
+impl Target for RegistryTarget {
+    fn adopts(&self, blob: &Descriptor, source: &dyn Source) -> Result<bool> {
+        let digest = blob.digest();
+        digest::hex(digest)?;
+        if self.has_blob(digest)? {
+            return Ok(true);
+        }
+        let ours = &self.reference.repository;
+        match source.repository() {
+            Some(other) if other.host == ours.host && other.path != ours.path => {
+                Ok(self.mount(digest, &other.path)?)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn blob(&self) -> Result<Box<dyn NewBlob + '_>> {
+        Ok(Box::new(Upload::new(self)))
+    }
+
+    fn document(&self, descriptor: &Descriptor, bytes: &[u8]) -> Result<()> {
+        let media_type = descriptor.media_type.as_deref().unwrap_or(MANIFEST);
+        Ok(self.put(&digest::of(bytes), media_type, bytes)?)
+    }
+
+    fn publish(self: Box<Self>, entry: Descriptor, bytes: &[u8]) -> Result<()> {
+        let media_type = entry.media_type.as_deref().unwrap_or(MANIFEST);
+        self.put(&self.reference.version, media_type, bytes)?;
+        self.read_back(&digest::of(bytes))
+    }
+}
