@@ -64,6 +64,7 @@ impl Registries {
             authorities: self.ca_file.clone(),
             login: self.login(names)?,
             credentials: self.authfile.clone(),
+            patience: None,
         })
     }
 
