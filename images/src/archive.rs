@@ -1,51 +1,25 @@
-//! Images in archives: `oci-archive:` and `docker-archive:`.
+//! Images in archives: `oci-archive:` and `docker-archive:`. Nothing is ever extracted: what an archive holds
+//! is read where it lies.
+
+mod docker;
+mod entries;
+mod input;
+mod oci;
+mod target;
 
 use std::path::Path;
 
-use keycell_diagnostic::hint::ImageHint;
+pub use docker::open as open_docker;
+pub use oci::open as open_oci;
+pub use target::create as create_oci;
 
-use crate::choice::{ArchiveFile, Choice};
-use crate::error::Result;
-use crate::place::{Source, Target};
+use crate::choice::ArchiveFile;
+use entries::Archive;
 
-/// Why an archive cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum ArchiveError {
-    /// It is no archive.
-    #[error("`{0}` is no archive")]
-    NoArchive(ArchiveFile),
-}
-
-impl ArchiveError {
-    /// What mends it.
-    pub fn hint(&self) -> Option<ImageHint> {
-        None
-    }
-}
-
-/// Opens an image in an archive with an OCI image layout.
-///
-/// # Errors
-/// What is no such archive, or does not hold the image.
-pub fn open_oci(file: &ArchiveFile, _choice: &Choice) -> Result<Box<dyn Source>> {
-    Err(ArchiveError::NoArchive(file.clone()).into())
-}
-
-/// Opens an image in an archive of `docker save`.
-///
-/// # Errors
-/// What is no such archive, or does not hold the image.
-pub fn open_docker(file: &ArchiveFile, _choice: &Choice) -> Result<Box<dyn Source>> {
-    Err(ArchiveError::NoArchive(file.clone()).into())
-}
-
-/// Prepares an archive with an OCI image layout.
-///
-/// # Errors
-/// A file that is there and not to be replaced, or that cannot be written.
-pub fn create_oci(file: &ArchiveFile, _choice: &Choice, _replace: bool) -> Result<Box<dyn Target>> {
-    Err(ArchiveError::NoArchive(file.clone()).into())
-}
+/// The list of images in an OCI image layout.
+const INDEX: &str = "index.json";
+/// The list of images that `docker save` writes.
+const MANIFEST: &str = "manifest.json";
 
 /// What an archive holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +30,14 @@ pub enum Kind {
     Docker,
 }
 
-/// What the archive at this path holds, if it is one.
-pub fn kind(_path: &Path) -> Option<Kind> {
-    None
+/// What the archive at this path holds, if there is one.
+pub fn kind(path: &Path) -> Option<Kind> {
+    if !path.is_file() {
+        return None;
+    }
+    let archive = Archive::open(&ArchiveFile::Path(path.to_owned())).ok()?;
+    if archive.has(INDEX) { Some(Kind::Oci) } else { archive.has(MANIFEST).then_some(Kind::Docker) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! Why an image cannot be read or written.
 
+mod archive;
 mod name;
 
 use std::fmt;
@@ -8,9 +9,9 @@ use std::path::PathBuf;
 
 use keycell_diagnostic::hint::ImageHint;
 
-use crate::archive::ArchiveError;
 use crate::registry::RegistryError;
 
+pub use archive::{ArchiveError, Compression, EntryProblem, Stream};
 pub use name::NameError;
 
 /// A result of this crate.

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::place::{Source, Target};
 
 pub use index::{choose, entries};
+pub use target::LayoutTarget;
 
 /// Opens an image of the layout in `directory`.
 ///
@@ -30,7 +31,7 @@ pub fn open(directory: &Path, choice: &Choice) -> Result<Box<dyn Source>> {
 /// # Errors
 /// A directory that cannot be written to, or that holds something else.
 pub fn create(directory: &Path, choice: &Choice, replace: bool) -> Result<Box<dyn Target>> {
-    Ok(Box::new(target::LayoutTarget::open(directory, choice, replace)?))
+    Ok(Box::new(LayoutTarget::open(directory, choice, replace)?))
 }
 
 /// Whether there is a layout in `directory`.

@@ -16,5 +16,5 @@ pub mod place;
 pub mod registry;
 
 pub use choice::{ArchiveFile, Choice};
-pub use error::{Error, NameError, Result};
+pub use error::{ArchiveError, Error, NameError, Result};
 pub use place::{Kept, NewBlob, Source, Target, Verified};

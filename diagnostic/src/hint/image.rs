@@ -45,6 +45,20 @@ pub enum ImageHint {
     WritableTransports,
     /// The destination has an index or a digest.
     DestinationName,
+    /// Standard input is a terminal.
+    PipeIn,
+    /// Standard output is a terminal.
+    PipeOut,
+    /// An archive is compressed with something other than gzip: the command that decompresses it.
+    Decompress(String),
+    /// The directory for temporary files cannot be written to.
+    TemporaryDirectory,
+    /// An archive has sparse files.
+    NotSparse,
+    /// A layer is compressed with something other than gzip: the name of its image.
+    Recompress(String),
+    /// An archive is damaged.
+    SaveAgain,
 }
 
 /// How to get at an image whose transport is not supported.
@@ -84,6 +98,18 @@ impl fmt::Display for ImageHint {
             Self::WritableTransports => WRITABLE_TRANSPORTS,
             Self::DestinationName => DESTINATION_NAME,
             Self::Registry(hint) => return hint.fmt(f),
+            Self::PipeIn => PIPE_IN,
+            Self::PipeOut => PIPE_OUT,
+            Self::Decompress(command) => return write!(f, "`{command}` decompresses it"),
+            Self::TemporaryDirectory => TEMPORARY_DIRECTORY,
+            Self::NotSparse => NOT_SPARSE,
+            Self::Recompress(name) => {
+                return write!(
+                    f,
+                    "`skopeo copy {name} oci:DIR` makes a layout of it whose layers are compressed with gzip"
+                );
+            }
+            Self::SaveAgain => SAVE_AGAIN,
         })
     }
 }
@@ -139,5 +165,11 @@ const VALID_NAME: &str =
     "a name has letters and digits of ASCII, with one of `-._:@+/`, or `--`, between them";
 const WRITABLE_TRANSPORTS: &str = "write to `oci-archive:FILE`, `oci:DIR` or `docker://NAME`: Docker's archives \
     cannot say that a layer is encrypted";
+const PIPE_IN: &str = "let another program write the archive, as in `docker save app | keycell inspect \
+    docker-archive:-`, or name its file";
+const PIPE_OUT: &str = "redirect it to a file or to another program, or name a file";
+const TEMPORARY_DIRECTORY: &str = "`TMPDIR` names another directory";
+const NOT_SPARSE: &str = "write the archive without `--sparse`";
+const SAVE_AGAIN: &str = "it was damaged, or never complete: save the image again";
 const DESTINATION_NAME: &str = "name it `:NAME`, or leave it out; a directory whose own name ends like that is \
     named with a colon at the end";

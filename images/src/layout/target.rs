@@ -7,10 +7,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
-use tempfile::{NamedTempFile, TempDir};
+use tempfile::{Builder, NamedTempFile, TempDir};
 
 use super::{blob_path, index};
-use crate::choice::Choice;
+use crate::choice::{Choice, Chosen};
 use crate::digest;
 use crate::documents::{Descriptor, Index};
 use crate::error::{Error, NameError, Result};
@@ -38,13 +38,8 @@ impl LayoutTarget {
     /// name that is not to be replaced.
     pub fn open(root: &Path, choice: &Choice, replace: bool) -> Result<Self> {
         let list = root.join(index::FILE);
-        let tag = match choice {
-            Choice::Only => None,
-            Choice::Named(name) => Some(name.clone()),
-            Choice::Index(_) | Choice::Digest(_) => {
-                return Err(NameError::NotADestination(super::name(root, choice)).into());
-            }
-        };
+        let tag =
+            tag(choice).ok_or_else(|| NameError::NotADestination(super::name(root, choice)))?;
         let index = list.is_file().then(|| index::read(&list)).transpose()?;
         let has = |index: &Index| {
             tag.is_some() && index.manifests.iter().any(|it| it.tag() == tag.as_deref())
@@ -56,13 +51,38 @@ impl LayoutTarget {
         if index.is_none() && root.exists() && !fs::read_dir(root).is_ok_and(empty) {
             return Err(Error::NoLayout(root.to_owned()));
         }
-        let cannot = |error| Error::Write { path: root.to_owned(), error };
         let within = match &index {
             Some(_) => root,
             None => parent(root),
         };
-        fs::create_dir_all(within).map_err(cannot)?;
-        let staging = TempDir::with_prefix_in(".keycell-", within).map_err(cannot)?;
+        fs::create_dir_all(within)
+            .map_err(|error| Error::Write { path: root.to_owned(), error })?;
+        Self::stage(within, root, tag, index)
+    }
+
+    /// Prepares a layout in a directory within `within` that is removed in the end. Messages name `shown`,
+    /// which is made of the layout.
+    ///
+    /// # Errors
+    /// A directory that cannot be written to.
+    pub fn temporary(within: &Path, shown: &Path, choice: &Choice) -> Result<Self> {
+        let named = || Chosen("oci-archive", shown.display(), choice).to_string();
+        let tag = tag(choice).ok_or_else(|| NameError::NotADestination(named()))?;
+        Self::stage(within, shown, tag, None)
+    }
+
+    fn stage(
+        within: &Path,
+        root: &Path,
+        tag: Option<String>,
+        index: Option<Index>,
+    ) -> Result<Self> {
+        let cannot = |error| Error::Write { path: root.to_owned(), error };
+        let staging = Builder::new()
+            .prefix(".keycell-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(within)
+            .map_err(cannot)?;
         let path = staging.path().to_owned();
         let _on_signal = OnSignal::new(move || remove(&path));
         fs::create_dir_all(staging.path().join(BLOBS)).map_err(cannot)?;
@@ -74,8 +94,18 @@ impl LayoutTarget {
         self.staging.path()
     }
 
-    fn cannot(&self) -> impl FnOnce(io::Error) -> Error + Copy + '_ {
+    /// Makes an error of what failed while the layout was written.
+    pub fn cannot(&self) -> impl FnOnce(io::Error) -> Error + Copy + '_ {
         |error| Error::Write { path: self.root.clone(), error }
+    }
+}
+
+/// The name of a new image, or none if the choice is not one of a destination.
+fn tag(choice: &Choice) -> Option<Option<String>> {
+    match choice {
+        Choice::Only => Some(None),
+        Choice::Named(name) => Some(Some(name.clone())),
+        Choice::Index(_) | Choice::Digest(_) => None,
     }
 }
 
@@ -112,7 +142,24 @@ impl Target for LayoutTarget {
         blob.keep().map(drop)
     }
 
-    fn publish(self: Box<Self>, mut entry: Descriptor, bytes: &[u8]) -> Result<()> {
+    fn publish(self: Box<Self>, entry: Descriptor, bytes: &[u8]) -> Result<()> {
+        let staged = self.complete(entry, bytes)?;
+        let _uninterrupted = interrupt::pause();
+        match self.index {
+            Some(_) => self.move_files(&staged),
+            None => self.move_directory(),
+        }
+        .map_err(self.cannot())
+    }
+}
+
+impl LayoutTarget {
+    /// Adds the index or the manifest of the whole image to the directory that has all that is new, and
+    /// returns the path of the list there.
+    ///
+    /// # Errors
+    /// A directory that cannot be written to.
+    pub fn complete(&self, mut entry: Descriptor, bytes: &[u8]) -> Result<PathBuf> {
         self.document(&entry, bytes)?;
         match &self.tag {
             Some(tag) => entry.set_tag(tag),
@@ -126,16 +173,11 @@ impl Target for LayoutTarget {
         index.manifests.push(entry);
         let staged = self.staging().join(index::FILE);
         write(&staged, &json(&index)).map_err(self.cannot())?;
-        let _uninterrupted = interrupt::pause();
-        match self.index {
-            Some(_) => self.move_files(&staged),
-            None => self.move_directory(),
-        }
-        .map_err(self.cannot())
+        let version = self.staging().join("oci-layout");
+        write(&version, br#"{"imageLayoutVersion":"1.0.0"}"#).map_err(self.cannot())?;
+        Ok(staged)
     }
-}
 
-impl LayoutTarget {
     /// Moves what is new into the layout that is there, and its list last.
     fn move_files(&self, list: &Path) -> io::Result<()> {
         let blobs = self.root.join(BLOBS);
@@ -149,7 +191,6 @@ impl LayoutTarget {
 
     /// Moves the new layout to its place. This replaces an empty directory.
     fn move_directory(&self) -> io::Result<()> {
-        write(&self.staging().join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         fs::set_permissions(self.staging(), Permissions::from_mode(0o755))?;
         fs::rename(self.staging(), &self.root)
     }
