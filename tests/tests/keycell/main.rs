@@ -3,6 +3,7 @@
 
 mod failures;
 mod recipients;
+mod transports;
 
 use std::process::{Command, ExitCode, Output};
 
@@ -13,6 +14,7 @@ fn main() -> ExitCode {
     let mut suite = Suite::from_args();
     recipients::cases(&mut suite);
     failures::cases(&mut suite);
+    transports::cases(&mut suite);
     suite.run()
 }
 
