@@ -8,6 +8,7 @@ use std::io;
 use std::path::PathBuf;
 
 use keycell_diagnostic::hint::ImageHint;
+use keycell_diagnostic::os_error;
 
 use crate::registry::RegistryError;
 
@@ -73,7 +74,7 @@ pub enum Error {
     #[error("image indexes are nested too deeply")]
     NestedTooDeeply,
     /// A file or a blob that cannot be read.
-    #[error("cannot read `{shown}`: {error}")]
+    #[error("cannot read `{shown}`: {}", os_error(.error))]
     Read {
         /// Its path or digest.
         shown: String,
@@ -81,7 +82,7 @@ pub enum Error {
         error: io::Error,
     },
     /// A directory or file that cannot be written.
-    #[error("cannot write to `{}`: {error}", path.display())]
+    #[error("cannot write to `{}`: {}", .path.display(), os_error(.error))]
     Write {
         /// Its path.
         path: PathBuf,

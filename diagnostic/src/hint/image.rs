@@ -163,8 +163,8 @@ const ARCHIVE_STREAM: &str = "`oci-archive:-` reads an archive from standard inp
     standard output; `oci:./-` names a directory `-`";
 const VALID_NAME: &str =
     "a name has letters and digits of ASCII, with one of `-._:@+/`, or `--`, between them";
-const WRITABLE_TRANSPORTS: &str = "write to `oci-archive:FILE`, `oci:DIR` or `docker://NAME`: Docker's archives \
-    cannot say that a layer is encrypted";
+const WRITABLE_TRANSPORTS: &str = "write to `oci-archive:FILE`, `oci:DIR` or `docker://NAME`: what \
+    `docker load` reads cannot say that a layer is encrypted";
 const PIPE_IN: &str = "let another program write the archive, as in `docker save app | keycell inspect \
     docker-archive:-`, or name its file";
 const PIPE_OUT: &str = "redirect it to a file or to another program, or name a file";

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use keycell_diagnostic::hint::ImageHint;
+use keycell_diagnostic::os_error;
 
 /// Why an archive cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +24,7 @@ pub enum ArchiveError {
         compression: Compression,
     },
     /// The copy of an archive that cannot be read in place, or of a layer that has to be compressed.
-    #[error("cannot write a temporary file in `{}`: {error}", directory.display())]
+    #[error("cannot write a temporary file in `{}`: {}", .directory.display(), os_error(.error))]
     Spool {
         /// Its directory.
         directory: PathBuf,

@@ -178,7 +178,7 @@ fn full_disk() -> Result<()> {
         "mount -t tmpfs -o size=$0 keycell disk && { \"$@\"; code=$?; ls -A disk; exit $code; }";
     for (size, args) in [
         ("4k", ["encrypt", "docker-archive:docker.tar", "oci-archive:disk/to.tar"]),
-        ("16k", ["encrypt", "docker-archive:docker.tar", "oci-archive:disk/to.tar"]),
+        ("28k", ["encrypt", "docker-archive:docker.tar", "oci-archive:disk/to.tar"]),
         ("256k", ["encrypt", "docker-archive:-", "oci-archive:to.tar"]),
     ] {
         let command = saved.keycell(&args)?;
@@ -190,7 +190,7 @@ fn full_disk() -> Result<()> {
         let output = fed(mounted, &[&input])?;
         let said = String::from_utf8(output.stderr)?;
         ensure!(output.status.code() == Some(1), "{size}: {}: {said}", output.status);
-        ensure!(said.to_lowercase().contains("no space left on device"), "{size}: {said}");
+        ensure!(said.contains("no space left on device\n"), "{size}: {said}");
         ensure!(said.matches("error: ").count() == 1, "{size}: {said}");
         let left = String::from_utf8(output.stdout)?;
         ensure!(left.is_empty() && !saved.path("to.tar").exists(), "{size}: `{left}` is left");
