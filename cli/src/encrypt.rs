@@ -19,7 +19,7 @@ use crate::image::{
     Report, Work, unpacked,
 };
 use crate::keys::Keys;
-use crate::recipient::{Options, Wanted};
+use crate::recipient::{Options, Wanted, print_warnings};
 
 /// The arguments of `keycell encrypt`.
 #[derive(Args)]
@@ -52,6 +52,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let wanted = recipients.iter().map(|name| Wanted::parse(name, &options));
     let wanted = wanted.collect::<Result<Vec<_>>>()?;
     let keys = (!keys.is_empty()).then(|| Keys::read(&keys)).transpose()?;
+    print_warnings(&wanted);
     copying.run(allow_unencrypted, Encryption { wanted, keys, media_types })
 }
 

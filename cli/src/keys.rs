@@ -1,10 +1,9 @@
 //! Private keys: `keycell keys`, and the keys that decrypt.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use getrandom::SysRng;
 use keycell_broker::tokens::TokenKey;
 use keycell_diagnostic::Hint;
@@ -80,6 +79,18 @@ impl Keys {
             diagnostic.hints.iter_mut().for_each(for_this_tool);
             diagnostic.into()
         })
+    }
+
+    /// Whether a key file opens an encrypted layer for certain. No token and no key provider is asked.
+    ///
+    /// # Errors
+    /// A layer that is malformed.
+    pub fn opens(&self, layer: &Descriptor) -> Result<bool> {
+        let payload = payload_of(layer)?;
+        let mut bounds = Bounds { algorithms: self.algorithms, ..Bounds::default() };
+        let (ring, none) = (&self.ring, &mut NoBroker);
+        let opened = unwrap::unwrap_within(&payload, ring, none, &mut bounds, &mut SysRng);
+        Ok(opened.is_ok_and(|opened| opened.is_authenticated))
     }
 
     /// Which key files open an encrypted layer. Each is tried separately; `budget` limits the time for
@@ -184,31 +195,11 @@ fn payload_of(layer: &Descriptor) -> Result<Payload> {
     Ok(Payload::parse(&payload::encode(&serde_json::to_vec(&value)?))?)
 }
 
-/// Returns a line for each key, and one for each file that is no key. Password files beside the key
-/// files open locked keys.
-pub fn list(files: &[PathBuf]) -> Result<String> {
-    let mut ring = KeyRing::new();
-    for path in files {
-        add_file(&mut ring, path)?;
-    }
-    let mut text = String::new();
-    for key in ring.keys() {
-        writeln!(text, "{:<9} {} `{}`", key.key().kind(), key.key().fingerprint(), key.name())?;
-    }
-    for key in ring.pgp_keys() {
-        let (kind, fingerprint) = (key.key().kind(), key.key().fingerprint());
-        writeln!(text, "{kind:<9} OpenPGP {fingerprint} `{}`", key.name())?;
-    }
-    for skipped in ring.skipped() {
-        writeln!(text, "no key    {skipped}")?;
-    }
-    if ring.is_empty() && ring.pgp_keys().next().is_none() {
-        bail!("there is no private key in these files\n{}", text.trim_end());
-    }
-    Ok(text)
-}
-
-fn add_file(ring: &mut KeyRing, path: &Path) -> Result<()> {
+/// Adds a file, and its password if that lies beside it.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn add_file(ring: &mut KeyRing, path: &Path) -> Result<()> {
     let shown = path.display().to_string();
     let bytes = std::fs::read(path).with_context(|| format!("cannot read `{shown}`"))?;
     ring.add_file(&shown, &bytes);

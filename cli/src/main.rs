@@ -9,16 +9,21 @@ mod containerd;
 mod decrypt;
 mod doctor;
 mod encrypt;
+mod examples;
 mod failure;
 mod guest;
 mod image;
 mod inspect;
+mod key_list;
+mod keygen;
 mod keys;
 mod local_broker;
 mod manual;
 mod metrics;
 mod payload;
 mod recipient;
+mod recipients;
+mod usage;
 mod waiting;
 
 use std::fmt::Display;
@@ -26,7 +31,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use keycell_broker::child;
 
 /// Encrypts images, decrypts them, and looks at the keys of a node.
@@ -45,6 +50,8 @@ enum Verb {
     Decrypt(decrypt::Arguments),
     /// List the layers of an image, and for whom the encrypted ones are
     Inspect(inspect::Arguments),
+    /// Remove recipients from an encrypted image
+    Recipients(recipients::Arguments),
     /// Install and manage guests that `ctd-decoder` may run instead of its own
     Guest(guest::Arguments),
     /// Check whether the next pull of an encrypted image will succeed, and say how to fix what fails
@@ -60,11 +67,14 @@ enum Verb {
     Metrics(metrics::Arguments),
     /// Print or install the configuration that other programs need
     Config(config::Arguments),
-    /// List the private keys in files, with the fingerprints that `ctd-decoder` prints
-    Keys {
-        /// Files such as those in the keys directory
-        #[arg(required = true)]
-        files: Vec<PathBuf>,
+    /// Make a private key for a node, and its public key for those who encrypt
+    Keygen(keygen::Arguments),
+    /// List private keys, with the fingerprints that `ctd-decoder` prints
+    Keys(key_list::Arguments),
+    /// Print the completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
     },
     /// Write manual pages and shell completions
     #[command(hide = true)]
@@ -84,7 +94,10 @@ fn main() -> ExitCode {
     if child::is_asked() {
         return child::main();
     }
-    let verb = Arguments::parse().verb;
+    let verb = match parse() {
+        Ok(verb) => verb,
+        Err(code) => return code,
+    };
     // The exit code 1 of `conform` is a verdict on the target.
     let failed =
         if matches!(verb, Verb::Conform(_)) { ExitCode::from(2) } else { ExitCode::FAILURE };
@@ -94,17 +107,42 @@ fn main() -> ExitCode {
     })
 }
 
+/// The definitions of all commands, with examples in their help.
+fn command() -> clap::Command {
+    examples::add(Arguments::command())
+}
+
+/// The command of the command line, or the exit code if there is none to run.
+fn parse() -> Result<Verb, ExitCode> {
+    let args: Vec<_> = std::env::args_os().collect();
+    let mut command = command();
+    let matches = command.try_get_matches_from_mut(&args);
+    let arguments = matches.and_then(|matches| Arguments::from_arg_matches(&matches));
+    let error = match arguments {
+        Ok(arguments) => return Ok(arguments.verb),
+        Err(error) => error,
+    };
+    match usage::diagnostic(error, &command, &args) {
+        Ok(diagnostic) => print_error(&diagnostic.into()),
+        Err(help) => help.exit(),
+    }
+    Err(ExitCode::from(usage::EXIT_CODE))
+}
+
 fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Encrypt(arguments) => encrypt::run(arguments)?,
         Verb::Decrypt(arguments) => decrypt::run(arguments)?,
         Verb::Inspect(arguments) => print(inspect::run(&arguments)?),
+        Verb::Recipients(arguments) => recipients::run(arguments)?,
         Verb::Guest(arguments) => print(guest::run(&arguments)?),
         Verb::Doctor(arguments) => return doctor::run(&arguments),
         Verb::Metrics(arguments) => return metrics::run(&arguments),
         Verb::Config(arguments) => print(config::run(arguments)?),
+        Verb::Completions { shell } => print(manual::completions(shell, &mut command())?),
         Verb::Manual { directory } => manual::write(&directory, Arguments::command())?,
-        Verb::Keys { files } => print(keys::list(&files)?),
+        Verb::Keygen(arguments) => print(keygen::run(arguments)?),
+        Verb::Keys(arguments) => print(key_list::run(&arguments)?),
         Verb::Payload(arguments) => print(payload::run(&arguments)?),
         Verb::Conform(arguments) => return conform::run(&arguments),
     }

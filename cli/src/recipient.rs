@@ -10,7 +10,9 @@ use keycell_broker::Refusal;
 use keycell_broker::providers::{self, Providers};
 use keycell_broker::serve::configured_providers;
 use keycell_broker::tokens::{Policy, TokenKey};
-use ocicrypt::encrypt::{self, Pkcs7Form, Pkcs11Hash, Recipient, RecipientError};
+use keycell_diagnostic::Hint;
+use keycell_diagnostic::hint::RecipientHint;
+use ocicrypt::encrypt::{self, Pkcs7Form, Pkcs11Hash, Recipient, RecipientError, RecipientWarning};
 use ocicrypt::layer::LayerKey;
 
 /// Options for wrapping that the name of a recipient does not hold.
@@ -69,7 +71,7 @@ impl Wanted {
         let recipients = match scheme {
             "jwe" => one(jwe(&read(rest)?, options)),
             "pkcs7" => one(pkcs7(&read(rest)?, options)),
-            "pgp" => pgp(rest, options)?,
+            "pgp" => pgp(rest, options.pgp_keyring.as_deref())?,
             "pkcs11" => one(pkcs11(rest, options)?),
             "provider" => return Self::provider(rest),
             _ => bail!("`{scheme}` is not a scheme: a recipient is named as {forms}"),
@@ -91,6 +93,17 @@ impl Wanted {
         Ok(Self::Provider { name: name.to_owned(), parameters, providers })
     }
 
+    /// What should be known about the recipient, each with its name.
+    fn warnings(&self, now: SystemTime) -> Vec<(RecipientWarning, &str)> {
+        match self {
+            Self::Keys { name, recipients } => {
+                let warnings = recipients.iter().flat_map(|recipient| recipient.warnings(now));
+                warnings.map(|warning| (warning, name.as_str())).collect()
+            }
+            Self::Provider { .. } => Vec::new(),
+        }
+    }
+
     /// The recipients for the key of one layer.
     ///
     /// # Errors
@@ -108,6 +121,42 @@ impl Wanted {
     }
 }
 
+/// Prints on standard error what should be known about the recipients: each warning once, with the
+/// names of those whom it concerns, and its hint.
+pub fn print_warnings(wanted: &[Wanted]) {
+    let mut warnings: Vec<(RecipientWarning, Vec<&str>)> = Vec::new();
+    for (warning, name) in wanted.iter().flat_map(|wanted| wanted.warnings(SystemTime::now())) {
+        match warnings.iter_mut().find(|(known, _)| *known == warning) {
+            Some((_, names)) if names.contains(&name) => {}
+            Some((_, names)) => names.push(name),
+            None => warnings.push((warning, vec![name])),
+        }
+    }
+    for (warning, names) in warnings {
+        eprintln!("keycell: warning: `{}`: {warning}", names.join("`, `"));
+        if let Some(hint) = hint(&warning) {
+            eprintln!("hint: {hint}");
+        }
+    }
+}
+
+fn hint(warning: &RecipientWarning) -> Option<Hint> {
+    let hint = match warning {
+        RecipientWarning::Expired(_) | RecipientWarning::NotYetValid(_) => {
+            RecipientHint::RenewCertificate
+        }
+        RecipientWarning::KeyUsage => RecipientHint::CertificateForEncryption,
+        RecipientWarning::ShortRsaKey(_) => RecipientHint::LongerKey,
+        RecipientWarning::JweSha1 => RecipientHint::JweOaepSha256,
+        RecipientWarning::JwkSha1 => RecipientHint::JwkAlgorithm,
+        RecipientWarning::TokenSha1 => RecipientHint::TokenOaepSha256,
+        RecipientWarning::Pkcs7Pkcs1v15 => RecipientHint::AuthEnveloped,
+        RecipientWarning::PgpPkcs1v15 => RecipientHint::OpenPgpCurve,
+        _ => return None,
+    };
+    Some(hint.into())
+}
+
 impl fmt::Display for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -121,8 +170,11 @@ impl fmt::Display for Wanted {
 }
 
 /// The public keys of the key ring, or of GnuPG, with this address, key ID or fingerprint.
-fn pgp(name: &str, options: &Options) -> Result<Result<Vec<Recipient>, RecipientError>> {
-    let ring = match &options.pgp_keyring {
+///
+/// # Errors
+/// A key ring that cannot be read, or no `gpg`.
+pub fn pgp(name: &str, keyring: Option<&str>) -> Result<Result<Vec<Recipient>, RecipientError>> {
+    let ring = match keyring {
         Some(path) => read(path)?,
         None => {
             let exported = Command::new("gpg").args(["--batch", "--export", "--", name]).output();
@@ -172,6 +224,10 @@ fn pkcs11(name: &str, options: &Options) -> Result<Result<Recipient, RecipientEr
     Ok(Recipient::pkcs11(&public, hash))
 }
 
-fn read(path: &str) -> Result<Vec<u8>> {
+/// Reads the file that a recipient names.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn read(path: &str) -> Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("cannot read `{path}`"))
 }

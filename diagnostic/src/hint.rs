@@ -5,16 +5,20 @@ use std::fmt;
 mod decoder;
 mod guest_store;
 mod image;
+mod recipient;
 mod registry;
 mod tool;
 mod unwrap;
+mod usage;
 
 pub use decoder::DecoderHint;
 pub use guest_store::GuestStoreHint;
 pub use image::{ImageHint, TransportHint};
+pub use recipient::RecipientHint;
 pub use registry::RegistryHint;
 pub use tool::ToolHint;
 pub use unwrap::UnwrapHint;
+pub use usage::UsageHint;
 
 /// A cause that a person can mend. Its text, a line in lower case without a full stop, is made by
 /// `Display`.
@@ -28,8 +32,12 @@ pub enum Hint {
     GuestStore(GuestStoreHint),
     /// Images, wherever they are.
     Image(ImageHint),
+    /// New keys, and recipients.
+    Recipient(RecipientHint),
     /// What the operator asked `keycell` for.
     Tool(ToolHint),
+    /// A command line that cannot be used.
+    Usage(UsageHint),
 }
 
 impl fmt::Display for Hint {
@@ -39,7 +47,9 @@ impl fmt::Display for Hint {
             Self::Decoder(hint) => hint.fmt(f),
             Self::GuestStore(hint) => hint.fmt(f),
             Self::Image(hint) => hint.fmt(f),
+            Self::Recipient(hint) => hint.fmt(f),
             Self::Tool(hint) => hint.fmt(f),
+            Self::Usage(hint) => hint.fmt(f),
         }
     }
 }
@@ -68,8 +78,20 @@ impl From<ImageHint> for Hint {
     }
 }
 
+impl From<RecipientHint> for Hint {
+    fn from(hint: RecipientHint) -> Self {
+        Self::Recipient(hint)
+    }
+}
+
 impl From<ToolHint> for Hint {
     fn from(hint: ToolHint) -> Self {
         Self::Tool(hint)
+    }
+}
+
+impl From<UsageHint> for Hint {
+    fn from(hint: UsageHint) -> Self {
+        Self::Usage(hint)
     }
 }

@@ -35,8 +35,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod existing;
 mod options;
 mod recipient;
+mod warning;
 
 use std::collections::BTreeMap;
 
@@ -56,9 +58,11 @@ use crate::pkcs7::Pkcs7Recipient;
 pub use crate::pkcs11::OaepHash as Pkcs11Hash;
 use crate::{pgp, pkcs7, pkcs11};
 
+pub use self::existing::{ExistingRecipient, ExistingSelector, RemoveError, remove_recipients};
 pub use self::options::private_options;
 use self::recipient::Kind;
 pub use self::recipient::{Recipient, RecipientError};
+pub use self::warning::RecipientWarning;
 
 /// The annotations of a layer that only `recipients` can decrypt: its key wrapped for each of them, and
 /// the public options.

@@ -8,6 +8,8 @@ mod agreement;
 mod content;
 #[cfg(feature = "encrypt")]
 mod encrypt;
+#[cfg(feature = "encrypt")]
+mod existing;
 mod header;
 mod message;
 mod search;
@@ -29,6 +31,8 @@ use self::agreement::Agreement;
 use self::content::Encryption;
 #[cfg(feature = "encrypt")]
 pub(crate) use self::encrypt::{JweRecipient, encrypt};
+#[cfg(feature = "encrypt")]
+pub(crate) use self::existing::{existing, without};
 use self::header::Header;
 use self::message::{Message, RawRecipient};
 pub use self::search::Search;

@@ -4,6 +4,8 @@
 mod certificate;
 mod der;
 mod ec;
+#[cfg(feature = "encrypt")]
+mod generate;
 mod jwk;
 mod kind;
 mod pem;
@@ -25,6 +27,8 @@ pub use self::certificate::Certificate;
 pub(crate) use self::der::ClosedKey;
 use self::der::{Found, Opener};
 pub(crate) use self::ec::EcKey;
+#[cfg(feature = "encrypt")]
+pub use self::generate::GenerateError;
 pub use self::kind::{Fingerprint, KeyKind};
 #[cfg(feature = "encrypt")]
 pub use self::public::{PublicKeyError, WrapError};

@@ -14,6 +14,8 @@ mod cipher;
 mod content;
 #[cfg(feature = "encrypt")]
 mod encrypt;
+#[cfg(feature = "encrypt")]
+mod existing;
 mod key_file;
 mod packet;
 mod public;
@@ -34,6 +36,8 @@ use zeroize::Zeroizing;
 pub(crate) use self::encrypt::{PgpRecipient, encrypt};
 #[cfg(feature = "encrypt")]
 pub use self::encrypt::{PgpRecipientError, PgpSelector, Unusable};
+#[cfg(feature = "encrypt")]
+pub(crate) use self::existing::{existing, without};
 pub(crate) use self::key_file::KeyFile;
 pub use self::key_file::KeyFileError;
 use self::packet::{Packets, tag};

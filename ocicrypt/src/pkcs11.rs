@@ -2,6 +2,8 @@
 
 #[cfg(feature = "encrypt")]
 mod encrypt;
+#[cfg(feature = "encrypt")]
+mod existing;
 
 use zeroize::Zeroizing;
 
@@ -10,6 +12,8 @@ use crate::encoding::json::Json;
 
 #[cfg(feature = "encrypt")]
 pub(crate) use self::encrypt::{Pkcs11Recipient, encrypt};
+#[cfg(feature = "encrypt")]
+pub(crate) use self::existing::{existing, without};
 
 /// The most recipients of one wrapped key. Each costs an operation in the token.
 pub const MAX_RECIPIENTS: usize = 64;

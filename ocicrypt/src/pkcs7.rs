@@ -18,9 +18,13 @@
 mod content;
 #[cfg(feature = "encrypt")]
 mod encrypt;
+#[cfg(feature = "encrypt")]
+mod existing;
 mod recipient;
 mod search;
 mod unauthenticated;
+#[cfg(feature = "encrypt")]
+mod validity;
 
 use std::collections::BTreeSet;
 
@@ -40,11 +44,17 @@ use self::content::Content;
 pub use self::encrypt::Pkcs7Form;
 #[cfg(feature = "encrypt")]
 pub(crate) use self::encrypt::{Pkcs7Recipient, encrypt};
+#[cfg(feature = "encrypt")]
+pub(crate) use self::existing::{existing, without};
+#[cfg(feature = "encrypt")]
+pub(crate) use self::recipient::Name;
 use self::recipient::Recipient;
 pub use self::search::Search;
 pub(crate) use self::unauthenticated::Outcome as UnauthenticatedOutcome;
 #[cfg(feature = "timing")]
 pub use self::unauthenticated::has_padding;
+#[cfg(feature = "encrypt")]
+pub(crate) use self::validity::Validity;
 use crate::encoding::asn1::{CONSTRUCTED, INTEGER, Reader, SEQUENCE, SET, context};
 
 /// The most failures that a message remembers, because only so many are reported.
@@ -166,11 +176,7 @@ impl Envelope {
     /// Describes the recipients as far as the message identifies them: for each the size of its RSA
     /// key, and the serial number or the key identifier of its certificate.
     pub fn recipients(&self) -> Vec<String> {
-        let shown = self.recipients.iter().map(|recipient| {
-            let bits = recipient.encrypted_key.len() * 8;
-            format!("RSA-{bits} (certificate {})", recipient.name)
-        });
-        shown.collect()
+        self.recipients.iter().map(Recipient::describe).collect()
     }
 
     /// Whether an alteration of the content is detected.

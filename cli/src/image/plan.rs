@@ -29,6 +29,11 @@ pub trait Exchange: Sync {
         None
     }
 
+    /// The error if the image as a whole is not what was asked for.
+    fn object(&self) -> Option<anyhow::Error> {
+        None
+    }
+
     /// The media type that the replacement of a layer will have.
     fn media_type(&self, layer: &Descriptor, ready: &Self::Ready) -> String;
 
@@ -153,7 +158,7 @@ impl<R: Send + Sync> Plan<R> {
         {
             return Err(error.into());
         }
-        Ok(Self { root })
+        exchange.object().map_or(Ok(Self { root }), Err)
     }
 }
 

@@ -220,6 +220,12 @@ impl<'a> Reader<'a> {
         self.element(tag).map(|element| Reader(element.content))
     }
 
+    /// The bytes that have not been read.
+    #[cfg(feature = "encrypt")]
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -100,6 +100,13 @@ impl WrappedKeys {
         keys
     }
 
+    /// The wrapped keys of this scheme among the annotations of a layer.
+    #[cfg(feature = "encrypt")]
+    pub(crate) fn of(annotations: &BTreeMap<String, String>, scheme: &Scheme) -> Self {
+        let value = annotations.get(&scheme.annotation()).map(String::as_str).unwrap_or_default();
+        Self::parse(scheme.clone(), value)
+    }
+
     /// How many wrapped keys there are, whether they are well-formed or not.
     pub fn len(&self) -> usize {
         self.items.len() + self.not_base64.len()

@@ -77,6 +77,24 @@ impl JweRecipient {
         }
     }
 
+    /// Whether a `kid` names this key, by its own name or by its fingerprint.
+    pub(crate) fn is_named(&self, kid: &str) -> bool {
+        self.kid == kid || self.way.fingerprint().is_text(kid)
+    }
+
+    /// The hash of RSAES-OAEP, if it is used.
+    pub(crate) fn oaep(&self) -> Option<OaepHash> {
+        match &self.way {
+            Way::Oaep(_, hash) => Some(*hash),
+            Way::Agreement(..) => None,
+        }
+    }
+
+    /// Whether the key names its algorithm.
+    pub(crate) fn names_algorithm(&self) -> bool {
+        self.is_named
+    }
+
     /// Wraps the content key. Returns the wrapped key and the header of the recipient.
     fn wrap<R: TryCryptoRng + ?Sized>(
         &self,

@@ -67,6 +67,12 @@ impl<'a> Packets<'a> {
         Self { reader: Reader::new(bytes) }
     }
 
+    /// How many of these bytes, which the packets are in, have been read.
+    #[cfg(feature = "encrypt")]
+    pub(super) fn offset(&self, bytes: &[u8]) -> usize {
+        bytes.len() - self.reader.rest().len()
+    }
+
     fn read(&mut self) -> Option<Packet<'a>> {
         let reader = &mut self.reader;
         let header = reader.u8()?;

@@ -37,6 +37,10 @@ impl Pkcs11Recipient {
     pub(crate) fn key(&self) -> &RsaPublicKey {
         &self.key
     }
+
+    pub(crate) fn hash(&self) -> OaepHash {
+        self.hash
+    }
 }
 
 /// Encrypts `plain` for all recipients.

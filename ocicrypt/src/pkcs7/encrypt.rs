@@ -13,6 +13,8 @@ use rsa::rand_core::TryCryptoRng;
 use zeroize::Zeroizing;
 
 use super::Certificate;
+use super::recipient::Name;
+use super::validity::{Validity, allows_encryption};
 use crate::crypto::rng::random;
 use crate::encoding::asn1::{
     CONSTRUCTED, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE, SET, context, element,
@@ -56,6 +58,8 @@ pub(crate) struct Pkcs7Recipient {
     certificate: Certificate,
     key: RsaPublicKey,
     form: Pkcs7Form,
+    validity: Option<Validity>,
+    allows_encryption: bool,
 }
 
 impl Pkcs7Recipient {
@@ -84,7 +88,13 @@ impl Pkcs7Recipient {
         let info =
             public_key_info(der).and_then(|info| SubjectPublicKeyInfoRef::from_der(info).ok());
         match PublicKey::of_info(&info.ok_or(PublicKeyError::Malformed("certificate"))?)? {
-            PublicKey::Rsa(key) => Ok(Self { certificate, key, form: Pkcs7Form::default() }),
+            PublicKey::Rsa(key) => Ok(Self {
+                certificate,
+                key,
+                form: Pkcs7Form::default(),
+                validity: Validity::of(der),
+                allows_encryption: allows_encryption(der),
+            }),
             PublicKey::Ec(key) => Err(PublicKeyError::OtherKind(key.kind().to_string())),
         }
     }
@@ -95,6 +105,20 @@ impl Pkcs7Recipient {
 
     pub(crate) fn key(&self) -> &RsaPublicKey {
         &self.key
+    }
+
+    /// Whether the name is one of the certificate's.
+    pub(crate) fn is_named(&self, name: &Name) -> bool {
+        Name::all_of(&self.certificate).any(|own| own == *name)
+    }
+
+    /// None if the certificate states it in another form than that of the standard.
+    pub(crate) fn validity(&self) -> Option<Validity> {
+        self.validity.clone()
+    }
+
+    pub(crate) fn allows_encryption(&self) -> bool {
+        self.allows_encryption
     }
 
     /// The same recipient for a message of another form.

@@ -20,8 +20,8 @@ pub(super) struct Recipient {
 }
 
 /// The reference to the certificate of a recipient.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Name {
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Name {
     /// The issuer in its encoded form, and the serial number.
     Issuer(Vec<u8>, Vec<u8>),
     /// The subject key identifier.
@@ -71,6 +71,11 @@ impl Recipient {
         let key = info.any().filter(|key| key.tag & !CONSTRUCTED == OCTET_STRING);
         let encrypted_key = key.and_then(|key| key.octets()).ok_or(malformed)?;
         Ok(Self { name, transport, encrypted_key })
+    }
+
+    /// The size of the RSA key, and the name of the certificate.
+    pub(super) fn describe(&self) -> String {
+        format!("RSA-{} (certificate {})", self.encrypted_key.len() * 8, self.name)
     }
 
     /// The identity of an attempt: everything that decides its result.

@@ -2,7 +2,9 @@
 //! vice versa; and no failure damages an image.
 
 mod failures;
+mod keygen;
 mod recipients;
+mod recipients_removed;
 mod transports;
 
 use std::process::{Command, ExitCode, Output};
@@ -15,6 +17,8 @@ fn main() -> ExitCode {
     recipients::cases(&mut suite);
     failures::cases(&mut suite);
     transports::cases(&mut suite);
+    keygen::cases(&mut suite);
+    recipients_removed::cases(&mut suite);
     suite.run()
 }
 

@@ -146,7 +146,7 @@ fn pgp_to_skopeo() -> Result<()> {
     decrypted_by_skopeo(&image, &again, &[&secret], &home)
 }
 
-fn decrypted_by_skopeo(
+pub(crate) fn decrypted_by_skopeo(
     plain: &Image,
     encrypted: &std::path::Path,
     keys: &[&std::path::Path],
