@@ -122,6 +122,11 @@ impl Error {
         }
     }
 
+    /// Whether the registry has forgotten the upload of a blob, which can be written again.
+    pub fn is_lost_upload(&self) -> bool {
+        matches!(self, Self::Registry(RegistryError::UploadLost { .. }))
+    }
+
     /// What mends it.
     pub fn hint(&self) -> Option<ImageHint> {
         match self {

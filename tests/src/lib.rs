@@ -17,6 +17,7 @@
 //! | [`gpg`] | OpenPGP keys from GnuPG |
 //! | [`guest`] | a guest of a few lines |
 //! | [`release`], [`containerd`], [`cri`], [`registry`] | the releases of containerd, a node with one, a client and a registry |
+//! | [`faults`] | a proxy before a registry, which fails as networks and registries do |
 //! | [`memo`] | fixtures that cases share |
 //! | [`running`], [`tracing`] | a decoder that is stopped for inspection, and the contents of its memory |
 //! | [`suite`], [`tools`] | cases with names, the programs that they need, and skips with reasons |
@@ -31,6 +32,7 @@ pub mod decoder;
 mod descriptors;
 pub mod elf;
 pub mod events;
+pub mod faults;
 pub mod forged;
 pub mod gpg;
 pub mod guest;

@@ -140,16 +140,31 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl<R: Send + Sync> Task<'_, R> {
     fn run(&self, exchange: &dyn Exchange<Ready = R>, work: &Work<'_>) -> Result<Descriptor> {
-        let blob = match self.ready {
-            Some(ready) => exchange.exchange(self.blob, ready, work)?,
-            None => {
-                work.copy(self.blob)?;
-                self.blob.clone()
+        let mut attempt = 1;
+        let blob = loop {
+            match self.write(exchange, work) {
+                Err(error) if attempt < ATTEMPTS && is_lost_upload(&error) => attempt += 1,
+                written => break written?,
             }
         };
         work.progress.blob(&self.place, self.ready.is_some(), self.blob.size());
         Ok(blob)
     }
+
+    fn write(&self, exchange: &dyn Exchange<Ready = R>, work: &Work<'_>) -> Result<Descriptor> {
+        match self.ready {
+            Some(ready) => exchange.exchange(self.blob, ready, work),
+            None => work.copy(self.blob).map(|()| self.blob.clone()),
+        }
+    }
+}
+
+/// How often a blob is written at most if the registry forgets its upload.
+const ATTEMPTS: u32 = 3;
+
+fn is_lost_upload(error: &Error) -> bool {
+    let lost = |error: &keycell_images::Error| error.is_lost_upload();
+    error.downcast_ref().is_some_and(lost)
 }
 
 /// Where blobs are read and written.

@@ -63,6 +63,10 @@ impl Authenticator {
         used: Option<&Secret>,
     ) -> Result<(), RegistryError> {
         self.learned().retain(|it| Some(&it.header) != used);
+        if self.header(scopes).is_some() {
+            // Another thread has answered the challenge in the meantime.
+            return Ok(());
+        }
         let Some(challenge) = challenge::choose(answer.challenges()) else {
             return Err(answer.malformed(Malformation::Header("WWW-Authenticate")));
         };

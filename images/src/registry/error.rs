@@ -202,12 +202,6 @@ pub enum RegistryError {
         /// The digest that was found.
         found: String,
     },
-    /// A signal ends the program.
-    #[error("an upload to `{repository}` was interrupted")]
-    Interrupted {
-        /// The repository, with its host.
-        repository: String,
-    },
 }
 
 /// What is wrong with a name.
@@ -384,9 +378,7 @@ impl RegistryError {
             Self::Refused { status: 400, plain: true, .. } => RegistryHint::NotPlain,
             Self::UploadLost { .. } => RegistryHint::Again,
             Self::Changed { .. } => RegistryHint::SameTag,
-            Self::Malformed { .. } | Self::Refused { .. } | Self::Interrupted { .. } => {
-                return None;
-            }
+            Self::Malformed { .. } | Self::Refused { .. } => return None,
         })
     }
 }

@@ -5,6 +5,7 @@ use ureq::http::{HeaderName, Method, header};
 use super::answer::{About, Answer};
 use super::client::{Client, Request};
 use super::error::RegistryError;
+use super::retry::Failures;
 use crate::digest;
 use crate::documents::Descriptor;
 use crate::error::{Error, Result};
@@ -32,18 +33,16 @@ pub struct Document {
 /// # Errors
 /// A registry that has none, or sends another than was asked for.
 pub fn read(client: &Client, version: &str) -> Result<Document> {
-    let answer = ask(client, Method::GET, version)?;
-    if !answer.is_success() {
-        return Err(answer.refuse(&client.repository, About::Manifest(version)).into());
-    }
-    let media_type = answer.header(header::CONTENT_TYPE).unwrap_or_default();
-    let media_type = media_type.split(';').next().unwrap_or_default().trim().to_owned();
-    if media_type == "text/html" {
-        let (host, status) = (answer.url().authority().to_owned(), answer.status());
-        return Err(RegistryError::WebPage { host, status }.into());
-    }
-    let announced = announced(&answer);
-    let bytes = answer.read(MAX_DOCUMENT)?;
+    let mut failures = Failures::default();
+    let (media_type, announced, bytes) = loop {
+        let answer = begin(client, version)?;
+        let media_type = media_type(&answer);
+        let announced = announced(&answer);
+        match answer.read(MAX_DOCUMENT) {
+            Err(error) if client.may_pass(&error) && failures.wait(None) => {}
+            read => break (media_type, announced, read?),
+        }
+    };
     let found = digest::of(&bytes);
     let wanted = if version.contains(':') { Some(version.to_owned()) } else { announced };
     if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
@@ -54,6 +53,24 @@ pub fn read(client: &Client, version: &str) -> Result<Document> {
     descriptor.digest = Some(found);
     descriptor.size = Some(bytes.len() as u64);
     Ok(Document { descriptor, bytes })
+}
+
+/// Asks for a manifest or an index, and begins to read it.
+fn begin(client: &Client, version: &str) -> Result<Answer, RegistryError> {
+    let answer = ask(client, Method::GET, version)?;
+    if !answer.is_success() {
+        return Err(answer.refuse(&client.repository, About::Manifest(version)));
+    }
+    if media_type(&answer) == "text/html" {
+        let (host, status) = (answer.url().authority().to_owned(), answer.status());
+        return Err(RegistryError::WebPage { host, status });
+    }
+    Ok(answer)
+}
+
+fn media_type(answer: &Answer) -> String {
+    let media_type = answer.header(header::CONTENT_TYPE).unwrap_or_default();
+    media_type.split(';').next().unwrap_or_default().trim().to_owned()
 }
 
 /// Whether there is a manifest or an index with this tag or digest.
@@ -71,7 +88,8 @@ pub fn exists(client: &Client, version: &str) -> Result<bool, RegistryError> {
 
 fn ask(client: &Client, method: Method, version: &str) -> Result<Answer, RegistryError> {
     let url = client.url(&format!("manifests/{version}"))?;
-    client.send(&Request::new(method, url).header(header::ACCEPT, ACCEPT))
+    let request = Request::new(method, url).header(header::ACCEPT, ACCEPT);
+    client.send(&request)
 }
 
 /// The digest that the registry says it sends, if it is one that can be checked.

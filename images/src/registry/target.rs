@@ -99,13 +99,8 @@ impl RegistryTarget {
     }
 
     /// Keeps an upload that the registry has just opened.
-    ///
-    /// # Errors
-    /// A signal ends the program.
-    pub fn keep_open(&self, url: Url) -> Result<Open, RegistryError> {
-        let repository = || self.reference.repository.to_string();
-        let open = self.uploads.add(&self.client, url);
-        open.ok_or_else(|| RegistryError::Interrupted { repository: repository() })
+    pub fn keep_open(&self, url: Url) -> Open {
+        self.uploads.add(url)
     }
 
     /// Whether the repository has a blob.

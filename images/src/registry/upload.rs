@@ -105,38 +105,39 @@ impl<'a> Upload<'a> {
             Some(open) => open,
             None => self.target.open_upload()?,
         };
-        let url = open.url().ok_or_else(|| self.interrupted())?;
-        self.open = Some(open);
         let chunk = &self.buffer[self.sent()..][..length];
-        let (method, url) = match last {
-            Some(digest) => (Method::PUT, url.with_query(&format!("digest={digest}"))),
-            None => (Method::PATCH, Some(url)),
-        };
-        let mut request = Request::new(method, url.ok_or_else(|| self.lost())?).body(BYTES, chunk);
-        if last.is_some() {
-            request = request.patience(PATIENCE);
-        }
-        // A blob in a single request is no part of one.
-        if length > 0 && !(last.is_some() && self.offset == 0) {
-            let end = self.offset + length as u64 - 1;
-            request = request.header(header::CONTENT_RANGE, &format!("{}-{end}", self.offset));
-        }
-        let client = self.target.client();
-        let answer = match client.send_once(&request) {
-            Ok(answer) => answer,
-            Err(error) if client.may_pass(&error) => return Ok(Sent::Unclear(Some(error), None)),
-            Err(error) => return Err(error),
-        };
-        self.judge(answer, length)
-    }
-
-    fn judge(&mut self, answer: Answer, length: usize) -> Result<Sent, RegistryError> {
-        if answer.is_success() {
-            if let (Some(_), Some(open)) = (answer.header(header::LOCATION), &self.open)
-                && answer.status() != 201
-            {
+        let (offset, client) = (self.offset, self.target.client());
+        let sent = open.send(|url| {
+            let mut request = match last {
+                Some(digest) => {
+                    let url = url.with_query(&format!("digest={digest}")).unwrap_or(url);
+                    Request::new(Method::PUT, url).patience(PATIENCE)
+                }
+                None => Request::new(Method::PATCH, url),
+            }
+            .body(BYTES, chunk);
+            // A blob in a single request is no part of one.
+            if length > 0 && !(last.is_some() && offset == 0) {
+                let range = format!("{offset}-{}", offset + length as u64 - 1);
+                request = request.header(header::CONTENT_RANGE, &range);
+            }
+            let answer = client.send_once(&request)?;
+            // The signal that ends the program finds the new address.
+            if answer.status() != 201 && answer.header(header::LOCATION).is_some() {
                 open.set_url(answer.location()?);
             }
+            Ok(answer)
+        });
+        self.open = Some(open);
+        match sent {
+            Ok(answer) => self.judge(answer, length),
+            Err(error) if client.may_pass(&error) => Ok(Sent::Unclear(Some(error), None)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn judge(&self, answer: Answer, length: usize) -> Result<Sent, RegistryError> {
+        if answer.is_success() {
             return Ok(Sent::Yes);
         }
         let asked = answer.retry_after();
@@ -151,14 +152,15 @@ impl<'a> Upload<'a> {
 
     /// Asks the registry how much it has, and goes on there.
     fn recover(&mut self) -> Result<(), RegistryError> {
-        let url = self.open.as_ref().and_then(Open::url).ok_or_else(|| self.interrupted())?;
-        let answer = self.target.client().send(&Request::new(Method::GET, url))?;
+        let Some(open) = &self.open else { return Ok(()) };
+        let client = self.target.client();
+        let answer = open.send(|url| client.send(&Request::new(Method::GET, url)))?;
         let end = self.start + self.buffer.len() as u64;
         if answer.is_success()
             && let Some(offset) = received(&answer)
             && (self.start..=end).contains(&offset)
         {
-            if let (Some(_), Some(open)) = (answer.header(header::LOCATION), &self.open) {
+            if answer.header(header::LOCATION).is_some() {
                 open.set_url(answer.location()?);
             }
             self.offset = offset;
@@ -175,10 +177,6 @@ impl<'a> Upload<'a> {
 
     fn lost(&self) -> RegistryError {
         RegistryError::UploadLost { repository: self.target.client().repository.to_string() }
-    }
-
-    fn interrupted(&self) -> RegistryError {
-        RegistryError::Interrupted { repository: self.target.client().repository.to_string() }
     }
 }
 
@@ -232,5 +230,5 @@ pub fn opened(answer: Answer, target: &RegistryTarget) -> Result<Open, RegistryE
             false => answer.refuse(&target.client().repository, About::Other),
         });
     }
-    target.keep_open(answer.location()?)
+    Ok(target.keep_open(answer.location()?))
 }

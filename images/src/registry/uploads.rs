@@ -1,7 +1,8 @@
 //! The uploads that are open, which a registry would keep for days if they were not cancelled.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ureq::http::Method;
@@ -12,99 +13,142 @@ use crate::interrupt::OnSignal;
 
 /// How long a registry may take to cancel an upload.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a registry may take to cancel all uploads when a signal ends the program.
+/// How long all uploads may take to be cancelled when a signal ends the program.
 const PATIENCE_FOR_ALL: Duration = Duration::from_secs(5);
 
 /// The uploads to a repository that are open.
 pub struct Uploads {
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
     _on_signal: OnSignal,
+}
+
+struct Shared {
+    client: Arc<Client>,
+    state: Mutex<State>,
+    idle: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     next: u64,
-    open: BTreeMap<u64, Url>,
+    open: BTreeMap<u64, Place>,
     /// Whether a signal ends the program.
     ends: bool,
+}
+
+struct Place {
+    /// Where the next request goes to.
+    url: Url,
+    /// Whether a request is being sent.
+    busy: bool,
 }
 
 /// An upload that is open. It is cancelled if it is dropped before it is completed.
 pub struct Open {
     number: u64,
-    client: Arc<Client>,
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
 }
 
 impl Uploads {
     /// No upload, yet. A signal cancels those that are open then.
     pub fn new(client: &Arc<Client>) -> Self {
-        let state = Arc::<Mutex<State>>::default();
-        let (client, of_signal) = (client.clone(), state.clone());
-        let _on_signal = OnSignal::new(move || {
-            let mut state = lock(&of_signal);
-            state.ends = true;
-            let open = std::mem::take(&mut state.open);
-            drop(state);
-            let begun = Instant::now();
-            for url in open.into_values() {
-                if begun.elapsed() < PATIENCE_FOR_ALL {
-                    cancel(&client, url);
-                }
-            }
-        });
-        Self { state, _on_signal }
+        let (client, state, idle) = (client.clone(), Mutex::default(), Condvar::new());
+        let shared = Arc::new(Shared { client, state, idle });
+        let of_signal = shared.clone();
+        Self { shared, _on_signal: OnSignal::new(move || of_signal.end()) }
     }
 
-    /// Keeps an upload that was just opened. None, and the upload is cancelled, if a signal ends the
-    /// program.
-    pub fn add(&self, client: &Arc<Client>, url: Url) -> Option<Open> {
-        let mut state = lock(&self.state);
+    /// Keeps an upload that was just opened. If a signal ends the program, the upload is cancelled, and
+    /// this does not return.
+    pub fn add(&self, url: Url) -> Open {
+        let mut state = self.shared.lock();
         if state.ends {
             drop(state);
-            cancel(client, url);
-            return None;
+            self.shared.cancel(url);
+            wait_for_the_end();
         }
         state.next += 1;
         let number = state.next;
-        state.open.insert(number, url);
-        Some(Open { number, client: client.clone(), state: self.state.clone() })
+        state.open.insert(number, Place { url, busy: false });
+        Open { number, shared: self.shared.clone() }
+    }
+}
+
+impl Shared {
+    /// Cancels all uploads. docker-registry 2.8 does not cancel one of which it gets a chunk at the
+    /// same moment, so such a request may first come to its end.
+    fn end(&self) {
+        let begun = Instant::now();
+        let mut state = self.lock();
+        state.ends = true;
+        let left = || PATIENCE_FOR_ALL.saturating_sub(begun.elapsed());
+        let busy = |state: &mut State| state.open.values().any(|place| place.busy);
+        let waited = self.idle.wait_timeout_while(state, left() / 2, busy);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let open = std::mem::take(&mut state.open);
+        drop(state);
+        for place in open.into_values().take_while(|_| !left().is_zero()) {
+            self.cancel(place.url);
+        }
+    }
+
+    /// Nothing more can be done if this fails: the registry then removes the upload some day.
+    fn cancel(&self, url: Url) {
+        let request = Request::new(Method::DELETE, url).patience(PATIENCE);
+        let _ = self.client.send_once(&request);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Open {
-    /// Where the next request goes to. None if the upload was cancelled.
-    pub fn url(&self) -> Option<Url> {
-        lock(&self.state).open.get(&self.number).cloned()
+    /// Sends a request of this upload. If a signal ends the program, this does not return.
+    pub fn send<T>(&self, send: impl FnOnce(Url) -> T) -> T {
+        let mut state = self.shared.lock();
+        let ends = state.ends;
+        let place = state.open.get_mut(&self.number).filter(|_| !ends);
+        let url = place.map(|place| {
+            place.busy = true;
+            place.url.clone()
+        });
+        drop(state);
+        let Some(url) = url else { wait_for_the_end() };
+        let sent = send(url);
+        if let Some(place) = self.shared.lock().open.get_mut(&self.number) {
+            place.busy = false;
+        }
+        self.shared.idle.notify_all();
+        sent
     }
 
     /// Sets where the next request goes to.
     pub fn set_url(&self, url: Url) {
-        if let Some(open) = lock(&self.state).open.get_mut(&self.number) {
-            *open = url;
+        if let Some(place) = self.shared.lock().open.get_mut(&self.number) {
+            place.url = url;
         }
     }
 
-    /// The upload is complete, or the registry has forgotten it.
+    /// The upload is complete.
     pub fn close(self) {
-        lock(&self.state).open.remove(&self.number);
+        self.shared.lock().open.remove(&self.number);
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let url = lock(&self.state).open.remove(&self.number);
-        if let Some(url) = url {
-            cancel(&self.client, url);
+        let place = self.shared.lock().open.remove(&self.number);
+        if let Some(place) = place {
+            self.shared.cancel(place.url);
         }
     }
 }
 
-/// Nothing more can be done if this fails: the registry then cancels the upload some day.
-fn cancel(client: &Client, url: Url) {
-    let _ = client.send_once(&Request::new(Method::DELETE, url).patience(PATIENCE));
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+/// Another thread removes what is not complete, and then ends the program by the signal. An error in
+/// this thread would end it before.
+fn wait_for_the_end() -> ! {
+    loop {
+        thread::park();
+    }
 }

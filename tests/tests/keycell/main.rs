@@ -5,6 +5,7 @@ mod failures;
 mod keygen;
 mod recipients;
 mod recipients_removed;
+mod registries;
 mod transports;
 
 use std::process::{Command, ExitCode, Output};
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     transports::cases(&mut suite);
     keygen::cases(&mut suite);
     recipients_removed::cases(&mut suite);
+    registries::cases(&mut suite);
     suite.run()
 }
 
