@@ -73,8 +73,8 @@ const RENEW_CERTIFICATE: &str = "ask its owner for the current certificate; the 
     same, because the private key does not expire";
 const CERTIFICATE_FOR_ENCRYPTION: &str = "ask its owner for a certificate whose key usage has \
     `keyEncipherment`";
-const LONGER_KEY: &str = "`keycell keygen FILE --public FILE` makes a P-256 key, which is stronger and faster; \
-    `--type rsa3072` makes a longer RSA key";
+const LONGER_KEY: &str = "`keycell keygen FILE --public FILE` makes a P-256 key for `jwe:`, and with `--type rsa3072` \
+    an RSA key for any scheme but `pgp:`";
 const JWE_OAEP_SHA256: &str =
     "add `--jwe-oaep-hash sha256`, which Go ocicrypt and Keycell read too";
 const JWK_ALGORITHM: &str = "change the `alg` of the JSON Web Key to `RSA-OAEP-256`";

@@ -38,7 +38,7 @@ pub enum RecipientWarning {
     #[error("RSA-OAEP uses SHA-1, as was asked for")]
     TokenSha1,
     /// RSAES-PKCS1-v1_5 in the CMS form of Go.
-    #[error("RSA uses PKCS#1 v1.5, which is the only form that Go ocicrypt reads")]
+    #[error("RSA uses PKCS#1 v1.5, in the form that Go ocicrypt writes and reads")]
     Pkcs7Pkcs1v15,
     /// RSAES-PKCS1-v1_5 in OpenPGP, which has nothing else.
     #[error("RSA uses PKCS#1 v1.5, as always in OpenPGP")]

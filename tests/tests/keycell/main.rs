@@ -7,6 +7,7 @@ mod recipients;
 mod recipients_removed;
 mod registries;
 mod transports;
+mod warnings;
 
 use std::process::{Command, ExitCode, Output};
 
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     keygen::cases(&mut suite);
     recipients_removed::cases(&mut suite);
     registries::cases(&mut suite);
+    warnings::cases(&mut suite);
     suite.run()
 }
 
