@@ -153,7 +153,7 @@ mod tests {
             (
                 &format!("{encrypt} --pkcs7-form golang"),
                 "`golang` is not a value of `--pkcs7-form <FORM>`: it is `go` or `auth-enveloped`\n\
-                 `keycell encrypt --help` lists what there is",
+                 a similar one is `go`\n`keycell encrypt --help` lists what there is",
             ),
             (
                 &format!("{encrypt} --pkcs7-form"),

@@ -65,8 +65,8 @@ const ONE_PRIVATE_KEY: &str =
     "name one file with one private key; `keycell keys` without `--public` lists what a file has";
 const LAST_RECIPIENT: &str = "add another recipient first: `keycell encrypt SOURCE DESTINATION --recipient \
     RECIPIENT --keys FILE`";
-const REMOVE_BY_KEY: &str = "JWE that skopeo wrote, and PKCS#11, do not say whose key they are for: \
-    `--key FILE` with the private key finds it";
+const REMOVE_BY_KEY: &str = "JWE that skopeo wrote does not say whose key it is for: `--key FILE` with the \
+    private key finds it";
 const REMOVE_BY_NAME: &str = "in place of `--key`, `--recipient` names a recipient by what the list above \
     shows, such as `pgp:KEYID` or `pkcs7:CERTIFICATE.pem`";
 const RENEW_CERTIFICATE: &str = "ask its owner for the current certificate; the layer is encrypted all the \
