@@ -7,7 +7,7 @@
 # make deny     checks licences, sources and versions of all crates: deny.toml; with ADVISORY_DB=DIR, advisories
 # make sbom     writes the components of each program to dist/*.cdx.json (CycloneDX)
 # make reproduce  builds the guest again in another folder, and compares the bytes
-# make bench    measures the decoder and its peers, and unpacking by containerd; CTD_PEER names Go's decoder,
+# make bench    measures the decoder and its peers, unpacking by containerd, and encrypting; CTD_PEER names Go's decoder,
 #               CONTAINERDS other containerds, BENCH_QUICK=1 is shorter
 # make costs    measures in a sandbox the costs that the budget of a layer uses: ocicrypt/src/budget.rs
 # make bench-micro  measures the layer cipher and unwrapping in the library; BENCH=NAME only one
@@ -130,6 +130,7 @@ reproduce: targets
 bench: all tools
 	@bench/bench.py
 	@bench/unpack.py
+	@bench/encrypt.py
 
 # Not a part of `test` either.
 costs: targets wasmtime

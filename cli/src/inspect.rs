@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use keycell_images::documents::Descriptor;
 use keycell_images::place::Described;
+use keycell_images::shown;
 use ocicrypt::annotation::{self, Scheme, WrappedKeys};
 use ocicrypt::budget::Budget;
 use ocicrypt::jwe::Jwe;
@@ -147,7 +148,7 @@ impl Layer {
 impl fmt::Display for Image {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for Listed { digest, platform, layers } in &self.manifests {
-            let name = platform.clone().unwrap_or_else(|| digest.escape_debug().to_string());
+            let name = platform.clone().unwrap_or_else(|| shown(digest));
             match layers {
                 None => writeln!(f, "{name}: not there")?,
                 Some(layers) => {
@@ -164,7 +165,7 @@ impl fmt::Display for Image {
 
 impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let media_type = self.media_type.as_deref().unwrap_or("of no media type").escape_debug();
+        let media_type = shown(self.media_type.as_deref().unwrap_or("of no media type"));
         write!(f, "layer {}: {media_type}, {} bytes, ", self.number, self.size)?;
         if self.wrapped_keys.is_empty() {
             return writeln!(f, "not encrypted");

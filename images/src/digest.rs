@@ -23,7 +23,7 @@ pub fn hex(digest: &str) -> Result<&str> {
     let hex = digest.strip_prefix("sha256:").filter(|hex| {
         hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     });
-    hex.ok_or_else(|| Error::NotADigest(digest.escape_debug().to_string()))
+    hex.ok_or_else(|| Error::NotADigest(crate::shown(digest)))
 }
 
 #[cfg(test)]

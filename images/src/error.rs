@@ -90,7 +90,7 @@ pub enum Error {
         error: io::Error,
     },
     /// A directory that is not empty and holds no layout.
-    #[error("`{}` is there and no OCI image layout: name another destination", .0.display())]
+    #[error("`{}` is there and is no OCI image layout", .0.display())]
     NoLayout(PathBuf),
     /// A layout or an archive has no such image, or several.
     #[error("`{name}` names {}", Images(*.count))]
@@ -134,6 +134,7 @@ impl Error {
             Self::Archive(error) => error.hint(),
             Self::Registry(error) => error.hint(),
             Self::HowMany { others, .. } => Some(ImageHint::WhichImage(others.clone())),
+            Self::NoLayout(_) => Some(ImageHint::OtherDestination),
             Self::Exists { .. } => Some(ImageHint::Force),
             _ => None,
         }

@@ -22,8 +22,8 @@ pub use target::LayoutTarget;
 /// A directory that is no layout, or not exactly one image that was chosen.
 pub fn open(directory: &Path, choice: &Choice) -> Result<Box<dyn Source>> {
     let entries = entries(&directory.join(index::FILE))?;
-    let entry = choose(&entries, choice, |choice| name(directory, choice))?;
-    Ok(Box::new(Layout { directory: directory.to_owned(), entry: entry.clone() }))
+    let entry = choose(&entries, choice, |choice| name(directory, choice))?.clone();
+    Ok(Box::new(Layout { directory: directory.to_owned(), entry, entries }))
 }
 
 /// Prepares a layout in `directory` for an image.
@@ -55,6 +55,8 @@ pub fn blob_path(digest: &str) -> Result<PathBuf> {
 struct Layout {
     directory: PathBuf,
     entry: Descriptor,
+    /// All images that it lists.
+    entries: Vec<Descriptor>,
 }
 
 impl Layout {
@@ -70,6 +72,13 @@ impl Source for Layout {
 
     fn holds(&self, document: &Descriptor) -> Result<bool> {
         Ok(self.path(document)?.is_file())
+    }
+
+    fn referrers(&self, digest: &str) -> Vec<String> {
+        // Cosign's tags begin so.
+        let prefix = digest.replace(':', "-");
+        let tags = self.entries.iter().filter_map(Descriptor::tag);
+        tags.filter(|tag| tag.starts_with(&prefix)).map(str::to_owned).collect()
     }
 
     fn open_document(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {

@@ -18,3 +18,10 @@ pub mod registry;
 pub use choice::{ArchiveFile, Choice};
 pub use error::{ArchiveError, Error, NameError, Result};
 pub use place::{Kept, NewBlob, Source, Target, Verified};
+
+/// Sanitizes text of an image, such as a media type, for a message.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    const LENGTH: usize = 160;
+    ocicrypt::text::printable_to(text, LENGTH)
+}

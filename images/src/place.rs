@@ -185,7 +185,7 @@ impl dyn Source + '_ {
 /// # Errors
 /// Bytes that are not JSON, or JSON that is no such document.
 pub fn parse<T: DeserializeOwned>(shown: &str, bytes: &[u8]) -> Result<T> {
-    let shown = || shown.escape_debug().to_string();
+    let shown = || crate::shown(shown);
     let value: Value =
         serde_json::from_slice(bytes).map_err(|error| Error::NotJson { shown: shown(), error })?;
     serde_json::from_value(value).map_err(|error| Error::Malformed { shown: shown(), error })
@@ -194,7 +194,7 @@ pub fn parse<T: DeserializeOwned>(shown: &str, bytes: &[u8]) -> Result<T> {
 fn all_of(from: Box<dyn Read + Send + '_>, descriptor: &Descriptor) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut verified = Verified::new(from, descriptor);
-    let too_long = || Error::TooLong(descriptor.digest().escape_debug().to_string());
+    let too_long = || Error::TooLong(crate::shown(descriptor.digest()));
     loop {
         let mut chunk = [0; 8192];
         match verified.next(&mut chunk)? {
@@ -228,7 +228,7 @@ impl<'a> Verified<'a> {
     /// # Errors
     /// A blob that cannot be read; at the end, a wrong digest or size.
     pub fn next(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        let shown = || self.digest.escape_debug().to_string();
+        let shown = || crate::shown(&self.digest);
         let length = match self.from.read(buffer) {
             Ok(length) => length,
             Err(error) => {
@@ -244,7 +244,7 @@ impl<'a> Verified<'a> {
     }
 
     fn verify(&mut self) -> Result<()> {
-        let wanted = || self.digest.escape_debug().to_string();
+        let wanted = || crate::shown(&self.digest);
         if let Some(size) = self.size.filter(|size| *size != self.length) {
             return Err(Error::Size { wanted: wanted(), size, found: self.length });
         }

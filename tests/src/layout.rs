@@ -13,34 +13,60 @@ use crate::image::hex;
 /// The media type of all layers.
 pub const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
 
-/// Two layers for `linux/amd64` and one for `linux/arm64`, under the tag `demo`, and an attestation
-/// that is none.
+/// The media type of the statements in an attestation.
+pub const IN_TOTO: &str = "application/vnd.in-toto+json";
+
+/// Two layers for `linux/amd64` and one for `linux/arm64`, under the tag `demo`, and an attestation of the
+/// first as BuildKit writes it.
 pub fn make(root: &Path) -> Result<()> {
-    fs::create_dir_all(root.join("blobs/sha256"))?;
-    fs::write(root.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
-    let manifests = [("amd64", &["one", "two"][..], TAR), ("arm64", &["three"], TAR)];
-    let attestation = [("unknown", &["attested"][..], "application/vnd.in-toto+json")];
-    let manifests = manifests.iter().chain(&attestation).map(|(architecture, layers, kind)| {
-        let layers = layers.iter().map(|text| blob(root, kind, plain(text)));
-        let layers = layers.collect::<Result<Vec<_>>>()?;
-        let config = json!({ "os": "linux", "architecture": architecture });
-        let config = config.to_string().into_bytes();
-        let config = blob(root, "application/vnd.oci.image.config.v1+json", config)?;
-        let kind = "application/vnd.oci.image.manifest.v1+json";
-        let document = json!({
-            "schemaVersion": 2, "mediaType": kind, "config": config, "layers": layers,
-            "annotations": { "kept": "as it is" },
-        });
-        let mut descriptor = blob(root, kind, document.to_string().into_bytes())?;
-        descriptor["platform"] = json!({ "os": "linux", "architecture": architecture });
-        Ok(descriptor)
+    let platform = |architecture: &str, layers: &[&str]| -> Result<Value> {
+        let layers = layers.iter().map(|text| blob(root, TAR, plain(text)));
+        manifest(root, "linux", architecture, layers.collect::<Result<_>>()?)
+    };
+    let amd64 = platform("amd64", &["one", "two"])?;
+    let arm64 = platform("arm64", &["three"])?;
+    let statement = blob(root, IN_TOTO, plain("attested"))?;
+    let mut attestation = manifest(root, "unknown", "unknown", vec![statement])?;
+    attestation["annotations"] = json!({
+        "vnd.docker.reference.type": "attestation-manifest",
+        "vnd.docker.reference.digest": amd64["digest"],
     });
-    let manifests = manifests.collect::<Result<Vec<_>>>()?;
+    let index = index(root, vec![amd64, arm64, attestation])?;
+    list(root, vec![named(index, "demo")])
+}
+
+/// A manifest, and its descriptor for an index.
+pub fn manifest(root: &Path, os: &str, architecture: &str, layers: Vec<Value>) -> Result<Value> {
+    let config = json!({ "os": os, "architecture": architecture });
+    let config =
+        blob(root, "application/vnd.oci.image.config.v1+json", config.to_string().into_bytes())?;
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    let document = json!({
+        "schemaVersion": 2, "mediaType": kind, "config": config, "layers": layers,
+        "annotations": { "kept": "as it is" },
+    });
+    let mut descriptor = blob(root, kind, document.to_string().into_bytes())?;
+    descriptor["platform"] = json!({ "os": os, "architecture": architecture });
+    Ok(descriptor)
+}
+
+/// An index, and its descriptor.
+pub fn index(root: &Path, manifests: Vec<Value>) -> Result<Value> {
     let kind = "application/vnd.oci.image.index.v1+json";
     let index = json!({ "schemaVersion": 2, "mediaType": kind, "manifests": manifests });
-    let mut entry = blob(root, kind, index.to_string().into_bytes())?;
-    entry["annotations"] = json!({ "org.opencontainers.image.ref.name": "demo" });
-    let index = json!({ "schemaVersion": 2, "manifests": [entry] });
+    blob(root, kind, index.to_string().into_bytes())
+}
+
+/// The descriptor with a name in the list of a layout.
+pub fn named(mut descriptor: Value, name: &str) -> Value {
+    descriptor["annotations"] = json!({ "org.opencontainers.image.ref.name": name });
+    descriptor
+}
+
+/// Makes a layout of its blobs, with this list of images.
+pub fn list(root: &Path, entries: Vec<Value>) -> Result<()> {
+    fs::write(root.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
+    let index = json!({ "schemaVersion": 2, "manifests": entries });
     Ok(fs::write(root.join("index.json"), index.to_string())?)
 }
 
@@ -49,8 +75,10 @@ pub fn plain(name: &str) -> Vec<u8> {
     name.bytes().cycle().take(700_000).collect()
 }
 
-fn blob(root: &Path, media_type: &str, bytes: Vec<u8>) -> Result<Value> {
+/// Writes a blob, and returns its descriptor.
+pub fn blob(root: &Path, media_type: &str, bytes: Vec<u8>) -> Result<Value> {
     let digest = hex(&Sha256::digest(&bytes));
+    fs::create_dir_all(root.join("blobs/sha256"))?;
     fs::write(root.join("blobs/sha256").join(&digest), &bytes)?;
     let digest = format!("sha256:{digest}");
     Ok(json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() }))

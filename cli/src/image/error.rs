@@ -57,7 +57,9 @@ impl ImageError {
     pub fn hint(&self) -> Option<ImageHint> {
         Some(match self {
             Self::CannotEncrypt(named) => {
-                ImageHint::LeaveReadable { media_type: named.first()?.media_type.clone() }
+                let Named { media_type, is_attestation, .. } = named.first()?;
+                let (media_type, is_attestation) = (media_type.clone(), *is_attestation);
+                ImageHint::LeaveReadable { media_type, is_attestation }
             }
             Self::CannotDecrypt(named) => {
                 ImageHint::LeaveEncrypted { media_type: named.first()?.media_type.clone() }
@@ -78,13 +80,15 @@ pub struct Named {
     pub place: String,
     /// Its media type, sanitized for a message.
     pub media_type: String,
+    /// Whether it is in an attestation.
+    pub is_attestation: bool,
     /// Why it is not done, if the media type does not say it.
     pub reason: Option<&'static str>,
 }
 
 impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { place, media_type, reason } = self;
+        let Self { place, media_type, reason, .. } = self;
         write!(f, "{place} (`{media_type}`")?;
         if let Some(reason) = reason {
             write!(f, ", {reason}")?;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use keycell_images::documents::{Descriptor, Document, Index, Manifest};
 use keycell_images::place::{MAX_DEPTH, parse};
-use keycell_images::{Error, Source};
+use keycell_images::{Error, Source, shown};
 use serde_json::Value;
 
 use super::error::{Few, Named};
@@ -101,7 +101,7 @@ pub struct Text<T> {
 /// An image, with what is to be done.
 pub enum Node<R> {
     /// An index.
-    Index(Text<Index>, Vec<Node<R>>),
+    Index(Box<Text<Index>>, Vec<Node<R>>),
     /// A manifest.
     Manifest(Box<Text<Manifest>>, Vec<Treatment<R>>),
     /// A document that the source does not have.
@@ -188,7 +188,7 @@ impl<R: Send + Sync> Planning<'_, R> {
             Document::Index(document) => {
                 let mut text = Text { descriptor, bytes, value, document };
                 let nodes = self.listed(&mut text.document, depth)?;
-                Node::Index(text, nodes)
+                Node::Index(Box::new(text), nodes)
             }
             Document::Manifest(manifest) => {
                 let document = *manifest;
@@ -216,9 +216,8 @@ impl<R: Send + Sync> Planning<'_, R> {
                 continue;
             } else {
                 if is_chosen != Some(false) {
-                    let shown = platform(&entry);
-                    let digest = || entry.digest().escape_debug().to_string();
-                    self.missing.push(format!("`{}`", shown.unwrap_or_else(digest)));
+                    let digest = || shown(entry.digest());
+                    self.missing.push(format!("`{}`", platform(&entry).unwrap_or_else(digest)));
                 }
                 nodes.push(Node::NotThere(entry.clone()));
             }
@@ -234,7 +233,7 @@ impl<R: Send + Sync> Planning<'_, R> {
         manifest: &Manifest,
     ) -> Result<Vec<Treatment<R>>> {
         if let Some(reason) = manifest.is_no_image() {
-            let digest = descriptor.digest().escape_debug().to_string();
+            let digest = shown(descriptor.digest());
             return Err(ImageError::NoLayers { digest, reason }.into());
         }
         let wishes = self.wishes;
@@ -254,8 +253,9 @@ impl<R: Send + Sync> Planning<'_, R> {
                     _ if wishes.allows(number, layer) => {}
                     Err(error) => return Err(error.context(place)),
                     Ok(Decision::Cannot(reason)) => {
-                        let media_type = layer.media_type().escape_debug().to_string();
-                        self.cannot.push(Named { place, media_type, reason });
+                        let media_type = shown(layer.media_type());
+                        let is_attestation = descriptor.is_attestation();
+                        self.cannot.push(Named { place, media_type, is_attestation, reason });
                     }
                 }
             }

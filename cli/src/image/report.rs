@@ -3,6 +3,7 @@
 use std::fmt;
 
 use keycell_images::documents::Descriptor;
+use keycell_images::shown;
 use ocicrypt::annotation;
 use ocicrypt::media_type::ENCRYPTED;
 use serde_json::{Value, json};
@@ -117,7 +118,7 @@ impl Report {
 
     /// Something that an index lists stays, though the source does not have it.
     pub fn not_there(&mut self, entry: &Descriptor) {
-        let digest = || entry.digest().escape_debug().to_string();
+        let digest = || shown(entry.digest());
         let name = platform(entry).unwrap_or_else(digest);
         self.notes.push(Note::NotThere { name });
     }
@@ -214,7 +215,7 @@ impl fmt::Display for Layer {
         if let Some(platform) = &self.platform {
             write!(f, " of {platform}")?;
         }
-        write!(f, " (`{}`)", self.after.media_type().escape_debug())
+        write!(f, " (`{}`)", shown(self.after.media_type()))
     }
 }
 
@@ -233,14 +234,14 @@ impl fmt::Display for Note {
             Self::Subject { document, subject } => write!(
                 f,
                 "`{}` refers to `{}` as its subject, which has another digest now",
-                document.escape_debug(),
-                subject.escape_debug()
+                shown(document),
+                shown(subject)
             ),
             Self::Signature { name, old } => write!(
                 f,
                 "`{}` belongs to `{}` and not to the new image: sign or attest the new one",
-                name.escape_debug(),
-                old.escape_debug()
+                shown(name),
+                shown(old)
             ),
             Self::NotThere { name } => {
                 write!(f, "`{name}` stays in the index, and the source does not have it")

@@ -300,7 +300,7 @@ impl Assembly<'_> {
                 let had = text.value.get("manifests").and_then(|list| list.as_array());
                 let same = had.map(Vec::len) == Some(index.manifests.len());
                 let same = same && index == text.document;
-                self.document(text, &index, same)
+                self.document(*text, &index, same)
             }
         }
     }

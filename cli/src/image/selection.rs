@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result};
 use clap::Args;
-use keycell_images::Source;
 use keycell_images::documents::{Descriptor, Manifest, Platform};
+use keycell_images::{Source, shown};
 
 /// Selects layers by number and by platform; without either, all layers.
 #[derive(Args, Default)]
@@ -61,9 +61,9 @@ impl Selection {
 pub fn platform(descriptor: &Descriptor) -> Option<String> {
     let platform = descriptor.platform.as_ref()?;
     let part = |member: &Option<String>| member.clone().unwrap_or_else(|| "unknown".to_owned());
-    let mut shown = format!("{}/{}", part(&platform.os), part(&platform.architecture));
+    let mut name = format!("{}/{}", part(&platform.os), part(&platform.architecture));
     if let Some(variant) = &platform.variant {
-        shown = format!("{shown}/{variant}");
+        name = format!("{name}/{variant}");
     }
-    Some(shown.escape_debug().to_string())
+    Some(shown(&name))
 }

@@ -11,10 +11,14 @@ pub enum ImageHint {
     WhichImage(Vec<String>),
     /// The destination has an image of this name.
     Force,
+    /// The destination is something else.
+    OtherDestination,
     /// Layers would stay readable.
     LeaveReadable {
         /// The media type of the first of them, sanitized for a message.
         media_type: String,
+        /// Whether that is an attestation.
+        is_attestation: bool,
     },
     /// Layers would stay encrypted.
     LeaveEncrypted {
@@ -77,10 +81,13 @@ pub enum TransportHint {
 impl fmt::Display for ImageHint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::LeaveReadable { media_type } => return leave_readable(f, media_type),
+            Self::LeaveReadable { media_type, is_attestation } => {
+                return leave_readable(f, media_type, *is_attestation);
+            }
             Self::LeaveEncrypted { media_type } => {
                 return write!(f, "`--allow-encrypted {media_type}` leaves it as it is");
             }
+            Self::OtherDestination => OTHER_DESTINATION,
             Self::AddRecipients => ADD_RECIPIENTS,
             Self::Inspect => INSPECT,
             Self::ChoosePlatform => CHOOSE_PLATFORM,
@@ -137,14 +144,20 @@ impl fmt::Display for TransportHint {
 
 const NO_IMAGES: &str = "it lists no image at all: write one to it first";
 const FORCE: &str = "`--force` replaces it; another name keeps both";
+const OTHER_DESTINATION: &str =
+    "name a directory that is empty, holds a layout, or is not there yet";
 const ADD_RECIPIENTS: &str = "with `--keys` and a key that opens it, the recipients are added";
 const INSPECT: &str = "`keycell inspect` lists the layers";
 const CHOOSE_PLATFORM: &str =
     "`--platform` chooses among those that are there, and `--prune` leaves the others out";
 const AUTH_FILE: &str = "`docker login` or `skopeo login` keeps a password for each registry, and `--authfile` names their file";
 
-fn leave_readable(f: &mut fmt::Formatter<'_>, media_type: &str) -> fmt::Result {
-    if media_type == IN_TOTO {
+fn leave_readable(
+    f: &mut fmt::Formatter<'_>,
+    media_type: &str,
+    is_attestation: bool,
+) -> fmt::Result {
+    if is_attestation {
         f.write_str("`--drop-attestations` leaves attestations out; ")?;
     }
     write!(
@@ -154,8 +167,6 @@ fn leave_readable(f: &mut fmt::Formatter<'_>, media_type: &str) -> fmt::Result {
     )
 }
 
-/// The media type of the statements in attestations.
-const IN_TOTO: &str = "application/vnd.in-toto+json";
 const TRANSPORTS: &str = "an image is named by `docker://[HOST/]REPOSITORY[:TAG|@DIGEST]`, \
     `oci:DIR[:NAME|@INDEX|@DIGEST]`, `oci-archive:FILE[:NAME|@INDEX|@DIGEST]`, or, as a source, \
     `docker-archive:FILE[:NAME|@INDEX]`; a FILE of `-` is standard input or output";

@@ -25,7 +25,7 @@ impl Encrypted {
         layout::make(&dir.path().join("plain"))?;
         let encrypted = Self { dir, env: env.to_vec() };
         let (from, to) = (encrypted.name("plain"), encrypted.name("encrypted"));
-        let args = ["encrypt", &from, &to, "-r", recipient];
+        let args = ["encrypt", &from, &to, "-r", recipient, "--drop-attestations"];
         encrypted.keycell(&[&args, options].concat())?;
         Ok(encrypted)
     }

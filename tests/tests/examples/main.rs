@@ -168,7 +168,7 @@ impl Fixture {
             ["keys", "second"].map(|node| format!("provider:node-secret:{}/node.secret", at(node)));
         let [first, second] = recipients.each_ref().map(String::as_str);
         let (from, to) = (image("plain"), image("encrypted"));
-        keycell(&["encrypt", &from, &to, "-r", first, "-r", second])?;
+        keycell(&["encrypt", &from, &to, "-r", first, "-r", second, "--drop-attestations"])?;
 
         let root = dir.path().join("encrypted");
         let layers = layout::layers(&root)?;

@@ -1,6 +1,8 @@
 //! `keycell encrypt`, `decrypt` and `inspect` on image layouts: what it writes, skopeo reads, and
 //! vice versa; and no failure damages an image.
 
+mod clear;
+mod copying;
 mod failures;
 mod keygen;
 mod recipients;
@@ -23,6 +25,8 @@ fn main() -> ExitCode {
     recipients_removed::cases(&mut suite);
     registries::cases(&mut suite);
     warnings::cases(&mut suite);
+    clear::cases(&mut suite);
+    copying::cases(&mut suite);
     suite.run()
 }
 
@@ -33,13 +37,21 @@ fn keycell(args: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
-/// Runs to its end and says this.
+/// Runs to its end, and prints this on standard output.
 fn succeeds(command: &mut Command) -> Result<String> {
+    Ok(says(command)?.0)
+}
+
+/// Runs to its end, and prints this on standard output and on standard error, where lines for blobs that
+/// are done do not count.
+fn says(command: &mut Command) -> Result<(String, String)> {
     let output = command.output()?;
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let stderr = String::from_utf8(output.stderr)?;
     ensure!(output.status.success(), "{command:?}: {}; stderr: {stderr}", output.status);
-    ensure!(stderr.is_empty(), "{command:?} says on stderr: {stderr}");
-    Ok(String::from_utf8(output.stdout)?)
+    let is_progress = |line: &str| line.ends_with(" bytes") && line.contains(": ");
+    let said = stderr.lines().filter(|line| !is_progress(line));
+    let said = said.map(|line| format!("{line}\n")).collect();
+    Ok((String::from_utf8(output.stdout)?, said))
 }
 
 /// Fails with one error that holds each of `words`.
@@ -48,7 +60,8 @@ fn fails(command: &mut Command, words: &[&str]) -> Result<()> {
     let stderr = String::from_utf8(stderr)?;
     ensure!(status.code() == Some(1), "{status}: {stderr}");
     ensure!(stdout.is_empty(), "an error with output");
-    ensure!(stderr.starts_with("keycell: error: "), "no error: {stderr}");
+    let has_error = stderr.lines().any(|line| line.starts_with("keycell: error: "));
+    ensure!(has_error, "no error: {stderr}");
     ensure!(stderr.matches("error: ").count() == 1, "several errors: {stderr}");
     for word in words {
         ensure!(stderr.contains(word), "nothing of `{word}`: {stderr}");

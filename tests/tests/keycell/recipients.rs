@@ -7,12 +7,12 @@ use anyhow::{Context, Result, ensure};
 use keycell_tests::gpg::Gpg;
 use keycell_tests::image::Image;
 use keycell_tests::keys::{KeyForm, KeyKind, KeyPair};
-use keycell_tests::layout::{self, TAR, layers, plain};
+use keycell_tests::layout::{self, IN_TOTO, TAR, layers, plain};
 use keycell_tests::suite::Suite;
 use keycell_tests::tools::Tool;
 use tempfile::TempDir;
 
-use crate::{fails, keycell, succeeds};
+use crate::{fails, keycell, says, succeeds};
 
 pub(crate) fn cases(suite: &mut Suite) {
     let images = |name: &str| -> Vec<Tool> {
@@ -47,8 +47,14 @@ pub(crate) struct Made {
 
 impl Made {
     pub(crate) fn new() -> Result<Self> {
+        let made = Self::without_image()?;
+        layout::make(&made.path("plain"))?;
+        Ok(made)
+    }
+
+    /// The key pair alone.
+    pub(crate) fn without_image() -> Result<Self> {
         let dir = TempDir::with_prefix("keycell-cli-")?;
-        layout::make(&dir.path().join("plain"))?;
         let key = KeyPair::generate(dir.path(), "node", KeyKind::Rsa(2048))?;
         fs::create_dir(dir.path().join("keys"))?;
         key.install(KeyForm::Pkcs8Pem, &dir.path().join("keys"))?;
@@ -72,13 +78,36 @@ impl Made {
         self.path("keys").display().to_string()
     }
 
+    /// Encrypts the image, whose attestation stays readable, and returns what is said. The digest that
+    /// is printed is that of the image.
     pub(crate) fn encrypt(&self, more: &[&str]) -> Result<String> {
         let (from, to) = (self.name("plain"), self.name("encrypted"));
-        succeeds(keycell(&["encrypt", &from, &to, "-r", &self.recipient()])?.args(more))
+        let recipient = self.recipient();
+        let args = ["encrypt", &from, &to, "-r", &recipient, "--allow-unencrypted", IN_TOTO];
+        let (digest, said) = says(keycell(&args)?.args(more))?;
+        let index = fs::read_to_string(self.path("encrypted").join("index.json"))?;
+        ensure!(index.contains(&format!("\"{}\"", digest.trim_end())), "{digest} in {index}");
+        Ok(said)
+    }
+
+    /// Encrypts an image of which nothing needs to stay readable, and returns what is said.
+    pub(crate) fn encrypt_plain(&self) -> Result<String> {
+        let (from, to) = (self.name("plain"), self.name("encrypted"));
+        Ok(says(&mut keycell(&["encrypt", &from, &to, "-r", &self.recipient()])?)?.1)
+    }
+
+    /// Whether there is nothing but the image, the keys and the public key.
+    pub(crate) fn is_alone(&self) -> Result<bool> {
+        let names = fs::read_dir(self.dir.path())?.map(|entry| Ok(entry?.file_name()));
+        let names = names.collect::<Result<Vec<_>>>()?;
+        let known = |name: &&std::ffi::OsString| {
+            *name == "plain" || *name == "keys" || name.to_string_lossy().starts_with("node")
+        };
+        Ok(names.iter().all(|name| known(&name)))
     }
 
     /// Decrypts and compares every blob with what it was.
-    fn decrypts(&self) -> Result<()> {
+    pub(crate) fn decrypts(&self) -> Result<()> {
         let (from, to) = (self.name("encrypted"), self.name("decrypted"));
         succeeds(&mut keycell(&["decrypt", &from, &to, "--keys", &self.keys()])?)?;
         let strip = |name: &str| -> Result<Vec<_>> {
@@ -179,7 +208,8 @@ fn from_skopeo() -> Result<()> {
     key.install(KeyForm::Sec1Pem, &keys)?;
     let (from, to) = (dir.path().join("encrypted"), dir.path().join("decrypted"));
     let mut command = keycell(&["decrypt"])?;
-    succeeds(command.arg(&from).arg(&to).arg("--keys").arg(&keys))?;
+    let name = |path: &PathBuf| format!("oci:{}", path.display());
+    succeeds(command.args([name(&from), name(&to)]).arg("--keys").arg(&keys))?;
     let found = layers(&to)?;
     for (expected, found) in plain.layers()?.iter().zip(&found) {
         ensure!(layout::read(&to, found)? == plain.blob(expected)?, "other bytes");
@@ -234,10 +264,10 @@ fn recipient_added() -> Result<()> {
     let other = KeyPair::generate(made.dir.path(), "other", KeyKind::P521)?;
     let recipient = format!("jwe:{}", other.public().display());
     let (from, to) = (made.name("encrypted"), made.name("more"));
-    let command = ["encrypt", &from, &to, "-r", &recipient];
+    let command = ["encrypt", &from, &to, "-r", &recipient, "--allow-unencrypted", IN_TOTO];
     fails(&mut keycell(&command)?, &["layer 1", "encrypted already", "`--keys`"])?;
     ensure!(!made.path("more").exists(), "a failure left something behind");
-    let said = succeeds(keycell(&command)?.args(["--keys", &made.keys()]))?;
+    let (_, said) = says(keycell(&command)?.args(["--keys", &made.keys()]))?;
     ensure!(said.starts_with("added to 3 layers: `jwe:"), "{said}");
     let (before, after) = (layers(&made.path("encrypted"))?, layers(&made.path("more"))?);
     for (before, after) in before.iter().zip(&after) {
@@ -258,18 +288,19 @@ fn recipient_added() -> Result<()> {
 fn into_a_layout_that_is_there() -> Result<()> {
     let made = Made::new()?;
     let plain = made.name("plain");
-    let twice = made.path("plain").display().to_string();
+    let twice = format!("oci:{}", made.path("plain").display());
     let recipient = made.recipient();
-    for _ in 0..2 {
-        let to = format!("oci:{twice}:encrypted");
-        succeeds(&mut keycell(&["encrypt", &plain, &to, "-r", &recipient])?)?;
-    }
+    let to = format!("{twice}:encrypted");
+    let args = ["encrypt", &plain, &to, "-r", &recipient, "--drop-attestations"];
+    succeeds(&mut keycell(&args)?)?;
+    fails(&mut keycell(&args)?, &["is there already", "`--force`"])?;
+    succeeds(keycell(&args)?.arg("--force"))?;
     let index = fs::read_to_string(made.path("plain").join("index.json"))?;
     ensure!(index.matches("ref.name").count() == 2, "{index}");
-    fails(&mut keycell(&["inspect", &twice])?, &["names 2 images", "`oci:DIR:TAG`"])?;
+    fails(&mut keycell(&["inspect", &twice])?, &["names 2 images", "plain:demo`", &to])?;
     let said = succeeds(&mut keycell(&["inspect", &plain])?)?;
     ensure!(!said.contains("+encrypted"), "{said}");
-    let said = succeeds(&mut keycell(&["inspect", &format!("oci:{twice}:encrypted")])?)?;
+    let said = succeeds(&mut keycell(&["inspect", &to])?)?;
     ensure!(said.matches("+encrypted").count() == 3, "{said}");
     Ok(())
 }
@@ -304,11 +335,12 @@ fn progress_on_a_terminal() -> Result<()> {
     let made = Made::new()?;
     let keycell = keycell_tests::dist("keycell")?;
     let (from, to, recipient) = (made.name("plain"), made.name("encrypted"), made.recipient());
-    let line = format!("{} encrypt {from} {to} -r {recipient}", keycell.display());
+    let keycell = keycell.display();
+    let line = format!("{keycell} encrypt {from} {to} -r {recipient} --drop-attestations");
     let output =
         std::process::Command::new("script").args(["-qec", &line, "/dev/null"]).output()?;
     let said = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.success(), "{said}");
-    ensure!(said.contains(" of 2.67 MiB, ") && said.contains("encrypted 3 layers"), "{said}");
+    ensure!(said.contains(" of 2.00 MiB, ") && said.contains("encrypted 3 layers"), "{said}");
     Ok(())
 }

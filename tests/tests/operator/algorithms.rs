@@ -54,7 +54,14 @@ fn modern_refuses() -> Result<()> {
         if to.exists() {
             fs::remove_dir_all(&to)?;
         }
-        let args = ["encrypt", &name("plain"), &name("encrypted"), "-r", &recipient];
+        let args = [
+            "encrypt",
+            &name("plain"),
+            &name("encrypted"),
+            "-r",
+            &recipient,
+            "--drop-attestations",
+        ];
         exits(super::keycell(&args)?.args(more), 0)?;
         let layer = layout::layers(&to)?.remove(0);
         let payload = json!({ "DecryptConfig": null, "Descriptor": layer }).to_string();
