@@ -33,8 +33,12 @@ impl Failure {
     pub fn no_key(error: &UnwrapError, ring: &KeyRing) -> Self {
         let failures = match error {
             UnwrapError::NoKeyOpened { failures } => failures,
-            UnwrapError::MediaType(_) => {
-                return Self::new(error.to_string(), UnwrapHint::OtherMediaType);
+            UnwrapError::MediaType(found) => {
+                let hint = match found.is_encrypted {
+                    true => UnwrapHint::NotUnpacked,
+                    false => UnwrapHint::OtherMediaType,
+                };
+                return Self::new(error.to_string(), hint);
             }
             UnwrapError::NotEncrypted => {
                 return Self::new(error.to_string(), UnwrapHint::AnnotationsDropped);

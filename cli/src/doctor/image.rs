@@ -13,6 +13,7 @@ use keycell_images::place::MAX_DEPTH;
 use ocicrypt::annotation;
 
 use crate::containerd::{Config, Route};
+use crate::failure;
 use crate::keys::Keys;
 
 use super::report::{Report, Severity};
@@ -29,11 +30,13 @@ pub fn examine(
     let layers = match layers(name, arguments, config) {
         Ok(layers) => layers,
         Err(error) => {
-            let hint = match error.is::<NotInStore>() {
+            let own = match error.is::<NotInStore>() {
                 true => ToolHint::ImageNotInStore,
                 false => ToolHint::ImageNames,
             };
-            return report.unknown(format!("{error:#}"), hint);
+            let hints = failure::hints_of(&error);
+            let hints = if hints.is_empty() { vec![own.into()] } else { hints };
+            return report.add(Severity::Unknown, format!("{error:#}"), hints);
         }
     };
     let mut encrypted = 0;
@@ -106,7 +109,7 @@ fn layers(name: &str, arguments: &Node, config: &Config) -> Result<Vec<Descripto
 }
 
 fn from_elsewhere(name: &str, arguments: &Node) -> Result<Vec<Descriptor>> {
-    let manifests = arguments.registries.open(name)?.manifests()?;
+    let manifests = arguments.registries.open_on_node(name)?.manifests()?;
     let there = manifests.into_iter().filter_map(|one| one.manifest);
     Ok(there.flat_map(|manifest| manifest.layers).collect())
 }

@@ -1,7 +1,7 @@
 //! Flags about places where images are.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{ArgAction, Args};
@@ -10,6 +10,9 @@ use keycell_images::{Source, Target, name::Name};
 use zeroize::Zeroizing;
 
 use super::ImageError;
+
+/// The file with which kubelet pulls images.
+const KUBELET: &str = "/var/lib/kubelet/config.json";
 
 /// How registries are reached.
 #[derive(Args)]
@@ -55,6 +58,20 @@ impl Registries {
         let options = self.options(&[&name, &destination])?;
         let source = name.open(&options)?;
         Ok((source, Place { name: destination, options, replace: to.force }))
+    }
+
+    /// Opens an image with the credentials of a node, if no others are named.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_on_node(&self, name: &str) -> Result<Box<dyn Source>> {
+        let name = Name::parse(name)?;
+        let mut options = self.options(&[&name])?;
+        let kubelet = Path::new(KUBELET);
+        if options.credentials.is_none() && kubelet.is_file() {
+            options.credentials = Some(kubelet.to_owned());
+        }
+        Ok(name.open(&options)?)
     }
 
     fn options(&self, names: &[&Name]) -> Result<Options> {

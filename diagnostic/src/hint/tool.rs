@@ -358,10 +358,10 @@ const NO_LOG: &str = "name a file: `log = \"/var/log/keycell.json\"` in `/etc/ke
 const LOG_NOT_WRITABLE: &str = "`log` in `/etc/keycell/config.toml`, or `--log` in the processor's `args`, \
     names a regular file that containerd's user may append to";
 const REQUIRE_SANDBOX: &str = "with `--require-sandbox` it refuses to";
-const IMAGE_NAMES: &str =
-    "an image is `oci:DIR:TAG`, a name that `ctr images list` shows, or a digest";
+const IMAGE_NAMES: &str = "an image is a name that `ctr images list` shows, a digest, or a name with a transport, \
+    such as `docker://NAME` or `oci:DIR:NAME`";
 const IMAGE_NOT_IN_STORE: &str = "containerd removes an image whose pull has failed within seconds: \
-    `skopeo copy docker://IMAGE oci:/tmp/image`, and then `keycell doctor --image oci:/tmp/image`";
+    `keycell doctor --image docker://NAME@DIGEST`, with the name in the pull, asks the registry";
 const TOO_MUCH_WORK: &str = "`keycell doctor --image IMAGE` tries the keys on one image";
 const METRICS_AS_ROOT: &str = "run `keycell metrics` as root";
 const METRICS_STATE: &str =

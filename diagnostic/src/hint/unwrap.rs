@@ -8,6 +8,8 @@ use std::fmt;
 pub enum UnwrapHint {
     /// The media type of the layer is not one of an encrypted layer.
     OtherMediaType,
+    /// The layer is encrypted, and of a media type that nothing unpacks.
+    NotUnpacked,
     /// The descriptor has no wrapped keys.
     AnnotationsDropped,
     /// There is no private key.
@@ -74,6 +76,7 @@ impl UnwrapHint {
     fn text(&self) -> &'static str {
         match self {
             Self::OtherMediaType => OTHER_MEDIA_TYPE,
+            Self::NotUnpacked => NOT_UNPACKED,
             Self::AnnotationsDropped => ANNOTATIONS_DROPPED,
             Self::NoKeyConfigured => NO_KEY_CONFIGURED,
             Self::KeyOfAnother => KEY_OF_ANOTHER,
@@ -108,6 +111,9 @@ impl UnwrapHint {
 const OTHER_MEDIA_TYPE: &str = "the media type of an encrypted layer ends in `+encrypted`, such as \
     `application/vnd.oci.image.layer.v1.tar+gzip+encrypted`: does the `accepts` of containerd's \
     stream processor list another one?";
+
+const NOT_UNPACKED: &str = "containerd has nothing that unpacks such a layer: `keycell decrypt` decrypts the \
+    image, where its key is";
 
 const ANNOTATIONS_DROPPED: &str = "whoever copied this image dropped the annotations of its manifest, \
     and with them the wrapped keys: pull it from where it was encrypted";

@@ -1,6 +1,6 @@
 //! Layer media types, encrypted and plain.
 
-use crate::encoding::text::printable;
+use crate::encoding::text::printable_to;
 
 /// The suffix that the format adds to the media type of a layer when it is encrypted.
 pub const ENCRYPTED: &str = "+encrypted";
@@ -33,11 +33,17 @@ pub const LAYERS: [&str; 10] = [
 
 /// A media type that no encrypted layer has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{media_type}` is not the media type of an encrypted layer")]
+#[error("`{media_type}` is not the media type of {}", if *is_encrypted { "a layer that can be unpacked" } else { "an encrypted layer" })]
 pub struct UnsupportedMediaType {
     /// The media type that was found, sanitized for a message.
     pub media_type: String,
+    /// Whether it ends as that of something encrypted.
+    pub is_encrypted: bool,
 }
+
+/// The longest media type that a message shows, in characters. Their ends matter: two names of at most 127
+/// characters are what RFC 6838 allows, and most have half of that.
+const SHOWN: usize = 128;
 
 /// The media type of the plain layer whose encrypted form has the media type `encrypted`, for
 /// example `application/vnd.oci.image.layer.v1.tar+gzip` for
@@ -50,9 +56,12 @@ pub struct UnsupportedMediaType {
 /// [`UnsupportedMediaType`] with the media type.
 pub fn plain(encrypted: &str) -> Result<&'static str, UnsupportedMediaType> {
     let found = encrypted.strip_suffix(ENCRYPTED);
-    found
-        .and_then(|found| LAYERS.into_iter().find(|plain| *plain == found))
-        .ok_or_else(|| UnsupportedMediaType { media_type: printable(encrypted) })
+    found.and_then(|found| LAYERS.into_iter().find(|plain| *plain == found)).ok_or_else(|| {
+        UnsupportedMediaType {
+            media_type: printable_to(encrypted, SHOWN),
+            is_encrypted: found.is_some(),
+        }
+    })
 }
 
 /// Whether a plain layer of this media type is compressed.
@@ -172,7 +181,10 @@ mod tests {
         }
         let twice = format!("{}+encrypted+encrypted", LAYERS[0]);
         let Err(error) = plain(&twice) else { panic!("accepted {twice}") };
-        let message = format!("`{twice}` is not the media type of an encrypted layer");
+        let message = format!("`{twice}` is not the media type of a layer that can be unpacked");
+        assert_eq!(error.to_string(), message);
+        let Err(error) = plain("application/json") else { panic!("accepted JSON") };
+        let message = "`application/json` is not the media type of an encrypted layer";
         assert_eq!(error.to_string(), message);
     }
 }

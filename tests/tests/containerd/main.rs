@@ -94,6 +94,7 @@ fn cases(release: Option<&Release>) -> Vec<Case> {
     case("pull/images-at-the-same-time", pulls::images_at_the_same_time);
     case("pull/wrong-key", pulls::wrong_key);
     case("pull/no-key-then-the-key", pulls::no_key_then_the_key);
+    case("pull/from-registry-to-registry", pulls::from_registry_to_registry);
     case("no-payload/pull-tar", |shared| ctr::ctr_pull(shared, LayerKind::Tar));
     case("no-payload/pull-gzip", |shared| ctr::ctr_pull(shared, LayerKind::Gzip));
     case("no-payload/pull-zstd", |shared| ctr::ctr_pull(shared, LayerKind::Zstd));

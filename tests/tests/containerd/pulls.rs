@@ -72,3 +72,12 @@ pub(crate) fn no_key_then_the_key(shared: &Shared) -> Result<()> {
     node.cri().pull(image)?;
     prints(&node.ctr_run(image)?, shared)
 }
+
+/// What `keycell` pushed is pulled by its tag, and unpacked with the node's key.
+pub(crate) fn from_registry_to_registry(shared: &Shared) -> Result<()> {
+    let tag: String = shared.release.name().chars().filter(char::is_ascii_alphanumeric).collect();
+    let image = shared.images.encrypt_in_registry(&format!("by-keycell:{tag}"))?;
+    let node = shared.node(|setup| Ok(setup.file(KEY, shared.private()?)))?;
+    node.cri().pull(&image)?;
+    prints(&node.ctr_run(&image)?, shared)
+}

@@ -1,6 +1,7 @@
 //! What the cases share: images in a registry, the keys to them, and a node of today.
 
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
@@ -9,6 +10,7 @@ use keycell_tests::image::{Image, LayerKind};
 use keycell_tests::keys::{KeyForm, KeyKind, KeyPair};
 use keycell_tests::registry::Registry;
 use keycell_tests::release::Release;
+use keycell_tests::tools::output;
 use tempfile::TempDir;
 
 /// What a node of today has: both processors, and zstd layers through the gzip one.
@@ -114,6 +116,20 @@ impl Images {
         let image =
             self.plain.encrypted_for(dir.path(), &[format!("{scheme}:{recipient}")], env)?;
         self.registry.push(&image, &format!("encrypted:{scheme}"))
+    }
+}
+
+impl Images {
+    /// The plain image, encrypted by `keycell` from one repository of the registry to another.
+    pub(crate) fn encrypt_in_registry(&self, name: &str) -> Result<String> {
+        let plain = self.registry.push(&self.plain, "plain:1")?;
+        let host = plain.split('/').next().unwrap_or_default();
+        let encrypted = format!("{host}/{name}");
+        let mut command = Command::new(keycell_tests::dist("keycell")?);
+        command.args(["encrypt", "--insecure", "--recipient"]);
+        command.arg(format!("jwe:{}", self.key.public().display()));
+        output(command.args([format!("docker://{plain}"), format!("docker://{encrypted}")]))?;
+        Ok(encrypted)
     }
 }
 
