@@ -12,6 +12,9 @@ use serde_json::{Map, Value};
 /// The annotation that carries a tag in `index.json`.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
+/// The annotation in which containerd and Docker note the whole name beside it.
+pub const IMAGE_NAME: &str = "io.containerd.image.name";
+
 /// The annotations with which BuildKit says that a manifest is an attestation, and of which image.
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 /// See [`REFERENCE_TYPE`].
@@ -115,20 +118,14 @@ impl Descriptor {
         self.annotation(REF_NAME)
     }
 
-    /// Gives the image a tag, beside its other annotations.
-    pub fn set_tag(&mut self, tag: &str) {
-        self.annotations.get_or_insert_default().insert(REF_NAME.to_owned(), tag.into());
-    }
-
-    /// Takes its tag from the image.
-    pub fn remove_tag(&mut self) {
-        let annotations = self.annotations.take();
-        self.annotations = annotations
-            .map(|mut annotations| {
-                annotations.shift_remove(REF_NAME);
-                annotations
-            })
-            .filter(|annotations| !annotations.is_empty());
+    /// Gives the image this name in the list of a layout, or none, in the place of all that it had.
+    pub fn rename(&mut self, tag: Option<&str>) {
+        let mut annotations = self.annotations.take().unwrap_or_default();
+        annotations.retain(|name, _| name != REF_NAME && name != IMAGE_NAME);
+        if let Some(tag) = tag {
+            annotations.insert(REF_NAME.to_owned(), tag.into());
+        }
+        self.annotations = (!annotations.is_empty()).then_some(annotations);
     }
 }
 
@@ -329,8 +326,10 @@ mod tests {
     fn a_tag_stands_beside_other_annotations() -> serde_json::Result<()> {
         let mut entry: Descriptor = serde_json::from_str(r#"{"annotations":{"a":"1"}}"#)?;
         assert_eq!(entry.tag(), None);
-        entry.set_tag("t");
+        entry.rename(Some("t"));
         assert_eq!((entry.tag(), entry.annotations().len()), (Some("t"), 2));
+        entry.rename(None);
+        assert_eq!((entry.tag(), entry.annotations().len()), (None, 1));
         let bare = entry.with_annotations(BTreeMap::new());
         assert_eq!(serde_json::to_string(&bare)?, "{}");
         Ok(())

@@ -11,6 +11,7 @@ mod failure;
 mod http;
 mod manifest;
 mod reference;
+mod referrers;
 mod retry;
 mod saying;
 mod secret;

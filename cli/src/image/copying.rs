@@ -9,11 +9,13 @@ use anyhow::{Context, Result};
 use clap::Args;
 use keycell_images::ArchiveFile;
 use keycell_images::interrupt;
+use keycell_images::layout::blob_path;
 use keycell_images::name::Name;
 use serde_json::json;
 
 use super::flags::Place;
-use super::{Destination, Exchange, Plan, Registries, Report, Wishes, rewrite};
+use super::report::Layer;
+use super::{Action, Destination, Exchange, Note, Plan, Registries, Report, Wishes, rewrite};
 
 /// The arguments of a command that rewrites an image.
 #[derive(Args)]
@@ -69,6 +71,7 @@ impl Copying {
                 .with_context(|| format!("cannot write the digest `{digest}` to `{shown}`"))?;
         }
         exchange.notes(&mut rewritten.report);
+        rewritten.report.notes.extend(in_clear(&place.name, &rewritten.report));
         self.print(&exchange, &rewritten.report, &place, Some(&digest));
         Ok(())
     }
@@ -101,4 +104,17 @@ impl Copying {
             _ => println!("{text}"),
         }
     }
+}
+
+/// The plain layers of the image that a layout still has, because they were there before.
+fn in_clear(name: &Name, report: &Report) -> Option<Note> {
+    let Name::Layout { directory, .. } = name else { return None };
+    let is_there = |layer: &&Layer| {
+        let path = blob_path(layer.before.digest());
+        layer.action == Action::Replaced && path.is_ok_and(|path| directory.join(path).is_file())
+    };
+    let encrypted = report.encrypted();
+    let count = encrypted.into_iter().filter(is_there).count();
+    let directory = directory.display().to_string();
+    (count > 0).then_some(Note::InClear { count, directory })
 }

@@ -71,6 +71,13 @@ pub enum Note {
         /// The digest of the document.
         old: String,
     },
+    /// The layout had plain layers before, and still has them.
+    InClear {
+        /// How many.
+        count: usize,
+        /// The directory of the layout.
+        directory: String,
+    },
     /// What an index lists, and the source does not have.
     NotThere {
         /// The platform or the digest, sanitized for a message.
@@ -242,6 +249,11 @@ impl fmt::Display for Note {
                 "`{}` belongs to `{}` and not to the new image: sign or attest the new one",
                 shown(name),
                 shown(old)
+            ),
+            Self::InClear { count, directory } => write!(
+                f,
+                "`{directory}` still has the blobs of {} in clear, because it had them before",
+                Layers(*count)
             ),
             Self::NotThere { name } => {
                 write!(f, "`{name}` stays in the index, and the source does not have it")

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::choice::{Choice, is_image_name};
-use crate::documents::{Descriptor, Index};
+use crate::documents::{Descriptor, IMAGE_NAME, Index};
 use crate::error::{Error, Result};
 use crate::place::{MAX_DOCUMENT, parse};
 use crate::registry::Reference;
@@ -86,7 +86,7 @@ fn with_name<'a>(entries: &'a [Descriptor], name: &str) -> Vec<&'a Descriptor> {
 /// The name that `ctr images export` and `docker save` write. The tag of such an image is only the last
 /// part of it.
 fn full_name(entry: &Descriptor) -> Option<String> {
-    entry.annotations().remove("io.containerd.image.name")
+    entry.annotations().remove(IMAGE_NAME)
 }
 
 /// A choice for each image, which names no other.

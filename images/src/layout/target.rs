@@ -161,10 +161,7 @@ impl LayoutTarget {
     /// A directory that cannot be written to.
     pub fn complete(&self, mut entry: Descriptor, bytes: &[u8]) -> Result<PathBuf> {
         self.document(&entry, bytes)?;
-        match &self.tag {
-            Some(tag) => entry.set_tag(tag),
-            None => entry.remove_tag(),
-        }
+        entry.rename(self.tag.as_deref());
         let mut index = self.index.clone().unwrap_or_default();
         index.manifests.retain(|other| match &self.tag {
             Some(tag) => other.tag() != Some(tag),

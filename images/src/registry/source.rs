@@ -7,6 +7,7 @@ use super::client::Client;
 use super::download::Download;
 use super::manifest::{self, Document};
 use super::reference::{Reference, Repository};
+use super::referrers;
 use crate::digest;
 use crate::documents::Descriptor;
 use crate::error::Result;
@@ -53,6 +54,10 @@ impl Source for RegistrySource {
     fn open_blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {
         digest::hex(descriptor.digest())?;
         Ok(Box::new(Download::begin(&self.client, descriptor)?))
+    }
+
+    fn referrers(&self, digest: &str) -> Vec<String> {
+        referrers::of(&self.client, digest)
     }
 
     fn repository(&self) -> Option<&Repository> {

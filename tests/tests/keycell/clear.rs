@@ -25,6 +25,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     case("readable-ones-are-named", readable_ones_are_named);
     case("by-explicit-media-type", by_explicit_media_type);
     case("copies-elsewhere", copies_elsewhere);
+    case("copies-beside", copies_beside);
     case("wrapped-keys-of-another-layer", wrapped_keys_of_another_layer);
     case("decrypt/other-media-types", decrypts_other_media_types);
     case("decrypt/without-a-wrapped-key", without_a_wrapped_key);
@@ -120,6 +121,17 @@ fn copies_elsewhere() -> Result<()> {
     made.encrypt_plain()?;
     let found = layers(&made.path("encrypted"))?;
     ensure!(found[0]["data"].is_null() && found[0]["urls"].is_null(), "{}", found[0]);
+    Ok(())
+}
+
+/// In the place of the plain image: its blobs stay, since other images may have them.
+fn copies_beside() -> Result<()> {
+    let made = image(&[TAR, TAR])?;
+    let (name, recipient) = (made.name("plain"), made.recipient());
+    let args = ["encrypt", &name, &name, "-r", &recipient, "--force"];
+    let (_, said) = says(&mut keycell(&args)?)?;
+    let note = "still has the blobs of 2 layers in clear";
+    ensure!(said.contains(note), "nothing of `{note}`: {said}");
     Ok(())
 }
 
