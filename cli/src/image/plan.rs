@@ -105,7 +105,7 @@ pub enum Node<R> {
     /// A manifest.
     Manifest(Box<Text<Manifest>>, Vec<Treatment<R>>),
     /// A document that the source does not have.
-    NotThere(Descriptor),
+    NotThere(Box<Descriptor>),
 }
 
 /// What is to be done with a layer.
@@ -219,7 +219,7 @@ impl<R: Send + Sync> Planning<'_, R> {
                     let digest = || shown(entry.digest());
                     self.missing.push(format!("`{}`", platform(&entry).unwrap_or_else(digest)));
                 }
-                nodes.push(Node::NotThere(entry.clone()));
+                nodes.push(Node::NotThere(Box::new(entry.clone())));
             }
             kept.push(entry);
         }

@@ -271,7 +271,7 @@ struct Assembly<'a> {
 impl Assembly<'_> {
     fn node<R>(&mut self, node: Node<R>) -> Result<(Descriptor, Vec<u8>)> {
         match node {
-            Node::NotThere(descriptor) => Ok((descriptor, Vec::new())),
+            Node::NotThere(descriptor) => Ok((*descriptor, Vec::new())),
             Node::Manifest(text, _) => {
                 let mut manifest = text.document.clone();
                 self.manifest(&mut manifest, &text.descriptor);
