@@ -1,6 +1,7 @@
 //! Single requests, without redirects, authentication or retries.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +58,7 @@ impl Http {
             .build();
         let config = Config::builder()
             .tls_config(tls)
-            .proxy(Proxy::try_from_env())
+            .proxy(Proxy::try_from_env().filter(|_| !is_this_machine(host)))
             .http_status_as_error(false)
             .max_redirects(0)
             .user_agent(concat!("keycell/", env!("CARGO_PKG_VERSION")))
@@ -100,6 +101,15 @@ impl Http {
     }
 }
 
+/// Whether no proxy reaches a host, because it is another one there. Go programs see it so, too.
+fn is_this_machine(host: &str) -> bool {
+    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address,
+        None => host.split(':').next().unwrap_or(host),
+    };
+    name == "localhost" || name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
 /// The authorities that may issue the certificate of `host`: those of the system, those of the options,
 /// and those that the system has for this host.
 fn authorities(host: &str, options: &Options) -> Result<Vec<Certificate<'static>>, RegistryError> {
@@ -129,4 +139,19 @@ fn authorities(host: &str, options: &Options) -> Result<Vec<Certificate<'static>
 fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten().map(|it| it.path());
     entries.filter(|path| path.extension().is_some_and(|extension| extension == "crt")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_proxy_stands_before_this_machine() {
+        for host in ["localhost", "localhost:5000", "127.0.0.1:80", "127.1.2.3", "[::1]:5000"] {
+            assert!(is_this_machine(host), "{host}");
+        }
+        for host in ["r.example", "localhost.example:80", "10.0.0.1", "[fe80::1]", "docker.io"] {
+            assert!(!is_this_machine(host), "{host}");
+        }
+    }
 }
