@@ -99,7 +99,8 @@ struct Config {
 
 impl Config {
     fn helper(&self, key: &str) -> Option<&String> {
-        self.cred_helpers.as_ref().and_then(|helpers| helpers.get(key))
+        let helpers = self.cred_helpers.as_ref();
+        helpers.and_then(|helpers| helpers.get(key)).filter(|helper| !helper.is_empty())
     }
 
     fn has(&self, key: &str) -> bool {
@@ -119,6 +120,8 @@ fn look_up(bytes: &[u8], repository: &Repository) -> Result<Option<Identity>, Cr
         match docker_credential::get_credential_from_reader(bytes, key) {
             Ok(found) => return Ok(identity(found)),
             Err(CredentialRetrievalError::NoCredentialConfigured) => {}
+            // The crate looks for a helper without a name, too.
+            Err(CredentialRetrievalError::HelperCommunicationError) if helper.is_none() => {}
             Err(CredentialRetrievalError::HelperFailure { stdout, .. }) if is_unknown(&stdout) => {}
             Err(error) => return Err(CredentialsError::new(error, helper, key)),
         }
