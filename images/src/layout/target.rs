@@ -230,7 +230,9 @@ impl NewBlob for NewFile<'_> {
 
 impl Write for NewFile<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
+        // The text of `NamedTempFile` names the temporary file.
+        let cannot = |error| io::Error::other(self.target.cannot()(error));
+        let written = self.file.as_file().write(bytes).map_err(cannot)?;
         self.hash.update(&bytes[..written]);
         self.length += written as u64;
         Ok(written)

@@ -55,7 +55,7 @@ impl Made {
     /// The key pair alone.
     pub(crate) fn without_image() -> Result<Self> {
         let dir = TempDir::with_prefix("keycell-cli-")?;
-        let key = KeyPair::generate(dir.path(), "node", KeyKind::Rsa(2048))?;
+        let key = KeyPair::generate(dir.path(), "node", KeyKind::P256)?;
         fs::create_dir(dir.path().join("keys"))?;
         key.install(KeyForm::Pkcs8Pem, &dir.path().join("keys"))?;
         Ok(Self { dir, key })
@@ -307,7 +307,7 @@ fn into_a_layout_that_is_there() -> Result<()> {
 
 fn inspect() -> Result<()> {
     let made = Made::new()?;
-    let other = KeyPair::generate(made.dir.path(), "other", KeyKind::P256)?;
+    let other = KeyPair::generate(made.dir.path(), "other", KeyKind::P384)?;
     made.encrypt(&["-r", &format!("jwe:{}", other.public().display()), "--layer", "1"])?;
     let name = made.name("encrypted");
     let said = succeeds(&mut keycell(&["inspect", &name])?)?;
@@ -315,14 +315,14 @@ fn inspect() -> Result<()> {
         "linux/amd64:\n",
         "linux/arm64:\n",
         "+encrypted, 700000 bytes, encrypted: 1 jwe wrapped key\n",
-        "  for jwe: RSA-2048 (RSA-OAEP)\n",
+        "  for jwe: P-384 (ECDH-ES+A256KW)\n",
         "  for jwe: P-256 (ECDH-ES+A256KW)\n",
         "layer 2: application/vnd.oci.image.layer.v1.tar, 700000 bytes, not encrypted\n",
     ] {
         ensure!(said.contains(words), "nothing of `{words}`: {said}");
     }
     let said = succeeds(&mut keycell(&["inspect", &name, "--keys", &made.keys()])?)?;
-    ensure!(said.contains("  opened by RSA-2048 `key`"), "{said}");
+    ensure!(said.contains("  opened by P-256 `key`"), "{said}");
     let empty = made.path("empty");
     fs::create_dir(&empty)?;
     let said = succeeds(keycell(&["inspect", &name, "--keys"])?.arg(&empty))?;
