@@ -16,6 +16,7 @@ mod retry;
 mod saying;
 mod secret;
 mod source;
+mod stream;
 mod target;
 mod token;
 mod upload;

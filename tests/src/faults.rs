@@ -28,6 +28,8 @@ pub enum Fault {
     CutRequest(u64),
     /// The registry does what it is asked for, and the connection breaks.
     LoseAnswer,
+    /// The proxy answers with this status if the request continues an upload with a chunk.
+    NoChunks(u16),
     /// The proxy waits before it passes the request on.
     Delay(Duration),
 }
@@ -54,6 +56,8 @@ pub struct Seen {
     pub authorization: Option<String>,
     /// The value of `Range`.
     pub range: Option<String>,
+    /// The value of `Content-Range`.
+    pub content_range: Option<String>,
 }
 
 struct Rule {
@@ -139,7 +143,9 @@ impl State {
         let length = head.get("content-length").and_then(|it| it.parse().ok()).unwrap_or(0);
         let authorization = head.get("authorization").map(str::to_owned);
         let range = head.get("range").map(str::to_owned);
-        let seen = Seen { method, target, authorization, range };
+        let content_range = head.get("content-range").map(str::to_owned);
+        let is_stream = head.get("transfer-encoding") == Some("chunked");
+        let seen = Seen { method, target, authorization, range, content_range };
         lock(&self.seen).push(seen.clone());
         let mut body = reader.take(length);
         if let Some((status, headers, text)) = self.judge(&seen) {
@@ -164,7 +170,10 @@ impl State {
             let _ = io::copy(&mut upstream, &mut io::sink());
             return client.shutdown(Shutdown::Both);
         }
-        io::copy(&mut body, &mut upstream)?;
+        match is_stream {
+            true => copy_stream(&mut body.into_inner(), &mut upstream)?,
+            false => io::copy(&mut body, &mut upstream).map(drop)?,
+        }
         let mut answer = BufReader::new(upstream);
         match fault {
             Some(Fault::LoseAnswer) => {
@@ -220,12 +229,18 @@ impl State {
 
     fn fault(&self, seen: &Seen) -> Option<Fault> {
         let mut rules = lock(&self.rules);
+        let continues = seen.content_range.as_ref().is_some_and(|range| !range.starts_with("0-"));
         let fits = |rule: &&mut Rule| {
-            rule.times > 0 && rule.method == seen.method && seen.target.contains(&rule.part)
+            let is_meant = continues || !matches!(rule.fault, Fault::NoChunks(_));
+            let is_it = rule.method == seen.method && seen.target.contains(&rule.part);
+            rule.times > 0 && is_it && is_meant
         };
         let rule = rules.iter_mut().find(fits)?;
         rule.times -= 1;
-        Some(rule.fault.clone())
+        Some(match rule.fault.clone() {
+            Fault::NoChunks(status) => Fault::Answer(status, String::new(), String::new()),
+            fault => fault,
+        })
     }
 }
 
@@ -263,6 +278,20 @@ impl Head {
         });
         self.headers.push(("Connection".to_owned(), "close".to_owned()));
         self.text()
+    }
+}
+
+/// Passes a body of unknown length on: chunks (RFC 9112, section 7.1), of which the last is empty.
+fn copy_stream(from: &mut impl BufRead, to: &mut impl Write) -> io::Result<()> {
+    loop {
+        let mut line = String::new();
+        from.read_line(&mut line)?;
+        to.write_all(line.as_bytes())?;
+        let length = u64::from_str_radix(line.trim_end(), 16).map_err(io::Error::other)?;
+        io::copy(&mut from.take(length + 2), to)?;
+        if length == 0 {
+            return Ok(());
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Requests to a repository, with authentication, redirects and retries.
 
+use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -173,6 +174,26 @@ impl Client {
             challenged = true;
             self.authenticator.answer(&self.http, &self.base, answer, &scopes, used.as_ref())?;
         }
+    }
+
+    /// Sends a request whose body can be read once, so that no challenge can be answered. Credentials are
+    /// those of the request before.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn send_stream(
+        &self,
+        request: &Request<'_>,
+        body: impl Read + 'static,
+    ) -> Result<Answer, RegistryError> {
+        let mut headers = request.headers.clone();
+        let is_ours = request.url.is_beside(&self.base);
+        let scopes = [self.scope.clone()];
+        if let Some(secret) = self.authenticator.header(&scopes).filter(|_| is_ours) {
+            token::insert(&mut headers, header::AUTHORIZATION, &secret);
+        }
+        let (method, url) = (request.method.clone(), request.url.clone());
+        self.http.send_stream(&Call { method, url, headers, body: None, patience: None }, body)
     }
 
     /// Sends a request, and follows redirects. Only the registry itself gets `authorization`.

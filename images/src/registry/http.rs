@@ -1,6 +1,7 @@
 //! Single requests, without redirects, authentication or retries.
 
 use std::fs;
+use std::io::Read;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use ureq::config::Config;
 use ureq::http::{HeaderMap, Method, Request, Response};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, AsSendBody, Body, Error, Proxy};
+use ureq::{Agent, AsSendBody, Body, Error, Proxy, SendBody};
 
 use super::Options;
 use super::answer::Answer;
@@ -77,15 +78,32 @@ impl Http {
     /// # Errors
     /// No answer.
     pub fn send(&self, call: &Call<'_>) -> Result<Answer, RegistryError> {
+        match call.body {
+            Some(body) => self.send_body(call, body),
+            None => self.send_body(call, ()),
+        }
+    }
+
+    /// Sends a request with a body of unknown length, and begins to read the answer.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn send_stream(
+        &self,
+        call: &Call<'_>,
+        body: impl Read + 'static,
+    ) -> Result<Answer, RegistryError> {
+        self.send_body(call, SendBody::from_owned_reader(body))
+    }
+
+    fn send_body(&self, call: &Call<'_>, body: impl AsSendBody) -> Result<Answer, RegistryError> {
         let mut request = Request::builder().method(call.method.clone()).uri(call.url.uri());
         if let Some(headers) = request.headers_mut() {
             headers.extend(call.headers.clone());
         }
-        let sent = match call.body {
-            Some(body) => request.body(body).map_err(Error::from).and_then(|it| self.run(call, it)),
-            None => request.body(()).map_err(Error::from).and_then(|it| self.run(call, it)),
-        };
-        let response = sent.map_err(|error| failure::classify(&call.url, error))?;
+        let request = request.body(body).map_err(Error::from);
+        let response = request.and_then(|request| self.run(call, request));
+        let response = response.map_err(|error| failure::classify(&call.url, error))?;
         Ok(Answer::new(call.url.clone(), response))
     }
 

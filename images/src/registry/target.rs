@@ -1,6 +1,6 @@
 //! Writes an image to a registry (OCI distribution specification 1.1, section "Push").
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use super::client::{Client, Request};
 use super::error::RegistryError;
 use super::manifest;
 use super::reference::Reference;
+use super::stream::Stream;
 use super::upload::{self, CHUNK, SHORTEST, Upload};
 use super::uploads::{Open, Uploads};
 use super::url::Url;
@@ -36,6 +37,8 @@ pub struct RegistryTarget {
     spare: Mutex<Vec<Open>>,
     uploads: Uploads,
     chunk: AtomicUsize,
+    /// Whether the registry takes no chunks.
+    no_chunks: AtomicBool,
 }
 
 impl RegistryTarget {
@@ -59,6 +62,7 @@ impl RegistryTarget {
             reference: reference.clone(),
             spare: Mutex::default(),
             chunk: AtomicUsize::new(CHUNK),
+            no_chunks: AtomicBool::new(false),
         };
         let first = target.open_upload()?;
         target.spare(first);
@@ -68,6 +72,16 @@ impl RegistryTarget {
     /// The client of the repository.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// The same for a thread of its own.
+    pub fn shared_client(&self) -> Arc<Client> {
+        self.client.clone()
+    }
+
+    /// The registry takes no chunks: from now on, a blob is a single request.
+    pub fn forbid_chunks(&self) {
+        self.no_chunks.store(true, Ordering::Relaxed);
     }
 
     /// How long chunks are at most, in bytes.
@@ -187,7 +201,10 @@ impl Target for RegistryTarget {
     }
 
     fn blob(&self) -> Result<Box<dyn NewBlob + '_>> {
-        Ok(Box::new(Upload::new(self)))
+        Ok(match self.no_chunks.load(Ordering::Relaxed) {
+            true => Box::new(Stream::begin(self)?),
+            false => Box::new(Upload::new(self)),
+        })
     }
 
     fn document(&self, descriptor: &Descriptor, bytes: &[u8]) -> Result<()> {

@@ -1,6 +1,8 @@
 //! Writes a blob in chunks, and goes on where a connection broke (OCI distribution specification 1.1,
 //! section "Pushing a blob in chunks").
 //!
+//! A registry that refuses another chunk than the first gets blobs as a stream from then on.
+//!
 //! A chunk stays in memory until the registry has it. What was sent before cannot be sent again: an
 //! upload that the registry forgets is lost if it had more than one chunk. docker-registry 2.8 forgets
 //! each upload of which it got a chunk in part.
@@ -27,9 +29,9 @@ pub const CHUNK: usize = 8 * 1024 * 1024;
 /// The shortest chunk that is tried where a registry says that chunks are too long, in bytes.
 pub const SHORTEST: usize = 1024 * 1024;
 /// How long a registry may be silent after the last chunk: it hashes all of a blob, or copies it.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 /// The media type of chunks.
-const BYTES: &str = "application/octet-stream";
+pub const BYTES: &str = "application/octet-stream";
 
 /// A blob that is being written.
 pub struct Upload<'a> {
@@ -146,6 +148,13 @@ impl<'a> Upload<'a> {
             404 => self.start == 0,
             _ => answer.is_transient(),
         };
+        // Some registries take one chunk and no other, and say so in as many ways.
+        if !may_pass && self.start > 0 && matches!(answer.status(), 400 | 404..=499) {
+            if answer.status() != 404 {
+                self.target.forbid_chunks();
+            }
+            return Err(self.lost());
+        }
         let error = answer.refuse(&self.target.client().repository, About::Other);
         if may_pass { Ok(Sent::Unclear(Some(error), asked)) } else { Err(error) }
     }

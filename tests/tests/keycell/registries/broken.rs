@@ -22,6 +22,7 @@ pub(crate) fn cases(case: &mut impl FnMut(&str, &[Tool], fn() -> Result<()>)) {
     case("broken/for-good", &[Tool::Openssl], for_good);
     case("broken/tag-that-changes", &[Tool::Openssl], tag_that_changes);
     case("broken/short-chunks", &[Tool::Openssl], short_chunks);
+    case("broken/no-chunks", &[Tool::Openssl], no_chunks);
     case("broken/interrupted", &[Tool::Openssl], interrupted);
     case("broken/large-layer-in-little-memory", &[Tool::Openssl], large_layer_in_little_memory);
 }
@@ -200,6 +201,28 @@ fn short_chunks() -> Result<()> {
     succeeds(made.encrypt(&made.layout("large"), &name)?.arg("--insecure"), "")?;
     let chunks = proxy.seen("PATCH", "").len();
     ensure!(chunks >= 5, "only {chunks} chunks");
+    Ok(())
+}
+
+/// A registry that takes no second chunk gets the layer as a stream, and each further layer at once. A
+/// stream that breaks is sent again as a whole.
+fn no_chunks() -> Result<()> {
+    for refusal in [400, 405, 416] {
+        let made = Made::new(Registry::start)?;
+        layer_of(&made, 20)?;
+        let proxy = made.proxy(Access::Open)?;
+        let name = format!("docker://{}/app:1", proxy.address());
+        proxy.fail("PATCH", "/blobs/uploads/", 99, Fault::NoChunks(refusal));
+        proxy.fail("PUT", "/blobs/uploads/", 1, status(503));
+        succeeds(made.encrypt(&made.layout("large"), &name)?.arg("--insecure"), "")?;
+        let streams =
+            proxy.seen("PATCH", "").iter().filter(|it| it.content_range.is_none()).count();
+        ensure!(streams >= 1, "{refusal}: no stream");
+        ensure!(made.registry.uploads()?.is_empty(), "{:?}", made.registry.uploads()?);
+        proxy.mend();
+        let to = made.layout("decrypted");
+        succeeds(made.decrypt(&name, &to)?.arg("--insecure"), "")?;
+    }
     Ok(())
 }
 
