@@ -100,7 +100,7 @@ fn layers(name: &str, arguments: &Node, config: &Config) -> Result<Vec<Descripto
         return from_elsewhere(name, arguments);
     }
     match from_store(name, arguments, config) {
-        Err(error) if error.is::<NotInStore>() && digest::hex(name).is_err() => {
+        Err(error) if digest::hex(name).is_err() => {
             from_elsewhere(&format!("docker://{name}"), arguments)
                 .with_context(|| format!("{error}, and the registry does not give it"))
         }

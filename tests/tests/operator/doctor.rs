@@ -5,7 +5,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use anyhow::{Context, Result, ensure};
 use keycell_tests::jwe::Recipient;
+use keycell_tests::layout;
 use keycell_tests::node::KEY;
+use keycell_tests::registry::Registry;
 use keycell_tests::sealed::Sealed;
 use keycell_tests::suite::Suite;
 use keycell_tests::tools::Tool;
@@ -97,6 +99,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     case("key-providers", &[], key_providers);
     case("tokens", &[], tokens);
     case("images", &[], images);
+    case("images-in-a-registry", &[Tool::DockerRegistry], images_in_a_registry);
     case("a-key-that-opens-nothing", &[], a_key_that_opens_nothing);
     case("a-store-of-garbage", &[], a_store_of_garbage);
     case("nothing-is-changed", &[Tool::Containerd], nothing_is_changed);
@@ -399,6 +402,27 @@ fn images() -> Result<()> {
     )?;
     let absent = format!("sha256:{}", "1".repeat(64));
     says(&exits(made.doctor()?.args(["--image", &absent]), 2)?, &["there is no manifest `sha256:1"])
+}
+
+/// An image that containerd does not have is looked up in its registry.
+fn images_in_a_registry() -> Result<()> {
+    let made = Made::new()?;
+    let registry = Registry::start(made.node.outside())?;
+    let public = exits(keycell(&["keys", "--public"])?.arg(made.node.keys().join(KEY)), 0)?;
+    fs::write(made.path("node.pub"), public)?;
+    layout::make(&made.path("plain"))?;
+    let image = format!("{}/app:1", registry.address());
+    let mut encrypt = keycell(&["encrypt", "--insecure", "--drop-attestations", "--recipient"])?;
+    encrypt.arg(format!("jwe:{}", made.path("node.pub").display()));
+    encrypt.arg(format!("oci:{}:demo", made.path("plain").display()));
+    exits(encrypt.arg(format!("docker://{image}")), 0)?;
+    for name in [&image, &format!("docker://{image}")] {
+        let text = exits(made.doctor()?.args(["--insecure", "--image", name]), 0)?;
+        says(&text, &["layer 3, sha256:", "opened by `node.pem` (jwe, SHA256:"])?;
+    }
+    let absent = image.replace("app:1", "app:2");
+    let text = exits(made.doctor()?.args(["--insecure", "--image", &absent]), 2)?;
+    says(&text, &["the registry does not give it", "has no image `2`"])
 }
 
 /// After a rotation: the old key opens nothing in the store any more.
