@@ -102,6 +102,8 @@ fn main() -> ExitCode {
     let failed =
         if matches!(verb, Verb::Conform(_)) { ExitCode::from(2) } else { ExitCode::FAILURE };
     run(verb).unwrap_or_else(|error| {
+        // An error that is only due to a signal is not told: the signal ends the program.
+        let _uninterrupted = keycell_images::interrupt::pause();
         print_error(&error);
         failed
     })

@@ -5,6 +5,7 @@
 //! default, so that the caller sees which signal it was.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -30,7 +31,7 @@ struct Pending {
 /// # Errors
 /// The system has no thread left.
 pub fn watch() -> io::Result<()> {
-    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    let mut signals = Signals::new(watched())?;
     let watch = move || {
         for signal in &mut signals {
             let _never_released = pause();
@@ -40,6 +41,14 @@ pub fn watch() -> io::Result<()> {
         }
     };
     thread::Builder::new().name("signals".to_owned()).spawn(watch).map(drop)
+}
+
+/// The signals that end the program. One that is ignored, as `nohup` does it, stays so.
+fn watched() -> impl Iterator<Item = i32> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    [SIGHUP, SIGINT, SIGTERM].into_iter().filter(move |signal| ignored >> (signal - 1) & 1 == 0)
 }
 
 /// Something that is removed if a signal ends the program before this is dropped.

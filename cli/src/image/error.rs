@@ -39,6 +39,9 @@ pub enum ImageError {
     /// The layer changed between two reads.
     #[error("the layer changed while it was read")]
     Changed,
+    /// The password and the archive on standard input.
+    #[error("standard input cannot have both the password and the archive")]
+    StandardInputTwice,
     /// One password for two registries.
     #[error("`--username` is for one registry, and there are two: `{first}` and `{second}`")]
     LoginForTwo {
@@ -67,7 +70,7 @@ impl ImageError {
             Self::EncryptedAlready => ImageHint::AddRecipients,
             Self::NothingEncrypted | Self::NothingChosen => ImageHint::Inspect,
             Self::NotThere(_) => ImageHint::ChoosePlatform,
-            Self::LoginForTwo { .. } => ImageHint::AuthFile,
+            Self::LoginForTwo { .. } | Self::StandardInputTwice => ImageHint::AuthFile,
             Self::NoLayers { .. } | Self::NotOpened(_) | Self::Changed => return None,
         })
     }

@@ -98,6 +98,9 @@ impl Registries {
             let (first, second) = (first.clone(), second.clone());
             return Err(ImageError::LoginForTwo { first, second }.into());
         }
+        if names.first().is_some_and(|source| source.is_standard_stream()) {
+            return Err(ImageError::StandardInputTwice.into());
+        }
         let mut password = Zeroizing::new(String::new());
         std::io::stdin().read_to_string(&mut password).context("cannot read the password")?;
         let password = Zeroizing::new(password.trim_end_matches(['\r', '\n']).to_owned());

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use keycell_tests::layout::{self, TAR, layers, plain};
 use keycell_tests::suite::Suite;
 use keycell_tests::tools::Tool;
-use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_setfl, mknodat};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -31,6 +31,8 @@ pub(crate) fn cases(suite: &mut Suite) {
     case("interrupted/SIGINT", || interrupted(Signal::INT));
     case("interrupted/SIGTERM", || interrupted(Signal::TERM));
     case("interrupted/SIGHUP", || interrupted(Signal::HUP));
+    case("ignored-signals", ignored_signals);
+    case("standard-input-twice", standard_input_twice);
     case("full-disk", full_disk);
 }
 
@@ -200,6 +202,42 @@ fn wait_for(child: &mut Child, condition: impl Fn() -> Result<bool>) -> Result<(
         sleep(Duration::from_millis(10));
     }
     Ok(())
+}
+
+/// `nohup` starts a program so that it outlives its terminal.
+fn ignored_signals() -> Result<()> {
+    let made = Made::new()?;
+    let (from, to, recipient) = (made.name("plain"), made.name("encrypted"), made.recipient());
+    let keycell = keycell_tests::dist("keycell")?.display().to_string();
+    let blob = layout::path(&made.path("plain"), &layers(&made.path("plain"))?[0])?;
+    let kept = fs::read(&blob)?;
+    fs::remove_file(&blob)?;
+    mknodat(CWD, &blob, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+    let script = format!("trap '' HUP; exec {keycell} encrypt {from} {to} -r {recipient} {DROP}");
+    let mut command = std::process::Command::new("sh");
+    let mut child =
+        command.args(["-c", &script]).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    // This fails until the layer is read.
+    let open = || rustix::fs::open(&blob, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty());
+    let opened = std::cell::RefCell::new(None);
+    wait_for(&mut child, || {
+        *opened.borrow_mut() = open().ok();
+        Ok(opened.borrow().is_some())
+    })?;
+    let pipe = opened.take().context("no pipe")?;
+    fcntl_setfl(&pipe, OFlags::empty())?;
+    kill_process(Pid::from_child(&child), Signal::HUP)?;
+    std::io::Write::write_all(&mut File::from(pipe), &kept)?;
+    ensure!(child.wait()?.success(), "the signal has ended it");
+    Ok(())
+}
+
+fn standard_input_twice() -> Result<()> {
+    let made = Made::new()?;
+    let to = "docker://registry.invalid/app:1";
+    let args = ["encrypt", "oci-archive:-", to, "-r", &made.recipient(), "--username", "me"];
+    let words = ["standard input cannot have both", "`--authfile`"];
+    fails(keycell(&args)?.arg("--password-stdin").stdin(Stdio::null()), &words)
 }
 
 fn full_disk() -> Result<()> {
