@@ -73,6 +73,12 @@ pub enum Error {
     /// Indexes in indexes in indexes.
     #[error("image indexes are nested too deeply")]
     NestedTooDeeply,
+    /// More manifests and indexes than an image has.
+    #[error(
+        "the image has more than {} manifests and indexes, or more than 64 MiB of them",
+        Documents::MAX_COUNT
+    )]
+    TooManyDocuments,
     /// A file or a blob that cannot be read.
     #[error("cannot read `{shown}`: {}", os_error(.error))]
     Read {

@@ -155,27 +155,64 @@ impl dyn Source + '_ {
     /// A document that is altered or nested too deeply; no manifest that is there.
     pub fn manifests(&self) -> Result<Vec<Described>> {
         let mut manifests = Vec::new();
-        self.collect(self.entry(), 0, &mut manifests)?;
+        self.collect(self.entry(), 0, &mut Documents::default(), &mut manifests)?;
         Ok(manifests)
     }
 
-    fn collect(&self, at: &Descriptor, depth: usize, into: &mut Vec<Described>) -> Result<()> {
+    fn collect(
+        &self,
+        at: &Descriptor,
+        depth: usize,
+        documents: &mut Documents,
+        into: &mut Vec<Described>,
+    ) -> Result<()> {
         if depth > MAX_DEPTH {
             return Err(Error::NestedTooDeeply);
         }
         if depth > 0 && !self.holds(at)? {
+            documents.add(0)?;
             into.push(Described { descriptor: at.clone(), manifest: None });
             return Ok(());
         }
-        match self.document(at)? {
+        let bytes = self.document_bytes(at)?;
+        documents.add(bytes.len())?;
+        match parse(at.digest(), &bytes)? {
             Document::Index(index) => {
                 let mut listed = index.manifests.iter();
-                listed.try_for_each(|entry| self.collect(entry, depth + 1, into))
+                listed.try_for_each(|entry| self.collect(entry, depth + 1, documents, into))
             }
             Document::Manifest(manifest) => {
                 into.push(Described { descriptor: at.clone(), manifest: Some(*manifest) });
                 Ok(())
             }
+        }
+    }
+}
+
+/// The manifests and indexes of an image that were read. An index can list the same one over and over.
+#[derive(Default)]
+pub struct Documents {
+    count: usize,
+    bytes: usize,
+}
+
+impl Documents {
+    /// How many an image may have.
+    const MAX_COUNT: usize = 1024;
+
+    /// How long all of them may be together, in bytes.
+    const MAX_BYTES: usize = 4 * MAX_DOCUMENT as usize;
+
+    /// Counts one more of this length, in bytes.
+    ///
+    /// # Errors
+    /// [`Error::TooManyDocuments`].
+    pub fn add(&mut self, bytes: usize) -> Result<()> {
+        self.count += 1;
+        self.bytes += bytes;
+        match self.count <= Self::MAX_COUNT && self.bytes <= Self::MAX_BYTES {
+            true => Ok(()),
+            false => Err(Error::TooManyDocuments { most: Self::MAX_COUNT, bytes: Self::MAX_BYTES }),
         }
     }
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 use keycell_images::documents::{Descriptor, Document, Index, Manifest};
-use keycell_images::place::{MAX_DEPTH, parse};
+use keycell_images::place::{Documents, MAX_DEPTH, parse};
 use keycell_images::{Error, Source, shown};
 use serde_json::Value;
 
@@ -137,6 +137,7 @@ impl<R: Send + Sync> Plan<R> {
             source,
             wishes,
             exchange,
+            documents: Documents::default(),
             chosen: 0,
             exchanged: 0,
             missing: Vec::new(),
@@ -166,6 +167,7 @@ struct Planning<'a, R> {
     source: &'a dyn Source,
     wishes: &'a Wishes,
     exchange: &'a mut dyn Exchange<Ready = R>,
+    documents: Documents,
     /// The number of chosen layers.
     chosen: usize,
     /// The number of those that are replaced.
@@ -182,6 +184,7 @@ impl<R: Send + Sync> Planning<'_, R> {
             return Err(Error::NestedTooDeeply.into());
         }
         let bytes = self.source.document_bytes(descriptor)?;
+        self.documents.add(bytes.len())?;
         let value: Value = parse(descriptor.digest(), &bytes)?;
         let descriptor = descriptor.clone();
         Ok(match parse(descriptor.digest(), &bytes)? {
@@ -215,6 +218,7 @@ impl<R: Send + Sync> Planning<'_, R> {
             } else if self.wishes.prune {
                 continue;
             } else {
+                self.documents.add(0)?;
                 if is_chosen != Some(false) {
                     let digest = || shown(entry.digest());
                     self.missing.push(format!("`{}`", platform(&entry).unwrap_or_else(digest)));

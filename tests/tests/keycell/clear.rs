@@ -34,6 +34,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     case("attestations/dropped", attestations_dropped);
     case("references-are-told", references_are_told);
     case("no-image", no_image);
+    case("too-many-documents", too_many_documents);
 }
 
 /// What an image may have, and nothing encrypts without being told.
@@ -287,5 +288,23 @@ fn no_image() -> Result<()> {
         fails(&mut keycell(&["encrypt", &from, &to, "-r", &recipient])?, &["no layers", words])?;
         ensure!(made.is_alone()?, "something was written");
     }
+    Ok(())
+}
+
+/// Four indexes, each of which lists the next one a thousand times: a billion manifests.
+fn too_many_documents() -> Result<()> {
+    let made = Made::without_image()?;
+    let root = made.path("plain");
+    let layer = layout::blob(&root, TAR, plain("first"))?;
+    let mut entry = layout::manifest(&root, "linux", "amd64", vec![layer])?;
+    for _ in 0..4 {
+        entry = layout::index(&root, vec![entry; 1000])?;
+    }
+    layout::list(&root, vec![layout::named(entry, "demo")])?;
+    let (from, to, recipient) = (made.name("plain"), made.name("new"), made.recipient());
+    let words = ["more than 1024 manifests and indexes"];
+    fails(&mut keycell(&["inspect", &from])?, &words)?;
+    fails(&mut keycell(&["encrypt", &from, &to, "-r", &recipient])?, &words)?;
+    ensure!(made.is_alone()?, "something was written");
     Ok(())
 }
