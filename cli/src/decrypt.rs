@@ -49,7 +49,10 @@ impl Exchange for Decryption {
     fn decide(&mut self, layer: &Descriptor) -> Result<Decision<Box<Opened>>> {
         let has_keys = !annotation::wrapped_keys(&layer.annotations()).is_empty();
         Ok(match (layer.media_type().ends_with(ENCRYPTED), has_keys) {
-            (true, true) => Decision::Exchange(Box::new(self.keys.unwrap(layer)?)),
+            (true, true) => match self.keys.unwrap(layer) {
+                Ok(opened) => Decision::Exchange(Box::new(opened)),
+                Err(error) => Decision::Fails(error),
+            },
             (true, false) => Decision::Cannot(Some(NO_KEYS)),
             (false, true) => Decision::Cannot(Some(NOT_SAID)),
             (false, false) => Decision::Keep,

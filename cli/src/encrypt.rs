@@ -1,15 +1,17 @@
 //! `keycell encrypt`: encrypts layers for recipients, and adds recipients to encrypted layers.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Error, Result, ensure};
 use clap::Args;
 use getrandom::SysRng;
+use keycell_images::NewBlob;
 use keycell_images::documents::Descriptor;
+use ocicrypt::annotation;
 use ocicrypt::encrypt;
-use ocicrypt::layer::{Encryptor, LayerKey, PlainReader};
+use ocicrypt::layer::{Encryptor, LayerError, LayerKey, PlainReader};
 use ocicrypt::media_type::{self, ENCRYPTED};
 use ocicrypt::unwrap::Opened;
 use zeroize::Zeroizing;
@@ -77,8 +79,13 @@ impl Exchange for Encryption {
     fn decide(&mut self, layer: &Descriptor) -> Result<Decision<Ready>> {
         let media_type = layer.media_type();
         if media_type.ends_with(ENCRYPTED) {
-            let keys = self.keys.as_mut().ok_or(ImageError::EncryptedAlready)?;
-            return Ok(Decision::Exchange(Ready::Encrypted(Box::new(keys.unwrap(layer)?))));
+            if annotation::wrapped_keys(&layer.annotations()).is_empty() {
+                return Ok(Decision::Cannot(Some(NO_KEYS)));
+            }
+            return Ok(match &mut self.keys {
+                None => Decision::Fails(ImageError::EncryptedAlready.into()),
+                Some(keys) => Decision::Exchange(Ready::Encrypted(Box::new(keys.unwrap(layer)?))),
+            });
         }
         let by_request = || {
             let wanted = self.media_types.iter().any(|wanted| wanted == media_type);
@@ -167,6 +174,8 @@ impl Encryption {
         Ok(layer)
     }
 
+    /// The bytes stay as they are. Where they are read anyway, or the wrapped key does not prove that it is
+    /// theirs, they are decrypted once: nobody could open a layer that is another one.
     fn add_recipients(
         &self,
         layer: &Descriptor,
@@ -174,14 +183,15 @@ impl Encryption {
         work: &Work<'_>,
     ) -> Result<Descriptor> {
         let key = &opened.key;
-        if !opened.is_authenticated {
-            // The key may be wrong, and then the new recipients could not open the layer.
-            let mut plain = PlainReader::new(work.read(layer)?, key);
-            while plain.next_chunk().map_err(ImageError::NotOpened)?.is_some() {}
+        if !opened.is_authenticated || !work.adopts(layer)? {
+            let mut copy = work.write()?;
+            let bytes = Copied { from: work.read(layer)?, to: &mut *copy };
+            let mut plain = PlainReader::new(bytes, key);
+            while plain.next_chunk().map_err(not_opened)?.is_some() {}
+            ensure!(copy.keep()?.digest == layer.digest(), ImageError::Changed);
         }
         let existing = layer.annotations();
         let all = encrypt::add_recipients(&existing, key, &self.wrapped_for(key)?, &mut SysRng)?;
-        work.copy(layer)?;
         Ok(layer.with_annotations(all))
     }
 
@@ -190,3 +200,27 @@ impl Encryption {
         Ok(each.collect::<Result<Vec<_>>>()?.concat())
     }
 }
+
+/// Bytes that are written somewhere while they are read.
+struct Copied<'a, R> {
+    from: R,
+    to: &'a mut dyn NewBlob,
+}
+
+impl<R: io::Read> io::Read for Copied<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.from.read(buffer)?;
+        self.to.write_all(&buffer[..length])?;
+        Ok(length)
+    }
+}
+
+/// What fails is either the reading, or the layer is another one.
+fn not_opened(error: LayerError) -> Error {
+    match error {
+        LayerError::Read(error) => unpacked(error),
+        error => ImageError::NotOpened(error).into(),
+    }
+}
+
+const NO_KEYS: &str = "which says that it is encrypted, without a wrapped key";

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use ocicrypt::annotation::{PUBLIC_OPTIONS, Scheme};
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
@@ -89,6 +90,14 @@ impl Descriptor {
 
     fn annotation(&self, name: &str) -> Option<&str> {
         self.annotations.as_ref()?.get(name)?.as_str()
+    }
+
+    /// Whether it may be fetched from elsewhere, and need not be where the image is.
+    pub fn is_foreign(&self) -> bool {
+        let has_urls = self.urls.as_ref().is_some_and(|urls| !urls.is_empty());
+        let media_type = self.media_type();
+        let is_kind = media_type.contains(".foreign.") || media_type.contains(".nondistributable.");
+        has_urls && is_kind && !media_type.ends_with("+encrypted")
     }
 
     /// The annotations that are strings, which the specification requires of all.
@@ -233,15 +242,65 @@ pub enum Document {
     Index(Index),
 }
 
+impl Document {
+    /// The digest of the document that this one refers to.
+    pub fn subject(&self) -> Option<&str> {
+        match self {
+            Self::Manifest(manifest) => manifest.subject(),
+            Self::Index(index) => index.subject(),
+        }
+    }
+}
+
 impl TryFrom<Value> for Document {
     type Error = serde_json::Error;
 
     fn try_from(value: Value) -> Result<Self, Self::Error> {
-        if value.get("manifests").is_some_and(Value::is_array) {
+        let is_list = |name: &str| value.get(name).is_some_and(Value::is_array);
+        if is_list("manifests") && (is_list("layers") || value.get("config").is_some()) {
+            return Err(Self::Error::custom("it is both an index and a manifest"));
+        }
+        unambiguous(&value)?;
+        if is_list("manifests") {
             serde_json::from_value(value).map(Self::Index)
         } else {
             serde_json::from_value(value).map(Self::Manifest)
         }
+    }
+}
+
+/// Programs in Go read members in any case of letters, so that they would see another document.
+fn unambiguous(value: &Value) -> Result<(), serde_json::Error> {
+    const NAMES: [&str; 13] = [
+        "schemaVersion",
+        "mediaType",
+        "artifactType",
+        "config",
+        "layers",
+        "manifests",
+        "subject",
+        "annotations",
+        "digest",
+        "size",
+        "urls",
+        "data",
+        "platform",
+    ];
+    match value {
+        Value::Array(values) => values.iter().try_for_each(unambiguous),
+        Value::Object(members) => members.iter().try_for_each(|(name, value)| {
+            if let Some(known) = NAMES.iter().find(|known| known.eq_ignore_ascii_case(name))
+                && known != name
+            {
+                let name = crate::shown(name);
+                return Err(serde_json::Error::custom(format!(
+                    "`{name}` is read as `{known}` by some"
+                )));
+            }
+            // Annotations may have any name.
+            if name == "annotations" { Ok(()) } else { unambiguous(value) }
+        }),
+        _ => Ok(()),
     }
 }
 

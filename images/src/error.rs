@@ -75,10 +75,14 @@ pub enum Error {
     NestedTooDeeply,
     /// More manifests and indexes than an image has.
     #[error(
-        "the image has more than {} manifests and indexes, or more than 64 MiB of them",
-        Documents::MAX_COUNT
+        "the image has more than {most} manifests and indexes, or more than {bytes} bytes of them"
     )]
-    TooManyDocuments,
+    TooManyDocuments {
+        /// How many it may have.
+        most: usize,
+        /// How long they may be together, in bytes.
+        bytes: usize,
+    },
     /// A file or a blob that cannot be read.
     #[error("cannot read `{shown}`: {}", os_error(.error))]
     Read {
@@ -131,6 +135,16 @@ impl Error {
     /// Whether the registry has forgotten the upload of a blob, which can be written again.
     pub fn is_lost_upload(&self) -> bool {
         matches!(self, Self::Registry(RegistryError::UploadLost { .. }))
+    }
+
+    /// Whether a blob is not there, as opposed to one that cannot be read.
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Self::Read { error, .. } => error.kind() == io::ErrorKind::NotFound,
+            Self::Registry(error) => matches!(error, RegistryError::NoBlob { .. }),
+            Self::Archive(error) => error.is_not_found(),
+            _ => false,
+        }
     }
 
     /// What mends it.

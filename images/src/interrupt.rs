@@ -1,16 +1,22 @@
 //! What is removed when a signal ends the program.
 //!
-//! A signal ends it at any moment, but not while an image is published. A thread waits for `SIGINT`,
-//! `SIGTERM` and `SIGHUP`, has everything removed that is not complete, and lets the signal do what it does by
-//! default, so that the caller sees which signal it was.
+//! A signal ends it at any moment, but not while an image is published. A thread waits for signals, has
+//! everything removed that is not complete, and lets the signal do what it does by default, so that the caller
+//! sees which signal it was. `SIGKILL` cannot be waited for, and a crash of the program itself is not.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{
+    SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM,
+    SIGXCPU, SIGXFSZ,
+};
+use signal_hook::flag;
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
@@ -31,24 +37,42 @@ struct Pending {
 /// # Errors
 /// The system has no thread left.
 pub fn watch() -> io::Result<()> {
+    // A file that becomes longer than `RLIMIT_FSIZE` allows is an error of the write, and not the end.
+    flag::register(SIGXFSZ, Arc::default())?;
     let mut signals = Signals::new(watched())?;
     let watch = move || {
         for signal in &mut signals {
             let _never_released = pause();
             let removals = std::mem::take(&mut pending().removals);
-            removals.into_values().rev().for_each(|removal| removal());
+            let (done, removed) = channel();
+            let remove = move || {
+                removals.into_values().rev().for_each(|removal| removal());
+                let _ = done.send(());
+            };
+            // A registry that does not answer must not keep the program.
+            if thread::Builder::new().spawn(remove).is_ok() {
+                let _ = removed.recv_timeout(PATIENCE);
+            }
             let _ = emulate_default_handler(signal);
         }
     };
     thread::Builder::new().name("signals".to_owned()).spawn(watch).map(drop)
 }
 
+/// How long all removals together may take.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// What ends a program by default, but for crashes.
+const ENDING: [i32; 11] = [
+    SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU, SIGUSR1, SIGUSR2, SIGIO,
+];
+
 /// The signals that end the program. One that is ignored, as `nohup` does it, stays so.
 fn watched() -> impl Iterator<Item = i32> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    [SIGHUP, SIGINT, SIGTERM].into_iter().filter(move |signal| ignored >> (signal - 1) & 1 == 0)
+    ENDING.into_iter().filter(move |signal| ignored >> (signal - 1) & 1 == 0)
 }
 
 /// Something that is removed if a signal ends the program before this is dropped.

@@ -11,7 +11,7 @@ use crate::choice::{Choice, Chosen};
 use crate::digest;
 use crate::documents::Descriptor;
 use crate::error::{Error, Result};
-use crate::place::{Source, Target};
+use crate::place::{Source, Target, referrers_among};
 
 pub use index::{choose, entries};
 pub use target::LayoutTarget;
@@ -74,11 +74,12 @@ impl Source for Layout {
         Ok(self.path(document)?.is_file())
     }
 
+    fn holds_blob(&self, blob: &Descriptor) -> Result<bool> {
+        self.holds(blob)
+    }
+
     fn referrers(&self, digest: &str) -> Vec<String> {
-        // Cosign's tags begin so.
-        let prefix = digest.replace(':', "-");
-        let tags = self.entries.iter().filter_map(Descriptor::tag);
-        tags.filter(|tag| tag.starts_with(&prefix)).map(str::to_owned).collect()
+        referrers_among(self, &self.entries, digest)
     }
 
     fn open_document(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {

@@ -30,6 +30,14 @@ pub trait Source: Sync {
     /// A digest that is malformed, or a place that cannot be read.
     fn holds(&self, document: &Descriptor) -> Result<bool>;
 
+    /// Whether a layer or a configuration is there, as far as this can be known without reading it.
+    ///
+    /// # Errors
+    /// A digest that is malformed, or a place that cannot be read.
+    fn holds_blob(&self, _blob: &Descriptor) -> Result<bool> {
+        Ok(true)
+    }
+
     /// Begins to read an index or a manifest. Its digest and its size are not checked yet.
     ///
     /// # Errors
@@ -215,6 +223,21 @@ impl Documents {
             false => Err(Error::TooManyDocuments { most: Self::MAX_COUNT, bytes: Self::MAX_BYTES }),
         }
     }
+}
+
+/// What refers to a manifest among the images of a list: cosign's tags, and documents with a `subject`.
+pub fn referrers_among(source: &dyn Source, entries: &[Descriptor], digest: &str) -> Vec<String> {
+    // Cosign's tags begin so.
+    let prefix = digest.replace(':', "-");
+    let refers = |entry: &&Descriptor| match entry.tag() {
+        Some(tag) if tag.starts_with(&prefix) => true,
+        _ => {
+            let document = source.document(entry);
+            document.is_ok_and(|document: Document| document.subject() == Some(digest))
+        }
+    };
+    let name = |entry: &Descriptor| entry.tag().unwrap_or(entry.digest()).to_owned();
+    entries.iter().take(Documents::MAX_COUNT).filter(refers).map(name).collect()
 }
 
 /// Parses a document that has this name in messages.

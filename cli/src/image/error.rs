@@ -19,9 +19,12 @@ pub enum ImageError {
     /// No layer is encrypted.
     #[error("no layer of this image is encrypted")]
     NothingEncrypted,
-    /// No layer is chosen: the platform is misspelt, or the number is too high.
-    #[error("no layer is chosen")]
-    NothingChosen,
+    /// No layer is chosen: a platform is misspelt, or a number is too high.
+    #[error("no layer is chosen by {0}")]
+    NothingChosen(Few<String>),
+    /// The image has no layer.
+    #[error("the image has no layer")]
+    NoLayer,
     /// The image has no layer.
     #[error("the manifest `{digest}` has no layers{reason}")]
     NoLayers {
@@ -33,7 +36,7 @@ pub enum ImageError {
     /// Manifests that the index lists, and that are not there.
     #[error("the index lists {0}, and the source does not have {them}", them = if .0.all.len() == 1 { "it" } else { "them" })]
     NotThere(Few<String>),
-    /// The unauthenticated key does not open the layer.
+    /// The key does not open the layer.
     #[error("{NOT_OPENED}")]
     NotOpened(#[source] ocicrypt::layer::LayerError),
     /// The layer changed between two reads.
@@ -52,8 +55,8 @@ pub enum ImageError {
     },
 }
 
-const NOT_OPENED: &str = "the wrapped key of this layer is not authenticated (CMS with CBC), and what \
-    came out of it does not open the layer: the keys are the wrong ones, or the image was altered";
+const NOT_OPENED: &str = "the key of this layer does not open it, so no recipient could: the image was altered \
+    or, where the wrapped key is not authenticated (CMS with CBC), the keys are the wrong ones";
 
 impl ImageError {
     /// What mends it.
@@ -68,7 +71,7 @@ impl ImageError {
                 ImageHint::LeaveEncrypted { media_type: named.first()?.media_type.clone() }
             }
             Self::EncryptedAlready => ImageHint::AddRecipients,
-            Self::NothingEncrypted | Self::NothingChosen => ImageHint::Inspect,
+            Self::NothingEncrypted | Self::NothingChosen(_) | Self::NoLayer => ImageHint::Inspect,
             Self::NotThere(_) => ImageHint::ChoosePlatform,
             Self::LoginForTwo { .. } | Self::StandardInputTwice => ImageHint::AuthFile,
             Self::NoLayers { .. } | Self::NotOpened(_) | Self::Changed => return None,

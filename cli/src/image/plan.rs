@@ -1,13 +1,16 @@
 //! What is to be done with each layer of an image. It is decided before anything is written.
 
-use anyhow::Result;
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
 use clap::Args;
 use keycell_images::documents::{Descriptor, Document, Index, Manifest};
 use keycell_images::place::{Documents, MAX_DEPTH, parse};
-use keycell_images::{Error, Source, shown};
+use keycell_images::{Error, Source, digest, shown};
 use serde_json::Value;
 
 use super::error::{Few, Named};
+use super::selection::platform_of;
 use super::{ImageError, Report, Selection, Work, platform};
 
 /// What replaces layers.
@@ -68,6 +71,8 @@ pub enum Decision<R> {
     Keep,
     /// It cannot be replaced: its media type says why, or these words.
     Cannot(Option<&'static str>),
+    /// It cannot be replaced, and unless it may stay, this is the error.
+    Fails(anyhow::Error),
 }
 
 /// What the command line wants, beside the exchange of layers.
@@ -138,27 +143,17 @@ impl<R: Send + Sync> Plan<R> {
             wishes,
             exchange,
             documents: Documents::default(),
+            platforms: Vec::new(),
+            most: 0,
             chosen: 0,
-            exchanged: 0,
+            replaced: Vec::new(),
+            configurations: BTreeSet::new(),
             missing: Vec::new(),
             cannot: Vec::new(),
         };
         let root = planning.node(source.entry(), 0)?;
-        let Planning { chosen, exchanged, missing, cannot, exchange, .. } = planning;
-        if !missing.is_empty() {
-            return Err(ImageError::NotThere(Few::of(missing)).into());
-        }
-        if chosen == 0 {
-            return Err(ImageError::NothingChosen.into());
-        }
-        if !cannot.is_empty() {
-            return Err(exchange.refuse(Few::of(cannot)).into());
-        }
-        if exchanged == 0
-            && let Some(error) = exchange.nothing()
-        {
-            return Err(error.into());
-        }
+        planning.judge()?;
+        let root = root.ok_or(ImageError::NoLayer)?;
         exchange.object().map_or(Ok(Self { root }), Err)
     }
 }
@@ -168,10 +163,16 @@ struct Planning<'a, R> {
     wishes: &'a Wishes,
     exchange: &'a mut dyn Exchange<Ready = R>,
     documents: Documents,
+    /// The names of all platforms, if the command line names some.
+    platforms: Vec<String>,
+    /// The most layers of a chosen manifest.
+    most: usize,
     /// The number of chosen layers.
     chosen: usize,
-    /// The number of those that are replaced.
-    exchanged: usize,
+    /// Those that are replaced, by their digests.
+    replaced: Vec<(String, Named)>,
+    /// The digests of all configurations.
+    configurations: BTreeSet<String>,
     /// Manifests that are chosen and not there.
     missing: Vec<String>,
     /// Chosen layers that cannot be replaced.
@@ -179,7 +180,8 @@ struct Planning<'a, R> {
 }
 
 impl<R: Send + Sync> Planning<'_, R> {
-    fn node(&mut self, descriptor: &Descriptor, depth: usize) -> Result<Node<R>> {
+    /// What is to be done with a document, or none if it is left out.
+    fn node(&mut self, descriptor: &Descriptor, depth: usize) -> Result<Option<Node<R>>> {
         if depth > MAX_DEPTH {
             return Err(Error::NestedTooDeeply.into());
         }
@@ -187,18 +189,16 @@ impl<R: Send + Sync> Planning<'_, R> {
         self.documents.add(bytes.len())?;
         let value: Value = parse(descriptor.digest(), &bytes)?;
         let descriptor = descriptor.clone();
-        Ok(match parse(descriptor.digest(), &bytes)? {
+        match parse(descriptor.digest(), &bytes)? {
             Document::Index(document) => {
                 let mut text = Text { descriptor, bytes, value, document };
                 let nodes = self.listed(&mut text.document, depth)?;
-                Node::Index(Box::new(text), nodes)
+                Ok(Some(Node::Index(Box::new(text), nodes)))
             }
             Document::Manifest(manifest) => {
-                let document = *manifest;
-                let layers = self.layers(&descriptor, &document)?;
-                Node::Manifest(Box::new(Text { descriptor, bytes, value, document }), layers)
+                self.manifest(Text { descriptor, bytes, value, document: *manifest }, depth)
             }
-        })
+        }
     }
 
     /// What an index lists. What is left out is removed from `index`.
@@ -209,65 +209,142 @@ impl<R: Send + Sync> Planning<'_, R> {
             if self.wishes.drop_attestations && entry.is_attestation() {
                 continue;
             }
-            let is_chosen = self.wishes.selection.has_listed(&entry);
-            if self.wishes.prune && is_chosen == Some(false) {
-                continue;
-            }
-            if self.source.holds(&entry)? {
-                nodes.push(self.node(&entry, depth + 1)?);
-            } else if self.wishes.prune {
-                continue;
-            } else {
-                self.documents.add(0)?;
-                if is_chosen != Some(false) {
-                    let digest = || shown(entry.digest());
-                    self.missing.push(format!("`{}`", platform(&entry).unwrap_or_else(digest)));
+            let node = match self.source.holds(&entry)? {
+                true => self.node(&entry, depth + 1)?,
+                false => {
+                    self.documents.add(0)?;
+                    let name = entry.platform.as_ref().and_then(|_| platform(&entry));
+                    self.platforms.extend(name.clone());
+                    let is_chosen = self.wishes.selection.has_platform(name.as_deref());
+                    self.not_there(&entry, is_chosen)
                 }
-                nodes.push(Node::NotThere(Box::new(entry.clone())));
+            };
+            if let Some(node) = node {
+                nodes.push(node);
+                kept.push(entry);
             }
-            kept.push(entry);
         }
         index.manifests = kept;
         Ok(nodes)
+    }
+
+    /// A manifest, or a blob of one, is not there.
+    fn not_there(&mut self, entry: &Descriptor, is_chosen: bool) -> Option<Node<R>> {
+        let is_wanted = is_chosen && self.wishes.selection.names_platforms();
+        if self.wishes.prune && !is_wanted {
+            return None;
+        }
+        if is_chosen {
+            let digest = || shown(entry.digest());
+            self.missing.push(format!("`{}`", platform(entry).unwrap_or_else(digest)));
+        }
+        Some(Node::NotThere(Box::new(entry.clone())))
+    }
+
+    fn manifest(&mut self, text: Text<Manifest>, depth: usize) -> Result<Option<Node<R>>> {
+        let Text { descriptor, document: manifest, .. } = &text;
+        let selection = &self.wishes.selection;
+        let name = match selection.names_platforms() {
+            true => platform_of(self.source, descriptor, manifest)?,
+            false => None,
+        };
+        let is_chosen = selection.has_platform(name.as_deref());
+        self.platforms.extend(name);
+        if self.wishes.prune && !is_chosen && depth > 0 {
+            return Ok(None);
+        }
+        if let Some(reason) = manifest.is_no_image().filter(|_| is_chosen) {
+            let digest = shown(descriptor.digest());
+            return Err(ImageError::NoLayers { digest, reason }.into());
+        }
+        if depth > 0 && !self.has_blobs(manifest)? {
+            return Ok(self.not_there(descriptor, is_chosen));
+        }
+        if is_chosen {
+            self.most = self.most.max(manifest.layers.len());
+        }
+        let treatments = self.layers(descriptor, manifest, is_chosen)?;
+        Ok(Some(Node::Manifest(Box::new(text), treatments)))
+    }
+
+    /// Whether all blobs are there. Those that may be fetched from elsewhere need not be.
+    fn has_blobs(&mut self, manifest: &Manifest) -> Result<bool> {
+        for blob in manifest.config.iter().chain(&manifest.layers) {
+            digest::hex(blob.digest())?;
+            if !blob.is_foreign() && !self.source.holds_blob(blob)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn layers(
         &mut self,
         descriptor: &Descriptor,
         manifest: &Manifest,
+        is_chosen: bool,
     ) -> Result<Vec<Treatment<R>>> {
-        if let Some(reason) = manifest.is_no_image() {
-            let digest = shown(descriptor.digest());
-            return Err(ImageError::NoLayers { digest, reason }.into());
-        }
+        self.configurations.extend(manifest.config.iter().map(|it| it.digest().to_owned()));
         let wishes = self.wishes;
-        let has_platform = wishes.selection.has_platform(self.source, descriptor, manifest)?;
         let mut treatments = Vec::new();
         for (number, layer) in (1..).zip(&manifest.layers) {
+            digest::hex(layer.digest())?;
             let mut treatment = Treatment::Copy;
-            if has_platform && wishes.selection.has_layer(number) {
+            if is_chosen && wishes.selection.has_layer(number) {
                 self.chosen += 1;
                 let place = place(number, descriptor);
-                match self.exchange.decide(layer) {
-                    Ok(Decision::Exchange(ready)) => {
-                        self.exchanged += 1;
+                let named = |reason| Named {
+                    place: place.clone(),
+                    media_type: shown(layer.media_type()),
+                    is_attestation: descriptor.is_attestation(),
+                    reason,
+                };
+                let is_allowed = wishes.allows(number, layer);
+                match self.exchange.decide(layer).with_context(|| place.clone())? {
+                    Decision::Exchange(ready) => {
+                        self.replaced.push((layer.digest().to_owned(), named(ALSO_COPIED)));
                         treatment = Treatment::Exchange(ready);
                     }
-                    Ok(Decision::Keep) => {}
-                    _ if wishes.allows(number, layer) => {}
-                    Err(error) => return Err(error.context(place)),
-                    Ok(Decision::Cannot(reason)) => {
-                        let media_type = shown(layer.media_type());
-                        let is_attestation = descriptor.is_attestation();
-                        self.cannot.push(Named { place, media_type, is_attestation, reason });
-                    }
+                    Decision::Keep => {}
+                    Decision::Cannot(_) | Decision::Fails(_) if is_allowed => {}
+                    Decision::Cannot(reason) => self.cannot.push(named(reason)),
+                    Decision::Fails(error) => return Err(error.context(place)),
                 }
             }
             treatments.push(treatment);
         }
         Ok(treatments)
     }
+
+    /// Whether all that is chosen is there and can be replaced.
+    fn judge(self) -> Result<()> {
+        let Self { exchange, mut cannot, replaced, .. } = self;
+        if !self.missing.is_empty() {
+            return Err(ImageError::NotThere(Few::of(self.missing)).into());
+        }
+        let unmet = self.wishes.selection.unmet(&self.platforms, self.most);
+        if !unmet.is_empty() {
+            return Err(ImageError::NothingChosen(Few::of(unmet)).into());
+        }
+        if self.chosen == 0 {
+            return Err(ImageError::NoLayer.into());
+        }
+        let is_replaced = !replaced.is_empty();
+        let copied = |(digest, _): &(String, Named)| self.configurations.contains(digest);
+        cannot.extend(replaced.into_iter().filter(copied).map(|(_, named)| named));
+        if !cannot.is_empty() {
+            return Err(exchange.refuse(Few::of(cannot)).into());
+        }
+        match exchange.nothing().filter(|_| !is_replaced) {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
 }
+
+/// Why a layer cannot be replaced that is also something else.
+const ALSO_COPIED: Option<&str> =
+    Some("which is also a configuration, and configurations are copied");
 
 impl Wishes {
     fn allows(&self, number: usize, layer: &Descriptor) -> bool {

@@ -83,6 +83,11 @@ pub enum Note {
         /// The platform or the digest, sanitized for a message.
         name: String,
     },
+    /// A foreign layer is not where the image is, and its descriptor says where it is.
+    Elsewhere {
+        /// Its digest.
+        digest: String,
+    },
     /// Layers with a media type that no runtime unpacks.
     NotUnpacked {
         /// The media type, sanitized for a message.
@@ -258,6 +263,11 @@ impl fmt::Display for Note {
             Self::NotThere { name } => {
                 write!(f, "`{name}` stays in the index, and the source does not have it")
             }
+            Self::Elsewhere { digest } => write!(
+                f,
+                "the source does not have the layer `{}`, and it is not copied: its `urls` say where it is",
+                shown(digest)
+            ),
             Self::NotUnpacked { media_type } => write!(
                 f,
                 "containerd and CRI-O do not unpack `{media_type}`: `keycell decrypt` decrypts it"

@@ -1,6 +1,7 @@
 //! Copies an image and replaces some of its layers, with new blobs, manifests, indexes and digests.
 //! Everything else is copied unchanged.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Read, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,7 +16,7 @@ use serde::Serialize;
 use super::Progress;
 use super::changes::Changes;
 use super::plan::{Exchange, Node, Plan, Text, Treatment, place};
-use super::report::{Layer, Report};
+use super::report::{Layer, Note, Report};
 
 /// The size of a read, in bytes.
 pub const CHUNK: usize = 256 * 1024;
@@ -46,17 +47,23 @@ pub fn rewrite<R: Send + Sync>(
     collect(&plan.root, &mut tasks);
     let progress = Progress::new(tasks.iter().map(|task| task.blob.size()).sum());
     let stop = AtomicBool::new(false);
-    let work = Work { source, target, progress: &progress, stop: &stop };
+    let elsewhere = Mutex::default();
+    let work = Work { source, target, progress: &progress, stop: &stop, elsewhere };
     let blobs = run(&tasks, exchange, &work, jobs)?;
     progress.finish();
     let mut assembly = Assembly {
         target,
         blobs: blobs.into_iter(),
+        manifests: VecDeque::new(),
         changes: Changes::default(),
         report: Report::default(),
     };
+    assembly.manifests(&plan.root)?;
     let (entry, bytes) = assembly.node(plan.root)?;
     let Assembly { changes, mut report, .. } = assembly;
+    report
+        .notes
+        .extend(lock(&work.elsewhere).iter().cloned().map(|digest| Note::Elsewhere { digest }));
     report.notes.extend(changes.notes(source));
     Ok(Rewritten { entry, bytes, report })
 }
@@ -123,7 +130,10 @@ fn run<R: Send + Sync>(
     };
     thread::scope(|scope| {
         for _ in 1..jobs.min(tasks.len()) {
-            scope.spawn(job);
+            // With fewer threads, it takes longer.
+            if thread::Builder::new().spawn_scoped(scope, job).is_err() {
+                break;
+            }
         }
         job();
     });
@@ -174,6 +184,8 @@ pub struct Work<'a> {
     progress: &'a Progress,
     /// Whether another layer has failed.
     stop: &'a AtomicBool,
+    /// Foreign layers that are not where the image is.
+    elsewhere: Mutex<BTreeSet<String>>,
 }
 
 impl Work<'_> {
@@ -194,23 +206,34 @@ impl Work<'_> {
         Ok(self.target.blob()?)
     }
 
+    /// Whether a blob need not be written, because the destination has it or takes it.
+    ///
+    /// # Errors
+    /// A place that cannot be asked.
+    pub fn adopts(&self, blob: &Descriptor) -> Result<bool> {
+        let adopts = self.target.adopts(blob, self.source)?;
+        if adopts {
+            self.progress.add(blob.size());
+        }
+        Ok(adopts)
+    }
+
     /// Copies a blob, unless it exists at the destination.
     ///
     /// # Errors
     /// A blob that is missing or altered.
     pub fn copy(&self, blob: &Descriptor) -> Result<()> {
-        if self.target.adopts(blob, self.source)? {
-            self.progress.add(blob.size());
+        if self.adopts(blob)? {
             return Ok(());
         }
-        let mut from = match self.read(blob) {
-            Ok(from) => from,
-            // A foreign layer is fetched from its URL.
-            Err(_) if blob.urls.is_some() => {
+        let mut from = match self.source.blob(blob) {
+            Ok(blob) => Watched { blob, progress: self.progress, stop: self.stop },
+            Err(error) if blob.is_foreign() && error.is_not_found() => {
                 self.progress.add(blob.size());
+                lock(&self.elsewhere).insert(blob.digest().to_owned());
                 return Ok(());
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         let mut to = self.target.blob()?;
         let mut buffer = vec![0; CHUNK];
@@ -259,25 +282,41 @@ impl<B: Read> Read for Watched<'_, B> {
     }
 }
 
-/// Puts the documents together, those that others name first.
+/// Puts the documents together, those that others name first. All manifests come before all indexes: an
+/// index can list an attestation of a manifest that another one lists.
 struct Assembly<'a> {
     target: &'a dyn Target,
     /// The new descriptors of all blobs.
     blobs: std::vec::IntoIter<Descriptor>,
+    /// All manifests, in the order in which the indexes list them.
+    manifests: VecDeque<(Descriptor, Vec<u8>)>,
     changes: Changes,
     report: Report,
 }
 
 impl Assembly<'_> {
-    fn node<R>(&mut self, node: Node<R>) -> Result<(Descriptor, Vec<u8>)> {
+    fn manifests<R>(&mut self, node: &Node<R>) -> Result<()> {
         match node {
-            Node::NotThere(descriptor) => Ok((*descriptor, Vec::new())),
+            Node::NotThere(entry) => self.report.not_there(entry),
+            Node::Index(_, nodes) => nodes.iter().try_for_each(|node| self.manifests(node))?,
             Node::Manifest(text, _) => {
                 let mut manifest = text.document.clone();
                 self.manifest(&mut manifest, &text.descriptor);
                 self.changes.refers(&text.descriptor, manifest.subject());
-                let had = manifest == text.document;
-                self.document(*text, &manifest, had)
+                let same = manifest == text.document;
+                let new = self.document(text, &manifest, same)?;
+                self.manifests.push_back(new);
+            }
+        }
+        Ok(())
+    }
+
+    fn node<R>(&mut self, node: Node<R>) -> Result<(Descriptor, Vec<u8>)> {
+        match node {
+            Node::NotThere(descriptor) => Ok((*descriptor, Vec::new())),
+            Node::Manifest(text, _) => {
+                let new = self.manifests.pop_front();
+                Ok(new.unwrap_or((text.descriptor, text.bytes)))
             }
             Node::Index(text, nodes) => {
                 let mut index = text.document.clone();
@@ -287,8 +326,6 @@ impl Assembly<'_> {
                     let (entry, bytes) = self.node(node)?;
                     if is_there {
                         self.target.document(&entry, &bytes)?;
-                    } else {
-                        self.report.not_there(&entry);
                     }
                     index.manifests.push(entry);
                 }
@@ -300,7 +337,7 @@ impl Assembly<'_> {
                 let had = text.value.get("manifests").and_then(|list| list.as_array());
                 let same = had.map(Vec::len) == Some(index.manifests.len());
                 let same = same && index == text.document;
-                self.document(*text, &index, same)
+                self.document(&text, &index, same)
             }
         }
     }
@@ -320,16 +357,16 @@ impl Assembly<'_> {
     /// signatures over them.
     fn document<T>(
         &mut self,
-        text: Text<T>,
+        text: &Text<T>,
         document: &impl Serialize,
         same: bool,
     ) -> Result<(Descriptor, Vec<u8>)> {
         if same {
-            return Ok((text.descriptor, text.bytes));
+            return Ok((text.descriptor.clone(), text.bytes.clone()));
         }
         let new = ordered_like(serde_json::to_value(document)?, &text.value);
         let bytes = serde_json::to_vec(&new)?;
-        let mut descriptor = text.descriptor;
+        let mut descriptor = text.descriptor.clone();
         let old = descriptor.digest().to_owned();
         descriptor.set_content(digest::of(&bytes), bytes.len() as u64);
         self.changes.add(old, descriptor.digest().to_owned());

@@ -8,7 +8,7 @@ use crate::choice::{ArchiveFile, Choice, Chosen};
 use crate::documents::{Descriptor, Index};
 use crate::error::{ArchiveError, Result};
 use crate::layout;
-use crate::place::{Source, parse};
+use crate::place::{Source, parse, referrers_among};
 
 /// Opens an image in an archive with an OCI image layout.
 ///
@@ -27,12 +27,14 @@ pub fn open(file: &ArchiveFile, choice: &Choice) -> Result<Box<dyn Source>> {
     let index: Index = parse(INDEX, &archive.document(INDEX)?)?;
     let named = |choice: &Choice| Chosen("oci-archive", file, choice).to_string();
     let entry = layout::choose(&index.manifests, choice, named)?.clone();
-    Ok(Box::new(OciArchive { archive, entry }))
+    Ok(Box::new(OciArchive { archive, entry, entries: index.manifests }))
 }
 
 struct OciArchive {
     archive: Archive,
     entry: Descriptor,
+    /// All images that it lists.
+    entries: Vec<Descriptor>,
 }
 
 impl OciArchive {
@@ -48,6 +50,14 @@ impl Source for OciArchive {
 
     fn holds(&self, document: &Descriptor) -> Result<bool> {
         Ok(self.archive.has(&Self::path(document)?))
+    }
+
+    fn holds_blob(&self, blob: &Descriptor) -> Result<bool> {
+        self.holds(blob)
+    }
+
+    fn referrers(&self, digest: &str) -> Vec<String> {
+        referrers_among(self, &self.entries, digest)
     }
 
     fn open_document(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {

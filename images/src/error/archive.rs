@@ -178,6 +178,11 @@ pub enum EntryProblem {
 }
 
 impl ArchiveError {
+    /// Whether something is not in the archive.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Missing { .. })
+    }
+
     /// What mends it.
     pub fn hint(&self) -> Option<ImageHint> {
         match self {

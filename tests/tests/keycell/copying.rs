@@ -31,6 +31,10 @@ pub(crate) fn cases(suite: &mut Suite) {
     case("interrupted/SIGINT", || interrupted(Signal::INT));
     case("interrupted/SIGTERM", || interrupted(Signal::TERM));
     case("interrupted/SIGHUP", || interrupted(Signal::HUP));
+    case("interrupted/SIGQUIT", || interrupted(Signal::QUIT));
+    case("interrupted/SIGALRM", || interrupted(Signal::ALARM));
+    case("interrupted/SIGXCPU", || interrupted(Signal::XCPU));
+    case("interrupted/SIGUSR1", || interrupted(Signal::USR1));
     case("ignored-signals", ignored_signals);
     case("standard-input-twice", standard_input_twice);
     case("full-disk", full_disk);

@@ -4,6 +4,7 @@
 mod clear;
 mod copying;
 mod failures;
+mod hostile;
 mod keygen;
 mod recipients;
 mod recipients_removed;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     warnings::cases(&mut suite);
     clear::cases(&mut suite);
     copying::cases(&mut suite);
+    hostile::cases(&mut suite);
     suite.run()
 }
 
