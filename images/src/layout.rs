@@ -75,7 +75,7 @@ impl Source for Layout {
     }
 
     fn holds_blob(&self, blob: &Descriptor) -> Result<bool> {
-        self.holds(blob)
+        Ok(self.path(blob)?.exists())
     }
 
     fn referrers(&self, digest: &str) -> Vec<String> {
