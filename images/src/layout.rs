@@ -1,5 +1,6 @@
 //! OCI image layouts on disk (OCI image specification, section "Image Layout").
 
+mod directory;
 mod index;
 mod target;
 
@@ -13,8 +14,15 @@ use crate::documents::Descriptor;
 use crate::error::{Error, Result};
 use crate::place::{Source, Target, referrers_among};
 
+pub use directory::is_there;
 pub use index::{choose, entries};
 pub use target::LayoutTarget;
+
+/// Where the blobs are in a layout.
+const BLOBS: &str = "blobs/sha256";
+
+/// The file that says that a directory is a layout.
+const VERSION: &str = "oci-layout";
 
 /// Opens an image of the layout in `directory`.
 ///
@@ -49,7 +57,7 @@ fn name(directory: &Path, choice: &Choice) -> String {
 /// # Errors
 /// A digest that is missing, malformed, or of another algorithm than SHA-256.
 pub fn blob_path(digest: &str) -> Result<PathBuf> {
-    Ok(Path::new("blobs/sha256").join(digest::hex(digest)?))
+    Ok(Path::new(BLOBS).join(digest::hex(digest)?))
 }
 
 struct Layout {

@@ -14,7 +14,7 @@ use crate::choice::{ArchiveFile, Choice, Chosen};
 use crate::documents::Descriptor;
 use crate::error::{ArchiveError, Error, Result, Stream};
 use crate::interrupt;
-use crate::layout::LayoutTarget;
+use crate::layout::{self, LayoutTarget};
 use crate::place::{NewBlob, Source, Target};
 
 /// Prepares an archive with an OCI image layout. The layout lies in a directory beside the archive until it is
@@ -42,19 +42,23 @@ pub fn create(file: &ArchiveFile, choice: &Choice, replace: bool) -> Result<Box<
     Ok(Box::new(ArchiveTarget { layout, path, replace }))
 }
 
-/// The path of the file itself: a link to it stays. What is there and no regular file is never replaced.
+/// The path of the file itself: a link to it stays. What is there and no regular file is never replaced, and
+/// neither is a link to what is not there.
 fn resolve(path: &Path) -> Result<PathBuf> {
-    let path = match fs::canonicalize(path) {
-        Ok(path) => path,
-        Err(_) if path.parent().is_some_and(|parent| parent.as_os_str().is_empty()) => {
-            Path::new(".").join(path)
+    let cannot = |error| Error::Write { path: path.to_owned(), error };
+    if !layout::is_there(path).map_err(cannot)? {
+        let bytes = path.as_os_str().as_encoded_bytes();
+        if bytes.ends_with(b"/") || bytes.ends_with(b"/.") {
+            return Err(cannot(io::ErrorKind::IsADirectory.into()));
         }
-        Err(_) => path.to_owned(),
-    };
-    if path.exists() && !path.is_file() {
-        return Err(ArchiveError::NotAFile(path).into());
+        let has_parent = path.parent().is_some_and(|parent| !parent.as_os_str().is_empty());
+        return Ok(if has_parent { path.to_owned() } else { Path::new(".").join(path) });
     }
-    Ok(path)
+    let path = fs::canonicalize(path).map_err(cannot)?;
+    match path.is_file() {
+        true => Ok(path),
+        false => Err(ArchiveError::NotAFile(path).into()),
+    }
 }
 
 struct ArchiveTarget {

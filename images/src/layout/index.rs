@@ -71,6 +71,47 @@ pub fn choose<'a>(
     }
 }
 
+/// The position of the image that has the name of a new one. Sources find it by this name, too.
+///
+/// # Errors
+/// Several images of this name, of which none can be replaced.
+pub fn holder(
+    entries: &[Descriptor],
+    choice: &Choice,
+    named: impl Fn(&Choice) -> String,
+) -> Result<Option<usize>> {
+    let Choice::Named(name) = choice else { return Ok(None) };
+    match with_name(entries, name)[..] {
+        [] => Ok(None),
+        [found] => Ok(entries.iter().position(|entry| std::ptr::eq(entry, found))),
+        ref several => Err(Error::HowMany {
+            name: named(choice),
+            count: several.len(),
+            others: destinations(entries, several).take(SHOWN).map(|it| named(&it)).collect(),
+        }),
+    }
+}
+
+/// What names each of the images, where possible as a destination: by a whole name of its own.
+fn destinations<'a>(
+    entries: &'a [Descriptor],
+    several: &'a [&Descriptor],
+) -> impl Iterator<Item = Choice> + 'a {
+    let chosen = move || {
+        let all = entries.iter().zip(choices(entries));
+        let is_one = |entry| several.iter().any(|one| std::ptr::eq(*one, entry));
+        all.filter(move |(entry, _)| is_one(*entry)).map(|(_, choice)| choice)
+    };
+    let is_name = |choice: &Choice| matches!(choice, Choice::Named(_));
+    let any = chosen().any(|choice| is_name(&choice));
+    chosen().filter(move |choice| !any || is_name(choice))
+}
+
+/// Whether the image has a name of any kind.
+pub fn is_named(entry: &Descriptor) -> bool {
+    entry.tag().is_some() || full_name(entry).is_some()
+}
+
 fn with_name<'a>(entries: &'a [Descriptor], name: &str) -> Vec<&'a Descriptor> {
     let tagged: Vec<_> = entries.iter().filter(|entry| entry.tag() == Some(name)).collect();
     if !tagged.is_empty() {

@@ -2,14 +2,15 @@
 //! complete, so that nothing of it stays if it never is.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 use tempfile::{Builder, NamedTempFile, TempDir};
 
-use super::{blob_path, index};
+use super::directory::{self, NewDirectories, TEMPORARY};
+use super::{BLOBS, VERSION, blob_path, index};
 use crate::choice::{Choice, Chosen};
 use crate::digest;
 use crate::documents::{Descriptor, Index};
@@ -17,17 +18,20 @@ use crate::error::{Error, NameError, Result};
 use crate::interrupt::{self, OnSignal};
 use crate::place::{Kept, NewBlob, Source, Target};
 
-const BLOBS: &str = "blobs/sha256";
-
 /// A layout that an image is added to.
 pub struct LayoutTarget {
+    /// The layout as it was named, or what is made of it.
+    shown: PathBuf,
     root: PathBuf,
-    tag: Option<String>,
-    /// The list of a layout that is there.
-    index: Option<Index>,
-    /// What is new, as a layout: beside a new layout, or within one that is there.
+    choice: Choice,
+    replace: bool,
+    /// Whether `root` was not there.
+    is_new: bool,
+    /// What is new, as a layout: beside a new layout, or within a directory that is there.
     staging: TempDir,
     _on_signal: OnSignal,
+    /// The parents of a new layout, which stay if the layout does.
+    _parents: Option<NewDirectories>,
 }
 
 impl LayoutTarget {
@@ -37,27 +41,29 @@ impl LayoutTarget {
     /// A directory that cannot be written to, that holds something else, or that has an image of this
     /// name that is not to be replaced.
     pub fn open(root: &Path, choice: &Choice, replace: bool) -> Result<Self> {
-        let list = root.join(index::FILE);
-        let tag =
-            tag(choice).ok_or_else(|| NameError::NotADestination(super::name(root, choice)))?;
-        let index = list.is_file().then(|| index::read(&list)).transpose()?;
-        let has = |index: &Index| {
-            tag.is_some() && index.manifests.iter().any(|it| it.tag() == tag.as_deref())
-        };
-        if !replace && index.as_ref().is_some_and(has) {
-            return Err(Error::Exists { name: super::name(root, choice) });
+        if !is_destination(choice) {
+            return Err(NameError::NotADestination(super::name(root, choice)).into());
         }
-        let empty = |mut entries: fs::ReadDir| entries.next().is_none();
-        if index.is_none() && root.exists() && !fs::read_dir(root).is_ok_and(empty) {
-            return Err(Error::NoLayout(root.to_owned()));
+        let cannot = |error| Error::Write { path: root.to_owned(), error: plain(error) };
+        if directory::is_there(root).map_err(cannot)? {
+            if !root.is_dir() {
+                return Err(Error::NoLayout(root.to_owned()));
+            }
+            let _locked = directory::lock(root).map_err(cannot)?;
+            replaced(root, &list(root)?, choice, replace)?;
+            directory::takes_blobs(root).map_err(cannot)?;
+            return Self::stage(root, root, choice, None).map(|it| Self { replace, ..it });
         }
-        let within = match &index {
-            Some(_) => root,
-            None => parent(root),
-        };
-        fs::create_dir_all(within)
-            .map_err(|error| Error::Write { path: root.to_owned(), error })?;
-        Self::stage(within, root, tag, index)
+        // Without a slash or `/.` at the end, with which nothing can be renamed to it.
+        let new: PathBuf = root.components().collect();
+        if new.file_name().is_none() {
+            return Err(cannot(ErrorKind::NotFound.into()));
+        }
+        let parents = NewDirectories::make(parent(&new)).map_err(cannot)?;
+        // A name that is too long is told where the parent is there.
+        directory::is_there(&new).map_err(cannot)?;
+        let target = Self::stage(parent(&new), root, choice, Some(parents))?;
+        Ok(Self { root: new, replace, is_new: true, ..target })
     }
 
     /// Prepares a layout in a directory within `within` that is removed in the end. Messages name `shown`,
@@ -66,27 +72,38 @@ impl LayoutTarget {
     /// # Errors
     /// A directory that cannot be written to.
     pub fn temporary(within: &Path, shown: &Path, choice: &Choice) -> Result<Self> {
-        let named = || Chosen("oci-archive", shown.display(), choice).to_string();
-        let tag = tag(choice).ok_or_else(|| NameError::NotADestination(named()))?;
-        Self::stage(within, shown, tag, None)
+        if !is_destination(choice) {
+            let name = Chosen("oci-archive", shown.display(), choice).to_string();
+            return Err(NameError::NotADestination(name).into());
+        }
+        Self::stage(within, shown, choice, None)
     }
 
     fn stage(
         within: &Path,
-        root: &Path,
-        tag: Option<String>,
-        index: Option<Index>,
+        shown: &Path,
+        choice: &Choice,
+        parents: Option<NewDirectories>,
     ) -> Result<Self> {
-        let cannot = |error| Error::Write { path: root.to_owned(), error };
+        let cannot = |error| Error::Write { path: shown.to_owned(), error: plain(error) };
         let staging = Builder::new()
-            .prefix(".keycell-")
+            .prefix(TEMPORARY)
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(within)
             .map_err(cannot)?;
         let path = staging.path().to_owned();
         let _on_signal = OnSignal::new(move || remove(&path));
         fs::create_dir_all(staging.path().join(BLOBS)).map_err(cannot)?;
-        Ok(Self { root: root.to_owned(), tag, index, staging, _on_signal })
+        Ok(Self {
+            shown: shown.to_owned(),
+            root: shown.to_owned(),
+            choice: choice.clone(),
+            replace: false,
+            is_new: false,
+            staging,
+            _on_signal,
+            _parents: parents,
+        })
     }
 
     /// The directory that has all that is new.
@@ -96,16 +113,39 @@ impl LayoutTarget {
 
     /// Makes an error of what failed while the layout was written.
     pub fn cannot(&self) -> impl FnOnce(io::Error) -> Error + Copy + '_ {
-        |error| Error::Write { path: self.root.clone(), error }
+        |error| Error::Write { path: self.shown.clone(), error: plain(error) }
     }
 }
 
-/// The name of a new image, or none if the choice is not one of a destination.
-fn tag(choice: &Choice) -> Option<Option<String>> {
-    match choice {
-        Choice::Only => Some(None),
-        Choice::Named(name) => Some(Some(name.clone())),
-        Choice::Index(_) | Choice::Digest(_) => None,
+/// The error of the system without the path of a temporary file, which tempfile adds.
+fn plain(error: io::Error) -> io::Error {
+    let cause = error.get_ref().and_then(|inner| inner.source()?.downcast_ref::<io::Error>());
+    cause.and_then(io::Error::raw_os_error).map_or(error, io::Error::from_raw_os_error)
+}
+
+fn is_destination(choice: &Choice) -> bool {
+    matches!(choice, Choice::Only | Choice::Named(_))
+}
+
+/// The list of the layout in `root`, or an empty one if the directory is empty.
+fn list(root: &Path) -> Result<Index> {
+    let list = root.join(index::FILE);
+    if list.is_file() {
+        return index::read(&list);
+    }
+    match directory::is_empty(root) {
+        Ok(true) => Ok(Index::default()),
+        Ok(false) => Err(Error::NoLayout(root.to_owned())),
+        Err(error) => Err(Error::Read { shown: root.display().to_string(), error }),
+    }
+}
+
+/// The position of the image whose name the new one takes.
+fn replaced(root: &Path, list: &Index, choice: &Choice, replace: bool) -> Result<Option<usize>> {
+    let found = index::holder(&list.manifests, choice, |choice| super::name(root, choice))?;
+    match found {
+        Some(_) if !replace => Err(Error::Exists { name: super::name(root, choice) }),
+        found => Ok(found),
     }
 }
 
@@ -127,63 +167,80 @@ fn remove(path: &Path) {
 impl Target for LayoutTarget {
     fn adopts(&self, blob: &Descriptor, _source: &dyn Source) -> Result<bool> {
         let path = blob_path(blob.digest())?;
-        Ok(self.root.join(&path).is_file() || self.staging().join(&path).is_file())
+        // What cannot be read has to be replaced, too.
+        let is_good = directory::has_content(&self.root.join(&path), blob.digest(), blob.size);
+        Ok(is_good.unwrap_or(false) || self.staging().join(&path).is_file())
     }
 
     fn blob(&self) -> Result<Box<dyn NewBlob + '_>> {
         let directory = self.staging().join(BLOBS);
-        let file = NamedTempFile::with_prefix_in(".keycell-", &directory).map_err(self.cannot())?;
+        let file = NamedTempFile::with_prefix_in(TEMPORARY, &directory).map_err(self.cannot())?;
         Ok(Box::new(NewFile { target: self, file, hash: Sha256::new(), length: 0 }))
     }
 
     fn document(&self, _descriptor: &Descriptor, bytes: &[u8]) -> Result<()> {
         let mut blob = self.blob()?;
-        blob.write_all(bytes).map_err(self.cannot())?;
+        blob.write_all(bytes).map_err(|error| Error::from_io(error, self.cannot()))?;
         blob.keep().map(drop)
     }
 
     fn publish(self: Box<Self>, entry: Descriptor, bytes: &[u8]) -> Result<()> {
-        let staged = self.complete(entry, bytes)?;
-        let _uninterrupted = interrupt::pause();
-        match self.index {
-            Some(_) => self.move_files(&staged),
-            None => self.move_directory(),
+        if self.is_new {
+            self.complete(entry.clone(), bytes)?;
+            let _uninterrupted = interrupt::pause();
+            match self.move_directory() {
+                // Another run has made it in the meantime.
+                Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
+                moved => return moved.map_err(self.cannot()),
+            }
         }
-        .map_err(self.cannot())
+        self.add(entry, bytes)
     }
 }
 
 impl LayoutTarget {
-    /// Adds the index or the manifest of the whole image to the directory that has all that is new, and
-    /// returns the path of the list there.
+    /// Makes a layout with this image alone in the directory that has all that is new.
     ///
     /// # Errors
     /// A directory that cannot be written to.
-    pub fn complete(&self, mut entry: Descriptor, bytes: &[u8]) -> Result<PathBuf> {
+    pub fn complete(&self, entry: Descriptor, bytes: &[u8]) -> Result<()> {
         self.document(&entry, bytes)?;
-        entry.rename(self.tag.as_deref());
-        let mut index = self.index.clone().unwrap_or_default();
-        index.manifests.retain(|other| match &self.tag {
-            Some(tag) => other.tag() != Some(tag),
-            None => other.tag().is_some() || other.digest != entry.digest,
-        });
-        index.manifests.push(entry);
-        let staged = self.staging().join(index::FILE);
-        write(&staged, &json(&index)).map_err(self.cannot())?;
-        let version = self.staging().join("oci-layout");
-        write(&version, br#"{"imageLayoutVersion":"1.0.0"}"#).map_err(self.cannot())?;
-        Ok(staged)
+        self.write_list(Index::default(), None, entry)
     }
 
-    /// Moves what is new into the layout that is there, and its list last.
-    fn move_files(&self, list: &Path) -> io::Result<()> {
-        let blobs = self.root.join(BLOBS);
-        fs::create_dir_all(&blobs)?;
-        for blob in fs::read_dir(self.staging().join(BLOBS))? {
-            let blob = blob?;
-            fs::rename(blob.path(), blobs.join(blob.file_name()))?;
+    /// Adds the image to the layout that is there, as it is now.
+    fn add(&self, entry: Descriptor, bytes: &[u8]) -> Result<()> {
+        self.document(&entry, bytes)?;
+        let _locked = directory::lock(&self.root).map_err(self.cannot())?;
+        let list = list(&self.root)?;
+        let replaced = replaced(&self.shown, &list, &self.choice, self.replace)?;
+        self.write_list(list, replaced, entry)?;
+        let _uninterrupted = interrupt::pause();
+        directory::move_files(self.staging(), &self.root).map_err(self.cannot())
+    }
+
+    fn write_list(
+        &self,
+        mut list: Index,
+        replaced: Option<usize>,
+        mut entry: Descriptor,
+    ) -> Result<()> {
+        match &self.choice {
+            Choice::Named(name) => entry.rename(Some(name)),
+            _ => {
+                entry.rename(None);
+                list.manifests
+                    .retain(|other| index::is_named(other) || other.digest != entry.digest);
+            }
         }
-        fs::rename(list, self.root.join(index::FILE))
+        if let Some(position) = replaced {
+            list.manifests.remove(position);
+        }
+        list.manifests.push(entry);
+        let bytes = serde_json::to_vec(&list).unwrap_or_default();
+        write(&self.staging().join(index::FILE), &bytes).map_err(self.cannot())?;
+        let version = self.staging().join(VERSION);
+        write(&version, br#"{"imageLayoutVersion":"1.0.0"}"#).map_err(self.cannot())
     }
 
     /// Moves the new layout to its place. This replaces an empty directory.
@@ -191,10 +248,6 @@ impl LayoutTarget {
         fs::set_permissions(self.staging(), Permissions::from_mode(0o755))?;
         fs::rename(self.staging(), &self.root)
     }
-}
-
-fn json(index: &Index) -> Vec<u8> {
-    serde_json::to_vec(index).unwrap_or_default()
 }
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
