@@ -7,6 +7,7 @@ mod failures;
 mod hostile;
 mod keygen;
 mod layouts;
+mod outcomes;
 mod recipients;
 mod recipients_removed;
 mod registries;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     copying::cases(&mut suite);
     hostile::cases(&mut suite);
     layouts::cases(&mut suite);
+    outcomes::cases(&mut suite);
     suite.run()
 }
 
