@@ -10,6 +10,7 @@ mod error;
 mod failure;
 mod http;
 mod manifest;
+mod proxy;
 mod reference;
 mod referrers;
 mod retry;

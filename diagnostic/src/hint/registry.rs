@@ -46,6 +46,12 @@ pub enum RegistryHint {
     Denied(String),
     /// A registry behind a proxy that names itself without https.
     BehindProxy(String),
+    /// A repository that does not exist, and is not created by pushing an image.
+    CreateRepository(String),
+    /// A host with the data of a registry that sends nothing.
+    Storage(String),
+    /// A host that refuses long requests.
+    RequestLength(String),
     /// No such repository, or no such tag.
     WhichTag,
     /// An image without one of its blobs.
@@ -123,6 +129,9 @@ impl fmt::Display for RegistryHint {
                 f,
                 "the proxy before `{host}` has to send the header `X-Forwarded-Proto: https` to the registry"
             ),
+            Self::CreateRepository(_) | Self::Storage(_) | Self::RequestLength(_) => {
+                self.fmt_server(f)
+            }
             Self::WhichTag => f.write_str(WHICH_TAG),
             Self::MissingBlob => f.write_str(MISSING_BLOB),
             Self::Prune => f.write_str(PRUNE),
@@ -144,6 +153,29 @@ impl fmt::Display for RegistryHint {
     }
 }
 
+impl RegistryHint {
+    /// Hints for who runs the registry.
+    fn fmt_server(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateRepository(repository) => write!(
+                f,
+                "create `{repository}` first: this registry does not do it when an image is pushed"
+            ),
+            Self::Storage(host) => write!(
+                f,
+                "try again, because links to `{host}` expire; after that, see that the registry may read its \
+                 storage and that its clock is right"
+            ),
+            Self::RequestLength(host) => write!(
+                f,
+                "raise the limit of the server before the registry at `{host}`, which nginx calls \
+                 `client_max_body_size`"
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
 const NAME: &str = "an image in a registry is `docker://HOST/REPOSITORY:TAG` or \
     `docker://HOST/REPOSITORY@sha256:…`, with a repository in lower case";
 const UNKNOWN_HOST: &str = "see that the host is spelt right: the first part of a name is a host if it has a \
@@ -153,7 +185,7 @@ const NO_TLS: &str =
 const NOT_PLAIN: &str = "a registry that speaks TLS is reached without `--insecure`";
 const CA_FILE: &str = "`--ca-file FILE` takes the certificate of the authority, in PEM; \
     `--tls-verify=false` accepts any certificate";
-const PROXY: &str = "see that the address in `HTTPS_PROXY` is right, with a name and a password if the proxy \
+const PROXY: &str = "see that the address in `HTTPS_PROXY`, or in `HTTP_PROXY` with `--insecure`, is right, with a name and a password if the proxy \
     wants them; hosts in `NO_PROXY` are reached without it";
 const AUTH_FILE: &str =
     "`--authfile FILE` takes another file, in the form of `docker login` or `skopeo login`";

@@ -1,7 +1,7 @@
 //! Answers of a registry.
 
-use std::io::{self, Read};
-use std::time::Duration;
+use std::io::Read;
+use std::time::{Duration, Instant};
 
 use ureq::Body;
 use ureq::http::{HeaderName, Response, header};
@@ -14,6 +14,8 @@ use super::url::Url;
 
 /// How much of the body of an error is read, in bytes.
 const MAX_ERROR: u64 = 8192;
+/// How long the body of an error is read.
+const MAX_ERROR_TIME: Duration = Duration::from_secs(10);
 
 /// What a request is about.
 #[derive(Clone, Copy)]
@@ -119,9 +121,16 @@ impl Answer {
     /// Reads what can be read of an error. The connection can then be used again.
     fn error_body(self) -> Vec<u8> {
         let (_, body) = self.into_body();
-        let mut bytes = Vec::new();
-        // An error that breaks off is still an error.
-        let _: io::Result<usize> = body.take(MAX_ERROR).read_to_end(&mut bytes);
+        let begun = Instant::now();
+        let (mut bytes, mut body) = (Vec::new(), body.take(MAX_ERROR));
+        let mut piece = [0; 1024];
+        while begun.elapsed() < MAX_ERROR_TIME {
+            // An error that breaks off is still an error.
+            match body.read(&mut piece) {
+                Ok(0) | Err(_) => break,
+                Ok(length) => bytes.extend_from_slice(&piece[..length]),
+            }
+        }
         bytes
     }
 
@@ -132,17 +141,24 @@ impl Answer {
         let plain = !self.url.is_secure();
         let is_page =
             self.header(header::CONTENT_TYPE).is_some_and(|it| it.starts_with("text/html"));
+        let wait = self.retry_after();
+        let is_elsewhere = host != repository.server();
+        let pushing = matches!(about, About::Other);
         let saying = self.saying();
         let repository = repository.to_string();
         match (status, about) {
             (407, _) => RegistryError::ProxySignIn { host },
-            (429, _) => RegistryError::RateLimited { host, saying },
+            (429, _) => RegistryError::RateLimited { host, wait, saying },
             (507, _) => RegistryError::Full { host, saying },
             (500..=599, _) => RegistryError::Unavailable { host, status, saying },
+            (413, _) => RegistryError::RequestLength { host, saying },
+            (401 | 403, About::Blob(_) | About::Manifest(_)) if is_elsewhere => {
+                RegistryError::Storage { host, repository, status }
+            }
             _ if is_page => RegistryError::WebPage { host, status },
             (401 | 403, _) => RegistryError::Denied { host, repository, saying },
             (404, _) if saying.code() == "NAME_UNKNOWN" => {
-                RegistryError::NoRepository { repository, saying }
+                RegistryError::NoRepository { pushing, repository, saying }
             }
             (404, About::Manifest(version)) => {
                 RegistryError::NoManifest { repository, version: version.to_owned(), saying }

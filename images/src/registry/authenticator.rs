@@ -97,7 +97,10 @@ impl Authenticator {
         let saying = answer.saying();
         match (signed_in, is_basic) {
             (false, _) => RegistryError::SignIn { host, repository, saying },
-            (true, true) => RegistryError::WrongCredentials { host, saying },
+            (true, true) => {
+                let registry = self.repository.host.clone();
+                RegistryError::WrongCredentials { host, registry, saying }
+            }
             (true, false) => RegistryError::Denied { host, repository, saying },
         }
     }

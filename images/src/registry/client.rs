@@ -11,15 +11,12 @@ use super::answer::Answer;
 use super::authenticator::Authenticator;
 use super::credentials::Identity;
 use super::error::{ConnectError, Malformation, RegistryError};
-use super::http::{Call, Http};
+use super::http::{Call, Http, Limit};
 use super::reference::Repository;
-use super::retry;
+use super::retry::{self, Failures};
 use super::secret::Secret;
 use super::token;
 use super::url::Url;
-
-/// The host of Docker Hub that has the images.
-const DOCKER_HUB: &str = "registry-1.docker.io";
 
 /// How often a request is redirected at most.
 const MAX_REDIRECTS: u32 = 10;
@@ -47,13 +44,15 @@ pub struct Request<'a> {
     /// The repository that a blob is taken from.
     from: Option<&'a str>,
     patience: Option<Duration>,
+    limit: Limit,
 }
 
 impl<'a> Request<'a> {
     /// A request without a body, or with an empty one if the method always has one.
     pub fn new(method: Method, url: Url) -> Self {
         let body = matches!(method, Method::POST | Method::PUT | Method::PATCH).then_some(&[][..]);
-        Self { method, url, headers: HeaderMap::new(), body, from: None, patience: None }
+        let (headers, limit) = (HeaderMap::new(), Limit::Document);
+        Self { method, url, headers, body, from: None, patience: None, limit }
     }
 
     /// Adds a header. A value that no header can have is left out.
@@ -85,6 +84,13 @@ impl<'a> Request<'a> {
         self.patience = Some(patience);
         self
     }
+
+    /// The body of the answer is a blob.
+    #[must_use]
+    pub fn for_blob(mut self) -> Self {
+        self.limit = Limit::Blob;
+        self
+    }
 }
 
 impl Client {
@@ -103,7 +109,7 @@ impl Client {
             username: login.username.clone(),
             password: Secret::new(login.password.to_string()),
         });
-        let server = if host == "docker.io" { DOCKER_HUB } else { host };
+        let server = repository.server();
         let scheme = if options.plain_http { "http" } else { "https" };
         let malformed = || RegistryError::Name {
             name: repository.to_string().escape_debug().to_string(),
@@ -124,13 +130,12 @@ impl Client {
         Ok(client)
     }
 
-    /// Whether the registry is reached by TLS.
+    /// Whether the registry is reached by TLS. A connection that breaks says nothing about it.
     fn speaks_tls(&self) -> bool {
         let ping = Request::new(Method::GET, self.base.clone());
         !matches!(
             self.exchange(&ping, &ping.url, None),
-            Err(RegistryError::Lost { .. }
-                | RegistryError::Connect { why: ConnectError::NoTls | ConnectError::Refused, .. })
+            Err(RegistryError::Connect { why: ConnectError::NoTls | ConnectError::Refused, .. })
         )
     }
 
@@ -151,10 +156,23 @@ impl Client {
     /// # Errors
     /// No answer, or no access.
     pub fn send(&self, request: &Request<'_>) -> Result<Answer, RegistryError> {
-        retry::persist(|error| self.may_pass(error), || self.send_once(request))
+        self.send_again(request, &mut Failures::default())
     }
 
-    /// Sends a request, and answers the challenge of the registry.
+    /// The same within an operation that has failed before: all its failures count together.
+    ///
+    /// # Errors
+    /// No answer, or no access.
+    pub fn send_again(
+        &self,
+        request: &Request<'_>,
+        failures: &mut Failures,
+    ) -> Result<Answer, RegistryError> {
+        let may_pass = |error: &RegistryError| self.may_pass(error);
+        retry::persist(failures, self.base.authority(), may_pass, || self.send_once(request))
+    }
+
+    /// Sends a request once, and answers the challenge of the registry.
     ///
     /// # Errors
     /// No answer, or no access.
@@ -193,7 +211,31 @@ impl Client {
             token::insert(&mut headers, header::AUTHORIZATION, &secret);
         }
         let (method, url) = (request.method.clone(), request.url.clone());
-        self.http.send_stream(&Call { method, url, headers, body: None, patience: None }, body)
+        let (patience, limit) = (None, Limit::Document);
+        self.http.send_stream(&Call { method, url, headers, body: None, patience, limit }, body)
+    }
+
+    /// Cancels an upload: with one request, as who has signed in before, within the time. Nothing more can
+    /// be done if it fails: the registry then removes the upload some day.
+    pub fn cancel(&self, url: Url, time: Duration) {
+        let mut headers = HeaderMap::new();
+        let scopes = [self.scope.clone()];
+        let is_ours = url.is_beside(&self.base);
+        if let Some(secret) = self.authenticator.header(&scopes).filter(|_| is_ours) {
+            token::insert(&mut headers, header::AUTHORIZATION, &secret);
+        }
+        let (method, limit) = (Method::DELETE, Limit::Total(time));
+        let _ = self.http.send(&Call { method, url, headers, body: None, patience: None, limit });
+    }
+
+    /// How long a connection may be silent.
+    pub fn patience(&self) -> Duration {
+        self.http.patience()
+    }
+
+    /// The host of the registry.
+    pub fn host(&self) -> &str {
+        self.base.authority()
     }
 
     /// Sends a request, and follows redirects. Only the registry itself gets `authorization`.
@@ -231,8 +273,8 @@ impl Client {
             token::insert(&mut headers, header::AUTHORIZATION, secret);
         }
         let method = request.method.clone();
-        let Request { body, patience, .. } = *request;
-        let call = Call { method, url: url.clone(), headers, body, patience };
+        let Request { body, patience, limit, .. } = *request;
+        let call = Call { method, url: url.clone(), headers, body, patience, limit };
         let answer = self.http.send(&call);
         if answer.is_ok() {
             self.reached.store(true, Ordering::Relaxed);

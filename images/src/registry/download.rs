@@ -2,6 +2,7 @@
 //! "Pulling blobs"; RFC 9110, section 14).
 
 use std::io::{self, Read};
+use std::time::{Duration, Instant};
 
 use ureq::http::{Method, header};
 
@@ -16,6 +17,8 @@ use crate::error::Error;
 
 /// After how many bytes the failures before are forgotten. Fewer could be a registry that never ends.
 const PROGRESS: u64 = 1024 * 1024;
+/// How many bytes arrive at least in the time that a connection may be silent.
+const SLOWEST: usize = 64 * 1024;
 
 /// A blob that is read.
 pub struct Download<'a> {
@@ -28,6 +31,8 @@ pub struct Download<'a> {
     /// Where the last connection broke.
     broken_at: u64,
     failures: Failures,
+    /// Whether a part can be asked for.
+    has_parts: bool,
     body: Option<Body>,
 }
 
@@ -36,6 +41,9 @@ struct Body {
     reader: Box<dyn Read + Send>,
     /// How much of what comes is there already.
     skipped: u64,
+    /// Whether it has the length that is missing.
+    is_exact: bool,
+    pace: Pace,
 }
 
 impl<'a> Download<'a> {
@@ -53,6 +61,7 @@ impl<'a> Download<'a> {
             offset: 0,
             broken_at: 0,
             failures: Failures::default(),
+            has_parts: true,
             body: None,
         };
         download.body = Some(download.request()?);
@@ -60,28 +69,45 @@ impl<'a> Download<'a> {
     }
 
     /// Asks for what is missing.
-    fn request(&self) -> Result<Body, RegistryError> {
-        let mut request = Request::new(Method::GET, self.url.clone());
-        if self.offset > 0 {
-            request = request.header(header::RANGE, &format!("bytes={}-", self.offset));
+    fn request(&mut self) -> Result<Body, RegistryError> {
+        let mut answer = self.ask()?;
+        if answer.status() == 416 && self.offset > 0 {
+            self.has_parts = false;
+            answer = self.ask()?;
         }
-        let answer = self.client.send(&request)?;
         let skipped = match answer.status() {
             206 if starts_at(&answer) == Some(self.offset) => 0,
             206 => return Err(answer.malformed(Malformation::Part)),
             200 => self.offset,
             _ => return Err(answer.refuse(&self.client.repository, About::Blob(&self.digest))),
         };
+        let length = answer.header(header::CONTENT_LENGTH).and_then(|it| it.parse::<u64>().ok());
+        let is_exact = length.is_some_and(|it| Some(it + self.offset - skipped) == self.size);
         let (url, reader) = answer.into_body();
-        Ok(Body { url, reader: Box::new(reader), skipped })
+        let pace = Pace::new(self.client.patience());
+        Ok(Body { url, reader: Box::new(reader), skipped, is_exact, pace })
+    }
+
+    fn ask(&mut self) -> Result<Answer, RegistryError> {
+        let mut request = Request::new(Method::GET, self.url.clone()).for_blob();
+        if self.offset > 0 && self.has_parts {
+            request = request.header(header::RANGE, &format!("bytes={}-", self.offset));
+        }
+        self.client.send_again(&request, &mut self.failures)
     }
 
     fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, RegistryError> {
         loop {
-            let body = match &mut self.body {
-                Some(body) => body,
-                None => self.body.insert(self.request()?),
-            };
+            if self.size == Some(self.offset) {
+                if let Some(body) = self.body.take() {
+                    body.end();
+                }
+                return Ok(0);
+            }
+            if self.body.is_none() {
+                self.body = Some(self.request()?);
+            }
+            let Some(body) = &mut self.body else { continue };
             let error = match body.read(buffer) {
                 Ok(0) if self.size.is_some_and(|size| self.offset < size) => {
                     io::ErrorKind::UnexpectedEof.into()
@@ -93,12 +119,13 @@ impl<'a> Download<'a> {
                 Err(error) => error,
             };
             let error = failure::classify_io(&body.url, error);
+            let host = body.url.authority().to_owned();
             self.body = None;
             if self.offset - self.broken_at >= PROGRESS {
                 self.failures.forget();
             }
             self.broken_at = self.offset;
-            if !error.is_transient() || !self.failures.wait(None) {
+            if !error.is_transient() || !self.failures.wait(&host, None) {
                 return Err(error);
             }
         }
@@ -109,12 +136,47 @@ impl Body {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.skipped > 0 {
             let most = usize::try_from(self.skipped).unwrap_or(usize::MAX).min(buffer.len());
-            match self.reader.read(&mut buffer[..most])? {
+            match self.pace.read(&mut self.reader, &mut buffer[..most])? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 length => self.skipped -= length as u64,
             }
         }
-        self.reader.read(buffer)
+        self.pace.read(&mut self.reader, buffer)
+    }
+
+    /// Everything has arrived. The connection can then be used again, if nothing can follow.
+    fn end(mut self) {
+        if self.is_exact {
+            let _ = self.reader.read(&mut [0]);
+        }
+    }
+}
+
+/// How fast a connection has to be: a registry that sends single bytes is as good as silent.
+struct Pace {
+    patience: Duration,
+    /// How long was waited for these bytes.
+    waited: Duration,
+    bytes: usize,
+}
+
+impl Pace {
+    fn new(patience: Duration) -> Self {
+        Self { patience, waited: Duration::ZERO, bytes: 0 }
+    }
+
+    fn read(&mut self, reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+        let begun = Instant::now();
+        let length = reader.read(buffer)?;
+        self.waited += begun.elapsed();
+        self.bytes += length;
+        if self.waited > self.patience {
+            if self.bytes < SLOWEST && length > 0 {
+                return Err(io::Error::other(ureq::Error::Timeout(ureq::Timeout::PerRead)));
+            }
+            *self = Self::new(self.patience);
+        }
+        Ok(length)
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use docker_credential::CredentialRetrievalError;
 use keycell_diagnostic::hint::{ImageHint, RegistryHint};
 
+use super::retry;
 use super::saying::Saying;
 
 /// Why a registry does not do what it is asked for.
@@ -85,6 +87,8 @@ pub enum RegistryError {
     WrongCredentials {
         /// The registry, or its token server.
         host: String,
+        /// The registry.
+        registry: String,
         /// What it says.
         saying: Saying,
     },
@@ -109,6 +113,8 @@ pub enum RegistryError {
     /// There is no such repository.
     #[error("there is no repository `{repository}`{saying}")]
     NoRepository {
+        /// Whether an image was to be pushed to it.
+        pushing: bool,
         /// The repository, with its host.
         repository: String,
         /// What the registry says.
@@ -134,11 +140,31 @@ pub enum RegistryError {
         /// What the registry says.
         saying: Saying,
     },
+    /// The storage that the registry leads to sends nothing.
+    #[error("`{host}`, where `{repository}` has its data, refuses to send it: status {status}")]
+    Storage {
+        /// The host of the storage.
+        host: String,
+        /// The repository, with its host.
+        repository: String,
+        /// The status of HTTP.
+        status: u16,
+    },
+    /// A request that is too long for the registry, or for the server before it.
+    #[error("a request is too long for `{host}`: status 413{saying}")]
+    RequestLength {
+        /// The registry.
+        host: String,
+        /// What it says.
+        saying: Saying,
+    },
     /// Too many requests.
     #[error("`{host}` allows no more requests for now{saying}")]
     RateLimited {
         /// The registry.
         host: String,
+        /// How long it asks to wait.
+        wait: Option<Duration>,
         /// What it says.
         saying: Saying,
     },
@@ -191,6 +217,16 @@ pub enum RegistryError {
     UploadLost {
         /// The repository, with its host.
         repository: String,
+    },
+    /// The tag was written, and nobody knows whether it is right.
+    #[error("`{image}` was written as `{digest}`, and cannot be read back: {why}")]
+    Unread {
+        /// The image.
+        image: String,
+        /// The digest that was written.
+        digest: String,
+        /// Why it cannot.
+        why: Box<RegistryError>,
     },
     /// The tag names something else than what was just written.
     #[error("`{image}` was written as `{wanted}`, and the registry now has `{found}`")]
@@ -245,6 +281,9 @@ pub enum ConnectError {
     /// Another failure of the system.
     #[error(transparent)]
     Io(io::Error),
+    /// A variable that has no address of a proxy.
+    #[error("`{0}` is not the address of a proxy by http or https")]
+    ProxyAddress(&'static str),
     /// A proxy does not connect.
     #[error("the proxy does not connect")]
     Proxy,
@@ -292,6 +331,9 @@ pub enum Malformation {
     /// A manifest that is too long.
     #[error("it is longer than 16 MiB")]
     Length,
+    /// A layer without its length.
+    #[error("the descriptor of a layer has no size")]
+    NoSize,
 }
 
 /// Why credentials cannot be used.
@@ -337,12 +379,22 @@ impl RegistryError {
     /// Whether the same request may succeed later.
     pub(super) fn is_transient(&self) -> bool {
         match self {
-            Self::Lost { .. } | Self::Silent { .. } => true,
+            // The token server had one, or the registry while a blob was read.
+            Self::Lost { .. } | Self::Silent { .. } | Self::Unavailable { .. } => true,
+            Self::RateLimited { wait, .. } => wait.is_none_or(|wait| wait <= retry::LONGEST),
             Self::Connect { why, .. } => {
                 matches!(why, ConnectError::Refused | ConnectError::Silent | ConnectError::Io(_))
             }
             Self::Malformed { what, .. } => *what == Malformation::Http,
             _ => false,
+        }
+    }
+
+    /// How long the registry asks to wait.
+    pub(super) fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { wait, .. } => *wait,
+            _ => None,
         }
     }
 
@@ -365,9 +417,17 @@ impl RegistryError {
             }
             Self::Credentials { .. } => RegistryHint::AuthFile,
             Self::SignIn { repository, .. } => RegistryHint::SignIn(host_of(repository)),
-            Self::WrongCredentials { host, .. } => RegistryHint::WrongCredentials(host.clone()),
+            Self::WrongCredentials { registry, .. } => {
+                RegistryHint::WrongCredentials(registry.clone())
+            }
             Self::Denied { repository, .. } => RegistryHint::Denied(repository.clone()),
             Self::Insecure { host, .. } => RegistryHint::BehindProxy(host.clone()),
+            Self::NoRepository { pushing: true, repository, .. } => {
+                RegistryHint::CreateRepository(repository.clone())
+            }
+            Self::Storage { host, .. } => RegistryHint::Storage(host.clone()),
+            Self::RequestLength { host, .. } => RegistryHint::RequestLength(host.clone()),
+            Self::Unread { why, .. } => return why.cause(),
             Self::NoRepository { .. } | Self::NoManifest { .. } => RegistryHint::WhichTag,
             Self::NoBlob { .. } => RegistryHint::MissingBlob,
             Self::RateLimited { host, .. } => RegistryHint::RateLimit(host.clone()),
@@ -396,7 +456,7 @@ impl ConnectError {
             Self::Refused | Self::Silent | Self::Io(_) => {
                 RegistryHint::NobodyListens(host.to_owned())
             }
-            Self::Proxy => RegistryHint::Proxy,
+            Self::Proxy | Self::ProxyAddress(_) => RegistryHint::Proxy,
             Self::NoTls => RegistryHint::NoTls,
             Self::UnknownAuthority => RegistryHint::CaFile,
             Self::Expired | Self::NotYetValid => RegistryHint::CertificateTime(host.to_owned()),

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::Read;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use super::Options;
 use super::answer::Answer;
 use super::error::RegistryError;
 use super::failure;
+use super::proxy::Proxies;
 use super::url::Url;
 
 /// How long a connection may take to come about, and how long it may be silent.
@@ -28,6 +28,7 @@ const AUTHORITIES: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d"
 pub struct Http {
     agent: Agent,
     patience: Duration,
+    proxies: Proxies,
 }
 
 /// A request.
@@ -42,6 +43,19 @@ pub struct Call<'a> {
     pub body: Option<&'a [u8]>,
     /// How long the connection may be silent, in place of the usual time.
     pub patience: Option<Duration>,
+    /// How long all of it may take.
+    pub limit: Limit,
+}
+
+/// How long an answer may take as a whole.
+#[derive(Clone, Copy)]
+pub enum Limit {
+    /// A body that is read at once: twice as long as the connection may be silent.
+    Document,
+    /// A body of any length, which is measured where it is read.
+    Blob,
+    /// The request and its answer, together.
+    Total(Duration),
 }
 
 impl Http {
@@ -59,7 +73,7 @@ impl Http {
             .build();
         let config = Config::builder()
             .tls_config(tls)
-            .proxy(Proxy::try_from_env().filter(|_| !is_this_machine(host)))
+            .proxy(None)
             .http_status_as_error(false)
             .max_redirects(0)
             .user_agent(concat!("keycell/", env!("CARGO_PKG_VERSION")))
@@ -70,7 +84,12 @@ impl Http {
             .max_idle_connections_per_host(16)
             .max_idle_connections(32)
             .build();
-        Ok(Self { agent: config.new_agent(), patience })
+        Ok(Self { agent: config.new_agent(), patience, proxies: Proxies::from_env() })
+    }
+
+    /// How long a connection may be silent.
+    pub fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// Sends a request and begins to read the answer.
@@ -97,12 +116,13 @@ impl Http {
     }
 
     fn send_body(&self, call: &Call<'_>, body: impl AsSendBody) -> Result<Answer, RegistryError> {
+        let proxy = self.proxies.choose(&call.url)?;
         let mut request = Request::builder().method(call.method.clone()).uri(call.url.uri());
         if let Some(headers) = request.headers_mut() {
             headers.extend(call.headers.clone());
         }
         let request = request.body(body).map_err(Error::from);
-        let response = request.and_then(|request| self.run(call, request));
+        let response = request.and_then(|request| self.run(call, request, proxy));
         let response = response.map_err(|error| failure::classify(&call.url, error))?;
         Ok(Answer::new(call.url.clone(), response))
     }
@@ -111,21 +131,21 @@ impl Http {
         &self,
         call: &Call<'_>,
         request: Request<B>,
+        proxy: Option<Proxy>,
     ) -> Result<Response<Body>, Error> {
         let patience = call.patience.unwrap_or(self.patience);
         let request = self.agent.configure_request(request);
-        let request = request.timeout_connect(Some(patience.min(self.patience)));
-        self.agent.run(request.timeout_per_read(Some(patience)).build())
+        let request = request
+            .proxy(proxy)
+            .timeout_connect(Some(patience.min(self.patience)))
+            .timeout_per_read(Some(patience))
+            .timeout_recv_response(Some(patience));
+        self.agent.run(match call.limit {
+            Limit::Document => request.timeout_recv_body(Some(patience * 2)).build(),
+            Limit::Blob => request.build(),
+            Limit::Total(limit) => request.timeout_global(Some(limit)).build(),
+        })
     }
-}
-
-/// Whether no proxy reaches a host, because it is another one there. Go programs see it so, too.
-fn is_this_machine(host: &str) -> bool {
-    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, _)) => address,
-        None => host.split(':').next().unwrap_or(host),
-    };
-    name == "localhost" || name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 /// The authorities that may issue the certificate of `host`: those of the system, those of the options,
@@ -157,19 +177,4 @@ fn authorities(host: &str, options: &Options) -> Result<Vec<Certificate<'static>
 fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten().map(|it| it.path());
     entries.filter(|path| path.extension().is_some_and(|extension| extension == "crt")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_proxy_stands_before_this_machine() {
-        for host in ["localhost", "localhost:5000", "127.0.0.1:80", "127.1.2.3", "[::1]:5000"] {
-            assert!(is_this_machine(host), "{host}");
-        }
-        for host in ["r.example", "localhost.example:80", "10.0.0.1", "[fe80::1]", "docker.io"] {
-            assert!(!is_this_machine(host), "{host}");
-        }
-    }
 }

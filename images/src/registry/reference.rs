@@ -34,6 +34,13 @@ pub struct Reference {
     pub version: String,
 }
 
+impl Repository {
+    /// The host that requests go to: that of Docker Hub has another name.
+    pub fn server(&self) -> &str {
+        if self.host == "docker.io" { "registry-1.docker.io" } else { &self.host }
+    }
+}
+
 impl Reference {
     /// Parses `[HOST[:PORT]/]REPOSITORY[:TAG|@DIGEST]`.
     ///

@@ -1,39 +1,54 @@
 //! How often a request is repeated, and after how long.
 
 use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::answer::Answer;
 use super::error::RegistryError;
 
 /// How often a request is sent at most.
-pub const ATTEMPTS: u32 = 6;
+const ATTEMPTS: u32 = 6;
 /// The first wait. Each further one is twice as long.
 const FIRST: Duration = Duration::from_millis(250);
 /// The longest wait that a registry may ask for.
-const LONGEST: Duration = Duration::from_secs(60);
+pub const LONGEST: Duration = Duration::from_secs(60);
 
-/// The failures of a request so far.
+/// How long after its first failure an operation is still repeated.
+const BUDGET: Duration = Duration::from_secs(300);
+/// A longer wait is told on standard error.
+const UNNOTICED: Duration = Duration::from_secs(5);
+
+/// The failures of an operation so far.
 #[derive(Default)]
-pub struct Failures(u32);
+pub struct Failures {
+    count: u32,
+    first: Option<Instant>,
+}
 
 impl Failures {
-    /// Counts a failure, and waits as long as the registry asked for, or else a little longer each
-    /// time. Returns false, at once, where the request is not to be repeated: it was sent too often,
-    /// or the registry asks for too long a wait.
-    pub fn wait(&mut self, asked: Option<Duration>) -> bool {
-        self.0 += 1;
-        if self.0 >= ATTEMPTS || asked.is_some_and(|asked| asked > LONGEST) {
+    /// Counts a failure, and waits as long as the registry at `host` asked for, or else a little longer
+    /// each time. Returns false, at once, where the request is not to be repeated: it was sent too often
+    /// or for too long, or the registry asks for too long a wait.
+    pub fn wait(&mut self, host: &str, asked: Option<Duration>) -> bool {
+        self.count += 1;
+        let begun = self.first.get_or_insert_with(Instant::now).elapsed();
+        let asked = asked.unwrap_or_default();
+        if self.count >= ATTEMPTS || asked > LONGEST || begun + asked > BUDGET {
             return false;
         }
-        thread::sleep(asked.unwrap_or_default().max(jittered(FIRST * (1 << (self.0 - 1)))));
+        if asked > UNNOTICED {
+            // Who has closed standard error does not want to know.
+            let _ = writeln!(io::stderr(), "`{host}` asks to wait {} s", asked.as_secs());
+        }
+        thread::sleep(asked.max(jittered(FIRST * (1 << (self.count - 1)))));
         true
     }
 
     /// Begins to count again.
     pub fn forget(&mut self) {
-        self.0 = 0;
+        *self = Self::default();
     }
 }
 
@@ -49,18 +64,19 @@ fn jittered(time: Duration) -> Duration {
 /// # Errors
 /// No answer.
 pub fn persist(
+    failures: &mut Failures,
+    host: &str,
     may_pass: impl Fn(&RegistryError) -> bool,
     mut send: impl FnMut() -> Result<Answer, RegistryError>,
 ) -> Result<Answer, RegistryError> {
-    let mut failures = Failures::default();
     loop {
         let sent = send();
         let asked = match &sent {
             Ok(answer) if answer.is_transient() => answer.retry_after(),
-            Err(error) if may_pass(error) => None,
+            Err(error) if may_pass(error) => error.wait(),
             _ => return sent,
         };
-        if !failures.wait(asked) {
+        if !failures.wait(host, asked) {
             return sent;
         }
     }

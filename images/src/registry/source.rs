@@ -5,6 +5,7 @@ use std::io::{Cursor, Read};
 use super::Options;
 use super::client::Client;
 use super::download::Download;
+use super::error::{Malformation, RegistryError};
 use super::manifest::{self, Document};
 use super::reference::{Reference, Repository};
 use super::referrers;
@@ -53,6 +54,10 @@ impl Source for RegistrySource {
 
     fn open_blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {
         digest::hex(descriptor.digest())?;
+        if descriptor.size.is_none() {
+            let host = self.client.host().to_owned();
+            return Err(RegistryError::Malformed { host, what: Malformation::NoSize }.into());
+        }
         Ok(Box::new(Download::begin(&self.client, descriptor)?))
     }
 

@@ -13,6 +13,7 @@ use super::client::{Client, Request};
 use super::error::RegistryError;
 use super::manifest;
 use super::reference::Reference;
+use super::retry::Failures;
 use super::stream::Stream;
 use super::upload::{self, CHUNK, SHORTEST, Upload};
 use super::uploads::{Open, Uploads};
@@ -22,8 +23,6 @@ use crate::documents::Descriptor;
 use crate::error::{Error, NameError, Result};
 use crate::place::{NewBlob, Source, Target};
 
-/// The media type of a manifest whose descriptor has none.
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// How often a tag is read after it was written: some registries answer from a cache at first.
 const READS: u32 = 4;
 /// How long is waited between two of them.
@@ -121,12 +120,13 @@ impl RegistryTarget {
     ///
     /// # Errors
     /// A registry that does not say so.
-    pub fn has_blob(&self, digest: &str) -> Result<bool, RegistryError> {
+    pub fn has_blob(&self, digest: &str, failures: &mut Failures) -> Result<bool, RegistryError> {
         let url = self.client.url(&format!("blobs/{digest}"))?;
-        let answer = self.client.send(&Request::new(Method::HEAD, url))?;
+        let answer = self.client.send_again(&Request::new(Method::HEAD, url), failures)?;
         match answer.status() {
             200..=299 => Ok(true),
-            404 => Ok(false),
+            // Some registries have no HEAD. The blob is then sent again.
+            404 | 405 | 501 => Ok(false),
             _ => Err(answer.refuse(&self.client.repository, About::Blob(digest))),
         }
     }
@@ -140,21 +140,21 @@ impl RegistryTarget {
     fn mount(&self, digest: &str, from: &str) -> Result<bool, RegistryError> {
         let path = format!("blobs/uploads/?mount={digest}&from={from}");
         let request = Request::new(Method::POST, self.client.url(&path)?).from(from);
-        let answer = match self.client.send(&request) {
-            Ok(answer) => answer,
-            Err(RegistryError::Denied { .. } | RegistryError::SignIn { .. }) => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        if answer.status() == 202 {
-            self.spare(upload::opened(answer, self)?);
-            return Ok(false);
+        let Ok(answer) = self.client.send_once(&request) else { return Ok(false) };
+        if answer.status() == 201 {
+            return Ok(true);
         }
-        Ok(answer.status() == 201)
+        if let Ok(open) = upload::opened(answer, self) {
+            self.spare(open);
+        }
+        Ok(false)
     }
 
-    fn put(&self, version: &str, media_type: &str, bytes: &[u8]) -> Result<(), RegistryError> {
+    fn put(&self, version: &str, what: &Descriptor, bytes: &[u8]) -> Result<(), RegistryError> {
         let url = self.client.url(&format!("manifests/{version}"))?;
-        let answer = self.client.send(&Request::new(Method::PUT, url).body(media_type, bytes))?;
+        let media_type = what.media_type.clone().filter(|it| !it.is_empty());
+        let media_type = media_type.unwrap_or_else(|| manifest::media_type(bytes, ""));
+        let answer = self.client.send(&Request::new(Method::PUT, url).body(&media_type, bytes))?;
         match answer.is_success() {
             true => Ok(()),
             false => Err(answer.refuse(&self.client.repository, About::Other)),
@@ -168,6 +168,11 @@ impl RegistryTarget {
             let found = match manifest::read(&self.client, &self.reference.version) {
                 Ok(found) => found.descriptor.digest().to_owned(),
                 Err(Error::Registry(RegistryError::NoManifest { .. })) => "nothing".to_owned(),
+                Err(Error::Registry(why)) => {
+                    let (image, digest) =
+                        (format!("docker://{}", self.reference), wanted.to_owned());
+                    return Err(RegistryError::Unread { image, digest, why: Box::new(why) }.into());
+                }
                 Err(error) => return Err(error),
             };
             if found == wanted {
@@ -188,7 +193,7 @@ impl Target for RegistryTarget {
     fn adopts(&self, blob: &Descriptor, source: &dyn Source) -> Result<bool> {
         let digest = blob.digest();
         digest::hex(digest)?;
-        if self.has_blob(digest)? {
+        if self.has_blob(digest, &mut Failures::default())? {
             return Ok(true);
         }
         let ours = &self.reference.repository;
@@ -208,13 +213,11 @@ impl Target for RegistryTarget {
     }
 
     fn document(&self, descriptor: &Descriptor, bytes: &[u8]) -> Result<()> {
-        let media_type = descriptor.media_type.as_deref().unwrap_or(MANIFEST);
-        Ok(self.put(&digest::of(bytes), media_type, bytes)?)
+        Ok(self.put(&digest::of(bytes), descriptor, bytes)?)
     }
 
     fn publish(self: Box<Self>, entry: Descriptor, bytes: &[u8]) -> Result<()> {
-        let media_type = entry.media_type.as_deref().unwrap_or(MANIFEST);
-        self.put(&self.reference.version, media_type, bytes)?;
+        self.put(&self.reference.version, &entry, bytes)?;
         self.read_back(&digest::of(bytes))
     }
 }

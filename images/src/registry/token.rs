@@ -11,9 +11,8 @@ use super::answer::{About, Answer};
 use super::challenge::Bearer;
 use super::credentials::Identity;
 use super::error::{Malformation, RegistryError};
-use super::http::{Call, Http};
+use super::http::{Call, Http, Limit};
 use super::reference::Repository;
-use super::retry;
 use super::secret::Secret;
 use super::url::{Url, encode};
 
@@ -65,9 +64,8 @@ pub fn fetch(
         return Err(RegistryError::Insecure { host, location: realm.to_string() });
     }
     let begun = Instant::now();
-    let answer = retry::persist(RegistryError::is_transient, || {
-        ask(http, &realm, bearer, scopes, identity)
-    })?;
+    // What asks the registry again asks the token server again, too.
+    let answer = ask(http, &realm, bearer, scopes, identity)?;
     if !answer.is_success() {
         return Err(refused(answer, repository, identity));
     }
@@ -125,7 +123,8 @@ fn ask(
     };
     let body = form.as_ref().map(|form| form.expose().as_bytes());
     let method = if body.is_some() { Method::POST } else { Method::GET };
-    http.send(&Call { method, url: url.ok_or_else(malformed)?, headers, body, patience: None })
+    let (url, patience, limit) = (url.ok_or_else(malformed)?, None, Limit::Document);
+    http.send(&Call { method, url, headers, body, patience, limit })
 }
 
 /// The value of an `Authorization` header with a name and a password (RFC 7617).
@@ -145,7 +144,10 @@ fn refused(answer: Answer, repository: &Repository, who: Option<&Identity>) -> R
     let host = answer.url().authority().to_owned();
     let repository_name = repository.to_string();
     match (answer.status(), who) {
-        (400 | 401, Some(_)) => RegistryError::WrongCredentials { host, saying: answer.saying() },
+        (400 | 401, Some(_)) => {
+            let registry = repository.host.clone();
+            RegistryError::WrongCredentials { host, registry, saying: answer.saying() }
+        }
         (401 | 403, None) => {
             RegistryError::SignIn { host, repository: repository_name, saying: answer.saying() }
         }

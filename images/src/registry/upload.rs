@@ -79,15 +79,15 @@ impl<'a> Upload<'a> {
                     }
                 }
                 Sent::Unclear(error, asked) => {
-                    if !failures.wait(asked) {
+                    if !failures.wait(self.target.client().host(), asked) {
                         return Err(error.unwrap_or_else(|| self.lost()));
                     }
                     if let Some(digest) = last
-                        && self.target.has_blob(digest)?
+                        && self.target.has_blob(digest, &mut failures)?
                     {
                         break;
                     }
-                    self.recover()?;
+                    self.recover(&mut failures)?;
                 }
             }
         }
@@ -133,7 +133,10 @@ impl<'a> Upload<'a> {
         self.open = Some(open);
         match sent {
             Ok(answer) => self.judge(answer, length),
-            Err(error) if client.may_pass(&error) => Ok(Sent::Unclear(Some(error), None)),
+            Err(error) if client.may_pass(&error) => {
+                let asked = error.wait();
+                Ok(Sent::Unclear(Some(error), asked))
+            }
             Err(error) => Err(error),
         }
     }
@@ -160,10 +163,11 @@ impl<'a> Upload<'a> {
     }
 
     /// Asks the registry how much it has, and goes on there.
-    fn recover(&mut self) -> Result<(), RegistryError> {
+    fn recover(&mut self, failures: &mut Failures) -> Result<(), RegistryError> {
         let Some(open) = &self.open else { return Ok(()) };
         let client = self.target.client();
-        let answer = open.send(|url| client.send(&Request::new(Method::GET, url)))?;
+        let ask = |url| client.send_again(&Request::new(Method::GET, url), failures);
+        let answer = open.send(ask)?;
         let end = self.start + self.buffer.len() as u64;
         if answer.is_success()
             && let Some(offset) = received(&answer)

@@ -5,9 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ureq::http::Method;
-
-use super::client::{Client, Request};
+use super::client::Client;
 use super::url::Url;
 use crate::interrupt::OnSignal;
 
@@ -92,10 +90,8 @@ impl Shared {
         }
     }
 
-    /// Nothing more can be done if this fails: the registry then removes the upload some day.
     fn cancel(&self, url: Url) {
-        let request = Request::new(Method::DELETE, url).patience(PATIENCE);
-        let _ = self.client.send_once(&request);
+        self.client.cancel(url, PATIENCE);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
