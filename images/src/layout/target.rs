@@ -120,7 +120,7 @@ impl LayoutTarget {
 
 /// The error of the system without the path of a temporary file, which tempfile adds.
 fn plain(error: io::Error) -> io::Error {
-    if error.get_ref().is_none() {
+    if error.raw_os_error().is_some() {
         return error;
     }
     let errno = match error.kind() {

@@ -305,7 +305,8 @@ fn blobs_elsewhere() -> Result<()> {
 fn refused_paths() -> Result<()> {
     let made = Made::new()?;
     for layer in layers(&made.path("plain"))? {
-        fs::remove_file(layout::path(&made.path("plain"), &layer)?)?;
+        // What is read before is told as altered.
+        fs::write(layout::path(&made.path("plain"), &layer)?, "another")?;
     }
     symlink("gone", made.path("link"))?;
     let long = "n".repeat(256);
@@ -317,7 +318,8 @@ fn refused_paths() -> Result<()> {
         (format!("oci:{long}:t"), "file name too long"),
         (format!("oci:a/{long}:t"), "file name too long"),
         ("oci:plain/index.json/new:t".to_owned(), "cannot write"),
-        ("oci:a/..:t".to_owned(), "not found"),
+        ("oci:a/..:t".to_owned(), "no such file"),
+        ("oci-archive:new/a.tar".to_owned(), "no such file"),
         ("oci-archive:link".to_owned(), gone),
         ("oci-archive:link/a.tar".to_owned(), gone),
         (format!("oci-archive:{long}"), "file name too long"),
