@@ -26,6 +26,7 @@ use clap::Args;
 use crate::containerd::{Config, Found, Version};
 use crate::image::Registries;
 use crate::keys::Keys;
+use crate::output::print;
 
 use caller::Caller;
 pub use decoder::Decoder;
@@ -70,7 +71,7 @@ pub struct Node {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut report = Report::default();
     examine(&arguments.node, &mut report);
-    print!("{}", if arguments.json { report.json() } else { report.text() });
+    print(if arguments.json { report.json() } else { report.text() })?;
     Ok(ExitCode::from(report.exit_code()))
 }
 

@@ -51,7 +51,10 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> Result<()> {
     let Arguments { copying, recipients, keys, allow_unencrypted, media_types, options } =
         arguments;
-    let wanted = recipients.iter().map(|name| Wanted::parse(name, &options));
+    // Who is named twice is one recipient.
+    let named_before = |index: usize| recipients[..index].contains(&recipients[index]);
+    let once = (0..recipients.len()).filter(|index| !named_before(*index));
+    let wanted = once.map(|index| &recipients[index]).map(|name| Wanted::parse(name, &options));
     let wanted = wanted.collect::<Result<Vec<_>>>()?;
     let keys = (!keys.is_empty()).then(|| Keys::read(&keys)).transpose()?;
     print_warnings(&wanted);
@@ -64,6 +67,8 @@ struct Encryption {
     /// Media types that are encrypted although they are not those of layers.
     media_types: Vec<String>,
 }
+
+const FOR_OTHERS: &str = "encrypted already, and these recipients are not added";
 
 /// What a layer needs.
 enum Ready {
@@ -133,6 +138,7 @@ impl Exchange for Encryption {
         if count > 0 {
             text += &format!("{added} {}: {recipients}\n", Layers(count));
         }
+        text += &Listed(FOR_OTHERS, report.as_before()).to_string();
         text + &Listed("not encrypted", report.readable()).to_string()
     }
 

@@ -2,6 +2,7 @@
 
 mod changes;
 mod copying;
+mod digest_file;
 mod error;
 mod flags;
 mod plan;

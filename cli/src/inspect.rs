@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use keycell_images::documents::Descriptor;
+use keycell_images::documents::{Descriptor, Manifest};
 use keycell_images::place::Described;
 use keycell_images::shown;
 use ocicrypt::annotation::{self, Scheme, WrappedKeys};
 use ocicrypt::budget::Budget;
 use ocicrypt::jwe::Jwe;
+use ocicrypt::media_type::ENCRYPTED;
 use ocicrypt::pgp::PgpMessage;
 use ocicrypt::pkcs7::Envelope;
 use ocicrypt::pkcs11;
@@ -51,6 +52,9 @@ pub fn run(arguments: &Arguments) -> Result<String> {
     })
 }
 
+const NO_KEYS: &str = "its media type says that it is encrypted, and it has no wrapped key";
+const NOT_SAID: &str = "not encrypted, though it has wrapped keys";
+
 /// What there is to say of an image.
 #[derive(Serialize)]
 struct Image {
@@ -67,6 +71,9 @@ struct Listed {
     platform: Option<String>,
     /// None where the place does not have the manifest.
     layers: Option<Vec<Layer>>,
+    /// Why there are no layers, if the document is of another kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_layers: Option<String>,
 }
 
 /// A layer.
@@ -77,6 +84,10 @@ struct Layer {
     media_type: Option<String>,
     digest: String,
     size: u64,
+    encrypted: bool,
+    /// What contradicts that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contradiction: Option<&'static str>,
     wrapped_keys: Vec<Wrapped>,
     #[serde(flatten)]
     openers: Option<Opening>,
@@ -104,6 +115,8 @@ struct Opening {
 impl Listed {
     fn of(described: Described, mut keys: Option<&mut Keys>) -> Result<Self> {
         let Described { descriptor, manifest } = described;
+        let reason = manifest.as_ref().and_then(Manifest::is_no_image);
+        let no_layers = reason.map(|reason| reason.trim_start_matches(": ").to_owned());
         let layers = manifest.map(|manifest| {
             let numbered = (1..).zip(&manifest.layers);
             let each =
@@ -111,15 +124,22 @@ impl Listed {
             each.collect::<Result<Vec<_>>>()
         });
         let digest = descriptor.digest().to_owned();
-        Ok(Self { digest, platform: platform(&descriptor), layers: layers.transpose()? })
+        Ok(Self { digest, platform: platform(&descriptor), layers: layers.transpose()?, no_layers })
     }
 }
 
 impl Layer {
     fn of(number: usize, layer: &Descriptor, keys: Option<&mut Keys>) -> Result<Self> {
         let wrapped = annotation::wrapped_keys(&layer.annotations());
+        let (encrypted, contradiction) =
+            match (layer.media_type().ends_with(ENCRYPTED), !wrapped.is_empty()) {
+                (true, true) => (true, None),
+                (true, false) => (false, Some(NO_KEYS)),
+                (false, true) => (false, Some(NOT_SAID)),
+                (false, false) => (false, None),
+            };
         let openers = match keys {
-            Some(keys) if !wrapped.is_empty() => {
+            Some(keys) if encrypted => {
                 let openers = keys.that_open(layer, &mut Budget::default())?;
                 Some(Opening {
                     opened_by: openers.certain,
@@ -139,6 +159,8 @@ impl Layer {
             media_type: layer.media_type.clone(),
             digest: layer.digest().to_owned(),
             size: layer.size(),
+            encrypted,
+            contradiction,
             wrapped_keys: wrapped_keys.collect(),
             openers,
         })
@@ -147,10 +169,14 @@ impl Layer {
 
 impl fmt::Display for Image {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Listed { digest, platform, layers } in &self.manifests {
+        for Listed { digest, platform, layers, no_layers } in &self.manifests {
             let name = platform.clone().unwrap_or_else(|| shown(digest));
             match layers {
                 None => writeln!(f, "{name}: not there")?,
+                Some(layers) if layers.is_empty() => match no_layers {
+                    Some(reason) => writeln!(f, "{name}: no layers: {reason}")?,
+                    None => writeln!(f, "{name}: no layers")?,
+                },
                 Some(layers) => {
                     if self.manifests.len() > 1 {
                         writeln!(f, "{name}:")?;
@@ -167,7 +193,10 @@ impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let media_type = shown(self.media_type.as_deref().unwrap_or("of no media type"));
         write!(f, "layer {}: {media_type}, {} bytes, ", self.number, self.size)?;
-        if self.wrapped_keys.is_empty() {
+        if let Some(contradiction) = self.contradiction {
+            return writeln!(f, "{contradiction}");
+        }
+        if !self.encrypted {
             return writeln!(f, "not encrypted");
         }
         for (index, Wrapped { scheme, count, .. }) in self.wrapped_keys.iter().enumerate() {

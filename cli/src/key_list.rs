@@ -46,11 +46,12 @@ pub fn run(arguments: &Arguments) -> Result<String> {
     if arguments.public {
         return public_key(ring);
     }
-    let text = if arguments.json { format!("{}\n", json(ring)) } else { list(ring) };
-    if !arguments.json && ring.is_empty() && ring.pgp_keys().next().is_none() {
-        bail!("there is no private key in these files\n{}", text.trim_end());
+    if ring.is_empty() && ring.pgp_keys().next().is_none() {
+        let skipped = list(ring);
+        let separator = if skipped.is_empty() { "" } else { "\n" };
+        bail!("there is no private key in these files{separator}{}", skipped.trim_end());
     }
-    Ok(text)
+    Ok(if arguments.json { format!("{}\n", json(ring)) } else { list(ring) })
 }
 
 /// Adds the files in a directory, from which no link leads out, as in the decoder's sandbox.

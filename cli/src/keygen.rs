@@ -64,6 +64,11 @@ impl From<Kind> for KeyKind {
 /// A file that exists or cannot be written.
 pub fn run(arguments: Arguments) -> Result<Outcome> {
     let Arguments { file, kind, public } = arguments;
+    if let Some(public) = &public
+        && is_same(&file, public)
+    {
+        return Err(Diagnostic::from(Refusal::SameFile(public.clone())).into());
+    }
     let key = PrivateKey::generate(kind.into(), &mut SysRng)?;
     let private = key.to_pkcs8_pem().context("the key could not be encoded")?;
     let private = Unnamed::write(&file, OWNER_ONLY, private.as_bytes())?;
@@ -76,6 +81,19 @@ pub fn run(arguments: Arguments) -> Result<Outcome> {
         return Err(error.into());
     }
     Ok(Outcome { file, key, public })
+}
+
+/// Whether both paths name one file, though it is not there yet.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let whole =
+        |path: &Path| Some((directory(path).canonicalize().ok()?, path.file_name()?.to_owned()));
+    one == other || whole(one).is_some_and(|one| whole(other) == Some(one))
+}
+
+/// The directory of a file.
+fn directory(path: &Path) -> &Path {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
 }
 
 /// What was made.
@@ -112,8 +130,7 @@ impl<'a> Unnamed<'a> {
         if path.symlink_metadata().is_ok() {
             return Err(Refusal::Exists(path.to_owned()).into());
         }
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let parent = parent.unwrap_or(Path::new("."));
+        let parent = directory(path);
         parent.metadata().map_err(refused)?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(".keycell-").permissions(Permissions::from_mode(mode));
@@ -142,6 +159,8 @@ impl<'a> Unnamed<'a> {
 enum Refusal {
     #[error("`{}` exists", .0.display())]
     Exists(PathBuf),
+    #[error("`{}` is both the file of the private key and that of the public key", .0.display())]
+    SameFile(PathBuf),
     #[error("cannot write `{}`: {}", .path.display(), os_error(.error))]
     NotWritten { path: PathBuf, error: io::Error },
 }
@@ -150,6 +169,7 @@ impl From<Refusal> for Diagnostic {
     fn from(refusal: Refusal) -> Self {
         let hint = match refusal {
             Refusal::Exists(_) => RecipientHint::KeyExists,
+            Refusal::SameFile(_) => RecipientHint::PublicElsewhere,
             Refusal::NotWritten { .. } => RecipientHint::KeyNotWritten,
         };
         Self::new(refusal.to_string(), hint)

@@ -20,19 +20,21 @@ mod keys;
 mod local_broker;
 mod manual;
 mod metrics;
+mod output;
 mod payload;
 mod recipient;
 mod recipients;
 mod usage;
 mod waiting;
 
-use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use keycell_broker::child;
+
+use output::{print, tell};
 
 /// Encrypts images, decrypts them, and looks at the keys of a node.
 #[derive(Parser)]
@@ -98,9 +100,9 @@ fn main() -> ExitCode {
         Ok(verb) => verb,
         Err(code) => return code,
     };
-    // The exit code 1 of `conform` is a verdict on the target.
-    let failed =
-        if matches!(verb, Verb::Conform(_)) { ExitCode::from(2) } else { ExitCode::FAILURE };
+    // The exit code 1 of these is a verdict.
+    let judges = matches!(verb, Verb::Conform(_) | Verb::Doctor(_));
+    let failed = if judges { ExitCode::from(2) } else { ExitCode::FAILURE };
     run(verb).unwrap_or_else(|error| {
         // An error that is only due to a signal is not told: the signal ends the program.
         let _uninterrupted = keycell_images::interrupt::pause();
@@ -135,29 +137,25 @@ fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Encrypt(arguments) => encrypt::run(arguments)?,
         Verb::Decrypt(arguments) => decrypt::run(arguments)?,
-        Verb::Inspect(arguments) => print(inspect::run(&arguments)?),
+        Verb::Inspect(arguments) => print(inspect::run(&arguments)?)?,
         Verb::Recipients(arguments) => recipients::run(arguments)?,
-        Verb::Guest(arguments) => print(guest::run(&arguments)?),
+        Verb::Guest(arguments) => print(guest::run(&arguments)?)?,
         Verb::Doctor(arguments) => return doctor::run(&arguments),
         Verb::Metrics(arguments) => return metrics::run(&arguments),
-        Verb::Config(arguments) => print(config::run(arguments)?),
-        Verb::Completions { shell } => print(manual::completions(shell, &mut command())?),
+        Verb::Config(arguments) => print(config::run(arguments)?)?,
+        Verb::Completions { shell } => print(manual::completions(shell, &mut command())?)?,
         Verb::Manual { directory } => manual::write(&directory, Arguments::command())?,
-        Verb::Keygen(arguments) => print(keygen::run(arguments)?),
-        Verb::Keys(arguments) => print(key_list::run(&arguments)?),
-        Verb::Payload(arguments) => print(payload::run(&arguments)?),
+        Verb::Keygen(arguments) => print(keygen::run(arguments)?)?,
+        Verb::Keys(arguments) => print(key_list::run(&arguments)?)?,
+        Verb::Payload(arguments) => print(payload::run(&arguments)?)?,
         Verb::Conform(arguments) => return conform::run(&arguments),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(outcome: impl Display) {
-    print!("{outcome}");
-}
-
 fn print_error(error: &anyhow::Error) {
-    eprintln!("keycell: error: {error:#}");
+    tell(format_args!("keycell: error: {error:#}\n"));
     for hint in failure::hints_of(error) {
-        eprintln!("hint: {hint}");
+        tell(format_args!("hint: {hint}\n"));
     }
 }

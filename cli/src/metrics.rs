@@ -22,6 +22,7 @@ use keycell_diagnostic::{Diagnostic, os_error};
 use keycell_settings::Destination;
 
 use crate::doctor;
+use crate::output::{OutputError, print, tell};
 
 use journal::JournalError;
 use node::Node;
@@ -65,6 +66,9 @@ pub enum MetricsError {
         /// Why.
         error: io::Error,
     },
+    /// Standard output cannot be written to.
+    #[error(transparent)]
+    Standard(#[from] OutputError),
     /// A log file cannot be read.
     #[error("cannot read the log `{}`: {}", path.display(), os_error(error))]
     Log {
@@ -91,7 +95,7 @@ impl MetricsError {
                 ToolHint::MetricsAsRoot
             }
             Self::State { .. } => ToolHint::MetricsState,
-            Self::Output { .. } => ToolHint::MetricsOutput,
+            Self::Output { .. } | Self::Standard(_) => ToolHint::MetricsOutput,
             Self::Log { .. } => ToolHint::MetricsLog,
             Self::Journal(_) => ToolHint::MetricsJournal,
             Self::Off => ToolHint::MetricsOff,
@@ -131,10 +135,10 @@ fn count(
     let failed = |error| MetricsError::State { path: arguments.state.clone(), error };
     let locked = Locked::new(&arguments.state).map_err(failed)?;
     let mut state = locked.read().map_err(failed)?.unwrap_or_else(|| {
-        eprintln!(
-            "keycell: note: `{}` is damaged: the counters begin with what the log still has",
+        tell(format_args!(
+            "keycell: note: `{}` is damaged: the counters begin with what the log still has\n",
             arguments.state.display()
-        );
+        ));
         State::default()
     });
     // A decoder whose flags or configuration are unusable logs that to the journal, wherever its log
@@ -172,7 +176,7 @@ fn read_file(log: &Path, state: &mut State) -> Result<(), MetricsError> {
 
 fn write(output: Option<&Path>, text: &str) -> Result<(), MetricsError> {
     match output {
-        None => print!("{text}"),
+        None => print(text)?,
         Some(path) => state::replace(path, text.as_bytes(), 0o644)
             .map_err(|error| MetricsError::Output { path: path.to_owned(), error })?,
     }

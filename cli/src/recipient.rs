@@ -15,6 +15,8 @@ use keycell_diagnostic::hint::RecipientHint;
 use ocicrypt::encrypt::{self, Pkcs7Form, Pkcs11Hash, Recipient, RecipientError, RecipientWarning};
 use ocicrypt::layer::LayerKey;
 
+use crate::output::tell;
+
 /// Options for wrapping that the name of a recipient does not hold.
 #[derive(Args)]
 pub struct Options {
@@ -133,9 +135,9 @@ pub fn print_warnings(wanted: &[Wanted]) {
         }
     }
     for (warning, names) in warnings {
-        eprintln!("keycell: warning: `{}`: {warning}", names.join("`, `"));
+        tell(format_args!("keycell: warning: `{}`: {warning}\n", names.join("`, `")));
         if let Some(hint) = hint(&warning) {
-            eprintln!("hint: {hint}");
+            tell(format_args!("hint: {hint}\n"));
         }
     }
 }

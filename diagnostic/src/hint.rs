@@ -13,7 +13,7 @@ mod usage;
 
 pub use decoder::DecoderHint;
 pub use guest_store::GuestStoreHint;
-pub use image::{ImageHint, TransportHint};
+pub use image::{ImageHint, LayerFlag, TransportHint};
 pub use recipient::RecipientHint;
 pub use registry::RegistryHint;
 pub use tool::ToolHint;

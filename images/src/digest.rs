@@ -23,7 +23,22 @@ pub fn hex(digest: &str) -> Result<&str> {
     let hex = digest.strip_prefix("sha256:").filter(|hex| {
         hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     });
-    hex.ok_or_else(|| Error::NotADigest(crate::shown(digest)))
+    hex.ok_or_else(|| match digest.split_once(':') {
+        _ if digest.is_empty() => Error::NoDigest,
+        Some((algorithm, encoded)) if is_another(algorithm) && !encoded.is_empty() => {
+            Error::OtherAlgorithm(crate::shown(digest))
+        }
+        _ => Error::NotADigest(crate::shown(digest)),
+    })
+}
+
+/// Whether this is the name of another algorithm, as the image specification writes them.
+fn is_another(algorithm: &str) -> bool {
+    let is_part = |part: &str| {
+        let is_known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        !part.is_empty() && part.bytes().all(is_known)
+    };
+    algorithm != "sha256" && algorithm.split(['+', '.', '_', '-']).all(is_part)
 }
 
 #[cfg(test)]
@@ -38,5 +53,17 @@ mod tests {
         for wrong in ["", "sha256:", &empty[..70], &empty.to_uppercase(), &format!("{empty}0")] {
             assert!(hex(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn another_algorithm_is_told_from_no_digest() {
+        let error = |digest: &str| hex(digest).err().map(|error| error.to_string());
+        for digest in ["sha512:00", "blake3:00", "multihash+base58:Qm"] {
+            assert!(matches!(hex(digest), Err(Error::OtherAlgorithm(_))), "{:?}", error(digest));
+        }
+        for digest in ["sha256:", "sha256:00", "SHA256:00", ":00", "sha512:", "00"] {
+            assert!(matches!(hex(digest), Err(Error::NotADigest(_))), "{:?}", error(digest));
+        }
+        assert!(matches!(hex(""), Err(Error::NoDigest)), "{:?}", error(""));
     }
 }

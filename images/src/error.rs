@@ -30,9 +30,15 @@ pub enum Error {
     /// A registry.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// A digest that is missing, malformed, or of another algorithm than SHA-256.
+    /// A digest that is malformed.
     #[error("`{0}` is not a digest")]
     NotADigest(String),
+    /// A digest of another algorithm.
+    #[error("`{0}` is a digest of another algorithm than SHA-256, the only one that is supported")]
+    OtherAlgorithm(String),
+    /// A descriptor without a digest.
+    #[error("a descriptor has no digest")]
+    NoDigest,
     /// A blob with other bytes than its descriptor says.
     #[error("a blob was altered: `{wanted}` is `{found}`")]
     Altered {

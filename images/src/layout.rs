@@ -34,6 +34,24 @@ pub fn create(directory: &Path, choice: &Choice, replace: bool) -> Result<Box<dy
     Ok(Box::new(LayoutTarget::open(directory, choice, replace)?))
 }
 
+/// Checks that [`create`] can add an image to `directory`, and writes nothing.
+///
+/// # Errors
+/// A directory that holds something else, or that has an image of this name that is not to be replaced.
+pub fn check(directory: &Path, choice: &Choice, replace: bool) -> Result<()> {
+    if !is_layout(directory) {
+        let is_empty = directory.read_dir().is_ok_and(|mut entries| entries.next().is_none());
+        let is_free = !directory.exists() || is_empty;
+        return if is_free { Ok(()) } else { Err(Error::NoLayout(directory.to_owned())) };
+    }
+    let Choice::Named(tag) = choice else { return Ok(()) };
+    let entries = entries(&directory.join(index::FILE))?;
+    match !replace && entries.iter().any(|entry| entry.tag() == Some(tag)) {
+        true => Err(Error::Exists { name: name(directory, choice) }),
+        false => Ok(()),
+    }
+}
+
 /// Whether there is a layout in `directory`.
 pub fn is_layout(directory: &Path) -> bool {
     directory.join(index::FILE).is_file()

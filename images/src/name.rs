@@ -14,7 +14,7 @@ use keycell_diagnostic::hint::TransportHint;
 use crate::archive;
 use crate::choice::{ArchiveFile, Choice, Chosen, is_image_name, split_index};
 use crate::digest;
-use crate::error::{NameError, Result};
+use crate::error::{ArchiveError, Error, NameError, Result};
 use crate::layout;
 use crate::place::{Source, Target};
 use crate::registry::{self, Options, Reference};
@@ -118,6 +118,7 @@ impl Name {
     /// # Errors
     /// No such image.
     pub fn open(&self, options: &Options) -> Result<Box<dyn Source>> {
+        self.check_no_directory()?;
         match self {
             Self::Registry(reference) => registry::open(reference, options),
             Self::Layout { directory, choice } => layout::open(directory, choice),
@@ -133,6 +134,7 @@ impl Name {
     /// A place that cannot be written to, or that has such an image.
     pub fn create(&self, options: &Options, replace: bool) -> Result<Box<dyn Target>> {
         self.check_destination()?;
+        self.check_no_directory()?;
         match self {
             Self::Registry(reference) => registry::create(reference, options, replace),
             Self::Layout { directory, choice } => layout::create(directory, choice, replace),
@@ -156,6 +158,45 @@ impl Name {
                 Err(NameError::NotADestination(self.to_string()).into())
             }
             Self::Registry(_) | Self::Layout { .. } | Self::OciArchive { .. } => Ok(()),
+        }
+    }
+
+    /// Whether there is a directory in the place of an archive.
+    fn check_no_directory(&self) -> Result<()> {
+        match self {
+            Self::OciArchive { file: ArchiveFile::Path(path), choice }
+            | Self::DockerArchive { file: ArchiveFile::Path(path), choice }
+                if path.is_dir() =>
+            {
+                let name = Chosen("oci", path.display(), choice).to_string();
+                Err(ArchiveError::Directory { path: path.display().to_string(), name }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that an image can be written to a place of this name, and writes nothing. Without `replace`,
+    /// an image that has the name already is an error. Registries are not asked.
+    ///
+    /// # Errors
+    /// A place that is something else, or that has such an image.
+    pub fn check_place(&self, replace: bool) -> Result<()> {
+        self.check_destination()?;
+        self.check_no_directory()?;
+        let exists = || Error::Exists { name: self.to_string() };
+        match self {
+            Self::Layout { directory, choice } => layout::check(directory, choice, replace),
+            Self::OciArchive { file: ArchiveFile::Path(path), .. } if path.is_file() => {
+                if replace {
+                    Ok(())
+                } else {
+                    Err(exists())
+                }
+            }
+            Self::OciArchive { file: ArchiveFile::Path(path), .. } if path.exists() => {
+                Err(ArchiveError::NotAFile(path.clone()).into())
+            }
+            _ => Ok(()),
         }
     }
 

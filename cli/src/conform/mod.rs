@@ -38,6 +38,8 @@ use report::{Report, Scored};
 use target::Target;
 use verdict::Verdict;
 
+use crate::output::print;
+
 /// The arguments of `keycell conform`.
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -96,7 +98,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         bail!("no case has a name with {}; `--list` lists them", words(&arguments.filter));
     }
     let Some(path) = arguments.target.as_deref().filter(|_| !arguments.list) else {
-        print!("{}", report::list(&chosen));
+        print(report::list(&chosen))?;
         return Ok(ExitCode::SUCCESS);
     };
     cases::check(&chosen)?;
@@ -109,7 +111,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let limit = Duration::from_secs(arguments.timeout);
     let scored = judge(&target, &chosen, limit, jobs.map_or(1, NonZeroUsize::get))?;
     let report = Report::new(path, scored, known.as_ref(), arguments.require);
-    print!("{}", if arguments.json { report.json() } else { report.text() });
+    print(if arguments.json { report.json() } else { report.text() })?;
     Ok(if report.conforms() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use keycell_diagnostic::hint::ImageHint;
+use keycell_diagnostic::hint::{ImageHint, LayerFlag};
 
 /// Why an image is not rewritten.
 #[derive(Debug, thiserror::Error)]
@@ -63,13 +63,10 @@ impl ImageError {
     pub fn hint(&self) -> Option<ImageHint> {
         Some(match self {
             Self::CannotEncrypt(named) => {
-                let Named { media_type, is_attestation, .. } = named.first()?;
-                let (media_type, is_attestation) = (media_type.clone(), *is_attestation);
-                ImageHint::LeaveReadable { media_type, is_attestation }
+                let is_attestation = named.all.iter().any(|named| named.is_attestation);
+                ImageHint::LeaveReadable { layers: named.flags(), is_attestation }
             }
-            Self::CannotDecrypt(named) => {
-                ImageHint::LeaveEncrypted { media_type: named.first()?.media_type.clone() }
-            }
+            Self::CannotDecrypt(named) => ImageHint::LeaveEncrypted(named.flags()),
             Self::EncryptedAlready => ImageHint::AddRecipients,
             Self::NothingEncrypted | Self::NothingChosen(_) | Self::NoLayer => ImageHint::Inspect,
             Self::NotThere(_) => ImageHint::ChoosePlatform,
@@ -84,6 +81,8 @@ impl ImageError {
 pub struct Named {
     /// Where it is, such as `layer 1 of linux/amd64`.
     pub place: String,
+    /// Its number in the manifest, counted from 1.
+    pub number: usize,
     /// Its media type, sanitized for a message.
     pub media_type: String,
     /// Whether it is in an attestation.
@@ -114,10 +113,34 @@ impl<T> Few<T> {
     pub fn of(all: Vec<T>) -> Self {
         Self { all }
     }
+}
 
-    fn first(&self) -> Option<&T> {
-        self.all.first()
+impl Few<Named> {
+    /// What names these layers in a flag: the media type of each if it is one that can be typed, and else
+    /// its number. Each stands only once.
+    fn flags(&self) -> Vec<LayerFlag> {
+        let mut flags = Vec::new();
+        for Named { number, media_type, .. } in &self.all {
+            let flag = match is_plain(media_type) {
+                true => LayerFlag::MediaType(media_type.clone()),
+                false => LayerFlag::Number(*number),
+            };
+            if !flags.contains(&flag) {
+                flags.push(flag);
+            }
+        }
+        flags
     }
+}
+
+/// Whether this is a media type of RFC 6838 without what a shell reads as something else. What was
+/// sanitized or cut is none.
+fn is_plain(media_type: &str) -> bool {
+    let is_name = |name: &str| {
+        name.starts_with(|first: char| first.is_ascii_alphanumeric())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-^_.+".contains(&byte))
+    };
+    media_type.split_once('/').is_some_and(|(first, second)| is_name(first) && is_name(second))
 }
 
 impl<T: fmt::Display> fmt::Display for Few<T> {

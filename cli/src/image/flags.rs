@@ -52,9 +52,11 @@ impl Registries {
     /// Opens an image, and says where its copy is to go.
     ///
     /// # Errors
-    /// A name that is none, an image that is not there, or a login for two registries.
+    /// A name that is none or only that of a source, an image that is not there, or a login for two
+    /// registries.
     pub fn open_for(&self, name: &str, to: &Destination) -> Result<(Box<dyn Source>, Place)> {
         let (name, destination) = (Name::parse(name)?, Name::parse(&to.destination)?);
+        destination.check_destination()?;
         let options = self.options(&[&name, &destination])?;
         let source = name.open(&options)?;
         Ok((source, Place { name: destination, options, replace: to.force }))
@@ -129,6 +131,14 @@ pub struct Place {
 }
 
 impl Place {
+    /// Checks the place as far as that is possible without writing.
+    ///
+    /// # Errors
+    /// A place that is something else, or has such an image already.
+    pub fn check(&self) -> Result<()> {
+        Ok(self.name.check_place(self.replace)?)
+    }
+
     /// Prepares the place.
     ///
     /// # Errors

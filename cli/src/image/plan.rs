@@ -295,6 +295,7 @@ impl<R: Send + Sync> Planning<'_, R> {
                 let place = place(number, descriptor);
                 let named = |reason| Named {
                     place: place.clone(),
+                    number,
                     media_type: shown(layer.media_type()),
                     is_attestation: descriptor.is_attestation(),
                     reason,

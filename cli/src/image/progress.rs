@@ -4,6 +4,8 @@ use std::io::{IsTerminal, stderr};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::output::tell;
+
 /// The progress of an operation: a bar on a terminal, and else a line for each blob.
 pub struct Progress {
     bar: ProgressBar,
@@ -35,7 +37,7 @@ impl Progress {
     pub fn blob(&self, place: &str, is_replaced: bool, bytes: u64) {
         if !self.has_terminal {
             let done = if is_replaced { "done" } else { "copied" };
-            eprintln!("{place}: {done}, {bytes} bytes");
+            tell(format_args!("{place}: {done}, {bytes} bytes\n"));
         }
     }
 

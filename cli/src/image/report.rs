@@ -78,6 +78,13 @@ pub enum Note {
         /// The directory of the layout.
         directory: String,
     },
+    /// The repository had the plain image before, and still has it.
+    InRepository {
+        /// How many layers.
+        count: usize,
+        /// The repository, with its host.
+        repository: String,
+    },
     /// What an index lists, and the source does not have.
     NotThere {
         /// The platform or the digest, sanitized for a message.
@@ -140,6 +147,17 @@ impl Report {
         self.layers.iter().filter(|layer| layer.action == action).count()
     }
 
+    /// Whether a layer was replaced, or got other keys.
+    pub fn changes_any(&self) -> bool {
+        self.layers.iter().any(|layer| layer.action != Action::Copied)
+    }
+
+    /// The layers that stay encrypted for those who had their keys before.
+    pub fn as_before(&self) -> Vec<&Layer> {
+        let stays = |layer: &&Layer| layer.is_encrypted && layer.action == Action::Copied;
+        self.layers.iter().filter(stays).collect()
+    }
+
     /// The layers that everyone can read.
     pub fn readable(&self) -> Vec<&Layer> {
         self.layers.iter().filter(|layer| !layer.is_encrypted).collect()
@@ -159,8 +177,8 @@ impl Report {
                 "action": layer.action.name(),
                 "encrypted": layer.is_encrypted,
                 "mediaType": layer.after.media_type(),
-                "digest": layer.after.digest(),
-                "size": layer.after.size(),
+                "digest": layer.after.digest,
+                "size": layer.after.size,
                 "before": { "mediaType": layer.before.media_type(), "digest": layer.before.digest() },
             })
         };
@@ -258,6 +276,12 @@ impl fmt::Display for Note {
             Self::InClear { count, directory } => write!(
                 f,
                 "`{directory}` still has the blobs of {} in clear, because it had them before",
+                Layers(*count)
+            ),
+            Self::InRepository { count, repository } => write!(
+                f,
+                "`{repository}` still has the blobs of {} in clear, and the former manifest: whoever knows \
+                 their digests can pull them",
                 Layers(*count)
             ),
             Self::NotThere { name } => {

@@ -15,16 +15,13 @@ pub enum ImageHint {
     OtherDestination,
     /// Layers would stay readable.
     LeaveReadable {
-        /// The media type of the first of them, sanitized for a message.
-        media_type: String,
-        /// Whether that is an attestation.
+        /// What names them.
+        layers: Vec<LayerFlag>,
+        /// Whether one is in an attestation.
         is_attestation: bool,
     },
-    /// Layers would stay encrypted.
-    LeaveEncrypted {
-        /// The media type of the first of them, sanitized for a message.
-        media_type: String,
-    },
+    /// Layers would stay encrypted: what names them.
+    LeaveEncrypted(Vec<LayerFlag>),
     /// A layer is encrypted already.
     AddRecipients,
     /// The image has other layers.
@@ -65,6 +62,15 @@ pub enum ImageHint {
     SaveAgain,
 }
 
+/// What names layers in a flag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LayerFlag {
+    /// Their media type, which a shell takes as it is.
+    MediaType(String),
+    /// The number of one.
+    Number(usize),
+}
+
 /// How to get at an image whose transport is not supported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TransportHint {
@@ -81,11 +87,13 @@ pub enum TransportHint {
 impl fmt::Display for ImageHint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::LeaveReadable { media_type, is_attestation } => {
-                return leave_readable(f, media_type, *is_attestation);
+            Self::LeaveReadable { layers, is_attestation } => {
+                return leave_readable(f, layers, *is_attestation);
             }
-            Self::LeaveEncrypted { media_type } => {
-                return write!(f, "`--allow-encrypted {media_type}` leaves it as it is");
+            Self::LeaveEncrypted(layers) => {
+                let flags = Flags("--allow-encrypted", layers);
+                let them = if layers.len() == 1 { "it as it is" } else { "them as they are" };
+                return write!(f, "`{flags}` leaves {them}");
             }
             Self::OtherDestination => OTHER_DESTINATION,
             Self::AddRecipients => ADD_RECIPIENTS,
@@ -154,17 +162,42 @@ const AUTH_FILE: &str = "`docker login` or `skopeo login` keeps a password for e
 
 fn leave_readable(
     f: &mut fmt::Formatter<'_>,
-    media_type: &str,
+    layers: &[LayerFlag],
     is_attestation: bool,
 ) -> fmt::Result {
     if is_attestation {
         f.write_str("`--drop-attestations` leaves attestations out; ")?;
     }
-    write!(
-        f,
-        "`--allow-unencrypted {media_type}` leaves it readable; `--media-type {media_type}` encrypts it for \
-         `keycell decrypt` alone"
-    )
+    let them = them(layers);
+    write!(f, "`{}` leaves {them} readable", Flags("--allow-unencrypted", layers))?;
+    // No other flag takes numbers.
+    if layers.iter().any(|layer| matches!(layer, LayerFlag::Number(_))) {
+        return Ok(());
+    }
+    let flags = Flags("--media-type", layers);
+    write!(f, "; `{flags}` encrypts {them} for `keycell decrypt` alone")
+}
+
+fn them(layers: &[LayerFlag]) -> &'static str {
+    if layers.len() == 1 { "it" } else { "them" }
+}
+
+/// A flag for each of some layers.
+struct Flags<'a>(&'static str, &'a [LayerFlag]);
+
+impl fmt::Display for Flags<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 8;
+        let Self(flag, layers) = self;
+        for (index, layer) in layers.iter().take(SHOWN).enumerate() {
+            let separator = if index == 0 { "" } else { " " };
+            match layer {
+                LayerFlag::MediaType(media_type) => write!(f, "{separator}{flag} {media_type}")?,
+                LayerFlag::Number(number) => write!(f, "{separator}{flag} {number}")?,
+            }
+        }
+        if layers.len() > SHOWN { f.write_str(" …") } else { Ok(()) }
+    }
 }
 
 const TRANSPORTS: &str = "an image is named by `docker://[HOST/]REPOSITORY[:TAG|@DIGEST]`, \

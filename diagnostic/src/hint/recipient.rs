@@ -7,6 +7,8 @@ use std::fmt;
 pub enum RecipientHint {
     /// The file of a new key exists.
     KeyExists,
+    /// The public key would have the file of the private key.
+    PublicElsewhere,
     /// The file of a new key cannot be written.
     KeyNotWritten,
     /// A public key is asked for, and there is not exactly one private key.
@@ -41,6 +43,7 @@ impl fmt::Display for RecipientHint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::KeyExists => KEY_EXISTS,
+            Self::PublicElsewhere => PUBLIC_ELSEWHERE,
             Self::KeyNotWritten => KEY_NOT_WRITTEN,
             Self::OnePrivateKey => ONE_PRIVATE_KEY,
             Self::LastRecipient => LAST_RECIPIENT,
@@ -60,6 +63,7 @@ impl fmt::Display for RecipientHint {
 
 const KEY_EXISTS: &str =
     "no key is ever overwritten: name another file, or move this one away first";
+const PUBLIC_ELSEWHERE: &str = "name another file with `--public`";
 const KEY_NOT_WRITTEN: &str = "name a file in a directory that exists and that you can write to";
 const ONE_PRIVATE_KEY: &str =
     "name one file with one private key; `keycell keys` without `--public` lists what a file has";

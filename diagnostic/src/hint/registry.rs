@@ -50,6 +50,8 @@ pub enum RegistryHint {
     WhichTag,
     /// An image without one of its blobs.
     MissingBlob,
+    /// An index that lists what the registry does not have.
+    Prune,
     /// A host that allows no more requests.
     RateLimit(String),
     /// A registry without space.
@@ -123,6 +125,7 @@ impl fmt::Display for RegistryHint {
             ),
             Self::WhichTag => f.write_str(WHICH_TAG),
             Self::MissingBlob => f.write_str(MISSING_BLOB),
+            Self::Prune => f.write_str(PRUNE),
             Self::RateLimit(host) => {
                 write!(
                     f,
@@ -157,6 +160,8 @@ const AUTH_FILE: &str =
 const WHICH_TAG: &str =
     "`skopeo list-tags docker://HOST/REPOSITORY` lists the tags of a repository";
 const MISSING_BLOB: &str = "the image is incomplete: push it to the registry again";
+const PRUNE: &str = "`--prune` leaves out of an index what the source does not have: this registry takes only what \
+    is complete";
 const FULL: &str = "make space in the registry, or raise the quota";
 const AGAIN: &str = "run the same command again: what is complete is not sent twice";
 const SAME_TAG: &str =

@@ -15,6 +15,14 @@ pub enum ArchiveError {
     /// A directory, a device or a pipe where an archive is to be written.
     #[error("`{0}` is there and not a regular file")]
     NotAFile(PathBuf),
+    /// A directory in the place of an archive.
+    #[error("`{path}` is a directory, and an archive is a file")]
+    Directory {
+        /// The directory.
+        path: String,
+        /// The name of the image in a layout.
+        name: String,
+    },
     /// An archive that is compressed with something other than gzip.
     #[error("`{archive}` is compressed with {compression}: only gzip is supported")]
     Compressed {
@@ -194,7 +202,9 @@ impl ArchiveError {
             }
             Self::Spool { .. } => Some(ImageHint::TemporaryDirectory),
             Self::Entry { problem: EntryProblem::Sparse, .. } => Some(ImageHint::NotSparse),
-            Self::OtherTransport { name, .. } => Some(ImageHint::Suggestion(name.clone())),
+            Self::OtherTransport { name, .. } | Self::Directory { name, .. } => {
+                Some(ImageHint::Suggestion(name.clone()))
+            }
             Self::LayerCompressed { name, .. } => Some(ImageHint::Recompress(name.clone())),
             Self::NoArchive(_)
             | Self::Header { .. }

@@ -17,6 +17,9 @@ pub fn instead_of(name: &str) -> Option<String> {
     if let Some(transport) = transport_of(Path::new(before)) {
         return Some(format!("{transport}:{name}"));
     }
+    if is_archive_name(before) {
+        return Some(format!("oci-archive:{name}"));
+    }
     if matches!(before.to_ascii_lowercase().as_str(), "http" | "https" | "docker") {
         let reference = rest.trim_start_matches('/').trim_end_matches('/');
         return registry(reference);
@@ -40,6 +43,12 @@ fn transport_of(path: &Path) -> Option<&'static str> {
         Kind::Oci => Some("oci-archive"),
         Kind::Docker => Some("docker-archive"),
     }
+}
+
+/// Whether a file of this name is an archive, also where there is none yet.
+fn is_archive_name(file: &str) -> bool {
+    let name = file.to_ascii_lowercase();
+    [".tar", ".tgz", ".tar.gz"].iter().any(|ending| name.ends_with(ending) && name != *ending)
 }
 
 fn registry(reference: &str) -> Option<String> {

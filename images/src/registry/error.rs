@@ -375,7 +375,13 @@ impl RegistryError {
             Self::Full { .. } => RegistryHint::Full,
             Self::ProxySignIn { .. } => RegistryHint::Proxy,
             Self::WebPage { host, .. } => RegistryHint::WebPage(host.clone()),
-            Self::Refused { status: 400, plain: true, .. } => RegistryHint::NotPlain,
+            Self::Refused { saying, .. } if saying.code() == "MANIFEST_BLOB_UNKNOWN" => {
+                RegistryHint::Prune
+            }
+            // A server that speaks TLS answers without a code of a registry.
+            Self::Refused { status: 400, plain: true, saying, .. } if saying.code().is_empty() => {
+                RegistryHint::NotPlain
+            }
             Self::UploadLost { .. } => RegistryHint::Again,
             Self::Changed { .. } => RegistryHint::SameTag,
             Self::Malformed { .. } | Self::Refused { .. } => return None,

@@ -70,7 +70,10 @@ fn refused_by_name(media_type: &str) -> Result<()> {
     let (from, to, recipient) = (made.name("plain"), made.name("encrypted"), made.recipient());
     let args = ["encrypt", &from, &to, "-r", &recipient];
     let named = format!("layer 2 of linux/amd64 (`{media_type}`)");
-    let flag = format!("`--allow-unencrypted {media_type}`");
+    let flag = match media_type {
+        "" => "`--allow-unencrypted 2`".to_owned(),
+        _ => format!("`--allow-unencrypted {media_type}`"),
+    };
     fails(&mut keycell(&args)?, &["cannot encrypt", &named, &flag])?;
     ensure!(made.is_alone()?, "something was written");
     for allowed in [media_type, "2"] {

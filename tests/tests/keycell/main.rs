@@ -6,6 +6,7 @@ mod copying;
 mod failures;
 mod hostile;
 mod keygen;
+mod outcomes;
 mod recipients;
 mod recipients_removed;
 mod registries;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     clear::cases(&mut suite);
     copying::cases(&mut suite);
     hostile::cases(&mut suite);
+    outcomes::cases(&mut suite);
     suite.run()
 }
 

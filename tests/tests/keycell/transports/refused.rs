@@ -59,7 +59,7 @@ fn destinations() -> Result<()> {
         ("to", &["does not begin with a transport", "oci-archive:"]),
         ("", &["is empty"]),
         ("oci:", &["names no directory"]),
-        ("oci-archive:directory", &["not a regular file"]),
+        ("oci-archive:directory", &["is a directory", "`oci:directory`"]),
         ("oci-archive:/dev/null", &["not a regular file"]),
         ("oci-archive:nowhere/to.tar", &["cannot write to `nowhere/to.tar`"]),
     ] {
@@ -81,7 +81,7 @@ fn sources() -> Result<()> {
         ("docker-archive:docker.tar:app:2", &["names no image", super::TAG]),
         ("docker-archive:docker.tar@1", &["names no image", super::TAG]),
         ("oci-archive:nowhere.tar", &["cannot read `nowhere.tar`"]),
-        ("oci-archive:keys", &["cannot read `keys`"]),
+        ("oci-archive:keys", &["`keys` is a directory", "`oci:keys`"]),
         ("oci-archive:-", &["`-` is not a tar archive"]),
     ] {
         refused(&saved, &["inspect", name], words)?;
