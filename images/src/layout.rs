@@ -19,7 +19,7 @@ pub use index::{choose, entries};
 pub use target::LayoutTarget;
 
 /// Where the blobs are in a layout.
-const BLOBS: &str = "blobs/sha256";
+pub const BLOBS: &str = "blobs/sha256";
 
 /// The file that says that a directory is a layout.
 const VERSION: &str = "oci-layout";

@@ -14,7 +14,7 @@ use crate::choice::{ArchiveFile, Choice, Chosen};
 use crate::documents::Descriptor;
 use crate::error::{ArchiveError, Error, Result, Stream};
 use crate::interrupt;
-use crate::layout::{self, LayoutTarget};
+use crate::layout::{self, BLOBS, LayoutTarget};
 use crate::place::{NewBlob, Source, Target};
 
 /// Prepares an archive with an OCI image layout. The layout lies in a directory beside the archive until it is
@@ -146,8 +146,6 @@ fn pack(layout: &Path, to: impl Write) -> io::Result<()> {
     }
     archive.into_inner()?.flush()
 }
-
-const BLOBS: &str = "blobs/sha256";
 
 fn header(kind: EntryType, mode: u32, size: u64) -> Header {
     let mut header = Header::new_gnu();

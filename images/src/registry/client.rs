@@ -204,12 +204,7 @@ impl Client {
         request: &Request<'_>,
         body: impl Read + 'static,
     ) -> Result<Answer, RegistryError> {
-        let mut headers = request.headers.clone();
-        let is_ours = request.url.is_beside(&self.base);
-        let scopes = [self.scope.clone()];
-        if let Some(secret) = self.authenticator.header(&scopes).filter(|_| is_ours) {
-            token::insert(&mut headers, header::AUTHORIZATION, &secret);
-        }
+        let headers = self.signed(request.headers.clone(), &request.url);
         let (method, url) = (request.method.clone(), request.url.clone());
         let (patience, limit) = (None, Limit::Document);
         self.http.send_stream(&Call { method, url, headers, body: None, patience, limit }, body)
@@ -218,14 +213,18 @@ impl Client {
     /// Cancels an upload: with one request, as who has signed in before, within the time. Nothing more can
     /// be done if it fails: the registry then removes the upload some day.
     pub fn cancel(&self, url: Url, time: Duration) {
-        let mut headers = HeaderMap::new();
-        let scopes = [self.scope.clone()];
-        let is_ours = url.is_beside(&self.base);
-        if let Some(secret) = self.authenticator.header(&scopes).filter(|_| is_ours) {
-            token::insert(&mut headers, header::AUTHORIZATION, &secret);
-        }
+        let headers = self.signed(HeaderMap::new(), &url);
         let (method, limit) = (Method::DELETE, Limit::Total(time));
         let _ = self.http.send(&Call { method, url, headers, body: None, patience: None, limit });
+    }
+
+    /// Adds the credentials of whoever has signed in before, if the address is one of the registry itself.
+    fn signed(&self, mut headers: HeaderMap, url: &Url) -> HeaderMap {
+        let known = self.authenticator.header(std::slice::from_ref(&self.scope));
+        if let Some(secret) = known.filter(|_| url.is_beside(&self.base)) {
+            token::insert(&mut headers, header::AUTHORIZATION, &secret);
+        }
+        headers
     }
 
     /// How long a connection may be silent.
