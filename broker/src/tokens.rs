@@ -17,11 +17,14 @@ mod module_error;
 mod pin;
 mod policy;
 mod process;
+pub mod tpm;
+mod tpm_cause;
+mod tpm_fault;
 mod uri;
 mod wire;
 mod yaml;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
@@ -132,6 +135,20 @@ impl TokenKey {
         Some(KnownPin { shown: self.shown(), file: source.file_identity(), pin })
     }
 
+    /// The value of a variable that the key file sets for the module. It may be a secret.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        let found = self.variables.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The file that `pin-source` names.
+    pub fn pin_file(&self) -> Option<&Path> {
+        match &self.pin {
+            Some(PinSource::File(path)) => Some(path),
+            Some(PinSource::Value(_)) | None => None,
+        }
+    }
+
     /// The URI with only its path attributes (RFC 7512, section 2.3), cut to 200 characters. It
     /// contains no secret, and may be part of a message or be passed to a guest. The module, the PIN
     /// and the place of the PIN are left out.
@@ -187,6 +204,11 @@ impl TokenKey {
             None => self.fail(Error::NoPin),
             Some(pin) => pin.read().map(|_| module).or_else(|error| self.fail(error.into())),
         }
+    }
+
+    /// The module that the key file names, if it is there and allowed.
+    pub fn module_in(&self, policy: &Policy) -> Option<PathBuf> {
+        self.module(policy).ok()
     }
 
     /// The public key of the same URI as SubjectPublicKeyInfo in DER (RFC 5280, section 4.1.2.7), for
@@ -257,7 +279,7 @@ impl TokenKey {
     }
 
     /// A digest of everything that decides where a PIN is tried, and of the PIN.
-    fn trial(&self, module: &std::path::Path, selection: &Selection, pin: &Pin) -> [u8; 32] {
+    fn trial(&self, module: &Path, selection: &Selection, pin: &Pin) -> [u8; 32] {
         let slot = selection.slot.map(u32::to_be_bytes);
         let mut hash = Sha256::new();
         let mut add = |part: Option<&[u8]>| {

@@ -14,7 +14,9 @@ mod report;
 mod running;
 mod sandbox;
 mod store;
+mod tpm;
 mod trial;
+mod user;
 
 use keycell_diagnostic::hint::ToolHint;
 use std::path::PathBuf;
@@ -105,7 +107,7 @@ pub fn examine(arguments: &Node, report: &mut Report) -> Vec<(Decoder, Option<Ke
         report.section("keys");
         let keys = keys::examine(decoder, report);
         report.section("key providers and tokens");
-        providers_and_tokens::examine(decoder, keys.as_ref(), report);
+        providers_and_tokens::examine(decoder, &caller, keys.as_ref(), report);
         report.section("guest");
         guest::examine(decoder, report);
         report.section("log");

@@ -8,6 +8,7 @@ mod image;
 mod recipient;
 mod registry;
 mod tool;
+mod tpm;
 mod unwrap;
 mod usage;
 
@@ -17,6 +18,7 @@ pub use image::{ImageHint, LayerFlag, TransportHint};
 pub use recipient::RecipientHint;
 pub use registry::RegistryHint;
 pub use tool::ToolHint;
+pub use tpm::TpmHint;
 pub use unwrap::UnwrapHint;
 pub use usage::UsageHint;
 

@@ -18,6 +18,8 @@ use super::lock::LoginLock;
 use super::module_error::{Call, Failure, LoginFailure};
 use super::pin::Pin;
 use super::printable;
+use super::tpm::is_tpm_module;
+use super::tpm_cause::{cause, check_tries};
 use super::wire::{Answer, OaepHash, Operation, Question, Selection};
 
 /// Loads the module, performs the operation and passes its result to `reply`. Then it logs out and
@@ -25,7 +27,7 @@ use super::wire::{Answer, OaepHash, Operation, Question, Selection};
 pub(super) fn perform(question: &Question, lock: &LoginLock, reply: impl FnOnce(Answer)) {
     let context = match load(question) {
         Ok(context) => context,
-        Err(failure) => return reply(failure.into()),
+        Err(failure) => return reply(cause(question, failure).into()),
     };
     match open(&context, question, lock) {
         Ok(session) => {
@@ -33,12 +35,13 @@ pub(super) fn perform(question: &Question, lock: &LoginLock, reply: impl FnOnce(
                 Operation::Decrypt(hash, blob) => decrypt(&session, question, *hash, blob),
                 Operation::PublicKey => public_key(&session, question),
             };
+            let outcome = outcome.map_err(|failure| cause(question, failure));
             reply(outcome.map_or_else(Answer::from, Answer::Done));
             // A session that stays open may count against a device's limit.
             let _ = session.logout();
             let _ = session.close();
         }
-        Err(failure) => reply(failure.into()),
+        Err(failure) => reply(cause(question, failure).into()),
     }
     let _ = context.finalize();
 }
@@ -141,6 +144,10 @@ fn log_in(
             return Err(Failure::FinalTry);
         }
     }
+    // Tokens in a TPM never report their last try: the TPM counts for all of them.
+    if question.stranger && question.pin.is_some() && is_of_tpm(context, question) {
+        check_tries()?;
+    }
     let session = context.open_ro_session(slot).map_err(|error| match error {
         Error::Pkcs11(RvError::SlotIdInvalid | RvError::TokenNotPresent, _) => {
             Failure::EmptySlot(slot.id())
@@ -154,6 +161,13 @@ fn log_in(
         })?;
     }
     Ok(session)
+}
+
+/// Whether the module is that of tpm2-pkcs11, whatever its file is called.
+fn is_of_tpm(context: &Pkcs11, question: &Question) -> bool {
+    let made_by = context.get_library_info().ok();
+    is_tpm_module(&question.module)
+        || made_by.is_some_and(|info| info.manufacturer_id().starts_with("tpm2-software"))
 }
 
 fn raw(pin: &Pin) -> RawAuthPin {

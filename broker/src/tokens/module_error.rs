@@ -4,6 +4,7 @@ use cryptoki::error::Error as CryptokiError;
 
 use super::lock::NoLock;
 use super::printable;
+use super::tpm_fault::TpmFault;
 use super::wire::Answer;
 
 /// Why an operation failed, in the process with the module. It becomes text when it is sent.
@@ -54,6 +55,9 @@ pub(super) enum Failure {
     PinIsLocked,
     #[error(transparent)]
     Login(#[from] LoginFailure),
+    /// What the TPM behind the module says, or does not say.
+    #[error(transparent)]
+    Tpm(#[from] TpmFault),
 
     #[error("the token has no such private key: correct `object` or `id`")]
     NoPrivateKey,
@@ -143,7 +147,7 @@ impl Failure {
                     | LoginFailure::ImpossiblePin
                     | LoginFailure::Locked
                     | LoginFailure::Expired
-            )
+            ) | Self::Tpm(TpmFault::WrongPin { .. } | TpmFault::LockedOut { .. })
         )
     }
 }

@@ -233,7 +233,7 @@ impl Policy {
     }
 
     /// What modules may read and write in addition to the system's libraries, if it is configured.
-    pub(super) fn files(&self) -> Option<Vec<PathBuf>> {
+    pub fn files(&self) -> Option<Vec<PathBuf>> {
         let files = self.files.as_ref()?;
         Some(files.iter().map(PathBuf::from).collect())
     }

@@ -10,6 +10,8 @@ use keycell_content_store::Pid;
 
 use crate::containerd::{Running, search_path};
 
+use super::user::User;
+
 /// The program that sets limits and then becomes another one (util-linux).
 const PRLIMIT: [&str; 2] = ["/usr/bin/prlimit", "/bin/prlimit"];
 
@@ -35,6 +37,11 @@ impl<'a> Caller<'a> {
     /// Its process ID.
     pub fn pid(&self) -> Option<Pid> {
         Pid::from_raw(i32::try_from(self.0?.pid).ok()?)
+    }
+
+    /// The user that it runs as.
+    pub fn user(&self) -> User {
+        User::of(self.pid())
     }
 
     /// Its directory in `/proc`.

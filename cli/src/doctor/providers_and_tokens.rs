@@ -7,16 +7,19 @@ use std::path::Path;
 use keycell_broker::Refusal;
 use keycell_broker::providers::Providers;
 use keycell_broker::tokens::Policy;
-use keycell_trusted_path::Trust;
+use keycell_broker::tokens::tpm::is_tpm_module;
+use keycell_trusted_path::{Trust, Word};
 
 use crate::keys::Keys;
 
+use super::caller::Caller;
 use super::decoder::Decoder;
 use super::report::Report;
+use super::tpm;
 
 /// Examines what the environment of the processor configures. containerd's own environment is not
 /// visible here.
-pub fn examine(decoder: &Decoder, keys: Option<&Keys>, report: &mut Report) {
+pub fn examine(decoder: &Decoder, caller: &Caller, keys: Option<&Keys>, report: &mut Report) {
     let variable = |name: &str| decoder.processor.variable(name).filter(|value| !value.is_empty());
     let providers = match variable("OCICRYPT_KEYPROVIDER_CONFIG").map(Path::new) {
         None => {
@@ -35,7 +38,12 @@ pub fn examine(decoder: &Decoder, keys: Option<&Keys>, report: &mut Report) {
     };
     let policy = Policy::find(|name| variable(name).map(OsString::from));
     // Where the decoder refuses the policy, that is reported already.
-    let tokens = (decoder.works || policy.is_ok()) && tokens(policy, keys, report);
+    let tokens = (decoder.works || policy.is_ok()) && {
+        if let Ok(Some(policy)) = &policy {
+            in_a_tpm(policy, decoder, caller, keys, report);
+        }
+        tokens(policy, keys, report)
+    };
     if !providers && !tokens || !decoder.works {
         return;
     }
@@ -71,6 +79,21 @@ fn providers(path: &Path, report: &mut Report) {
         match providers.check(&name) {
             Ok(way) => report.fine(format!("key provider `{name}`: {way}")),
             Err(refusal) => report.fails(format!("key provider `{name}`: {refusal}"), correct()),
+        }
+    }
+}
+
+/// What the keys need that are in a TPM.
+fn in_a_tpm(
+    policy: &Policy,
+    decoder: &Decoder,
+    caller: &Caller,
+    keys: Option<&Keys>,
+    report: &mut Report,
+) {
+    for token in keys.into_iter().flat_map(Keys::tokens) {
+        if token.module_in(policy).is_some_and(|module| is_tpm_module(&module)) {
+            tpm::examine(token, policy, decoder, caller, report);
         }
     }
 }
@@ -117,7 +140,13 @@ fn tokens(
                         ),
                         ToolHint::ModuleNotAllowed,
                     ),
-                    Err(refusal) => report.fails(format!("token's key {refusal}"), None),
+                    Err(refusal) => {
+                        let pin = token.pin_file().filter(|pin| !pin.exists());
+                        let make = pin.map(|pin| ToolHint::MakePin {
+                            command: format!("install -m 600 /dev/stdin {}", Word(pin)),
+                        });
+                        report.fails(format!("token's key {refusal}"), make);
+                    }
                 }
             }
             true

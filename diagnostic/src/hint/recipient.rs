@@ -83,7 +83,7 @@ const JWE_OAEP_SHA256: &str =
     "add `--jwe-oaep-hash sha256`, which Go ocicrypt and Keycell read too";
 const JWK_ALGORITHM: &str = "change the `alg` of the JSON Web Key to `RSA-OAEP-256`";
 const TOKEN_OAEP_SHA256: &str = "leave out `--oaep-hash sha1` and `OCICRYPT_OAEP_HASHALG`, unless the token is \
-    SoftHSM, which has no other hash";
+    SoftHSM, which has no other hash, or the key has 2048 bits, which suffice for no other hash";
 const AUTH_ENVELOPED: &str = "add `--pkcs7-form auth-enveloped` for RSA-OAEP with SHA-256, if only Keycell \
     and openssl have to read it: Go ctd-decoder, skopeo and nerdctl cannot";
 const OPEN_PGP_CURVE: &str = "OpenPGP has no other padding for RSA; `gpg --quick-add-key FINGERPRINT cv25519 \

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::tpm::TpmHint;
+
 /// The cause of a failure or finding, whose text says how to solve it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -151,6 +153,13 @@ pub enum ToolHint {
     NoModuleConfigured,
     /// The module of a token is not allowed.
     ModuleNotAllowed,
+    /// There is no file with a PIN.
+    MakePin {
+        /// The command that makes it.
+        command: String,
+    },
+    /// A key is in a TPM, which cannot be used, or not well.
+    Tpm(TpmHint),
     /// No key opens any layer in the content store; a manifest that names one of the layers.
     NoKeyOpens {
         /// The digest of the manifest.
@@ -195,6 +204,13 @@ impl fmt::Display for ToolHint {
             Self::Untrusted { fix }
             | Self::CompilerRefused { fix }
             | Self::KeyPermissions { fix } => fix,
+            Self::MakePin { command } => {
+                return write!(
+                    f,
+                    "correct `pin-source`, or make the file: `{command}` reads the PIN"
+                );
+            }
+            Self::Tpm(hint) => return hint.fmt(f),
             Self::GuestIsDefault { command } => return write!(f, "`{command}` first"),
             Self::ReinstallGuest { command } => return write!(f, "`{command}` installs it anew"),
             Self::RebuildGuest { command } => {
@@ -267,6 +283,12 @@ impl fmt::Display for ToolHint {
             Self::MetricsOff => METRICS_OFF,
         };
         f.write_str(text)
+    }
+}
+
+impl From<TpmHint> for Option<ToolHint> {
+    fn from(hint: TpmHint) -> Self {
+        Some(ToolHint::Tpm(hint))
     }
 }
 
