@@ -22,6 +22,11 @@ need gpg gpg
 need busybox-static busybox
 need softhsm2 softhsm2-util
 need opensc pkcs11-tool
+# A TPM, its tools, and the PKCS#11 module for it.
+need swtpm swtpm
+need tpm2-tools tpm2_getcap
+need libtpm2-pkcs11-tools tpm2_ptool
+[ -e "/usr/lib/$(uname -m)-linux-gnu/pkcs11/libtpm2_pkcs11.so" ] || missing="$missing libtpm2-pkcs11-1"
 need minisign minisign
 need gcc cc
 need logrotate logrotate

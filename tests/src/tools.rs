@@ -8,6 +8,10 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail, ensure};
 
+/// Where Debian puts PKCS#11 modules.
+const MODULES: [&str; 2] =
+    ["/usr/lib/x86_64-linux-gnu/pkcs11", "/usr/lib/aarch64-linux-gnu/pkcs11"];
+
 /// Something that a case cannot run without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tool {
@@ -29,6 +33,16 @@ pub enum Tool {
     Minisign,
     /// Keeps keys in a token.
     SoftHsm,
+    /// Is a TPM.
+    Swtpm,
+    /// Asks and changes a TPM.
+    Tpm2Tools,
+    /// Makes tokens in a TPM.
+    Tpm2Ptool,
+    /// The PKCS#11 module for a TPM: not a program.
+    Tpm2Pkcs11,
+    /// Reads tokens.
+    Pkcs11Tool,
     /// Calls the decoder.
     Containerd,
     /// Runs containers.
@@ -107,6 +121,11 @@ impl Tool {
             Self::Promtool => "promtool",
             Self::Minisign => "minisign",
             Self::SoftHsm => "softhsm2-util",
+            Self::Swtpm => "swtpm",
+            Self::Tpm2Tools => "tpm2_getcap",
+            Self::Tpm2Ptool => "tpm2_ptool",
+            Self::Tpm2Pkcs11 => "libtpm2_pkcs11.so",
+            Self::Pkcs11Tool => "pkcs11-tool",
             Self::Containerd => "containerd",
             Self::Runc => "runc",
             Self::DockerRegistry => "docker-registry",
@@ -177,6 +196,7 @@ impl Tool {
             .chain(["/usr/bin", "/usr/sbin", "/sbin"].map(PathBuf::from))
             .chain(["/lib/systemd".into(), crate::workspace().join("target/tools/bin")])
             .chain([crate::workspace().join("target/tools/python")])
+            .chain(MODULES.map(PathBuf::from))
             .map(|dir| dir.join(self.name()))
             .find(|file| file.is_file() && self.is_complete(file))
     }

@@ -100,7 +100,10 @@ pub enum TpmError {
         error: io::Error,
     },
     /// The device gives no answer, or half of one.
-    #[error("the TPM at `{0}` gives no answer")]
+    #[error(
+        "the TPM at `{0}` gives no answer: if `tpm2_getcap properties-variable` gets none either, restart \
+         the machine"
+    )]
     Silent(String),
     /// The TPM refuses to answer.
     #[error(

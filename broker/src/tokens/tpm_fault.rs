@@ -2,7 +2,7 @@
 
 use std::env::var_os;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::printable;
@@ -11,7 +11,7 @@ use super::tpm::{DATABASE, DEFAULT_STORE, STORE, TpmError, TpmState};
 /// What is wrong with a TPM, or with the module's store. The text includes the fix.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TpmFault {
-    #[error("{error}{}", unlisted(*.is_confined))]
+    #[error("{error}{}", unlisted(opening(.error), *.is_confined))]
     Away { error: TpmError, is_confined: bool },
     #[error("{}", locked_out(.device, .state))]
     LockedOut { device: String, state: TpmState },
@@ -33,8 +33,8 @@ pub(super) enum TpmFault {
     Full(String),
     #[error(
         "the TPM at `{0}` does not load the token's keys: it was cleared since they were made, or another \
-         TPM made them; a TPM that was cleared never gets them back: make a new key, and have the images \
-         encrypted for it"
+         TPM made them; a TPM that was cleared never gets them back: make a new key as docs/tpm.md shows, and \
+         have the images encrypted for it"
     )]
     Foreign(String),
     #[error(
@@ -43,7 +43,7 @@ pub(super) enum TpmFault {
     StoreNotNamed,
     #[error("there is no `{0}`: correct `{STORE}` in `module.env` of the key file")]
     StoreMissing(String),
-    #[error("the token's store `{path}` cannot be {what}: {}{}", error.kind(), unlisted(*.is_confined))]
+    #[error("the token's store `{path}` cannot be {what}: {}{}", error.kind(), unlisted(Some(.error), *.is_confined))]
     StoreClosed { path: String, what: &'static str, error: io::Error, is_confined: bool },
 }
 
@@ -63,7 +63,7 @@ pub(super) fn check_store(is_confined: bool) -> Result<(), TpmFault> {
     };
     match File::options().read(true).write(true).open(&database) {
         Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
             return Err(TpmFault::StoreMissing(shown(&database)));
         }
         Err(error) => return Err(closed(&database, "opened to read and write", error)),
@@ -78,8 +78,8 @@ fn locked_out(device: &str, state: &TpmState) -> String {
     let TpmState { wrong, most, seconds, .. } = state;
     let reset = state.reset();
     format!(
-        "the TPM at `{device}` is locked out, because it has counted {wrong} of {most} wrong PINs and \
-         passwords, whatever they were for: it forgets one every {seconds} seconds, and {reset} makes it \
+        "the TPM at `{device}` is locked out, because it has counted {wrong} of {most} wrong PINs, \
+         passwords and losses of power, whatever it was used for: it forgets one every {seconds} seconds, and {reset} makes it \
          forget all"
     )
 }
@@ -92,11 +92,19 @@ fn after_wrong_pin(device: &str, state: &TpmState) -> String {
     }
 }
 
-/// Landlock's refusals look like those of the file system.
-fn unlisted(is_confined: bool) -> &'static str {
-    match is_confined {
-        true => "; `module-files` must list it as well",
-        false => "",
+/// What a device or a file needs in addition if it cannot be opened: Landlock's refusals look like those of
+/// the file system.
+fn unlisted(error: Option<&io::Error>, is_confined: bool) -> &'static str {
+    match error.map(io::Error::kind) {
+        Some(ErrorKind::PermissionDenied) if is_confined => "; `module-files` must list it as well",
+        _ => "",
+    }
+}
+
+fn opening(error: &TpmError) -> Option<&io::Error> {
+    match error {
+        TpmError::NotOpened { error, .. } => Some(error),
+        _ => None,
     }
 }
 

@@ -85,7 +85,10 @@ fn device(tpm: &Tpm, user: &User, report: &mut Report) {
 fn counted(state: &TpmState, device: &Path, report: &mut Report) {
     let TpmState { wrong, most, seconds, .. } = state;
     let shown = device.display();
-    let again = format!("{wrong} of {most} wrong PINs, and forgets one every {seconds} seconds");
+    let again = format!(
+        "{wrong} of {most} wrong PINs, as one of which a loss of power may count, and forgets one every \
+         {seconds} seconds"
+    );
     let hint = TpmHint::WrongPins { command: state.reset() };
     match (state.is_locked_out, wrong) {
         (true, _) => {

@@ -204,12 +204,7 @@ impl fmt::Display for ToolHint {
             Self::Untrusted { fix }
             | Self::CompilerRefused { fix }
             | Self::KeyPermissions { fix } => fix,
-            Self::MakePin { command } => {
-                return write!(
-                    f,
-                    "correct `pin-source`, or make the file: `{command}` reads the PIN"
-                );
-            }
+            Self::MakePin { command } => return f.write_str(&make_pin(command)),
             Self::Tpm(hint) => return hint.fmt(f),
             Self::GuestIsDefault { command } => return write!(f, "`{command}` first"),
             Self::ReinstallGuest { command } => return write!(f, "`{command}` installs it anew"),
@@ -219,12 +214,7 @@ impl fmt::Display for ToolHint {
             Self::NoGuest { contract } => return f.write_str(&no_guest(contract)),
             Self::NoKeyOpens { manifest } => return f.write_str(&no_key_opens(manifest)),
             Self::DecoderNotExecutable { command } => return write!(f, "`{command}`"),
-            Self::NameContentStore { root } => {
-                return write!(
-                    f,
-                    "add `\"--content-store\", \"{root}\"` to the processor's `args`"
-                );
-            }
+            Self::NameContentStore { root } => return f.write_str(&name_content_store(root)),
             Self::CorrectProviders { file } => {
                 return write!(f, "correct `{file}`: docs/keys.md shows what it holds");
             }
@@ -290,6 +280,14 @@ impl From<TpmHint> for Option<ToolHint> {
     fn from(hint: TpmHint) -> Self {
         Some(ToolHint::Tpm(hint))
     }
+}
+
+fn name_content_store(root: &str) -> String {
+    format!("add `\"--content-store\", \"{root}\"` to the processor's `args`")
+}
+
+fn make_pin(command: &str) -> String {
+    format!("correct `pin-source`, or make the file: `{command}` reads the PIN from standard input")
 }
 
 fn no_guest(contract: &str) -> String {
