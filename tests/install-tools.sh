@@ -26,6 +26,10 @@ need opensc pkcs11-tool
 need swtpm swtpm
 need tpm2-tools tpm2_getcap
 need libtpm2-pkcs11-tools tpm2_ptool
+# A resource manager for it, which the module reaches over D-Bus.
+need tpm2-abrmd tpm2-abrmd
+need dbus-daemon dbus-daemon
+[ -e "/usr/lib/$(uname -m)-linux-gnu/libtss2-tcti-tabrmd.so.0" ] || missing="$missing libtss2-tcti-tabrmd0"
 [ -e "/usr/lib/$(uname -m)-linux-gnu/pkcs11/libtpm2_pkcs11.so" ] || missing="$missing libtpm2-pkcs11-1"
 need minisign minisign
 need gcc cc

@@ -41,6 +41,10 @@ pub enum Tool {
     Tpm2Ptool,
     /// The PKCS#11 module for a TPM: not a program.
     Tpm2Pkcs11,
+    /// Manages the resources of a TPM.
+    Tpm2Abrmd,
+    /// Carries messages between programs.
+    DbusDaemon,
     /// Reads tokens.
     Pkcs11Tool,
     /// Calls the decoder.
@@ -125,6 +129,8 @@ impl Tool {
             Self::Tpm2Tools => "tpm2_getcap",
             Self::Tpm2Ptool => "tpm2_ptool",
             Self::Tpm2Pkcs11 => "libtpm2_pkcs11.so",
+            Self::Tpm2Abrmd => "tpm2-abrmd",
+            Self::DbusDaemon => "dbus-daemon",
             Self::Pkcs11Tool => "pkcs11-tool",
             Self::Containerd => "containerd",
             Self::Runc => "runc",

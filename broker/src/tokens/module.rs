@@ -217,6 +217,8 @@ fn decrypt(
             RvError::KeyTypeInconsistent => Failure::NotRsa,
             RvError::KeyFunctionNotPermitted => Failure::MayNotDecrypt,
             RvError::UserNotLoggedIn => Failure::PinMissing,
+            // The module has not seen the blob yet.
+            _ if matches!(function, Function::DecryptInit) => Failure::NotDecrypted(Call(error)),
             RvError::DataInvalid
             | RvError::DataLenRange
             | RvError::EncryptedDataInvalid

@@ -1,6 +1,7 @@
 //! Private keys in a TPM 2.0: swtpm, the module of the project tpm2-pkcs11 and Debian's tools, each case with
 //! a TPM of its own, through the real decoder and a real containerd.
 
+mod abrmd;
 mod doctor;
 mod keys;
 mod page;

@@ -1,5 +1,6 @@
 //! A TPM with a token, and layers that are encrypted for the token's keys.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -30,10 +31,11 @@ pub(crate) const LONG: &str = "images";
 pub(crate) const SHORT: &str = "images-2048";
 
 /// How long swtpm and its device may take to start.
-const STARTS_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const STARTS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Starts the command that follows, and ends it with standard input.
-const UNTIL_STDIN_ENDS: &str = "\"$@\" & child=$!; cat >/dev/null; kill \"$child\"; wait";
+pub(crate) const UNTIL_STDIN_ENDS: &str =
+    "\"$@\" & child=$!; cat >/dev/null; kill \"$child\"; wait";
 
 /// swtpm, a device for it, and the files of a node.
 pub(crate) struct SoftTpm {
@@ -155,7 +157,8 @@ impl SoftTpm {
         self.shell("tpm2_shutdown --clear")?;
         self.swtpm = None;
         for name in ["swtpm.sock", "swtpm.sock.ctrl"] {
-            fs::remove_file(self.path(name))?;
+            // swtpm has removed them if it had the time.
+            let _ = fs::remove_file(self.path(name));
         }
         Ok(())
     }
@@ -172,7 +175,8 @@ impl SoftTpm {
         Ok(path)
     }
 
-    /// Writes the key file of this key, with other variables than the usual ones.
+    /// Writes the key file of this key, with the usual variables, except those that are
+    /// `changed`: without those that are empty.
     pub(crate) fn key_file(&self, label: &str, changed: &[(&str, &str)]) -> Result<PathBuf> {
         let pin = self.path("pin");
         let mut text = format!(
@@ -184,12 +188,11 @@ impl SoftTpm {
             ("TPM2_PKCS11_STORE", self.path("store").display().to_string()),
             ("TPM2_PKCS11_TCTI", format!("device:{}", self.path("tpmrm0").display())),
         ];
-        for (name, value) in usual {
-            let other = changed.iter().find(|(changed, _)| *changed == name);
-            match other.map_or(value.as_str(), |(_, value)| value) {
-                "" => {}
-                value => text += &format!("    {name}: '{value}'\n"),
-            }
+        let usual = usual.iter().map(|(name, value)| (*name, value.as_str()));
+        // The last one of a name counts.
+        let variables: BTreeMap<_, _> = usual.chain(changed.iter().copied()).collect();
+        for (name, value) in variables.iter().filter(|(_, value)| !value.is_empty()) {
+            text += &format!("    {name}: '{value}'\n");
         }
         self.add("keys/node.yaml", &text)
     }
