@@ -7,8 +7,8 @@
 //!   provider only its own parameters.
 //! - Go ctd-decoder waits without a limit; Keycell has a time limit, after which a command is killed
 //!   together with its process group.
-//! - Go ctd-decoder gives a command its whole environment; Keycell gives it `PATH` and the variables
-//!   that the operator names, see [`Providers::open`].
+//! - Go ctd-decoder gives a command its whole environment. Keycell does the same, unless the entry has
+//!   `env` or `files`, see [`Providers::open`].
 //! - Go ctd-decoder reads answers of any size; Keycell reads up to 1 MiB.
 //! - gRPC in Go uses the proxy that `HTTPS_PROXY` names; Keycell connects directly.
 //! - `ttrpc` comes from the Rust ocicrypt; Go ctd-decoder does not have it.
@@ -65,12 +65,15 @@ impl Providers {
     /// ```
     ///
     /// If a provider has several of them, `cmd` takes precedence over `grpc`, and `grpc` over `ttrpc`.
-    /// Unknown members are ignored, and names of members match in any case. `env` exists only in
-    /// Keycell: the variables that a command gets from the broker's environment in addition to `PATH`.
-    /// A Go ctd-decoder that reads the same file ignores `env` and passes everything. `files` exists
-    /// only in Keycell too: what the command may read and write in addition to the system's programs
-    /// and libraries and the files in its own directory. If `files` is present, even if it is empty,
-    /// the command runs behind walls (docs/walls.md), and so do all processes that it starts.
+    /// Unknown members are ignored, and names of members match in any case. Relative paths count from
+    /// the working directory, which is containerd's, as with Go.
+    ///
+    /// `env` exists only in Keycell: the only variables that a command gets, with `PATH`. Without `env`,
+    /// it gets the whole environment; a Go ctd-decoder that reads the same file always passes that.
+    /// `files` exists only in Keycell too: what the command may read and write in addition to the
+    /// system's programs and libraries and the files in its own directory. If `files` is present, even
+    /// if it is empty, the command runs behind walls (docs/walls.md), and so do all processes that it
+    /// starts; and it gets only the variables in `env`.
     ///
     /// A provider with a faulty entry fails when it is used. Other providers still work, unlike with
     /// Go.

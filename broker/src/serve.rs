@@ -9,11 +9,10 @@ use std::time::Duration;
 use keycell_broker_protocol::{
     MAX_FRAME, OaepHash, Request, Response, TokenKey as Asked, read_frame, write_frame,
 };
-use zeroize::Zeroizing;
 
 use crate::key_files::Sorted;
 use crate::providers::Providers;
-use crate::tokens::{Policy, TokenKey};
+use crate::tokens::{Policy, TokenKey, printable};
 use crate::{Failure, Refusal};
 
 /// Serves until `requests` ends.
@@ -58,7 +57,10 @@ impl Broker {
             Request::Keys { path } => self.keys(Path::new(OsStr::from_bytes(&path))),
             Request::Token { key, hash, blob, milliseconds } => {
                 let time = Duration::from_millis(milliseconds.into());
-                self.token(&key, hash, &blob, time).map(Response::Opened)
+                match key {
+                    Asked::Configured(index) => self.token(index, hash, &blob, time),
+                    Asked::Given(file) => self.client_token(&file, hash, &blob, time),
+                }
             }
             Request::Provider { name, wrapped, parameters, milliseconds } => {
                 let providers = match self.providers.take() {
@@ -66,6 +68,11 @@ impl Broker {
                     None => configured_providers()?.ok_or(Refusal::NotConfigured)?,
                 };
                 let providers = self.providers.insert(providers);
+                if providers.names().all(|known| known != name) {
+                    return Ok(Response::OtherProviders(
+                        providers.names().map(printable).collect(),
+                    ));
+                }
                 let time = Duration::from_millis(milliseconds.into());
                 providers.unwrap(&name, &wrapped, &parameters, time).map(Response::Opened)
             }
@@ -82,26 +89,39 @@ impl Broker {
 
     fn token(
         &mut self,
-        key: &Asked,
+        index: u32,
         hash: OaepHash,
         blob: &[u8],
         time: Duration,
-    ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    ) -> Result<Response, Refusal> {
+        let policy = self.policy_within(time)?;
+        let key = self.tokens.get(index as usize).ok_or(Refusal::NotConfigured)?;
+        key.decrypt(&policy, hash, blob).map(Response::Opened)
+    }
+
+    /// Decrypts with the key that a client's key file names.
+    fn client_token(
+        &mut self,
+        file: &[u8],
+        hash: OaepHash,
+        blob: &[u8],
+        time: Duration,
+    ) -> Result<Response, Refusal> {
+        let policy = self.policy_within(time)?;
+        let key = TokenKey::parse(file).ok_or(Failure::NoKeyFile)?.map_err(Failure::KeyFile)?;
+        let dropped = key.dropped_of_a_stranger();
+        match key.of_a_stranger().decrypt(&policy, hash, blob) {
+            Ok(opened) => Ok(Response::Opened(opened)),
+            Err(Refusal::NotConfigured) => Err(Refusal::NotConfigured),
+            Err(Refusal::Failed(why)) => {
+                Ok(Response::ClientKeyFailed { dropped, why: why.to_string() })
+            }
+        }
+    }
+
+    fn policy_within(&mut self, time: Duration) -> Result<Policy, Refusal> {
         self.policy()?;
-        let policy = self.policy.as_ref().ok_or(Refusal::NotConfigured)?;
-        let policy = &policy.clone().within(time);
-        let given;
-        let key = match key {
-            Asked::Configured(index) => {
-                self.tokens.get(*index as usize).ok_or(Refusal::NotConfigured)?
-            }
-            Asked::Given(file) => {
-                let parsed = TokenKey::parse(file).ok_or(Failure::NoKeyFile)?;
-                given = parsed.map_err(Failure::KeyFile)?.of_a_stranger();
-                &given
-            }
-        };
-        key.decrypt(policy, hash, blob)
+        Ok(self.policy.as_ref().ok_or(Refusal::NotConfigured)?.clone().within(time))
     }
 
     /// Finds the policy, unless it was found before.

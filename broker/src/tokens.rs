@@ -27,6 +27,7 @@ mod yaml;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use keycell_broker_protocol::Dropped;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -157,15 +158,25 @@ impl TokenKey {
     }
 
     /// Keeps only what is allowed for a key file that came with a payload, from a client that requests
-    /// the image: the URI with `pin-value` and `module-name`.
+    /// the image: the URI with `pin-value`, `module-name` and the name of the file in `module-path`.
     ///
     /// It drops `module.env`, because variables make modules read files, load others and write logs;
-    /// `pin-source`, because it makes the node read a file; and `module-path`, because the operator
-    /// decides which modules a client may use ([`Policy::for_clients_of`]). If one more wrong PIN would
-    /// lock a token, the client's PIN is not tried. Go ctd-decoder accepts all of this.
+    /// and `pin-source`, because it makes the node read a file. `module-name` and `module-path` choose
+    /// among the modules that the operator allows clients ([`Policy::for_clients_of`]); the client does
+    /// not know the directories of this node. If one more wrong PIN would lock a token, the client's PIN
+    /// is not tried. Go ctd-decoder accepts all of this.
     pub fn of_a_stranger(self) -> Self {
         let pin = self.pin.filter(|pin| matches!(pin, PinSource::Value(_)));
-        Self { pin, module_path: None, variables: Vec::new(), stranger: true, ..self }
+        Self { pin, variables: Vec::new(), stranger: true, ..self }
+    }
+
+    /// What [`TokenKey::of_a_stranger`] drops.
+    pub fn dropped_of_a_stranger(&self) -> Vec<Dropped> {
+        let parts = [
+            (!self.variables.is_empty(), Dropped::Environment),
+            (self.uri.query("pin-source").is_some(), Dropped::PinSource),
+        ];
+        parts.into_iter().filter(|(is_there, _)| *is_there).map(|(_, part)| part).collect()
     }
 
     /// Decrypts a blob with the private key, by RSA-OAEP with an empty label and the same hash function
@@ -256,7 +267,7 @@ impl TokenKey {
     fn module(&self, policy: &Policy) -> Result<PathBuf, Refusal> {
         let name = self.uri.query("module-name");
         let module = match self.stranger {
-            true => policy.client_module(name),
+            true => policy.client_module(self.module_path.as_deref(), name),
             false => policy.module(self.module_path.as_deref(), name),
         };
         module.or_else(|no| match no {

@@ -11,6 +11,7 @@
 
 pub mod fields;
 
+use std::fmt;
 use std::io::{self, Read, Write};
 
 use zeroize::Zeroizing;
@@ -71,12 +72,39 @@ pub enum OaepHash {
     Sha256,
 }
 
+/// What a key file may say of the node, but not if it came with a payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dropped {
+    /// Variables for the module.
+    Environment,
+    /// The file of a PIN.
+    PinSource,
+}
+
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Environment => "module.env",
+            Self::PinSource => "pin-source",
+        })
+    }
+}
+
 /// The answer of the broker.
 pub enum Response {
     /// The operator has not configured what the request needs.
     NotConfigured,
+    /// The operator has configured key providers, and none with the name of the request.
+    OtherProviders(Vec<String>),
     /// The request failed, with one line for the operator.
     Failed(String),
+    /// A key file that came with the payload did not open the wrapped key.
+    ClientKeyFailed {
+        /// What of the key file was not used.
+        dropped: Vec<Dropped>,
+        /// Why it failed, in one line for the operator.
+        why: String,
+    },
     /// The list of the configured keys.
     Keys(Vec<Found>),
     /// The unwrapped options.
@@ -180,6 +208,15 @@ impl Response {
         match self {
             Self::NotConfigured => _ = writer.number(0),
             Self::Failed(why) => _ = writer.number(1).bytes(why.as_bytes()),
+            Self::OtherProviders(names) => {
+                writer.number(4).number(names.len() as u32);
+                names.iter().for_each(|name| _ = writer.bytes(name.as_bytes()));
+            }
+            Self::ClientKeyFailed { dropped, why } => {
+                writer.number(5).number(dropped.len() as u32);
+                dropped.iter().for_each(|part| _ = writer.number(*part as u32));
+                writer.bytes(why.as_bytes());
+            }
             Self::Opened(options) => _ = writer.number(2).bytes(options),
             Self::Keys(found) => {
                 writer.number(3).number(found.len() as u32);
@@ -220,6 +257,15 @@ impl Response {
                     _ => return Err(Malformed),
                 })
             })?),
+            4 => Self::OtherProviders(reader.list(|reader| reader.text())?),
+            5 => Self::ClientKeyFailed {
+                dropped: reader.list(|reader| match reader.number()? {
+                    0 => Ok(Dropped::Environment),
+                    1 => Ok(Dropped::PinSource),
+                    _ => Err(Malformed),
+                })?,
+                why: reader.text()?,
+            },
             _ => return Err(Malformed),
         };
         reader.end()?;

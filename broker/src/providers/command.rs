@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::env;
+use std::fmt;
 use std::future::pending;
 use std::io;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -20,15 +21,17 @@ use zeroize::Zeroizing;
 use super::program::{lookup, search_path, trusted};
 use super::text::{self, StderrExcerpt};
 use super::{MAX_ANSWER, config, confined};
+use config::Environment;
 
 /// How long a killed process may take to end. A process that hangs in the kernel is left running.
 const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs `command` once.
 ///
-/// It gets `PATH`, because a script without one finds no programs, and those variables that the
-/// operator names in `env`. Go ctd-decoder passes on its whole environment, which is containerd's and
-/// may hold credentials of registries and proxies.
+/// As with Go ctd-decoder, it gets the whole environment, which is containerd's with the `env` of the
+/// stream processor. With `env` in its entry, it gets only the variables that the operator names there,
+/// and `PATH`, because a script without one finds no programs. A command that is confined to `files`
+/// gets no others either.
 pub(super) async fn run(
     command: &config::Command,
     request: &[u8],
@@ -57,7 +60,8 @@ pub(super) async fn run(
         Err(_) => Ended::Late(limit),
     };
     kill(&mut child).await;
-    Err(Error::NoAnswer { name, ended, stderr: stderr.into_inner().shown() })
+    let (stderr, lacks) = (stderr.into_inner().shown(), Lacks::of(command, &ended));
+    Err(Error::NoAnswer { name, ended, stderr, lacks })
 }
 
 /// Why a command gave no answer.
@@ -80,7 +84,7 @@ pub enum Error {
         error: io::Error,
     },
     /// It ended, or was killed.
-    #[error("`{name}` {ended}{}", stderr_shown(.stderr.as_deref()))]
+    #[error("`{name}` {ended}{}{lacks}", stderr_shown(.stderr.as_deref()))]
     NoAnswer {
         /// Its name in the configuration.
         name: String,
@@ -88,7 +92,51 @@ pub enum Error {
         ended: Ended,
         /// What it wrote to standard error, sanitized.
         stderr: Option<String>,
+        /// What it does not get here, and would get if it were called by hand.
+        lacks: Lacks,
     },
+}
+
+/// What a command does not get from the broker, because its entry says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lacks {
+    /// Nothing: it runs as with Go.
+    Nothing,
+    /// The variables that `env` does not name.
+    Variables,
+    /// All files that `files` does not name, and all variables that `env` does not name.
+    FilesAndVariables,
+}
+
+impl Lacks {
+    /// What may be why the command ended so.
+    fn of(command: &config::Command, ended: &Ended) -> Self {
+        match (command.files(), command.environment()) {
+            _ if matches!(ended, Ended::Flood | Ended::Io(_)) => Self::Nothing,
+            // It was not executed, and has said why.
+            (Some(_), _) if ended.code() == Some(confined::NOT_EXECUTED.into()) => Self::Nothing,
+            (Some(_), _) => Self::FilesAndVariables,
+            (None, Environment::Named(_)) => Self::Variables,
+            (None, Environment::All) => Self::Nothing,
+        }
+    }
+}
+
+impl fmt::Display for Lacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "",
+            Self::Variables => {
+                "; its `cmd` has `env`, so it gets no other variables but `PATH`: add what it needs to \
+                 `env`, or remove `env` to pass on all"
+            }
+            Self::FilesAndVariables => {
+                "; its `cmd` has `files`, so it reads nothing else but the system's programs and \
+                 libraries, and gets no variables but `PATH` and those in `env`: add what it needs to \
+                 `files` and `env`"
+            }
+        })
+    }
 }
 
 /// How a command ended without an answer.
@@ -108,6 +156,15 @@ pub enum Ended {
     Late(Duration),
 }
 
+impl Ended {
+    fn code(&self) -> Option<i32> {
+        match self {
+            Self::Exit(status) => status.code(),
+            Self::Flood | Self::Io(_) | Self::Late(_) => None,
+        }
+    }
+}
+
 fn stderr_shown(stderr: Option<&str>) -> String {
     match stderr {
         Some(text) => format!(": {text}"),
@@ -117,20 +174,23 @@ fn stderr_shown(stderr: Option<&str>) -> String {
 
 /// Starts the command. `program` is what [`lookup`] has found; without one, the error is the system's.
 fn start(command: &config::Command, program: Option<PathBuf>) -> io::Result<Child> {
-    let passed = command.env().iter().filter_map(|name| Some((name, env::var_os(name)?)));
     let mut process = match command.files() {
         Some(files) => confined::command(&command.path, command.args(), files),
         None => {
-            let program = program.unwrap_or_else(|| PathBuf::from(&command.path));
+            // The system would search `PATH` again, with its relative directories.
+            let by_path = || command.path.contains('/').then(|| PathBuf::from(&command.path));
+            let program = program.or_else(by_path).ok_or(io::ErrorKind::NotFound)?;
             let mut process = std::process::Command::new(program);
             process.arg0(&command.path).args(command.args());
             process
         }
     };
+    if let Environment::Named(names) = command.environment() {
+        let passed = names.iter().filter_map(|name| Some((name, env::var_os(name)?)));
+        process.env_clear().envs(passed);
+    }
     process
-        .env_clear()
         .env("PATH", search_path())
-        .envs(passed)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

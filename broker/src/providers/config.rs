@@ -134,9 +134,13 @@ impl Command {
         self.args.as_deref().unwrap_or_default()
     }
 
-    /// The names of the variables that it gets in addition to `PATH`.
-    pub(super) fn env(&self) -> &[String] {
-        self.env.as_deref().unwrap_or_default()
+    /// Which variables of the broker's environment it gets.
+    pub(super) fn environment(&self) -> Environment<'_> {
+        match (&self.env, &self.files) {
+            (Some(names), _) => Environment::Named(names),
+            (None, Some(_)) => Environment::Named(&[]),
+            (None, None) => Environment::All,
+        }
     }
 
     /// What it may read and write in addition to the system's libraries; None stands for everything
@@ -144,6 +148,15 @@ impl Command {
     pub(super) fn files(&self) -> Option<&[PathBuf]> {
         self.files.as_deref()
     }
+}
+
+/// Which variables a command gets.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Environment<'a> {
+    /// All, as with Go.
+    All,
+    /// `PATH`, and these, as far as they are set.
+    Named(&'a [String]),
 }
 
 /// How to trust a gRPC server, and how it can trust us.

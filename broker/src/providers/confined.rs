@@ -20,7 +20,7 @@ use crate::self_exec;
 const ARGUMENT: &str = "provider-command";
 
 /// The exit code of a shell that cannot execute a program.
-const NOT_EXECUTED: u8 = 126;
+pub(super) const NOT_EXECUTED: u8 = 126;
 
 /// A program that becomes `path` with `args`, and can reach `files` and the system's libraries.
 pub(super) fn command(path: &str, args: &[String], files: &[PathBuf]) -> Command {

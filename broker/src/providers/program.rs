@@ -43,13 +43,17 @@ pub(super) fn found(path: &str) -> Result<PathBuf, Error> {
 }
 
 /// Returns the file at `path`. A name without a slash is searched in `PATH`, as execvp(3) does: a file
-/// that may not be executed is skipped if there is another one.
+/// that may not be executed is skipped if there is another one. As in Go, a relative directory in `PATH`
+/// does not count, because the working directory would decide what runs.
 pub(super) fn lookup(path: &str) -> Option<PathBuf> {
     if path.contains('/') {
         return Some(PathBuf::from(path)).filter(|file| file.exists());
     }
     let places = search_path();
-    let files = || env::split_paths(&places).map(|place| place.join(path));
+    let files = || {
+        let absolute = env::split_paths(&places).filter(|place| place.is_absolute());
+        absolute.map(|place| place.join(path))
+    };
     files().find(|file| is_program(file)).or_else(|| files().find(|file| file.is_file()))
 }
 

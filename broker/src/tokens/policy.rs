@@ -284,16 +284,23 @@ impl Policy {
         }
     }
 
-    /// The module that a key file of a client names. It is searched only in the policy, so that neither
-    /// the answer nor its time reveals what is installed on the node.
-    pub(super) fn client_module(&self, name: Option<&[u8]>) -> Result<PathBuf, NoModule> {
+    /// The module that a key file of a client names, by `module-name` or by the name of the file in
+    /// `module-path`. It is searched only in the policy, so that neither the answer nor its time reveals
+    /// what is installed on the node.
+    pub(super) fn client_module(
+        &self,
+        path: Option<&[u8]>,
+        name: Option<&[u8]>,
+    ) -> Result<PathBuf, NoModule> {
         if self.allowed.is_empty() {
             return Err(NoModule::NoneAllowed);
         }
         let name = String::from_utf8_lossy(name.unwrap_or_default()).to_lowercase();
+        let path = path.map(|path| Path::new(OsStr::from_bytes(path)));
+        let named = path.and_then(Path::file_name);
         let is_meant = |module: &&PathBuf| {
-            let file = module.file_name().unwrap_or_default().to_string_lossy();
-            !name.is_empty() && is_called(&file, &name)
+            let file = module.file_name().unwrap_or_default();
+            named == Some(file) || !name.is_empty() && is_called(&file.to_string_lossy(), &name)
         };
         match self.clients.iter().flatten().find(is_meant) {
             Some(module) => self.check(module.clone()),

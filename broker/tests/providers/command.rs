@@ -41,7 +41,7 @@ pub const CASES: &[Case] = &[
         assert_eq!(*providers.unwrap("test", &wrapped, &[], TIMEOUT).unwrap(), options);
     }),
     ("only its own parameters are sent", &[Need::Python], own_parameters),
-    ("only PATH and what is named of the environment", &[], environment),
+    ("the environment, or what is named of it", &[], environment),
     ("one that hangs is killed with what it started", &[], hangs),
     ("one whose child holds its output is killed", &[], || {
         let (place, text) = sh("sleep 60 & echo $! >RECORD/grandchild", SOON);
@@ -179,7 +179,8 @@ fn own_parameters() {
 fn environment() {
     let place = Place::new();
     // What the shell was given, not what it has made of it.
-    let script = "cat /proc/$$/environ >RECORD/environment; cat /proc/$$/cmdline >RECORD/arguments";
+    let script =
+        "cat /proc/$$/environ >RECORD/environment; cat /proc/$$/cmdline >RECORD/arguments; exit 1";
     let mut entry = in_sh(&place, script);
     let given = || {
         let text = fs::read_to_string(place.path("environment")).unwrap();
@@ -191,14 +192,32 @@ fn environment() {
     };
     let secrets = parameters(&["PARAMETER"]);
     message(place.provider(&entry).unwrap("test", b"WRAPPED", &secrets, TIMEOUT));
-    assert_eq!(given(), ["PATH"]);
+    let mut ours: Vec<_> =
+        std::env::vars_os().map(|(name, _)| name.into_string().unwrap()).collect();
+    ours.sort();
+    assert!(ours.len() > 5);
+    assert_eq!(given(), ours);
     let arguments = fs::read_to_string(place.path("arguments")).unwrap();
     assert!(!arguments.contains("PARAMETER") && !arguments.contains("WRAPPED"));
 
     // Set by cargo for every test.
     entry["cmd"]["env"] = json!(["CARGO_MANIFEST_DIR", "KEYCELL_IS_NOT_SET"]);
-    message(place.provider(&entry).unwrap("test", b"WRAPPED", &secrets, TIMEOUT));
+    let text = message(place.provider(&entry).unwrap("test", b"WRAPPED", &secrets, TIMEOUT));
     assert_eq!(given(), ["CARGO_MANIFEST_DIR", "PATH"]);
+    assert!(text.ends_with("add what it needs to `env`, or remove `env` to pass on all"), "{text}");
+
+    // Behind walls, nothing comes by itself.
+    entry["cmd"]["files"] = json!([place.text(""), "/proc"]);
+    for (names, wanted) in [
+        (json!(null), &["PATH"][..]),
+        (json!([]), &["PATH"]),
+        (json!(["CARGO_MANIFEST_DIR"]), &["CARGO_MANIFEST_DIR", "PATH"]),
+    ] {
+        entry["cmd"]["env"] = names;
+        let text = message(place.provider(&entry).unwrap("test", b"WRAPPED", &secrets, TIMEOUT));
+        assert_eq!(given(), wanted);
+        assert!(text.ends_with("add what it needs to `files` and `env`"), "{text}");
+    }
 }
 
 fn hangs() {

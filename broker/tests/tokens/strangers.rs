@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::{Context, ensure};
 use keycell_broker::tokens::{OaepHash, TokenKey};
+use keycell_broker_protocol::Dropped;
 
 use crate::setup::{
     PIN, SOFTHSM, Suite, build, client_policy, parse, policy, reason, refused,
@@ -29,19 +30,36 @@ fn refused_parts_of_a_uri(suite: &mut Suite) {
         ensure!(why.ends_with("no token is called `keycell`"), "{why}");
         Ok(())
     });
-    suite.softhsm("a_strangers_key_has_no_module_path", |tokens| {
-        let uri = format!("token=keycell;object=two?module-path={SOFTHSM}&pin-value={PIN}");
-        let key = parse(&tokens.file_with(&uri))?;
+    suite.softhsm("of_a_strangers_module_path_only_the_name_of_the_file_counts", |tokens| {
+        let uri = |path: &str| {
+            tokens
+                .file_with(&format!("token=keycell;object=two?module-path={path}&pin-value={PIN}"))
+        };
+        let key = parse(&uri(SOFTHSM))?;
         ensure!(key.public_key(&softhsm_policy()?).is_ok(), "the operator's");
-        let why = reason(key.of_a_stranger().public_key(&softhsm_client_policy()?))?;
-        ensure!(why.ends_with(NOT_HIS), "{why}");
+        let module = std::path::Path::new(SOFTHSM).file_name().context("no name")?;
+        let module = module.to_string_lossy();
+        // Where its own machine has it. Without variables the module has no token of that name.
+        for path in [SOFTHSM, &format!("/opt/{module}")] {
+            let key = parse(&uri(path))?.of_a_stranger();
+            let why = reason(key.public_key(&softhsm_client_policy()?))?;
+            ensure!(why.ends_with("no token is called `keycell`"), "`{path}`: {why}");
+        }
+        for path in [&format!("{SOFTHSM}.1"), "/usr/lib/softhsm/", "/usr/..", "/"] {
+            let key = parse(&uri(path))?.of_a_stranger();
+            let why = reason(key.public_key(&softhsm_client_policy()?))?;
+            ensure!(why.ends_with(NOT_HIS), "`{path}`: {why}");
+        }
         Ok(())
     });
     suite.softhsm("a_strangers_key_has_no_pin_source", |tokens| {
         let file = tokens.path("pin");
         fs::write(&file, PIN)?;
         let uri = format!("token=keycell;object=two?module-name=softhsm2&pin-source={file}");
-        let key = parse(&tokens.file_with(&uri))?.of_a_stranger();
+        let key = parse(&tokens.file_with(&uri))?;
+        let dropped = key.dropped_of_a_stranger();
+        ensure!(dropped == [Dropped::Environment, Dropped::PinSource], "{dropped:?}");
+        let key = key.of_a_stranger();
         let why = reason(key.decrypt(&softhsm_client_policy()?, OaepHash::Sha1, &[1; 256]))?;
         ensure!(why.contains("there is no PIN"), "{why}");
         Ok(())

@@ -194,7 +194,9 @@ impl Broker {
             Response::NotConfigured => Ok(None),
             Response::Keys(found) => Ok(Some(found)),
             Response::Failed(why) => Err(BrokerError::Answered(why)),
-            Response::Opened(_) => Err(BrokerError::WrongAnswer),
+            Response::Opened(_)
+            | Response::OtherProviders(_)
+            | Response::ClientKeyFailed { .. } => Err(BrokerError::WrongAnswer),
         }
     }
 
@@ -268,9 +270,9 @@ impl Process {
             return Err(BrokerError::Untrusted { program, error: Arc::new(error) });
         }
         let mut command = Command::new(&program);
-        // It gets the environment of this process: the operator's configuration may name variables that
-        // a provider needs, and the broker passes on only those.
-        command.current_dir("/").process_group(0);
+        // It has the environment and the working directory of this process: as with Go, a provider's
+        // command gets the variables, and relative paths count from that directory.
+        command.process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command
             .spawn()

@@ -55,7 +55,8 @@ impl State {
     ) {
         let failures = match response {
             Ok(Response::Opened(_)) => 0,
-            Ok(Response::NotConfigured) | Err(BrokerError::Exhausted) => return,
+            Ok(Response::NotConfigured | Response::OtherProviders(_))
+            | Err(BrokerError::Exhausted) => return,
             Ok(_) | Err(_) => 1,
         };
         match self.calls.iter_mut().find(|calls| calls.name == name) {
@@ -152,17 +153,25 @@ impl SharedBroker {
         response: std::result::Result<Response, BrokerError>,
         asker: Asker,
     ) -> std::result::Result<Vec<u8>, broker::Refusal> {
+        let refusals = &mut lock(&self.0).refusals;
         let why = match response {
             Ok(Response::Opened(options)) => return Ok(options.to_vec()),
             Ok(Response::NotConfigured) => return Err(broker::Refusal::NotConfigured),
+            Ok(Response::OtherProviders(names)) => {
+                refusals.keep_providers(&names);
+                return Err(broker::Refusal::NotConfigured);
+            }
+            Ok(Response::ClientKeyFailed { dropped, why }) => {
+                let number = refusals.keep_of_a_client(&dropped, &why);
+                return Err(broker::Refusal::Failed(number));
+            }
             Ok(Response::Failed(why)) => BrokerError::Answered(why),
             Ok(Response::Keys(_)) => BrokerError::WrongAnswer,
             Err(error) => error,
         };
-        let refusals = &mut lock(&self.0).refusals;
         let number = match asker {
             Asker::Node => refusals.keep(&why),
-            Asker::Client => refusals.keep_of_a_client(&why.to_string()),
+            Asker::Client => refusals.keep_of_a_client(&[], &why.to_string()),
         };
         Err(broker::Refusal::Failed(number))
     }

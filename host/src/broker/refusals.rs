@@ -4,6 +4,7 @@
 //! the operator may see that: the guest gets a number, and the host adds the reasons to the message and
 //! the log.
 
+use keycell_broker_protocol::Dropped;
 use keycell_core::limits;
 use keycell_core::sanitize::{cut, sanitize};
 use keycell_diagnostic::hint::DecoderHint;
@@ -15,6 +16,9 @@ use super::client::BrokerError;
 
 /// The longest reason, in bytes: enough for a provider's last line and a path.
 const MAX_REASON: usize = 1024;
+
+/// The most key providers whose names are in a message.
+const MAX_PROVIDERS: usize = 8;
 
 /// The most reasons in a message. The others go to the log.
 const MAX_SHOWN: usize = 3;
@@ -33,7 +37,11 @@ const OF_A_CLIENT: &str = "the key file that came with the image did not open it
 
 /// The reasons so far, each with a number.
 #[derive(Default)]
-pub struct Refusals(Vec<Reason>);
+pub struct Refusals {
+    reasons: Vec<Reason>,
+    /// The configured key providers, in a form that may be shown, if the guest asked for another one.
+    providers: Option<String>,
+}
 
 struct Reason {
     shown: String,
@@ -48,10 +56,15 @@ impl Refusals {
         self.number(fit(&error.to_string()), error.hint()).0
     }
 
-    /// Keeps why a key file of a client did not open a wrapped key. All such reasons have the same
-    /// number.
-    pub fn keep_of_a_client(&mut self, reason: &str) -> u32 {
-        let (number, kept) = self.number(OF_A_CLIENT.to_owned(), Some(DecoderHint::ClientModules));
+    /// Keeps why a key file of a client did not open a wrapped key, and what of it was not used. The
+    /// number tells key files apart that have something dropped, and reasons not at all.
+    pub fn keep_of_a_client(&mut self, dropped: &[Dropped], reason: &str) -> u32 {
+        let mut shown = OF_A_CLIENT.to_owned();
+        if !dropped.is_empty() {
+            let names: Vec<_> = dropped.iter().map(|part| format!("`{part}`")).collect();
+            shown += &format!("; Keycell does not use {} of such a file", names.join(" and "));
+        }
+        let (number, kept) = self.number(shown, Some(DecoderHint::ClientModules));
         let reason = format!("the key file of a client was refused: {}", fit(reason));
         if !kept.logged.contains(&reason) && kept.logged.len() < MAX_KEPT {
             kept.logged.push(reason);
@@ -59,14 +72,24 @@ impl Refusals {
         number
     }
 
+    /// Keeps the names of the configured key providers, because the guest asked for another one.
+    pub fn keep_providers(&mut self, names: &[String]) {
+        let mut shown: Vec<_> =
+            names.iter().take(MAX_PROVIDERS).map(|name| format!("`{}`", sanitize(name))).collect();
+        if names.len() > MAX_PROVIDERS {
+            shown.push("others".to_owned());
+        }
+        self.providers = Some(fit(&shown.join(", ")));
+    }
+
     fn number(&mut self, shown: String, hint: Option<DecoderHint>) -> (u32, &mut Reason) {
-        let known = self.0.iter().position(|reason| reason.shown == shown);
+        let known = self.reasons.iter().position(|reason| reason.shown == shown);
         let place = known.unwrap_or_else(|| {
-            self.0.truncate(MAX_KEPT);
-            self.0.push(Reason { shown, logged: Vec::new(), hint });
-            self.0.len() - 1
+            self.reasons.truncate(MAX_KEPT);
+            self.reasons.push(Reason { shown, logged: Vec::new(), hint });
+            self.reasons.len() - 1
         });
-        (place as u32 + 1, &mut self.0[place])
+        (place as u32 + 1, &mut self.reasons[place])
     }
 
     /// Adds to the failure's message the reasons that, according to the guest, caused it. The other
@@ -88,7 +111,13 @@ impl Refusals {
             failure.diagnostic.message += &format!("; ({number}) {}", reason.shown);
             failure.diagnostic.hints.splice(0..0, reason.hint.clone().map(Into::into));
         }
-        for (number, reason) in (1..).zip(&self.0) {
+        if let Some(names) = &self.providers {
+            failure.diagnostic.message += &match names.as_str() {
+                "" => "; no key provider is configured".to_owned(),
+                names => format!("; the key providers that are configured: {names}"),
+            };
+        }
+        for (number, reason) in (1..).zip(&self.reasons) {
             if !shown.contains(&number) {
                 log.note(&format!("refused ({number}): {}", reason.shown));
             }
@@ -98,7 +127,7 @@ impl Refusals {
     }
 
     fn of(&self, number: u32) -> Option<&Reason> {
-        self.0.get((number as usize).checked_sub(1)?)
+        self.reasons.get((number as usize).checked_sub(1)?)
     }
 }
 
@@ -128,8 +157,10 @@ mod tests {
         let mut keep = |reason: &str| refusals.keep(&BrokerError::Answered(reason.to_owned()));
         let numbers = ["a", "b", "a\u{202e}", "c"].map(&mut keep);
         assert_eq!(numbers, [1, 2, 1, 3]);
-        let of_clients = ["no token", "wrong PIN"].map(|reason| refusals.keep_of_a_client(reason));
+        let of_clients =
+            ["no token", "wrong PIN"].map(|reason| refusals.keep_of_a_client(&[], reason));
         assert_eq!(of_clients, [4, 4]);
+        assert_eq!(refusals.keep_of_a_client(&[Dropped::PinSource], "no token"), 5);
         let numbers =
             (0..1000).map(|n| refusals.keep(&BrokerError::Answered(format!("reason {n}"))));
         assert!(numbers.max() <= Some(MAX_KEPT as u32 + 1));
@@ -140,14 +171,19 @@ mod tests {
         let mut refusals = Refusals::default();
         refusals.keep(&BrokerError::Answered("one\nline".to_owned()));
         refusals.keep(&BrokerError::Answered("y".repeat(100_000)));
-        refusals.keep_of_a_client("no token");
+        refusals.keep_of_a_client(&[Dropped::Environment, Dropped::PinSource], "no token");
+        refusals.keep_providers(&["a".to_owned(), "b\n".to_owned()]);
         let failure = shown(&refusals, &[2, 0, 2, 99, u32::MAX, 1, 3]);
         assert!(failure.message.len() < 4096, "{} bytes", failure.message.len());
         let first = failure.message.find("; (2) y");
         assert!(first < failure.message.find("; (1) one line; (3) the key file"));
         assert!(first.is_some() && !failure.message.contains("no token"));
+        assert!(
+            failure.message.contains("does not use `module.env` and `pin-source` of such a file")
+        );
+        assert!(failure.message.ends_with("; the key providers that are configured: `a`, `b`"));
         let hints = [DecoderHint::ClientModules, DecoderHint::OfGuest("hint".to_owned())];
         assert_eq!(failure.hints, hints.map(Into::into));
-        assert_eq!(shown(&refusals, &[]).message.len(), 10_000);
+        assert!(shown(&refusals, &[]).message.starts_with(&"x".repeat(10_000)));
     }
 }

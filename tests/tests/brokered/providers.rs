@@ -79,7 +79,32 @@ pub(crate) fn cases(suite: &mut Suite) {
     case("provider/not-in-the-configuration", || {
         let vault = Vault::new(PROGRAM)?;
         fs::write(vault.config(), r#"{"key-providers":{"other":{"cmd":{"path":"/bin/true"}}}}"#)?;
-        says(&vault.decoder()?.run()?, &["provider.vault", "no such key provider", VARIABLE])
+        let named = ["no such key provider", "the key providers that are configured: `other`"];
+        says(&vault.decoder()?.run()?, &["provider.vault", named[0], named[1], VARIABLE])
+    });
+    case("provider/gets-the-environment-as-with-go", || {
+        let check =
+            "import os, sys\nif os.environ.get('REGION') != 'eu': sys.exit(3)\nimport base64";
+        let vault = Vault::new(&PROGRAM.replace("import base64", check))?;
+        vault.decoder()?.env("REGION", "eu").run()?.is_silent_success(&vault.sealed.plain)?;
+        says(&vault.decoder()?.run()?, &["failed with exit code 3"])?;
+        // With `env` the operator says what it gets.
+        vault.configure(&json!({"env": []}))?;
+        let refused = vault.decoder()?.env("REGION", "eu").run()?;
+        says(&refused, &["failed with exit code 3", "gets no other variables but `PATH`"])?;
+        vault.configure(&json!({"env": ["REGION"]}))?;
+        vault.decoder()?.env("REGION", "eu").run()?.is_silent_success(&vault.sealed.plain)
+    });
+    case("provider/relative-paths-count-from-the-working-directory", || {
+        let vault = Vault::new(PROGRAM)?;
+        vault.configure(&json!({"path": "./vault"}))?;
+        let decoder =
+            vault.decoder()?.env(VARIABLE, "providers.json").in_directory(vault.dir.path());
+        decoder.run()?.is_silent_success(&vault.sealed.plain)?;
+        // A name without a slash is not searched there, even if `PATH` says so.
+        vault.configure(&json!({"path": "vault"}))?;
+        let decoder = vault.decoder()?.env("PATH", ":.:/usr/bin").in_directory(vault.dir.path());
+        says(&decoder.run()?, &["cannot start `vault`"])
     });
     case("provider/nothing-configured", || {
         let vault = Vault::new(PROGRAM)?;
@@ -191,9 +216,17 @@ impl Vault {
         let path = vault.path("vault");
         fs::write(&path, program)?;
         fs::set_permissions(&path, Permissions::from_mode(0o755))?;
-        let config = json!({ "key-providers": { "vault": { "cmd": { "path": path } } } });
-        fs::write(vault.config(), config.to_string())?;
+        vault.configure(&json!({}))?;
         Ok(vault)
+    }
+
+    /// Configures the program as a command, with `members` added to its entry.
+    fn configure(&self, members: &Value) -> Result<()> {
+        let mut command = json!({ "path": self.path("vault") });
+        let added = members.as_object().into_iter().flatten();
+        added.for_each(|(name, value)| command[name] = value.clone());
+        let config = json!({ "key-providers": { "vault": { "cmd": command } } });
+        Ok(fs::write(self.config(), config.to_string())?)
     }
 
     fn path(&self, name: &str) -> PathBuf {
