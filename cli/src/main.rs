@@ -22,6 +22,7 @@ mod manual;
 mod metrics;
 mod output;
 mod payload;
+mod provider;
 mod recipient;
 mod recipients;
 mod usage;
@@ -87,6 +88,8 @@ enum Verb {
     /// Write what containerd would pass to `ctd-decoder` on descriptor 3 for a layer, and print
     /// the layer's digest, or in a layout the path of its blob
     Payload(payload::Arguments),
+    /// Wrap and unwrap keys with Clevis: a key provider for `ctd-decoder`, skopeo and other tools
+    Clevis(provider::clevis::Arguments),
     /// Test whether a decoder or a guest conforms to the protocol of `ctd-decoder`
     Conform(conform::Arguments),
 }
@@ -148,6 +151,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Keygen(arguments) => print(keygen::run(arguments)?)?,
         Verb::Keys(arguments) => print(key_list::run(&arguments)?)?,
         Verb::Payload(arguments) => print(payload::run(&arguments)?)?,
+        Verb::Clevis(arguments) => provider::clevis::run(&arguments)?,
         Verb::Conform(arguments) => return conform::run(&arguments),
     }
     Ok(ExitCode::SUCCESS)

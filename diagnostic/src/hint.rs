@@ -5,6 +5,7 @@ use std::fmt;
 mod decoder;
 mod guest_store;
 mod image;
+mod provider;
 mod recipient;
 mod registry;
 mod tool;
@@ -15,6 +16,7 @@ mod usage;
 pub use decoder::DecoderHint;
 pub use guest_store::GuestStoreHint;
 pub use image::{ImageHint, LayerFlag, TransportHint};
+pub use provider::ProviderHint;
 pub use recipient::RecipientHint;
 pub use registry::RegistryHint;
 pub use tool::ToolHint;
@@ -34,6 +36,8 @@ pub enum Hint {
     GuestStore(GuestStoreHint),
     /// Images, wherever they are.
     Image(ImageHint),
+    /// `keycell` as a key provider.
+    Provider(ProviderHint),
     /// New keys, and recipients.
     Recipient(RecipientHint),
     /// What the operator asked `keycell` for.
@@ -49,6 +53,7 @@ impl fmt::Display for Hint {
             Self::Decoder(hint) => hint.fmt(f),
             Self::GuestStore(hint) => hint.fmt(f),
             Self::Image(hint) => hint.fmt(f),
+            Self::Provider(hint) => hint.fmt(f),
             Self::Recipient(hint) => hint.fmt(f),
             Self::Tool(hint) => hint.fmt(f),
             Self::Usage(hint) => hint.fmt(f),
@@ -77,6 +82,12 @@ impl From<GuestStoreHint> for Hint {
 impl From<ImageHint> for Hint {
     fn from(hint: ImageHint) -> Self {
         Self::Image(hint)
+    }
+}
+
+impl From<ProviderHint> for Hint {
+    fn from(hint: ProviderHint) -> Self {
+        Self::Provider(hint)
     }
 }
 
