@@ -38,9 +38,12 @@ pub(crate) fn cases(suite: &mut Suite) {
         ("end", "the module gave no answer: it ended the process (exit code 0)"),
         ("close", "the module gave no answer"),
         ("fail", "does not start: `Initialize` ended with `GeneralError`"),
+        // No blob was looked at, so it says nothing of the key.
+        ("fail to begin", "the token does not decrypt: `DecryptInit` ended with `GeneralError`"),
         ("flood", "the module gave no answer: it crashed (signal 6)"),
     ] {
-        suite.module(&format!("a_module_that_does_{behaviour}"), move |module| {
+        let name = format!("a_module_that_does_{}", behaviour.replace(' ', "_"));
+        suite.module(&name, move |module| {
             let (key, _log) = module.key(behaviour, "right")?;
             let started = Instant::now();
             let why = reason(key.decrypt(&module.policy()?, OaepHash::Sha1, b"x"))?;

@@ -244,6 +244,7 @@ static ulong_t decrypt_init(ulong_t session, struct mechanism *mechanism, ulong_
     snprintf(line, sizeof line, "mechanism %lx hash %lx mask %lx source %lx label %lu",
              mechanism->kind, oaep->hash, oaep->mask, oaep->source, oaep->label_length);
     note(line, strlen(line));
+    if (is("fail to begin")) return GENERAL_ERROR;
     return is("parameters") ? MECHANISM_PARAM_INVALID : OK;
 }
 
