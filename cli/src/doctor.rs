@@ -2,6 +2,7 @@
 //! fails. It changes nothing.
 
 mod caller;
+mod credentials;
 mod decoder;
 mod guest;
 mod image;
@@ -106,6 +107,8 @@ pub fn examine(arguments: &Node, report: &mut Report) -> Vec<(Decoder, Option<Ke
     for decoder in &decoders {
         report.section("keys");
         let keys = keys::examine(decoder, report);
+        report.section("systemd credentials");
+        credentials::examine(decoder, keys.as_ref(), &found, report);
         report.section("key providers and tokens");
         providers_and_tokens::examine(decoder, &caller, keys.as_ref(), report);
         report.section("guest");

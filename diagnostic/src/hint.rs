@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+mod credential;
 mod decoder;
 mod guest_store;
 mod image;
@@ -13,6 +14,7 @@ mod tpm;
 mod unwrap;
 mod usage;
 
+pub use credential::CredentialHint;
 pub use decoder::DecoderHint;
 pub use guest_store::GuestStoreHint;
 pub use image::{ImageHint, LayerFlag, TransportHint};

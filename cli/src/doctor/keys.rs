@@ -14,6 +14,7 @@ use ocicrypt::text::printable;
 
 use crate::keys::{Keys, described};
 
+use super::credentials;
 use super::decoder::Decoder;
 use super::report::{Report, Severity};
 use super::trial::{Outcome, TrialLayer};
@@ -38,7 +39,7 @@ pub fn examine(decoder: &Decoder, report: &mut Report) -> Option<Keys> {
         let why = os_error(&error);
         if error.kind() == std::io::ErrorKind::PermissionDenied {
             report.unknown(format!("cannot look into `{shown}`: {why}"), ToolHint::RunAsRoot);
-        } else if decoder.works {
+        } else if decoder.works && !credentials::are(path) {
             report.fails(format!("there are no keys in `{shown}`: {why}"), put.clone());
         }
         return None;
@@ -64,7 +65,7 @@ pub fn examine(decoder: &Decoder, report: &mut Report) -> Option<Keys> {
         1 => report.fine("1 certificate"),
         count => report.fine(format!("{count} certificates")),
     }
-    if count == 0 && keys.tokens().next().is_none() {
+    if count == 0 && keys.tokens().next().is_none() && !credentials::are(path) {
         report.fails(format!("there is no private key in `{shown}`"), put);
     }
     let permissions = KeyPermissions::of(path);
