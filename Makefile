@@ -2,6 +2,8 @@
 # make demo     decrypts a layer, and shows what the sandbox refuses
 # make test     runs every check; needs root (it starts containerd) and Debian's packages
 # make test-containerd  the tests with containerd 1.6, 1.7 and 2.1, or CONTAINERD=/path/of/another/containerd
+# make test-vm  boots a virtual machine with systemd and a TPM, where containerd decrypts with keys that are systemd's
+#               credentials; takes 2 to 5 minutes
 # make examples builds the guests in other languages under examples/ into dist/examples/
 # make manifests  makes deploy/daemonset.yaml and deploy/uninstall.yaml from deploy/chart/
 # make deny     checks licences, sources and versions of all crates: deny.toml; with ADVISORY_DB=DIR, advisories
@@ -40,7 +42,7 @@ DECODER := CC_$(subst -,_,$(MUSL))=$(CC) $(CARGO) rustc --release --locked --pac
 PORTABLE := RUSTFLAGS="$(REMAP) -C target-feature=+simd128" $(CARGO) build --profile guest --locked --package keycell-guest \
             --bin decoder-portable --no-default-features --target-dir target/portable
 
-.PHONY: all demo test built test-containerd examples deny sbom reproduce bench bench-micro costs guard guard-write \
+.PHONY: all demo test built test-containerd test-vm examples deny sbom reproduce bench bench-micro costs guard guard-write \
         timing timing-built fuzz fuzz-check lint install install-built uninstall deb clean \
         targets tools wasmtime helm manifests without-walls
 
@@ -116,6 +118,10 @@ built: all wasmtime helm lint examples deny sbom guard
 # With Debian's containerds, or the one that `CONTAINERD` names (its `ctr` and its shim beside it).
 test-containerd: all tools
 	$(QUICKLY) $(CARGO) test --release --locked --package keycell-tests --test containerd
+
+# Not a part of `test`: without KVM it takes minutes. KVM=1 uses it.
+test-vm: all tools
+	@tests/vm/run.sh
 
 deny: tools
 	@tests/deny.sh

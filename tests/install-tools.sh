@@ -34,6 +34,7 @@ need dbus-daemon dbus-daemon
 need minisign minisign
 need gcc cc
 need logrotate logrotate
+need systemd systemd-creds
 # Checks metrics and alerts. Its services stay off, like all others.
 need prometheus promtool
 /usr/bin/python3 -c 'import prometheus_client' 2>/dev/null || missing="$missing python3-prometheus-client"

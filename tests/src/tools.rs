@@ -77,6 +77,8 @@ pub enum Tool {
     Lintian,
     /// Checks units.
     SystemdAnalyze,
+    /// Seals credentials.
+    SystemdCreds,
     /// Checks shell scripts.
     Shellcheck,
     /// Kubernetes' schemas, a module of Python; `make tools` puts it into `target/tools/python`.
@@ -145,6 +147,7 @@ impl Tool {
             Self::Dpkg => "dpkg",
             Self::Lintian => "lintian",
             Self::SystemdAnalyze => "systemd-analyze",
+            Self::SystemdCreds => "systemd-creds",
             Self::Shellcheck => "shellcheck",
             Self::KubernetesValidate => "kubernetes_validate/__main__.py",
             Self::Helm => "helm",

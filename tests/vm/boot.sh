@@ -56,7 +56,7 @@ for unit in systemd-tmpfiles-setup.service systemd-tmpfiles-setup-dev.service sy
     systemd-udev-trigger.service systemd-sysusers.service systemd-binfmt.service \
     systemd-random-seed.service dev-hugepages.mount; do mask="$mask systemd.mask=$unit"; done
 # shellcheck disable=SC2086 # lists of words
-timeout "${SECONDS_AT_MOST:-170}" "$tools/usr/bin/qemu-system-x86_64" $accelerator -m 2048 -smp 2 \
+timeout "${SECONDS_AT_MOST:-600}" "$tools/usr/bin/qemu-system-x86_64" $accelerator -m 2048 -smp 2 \
     -nodefaults -nographic -no-reboot \
     -L "$tools/usr/share/qemu" -L "$tools/usr/share/seabios" -bios bios-256k.bin \
     -object memory-backend-memfd,id=memory,size=2048M,share=on -numa node,memdev=memory \

@@ -17,6 +17,7 @@ use crate::{exits, keycell, says};
 
 mod broken_keys;
 mod broken_nodes;
+mod credentials;
 mod decoders;
 mod made;
 mod pull;
@@ -105,6 +106,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     case("nothing-is-changed", &[Tool::Containerd], nothing_is_changed);
     case("before-the-first-pull", &[Tool::Root, Tool::Containerd], before_the_first_pull);
     broken_nodes::cases(suite);
+    credentials::cases(suite);
 }
 
 /// As Docker's package has it: nothing is said to be pulled for Kubernetes.

@@ -183,14 +183,14 @@ fn loaded(root: &Path, name: &str, is_sealed: bool, path: &str) -> Vec<Credentia
             false => vec![of(file(path))],
         };
     }
-    let store = |above: &&str| {
+    let store = |above: &str| {
         let name = if is_sealed { "credstore.encrypted" } else { "credstore" };
         root.join(above).join(name).join(path)
     };
-    let mut stores = STORES.iter().map(|above| store(above));
+    let mut stores = STORES.into_iter().map(store);
     match stores.find(|path| path.exists()) {
         Some(path) => vec![of(file(path))],
-        None if is_sealed => vec![of(file(store(&STORES[0])))],
+        None if is_sealed => vec![of(file(store(STORES[0])))],
         None => vec![of(Source::Elsewhere)],
     }
 }
