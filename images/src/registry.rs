@@ -11,6 +11,7 @@ mod failure;
 mod http;
 mod manifest;
 mod proxy;
+mod pusher;
 mod reference;
 mod referrers;
 mod retry;

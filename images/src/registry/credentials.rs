@@ -6,10 +6,13 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+use std::thread;
+use std::time::Duration;
 
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde_json::{Map, Value, json};
 
 use super::error::{CredentialsError, RegistryError};
 use super::reference::Repository;
@@ -85,22 +88,44 @@ fn usual_files() -> Vec<PathBuf> {
     .collect()
 }
 
-/// The members of a file that decide which of its entries is asked for.
+/// The members of a file that say who signs in. Its entries are for many registries, and one that is
+/// malformed does not spoil the others.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Config {
     #[serde(default)]
-    auths: Option<BTreeMap<String, IgnoredAny>>,
+    auths: Option<BTreeMap<String, Value>>,
     #[serde(default)]
-    cred_helpers: Option<BTreeMap<String, String>>,
+    cred_helpers: Option<BTreeMap<String, Value>>,
     #[serde(default)]
     creds_store: Option<String>,
 }
 
 impl Config {
-    fn helper(&self, key: &str) -> Option<&String> {
-        let helpers = self.cred_helpers.as_ref();
-        helpers.and_then(|helpers| helpers.get(key)).filter(|helper| !helper.is_empty())
+    fn helper(&self, key: &str) -> Option<&str> {
+        let helper = self.cred_helpers.as_ref()?.get(key)?.as_str();
+        helper.filter(|helper| !helper.is_empty())
+    }
+
+    fn store(&self) -> Option<&str> {
+        self.creds_store.as_deref().filter(|store| !store.is_empty())
+    }
+
+    fn is_malformed(&self, key: &str) -> bool {
+        let entry = self.auths.as_ref().and_then(|auths| auths.get(key));
+        entry.is_some_and(|entry| tidy(entry).is_none())
+    }
+
+    /// The file as the crate takes it, with all entries that are well-formed.
+    fn tidy(&self) -> Value {
+        let entries = self.auths.iter().flatten();
+        let entries = entries.filter_map(|(key, entry)| Some((key.clone(), tidy(entry)?)));
+        let helpers = self.cred_helpers.iter().flatten().filter(|(_, helper)| helper.is_string());
+        json!({
+            "auths": entries.collect::<Map<_, _>>(),
+            "credHelpers": helpers.collect::<BTreeMap<_, _>>(),
+            "credsStore": self.store(),
+        })
     }
 
     fn has(&self, key: &str) -> bool {
@@ -109,24 +134,82 @@ impl Config {
 }
 
 fn look_up(bytes: &[u8], repository: &Repository) -> Result<Option<Identity>, CredentialsError> {
-    let config: Config = serde_json::from_slice(bytes).map_err(|_| CredentialsError::Malformed)?;
-    let store = config.creds_store.as_ref().filter(|store| !store.is_empty());
+    let config = serde_json::from_slice(bytes).map(Value::Object);
+    let config = config.and_then(serde_json::from_value::<Config>);
+    let config = config.map_err(|_| CredentialsError::Malformed)?;
+    let tidy = config.tidy().to_string().into_bytes();
     let keys = keys(repository);
     // The last key is asked for in any case: the crate also finds it in older forms, and in the store.
     let (last, others) = keys.split_last().map_or(("", &keys[..]), |(last, rest)| (last, rest));
     let known = others.iter().map(String::as_str).filter(|key| config.has(key));
     for key in known.chain([last]) {
-        let helper = config.helper(key).or(store).map(|it| format!("docker-credential-{it}"));
-        match docker_credential::get_credential_from_reader(bytes, key) {
+        if config.is_malformed(key) {
+            return Err(CredentialsError::Entry(key.to_owned()));
+        }
+        let helper = config.helper(key).or(config.store());
+        let helper = helper.map(|it| format!("docker-credential-{it}"));
+        let Some(found) = in_time(&tidy, key) else {
+            let (helper, server) = (helper.unwrap_or_default(), key.to_owned());
+            return Err(CredentialsError::Helper { helper, server });
+        };
+        match found {
             Ok(found) => return Ok(identity(found)),
             Err(CredentialRetrievalError::NoCredentialConfigured) => {}
-            // The crate looks for a helper without a name, too.
-            Err(CredentialRetrievalError::HelperCommunicationError) if helper.is_none() => {}
+            Err(CredentialRetrievalError::HelperCommunicationError)
+                if helper.as_deref().is_some_and(|helper| !is_installed(helper)) =>
+            {
+                return Err(CredentialsError::NoHelper(helper.unwrap_or_default()));
+            }
             Err(CredentialRetrievalError::HelperFailure { stdout, .. }) if is_unknown(&stdout) => {}
             Err(error) => return Err(CredentialsError::new(error, helper, key)),
         }
     }
     Ok(None)
+}
+
+/// An entry without what is empty, and without the line breaks that `base64` writes. None if it is
+/// malformed.
+fn tidy(entry: &Value) -> Option<Value> {
+    let members = match entry {
+        Value::Null => return Some(json!({})),
+        Value::Object(members) => members,
+        _ => return None,
+    };
+    let mut tidy = Map::new();
+    for name in ["auth", "identitytoken", "username", "password"] {
+        let text = match members.get(name) {
+            None | Some(Value::Null) => continue,
+            Some(text) => text.as_str()?,
+        };
+        let text = match name {
+            "auth" => text.split_whitespace().collect(),
+            _ => text.to_owned(),
+        };
+        if !text.is_empty() || matches!(name, "username" | "password") {
+            tidy.insert(name.to_owned(), text.into());
+        }
+    }
+    Some(Value::Object(tidy))
+}
+
+/// How long a credential helper may take. It may ask its user something.
+const HELPER_TIME: Duration = Duration::from_secs(60);
+
+/// Looks an entry up, or returns none if a helper does not answer in time.
+fn in_time(config: &[u8], key: &str) -> Option<Result<DockerCredential, CredentialRetrievalError>> {
+    let (sender, found) = sync_channel(1);
+    let (config, key) = (config.to_owned(), key.to_owned());
+    // A helper that hangs keeps its thread, which ends with the program.
+    thread::spawn(move || {
+        let found = docker_credential::get_credential_from_reader(&config[..], &key);
+        let _ = sender.send(found);
+    });
+    found.recv_timeout(HELPER_TIME).ok()
+}
+
+fn is_installed(helper: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|directory| directory.join(helper).exists())
 }
 
 /// The entries that can be those of a repository, the most specific first.
@@ -198,6 +281,11 @@ mod tests {
             "token.example": {"auth": "YTo=", "identitytoken": "t"},
             "https://old.example/v2/": {"auth": "YTpi"},
             "empty.example": {},
+            "lines.example": {"auth": "YT\npi\n"},
+            "blank.example": {"auth": ""},
+            "null.example": null,
+            "number.example": 5,
+            "list.example": {"auth": ["YTpi"]},
             "wrong.example": {"auth": "???"}
         }}"#;
         for (host, path, who) in [
@@ -211,6 +299,11 @@ mod tests {
             ("token.example", "a", "token t"),
             ("old.example", "a", "a:b"),
             ("empty.example", "a", "none"),
+            ("lines.example", "a", "a:b"),
+            ("blank.example", "a", "none"),
+            ("null.example", "a", "none"),
+            ("number.example", "a", "the entry of `number.example` is malformed"),
+            ("list.example", "a", "the entry of `list.example` is malformed"),
             ("evil.example", "r.example", "none"),
             ("wrong.example", "a", "the entry of `wrong.example` is malformed"),
         ] {
@@ -227,8 +320,9 @@ mod tests {
         for config in ["", "[]", "{", r#"{"auths": 1}"#] {
             assert_eq!(found(config, &repository), "the file is malformed", "{config}");
         }
-        let helper = r#"{"credHelpers": {"r.example": "of-no-such-kind"}}"#;
+        let helper = r#"{"credHelpers": {"x": 1, "r.example": "of-no-such-kind"}}"#;
         let message = found(helper, &repository);
-        assert!(message.contains("`docker-credential-of-no-such-kind`"), "{message}");
+        let missing = "the credential helper `docker-credential-of-no-such-kind` is not in `$PATH`";
+        assert_eq!(message, missing);
     }
 }

@@ -348,7 +348,10 @@ pub enum CredentialsError {
     /// An entry of the file is not.
     #[error("the entry of `{0}` is malformed")]
     Entry(String),
-    /// A helper cannot be started, or answers with something else.
+    /// A helper that is not installed.
+    #[error("the credential helper `{0}` is not in `$PATH`")]
+    NoHelper(String),
+    /// A helper does not answer in time, or answers with something else.
     #[error("the credential helper `{helper}` does not answer for `{server}`")]
     Helper {
         /// The helper.

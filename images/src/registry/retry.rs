@@ -2,6 +2,8 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,8 @@ pub const LONGEST: Duration = Duration::from_secs(60);
 
 /// How long after its first failure an operation is still repeated.
 const BUDGET: Duration = Duration::from_secs(300);
+/// How often a wait looks whether it is to end.
+const SLICE: Duration = Duration::from_millis(50);
 /// A longer wait is told on standard error.
 const UNNOTICED: Duration = Duration::from_secs(5);
 
@@ -25,12 +29,19 @@ const UNNOTICED: Duration = Duration::from_secs(5);
 pub struct Failures {
     count: u32,
     first: Option<Instant>,
+    /// Set when nobody waits for the operation any more.
+    stop: Option<Arc<AtomicBool>>,
 }
 
 impl Failures {
+    /// No failure yet, of an operation that ends when `stop` is set.
+    pub fn until(stop: &Arc<AtomicBool>) -> Self {
+        Self { stop: Some(stop.clone()), ..Self::default() }
+    }
+
     /// Counts a failure, and waits as long as the registry at `host` asked for, or else a little longer
     /// each time. Returns false, at once, where the request is not to be repeated: it was sent too often
-    /// or for too long, or the registry asks for too long a wait.
+    /// or for too long, the registry asks for too long a wait, or nobody waits any more.
     pub fn wait(&mut self, host: &str, asked: Option<Duration>) -> bool {
         self.count += 1;
         let begun = self.first.get_or_insert_with(Instant::now).elapsed();
@@ -42,13 +53,28 @@ impl Failures {
             // Who has closed standard error does not want to know.
             let _ = writeln!(io::stderr(), "`{host}` asks to wait {} s", asked.as_secs());
         }
-        thread::sleep(asked.max(jittered(FIRST * (1 << (self.count - 1)))));
-        true
+        self.sleep(asked.max(jittered(FIRST * (1 << (self.count - 1)))))
+    }
+
+    /// Sleeps, and returns whether the operation is still to go on.
+    fn sleep(&self, time: Duration) -> bool {
+        let Some(stop) = &self.stop else {
+            thread::sleep(time);
+            return true;
+        };
+        let begun = Instant::now();
+        while !stop.load(Ordering::Relaxed) {
+            match time.checked_sub(begun.elapsed()) {
+                Some(left) => thread::sleep(left.min(SLICE)),
+                None => return true,
+            }
+        }
+        false
     }
 
     /// Begins to count again.
     pub fn forget(&mut self) {
-        *self = Self::default();
+        (self.count, self.first) = (0, None);
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::mem;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
@@ -12,7 +13,7 @@ use ureq::http::{Method, header};
 use super::answer::{About, Answer};
 use super::client::Request;
 use super::error::RegistryError;
-use super::target::RegistryTarget;
+use super::pusher::Pusher;
 use super::upload::{BYTES, PATIENCE};
 use super::uploads::Open;
 use crate::digest;
@@ -25,8 +26,8 @@ const PIECE: usize = 256 * 1024;
 const WAITING: usize = 8;
 
 /// A blob that is being written.
-pub struct Stream<'a> {
-    target: &'a RegistryTarget,
+pub struct Stream {
+    pusher: Arc<Pusher>,
     hash: Sha256,
     length: u64,
     piece: Vec<u8>,
@@ -35,14 +36,14 @@ pub struct Stream<'a> {
     request: Option<JoinHandle<(Open, Result<Answer, RegistryError>)>>,
 }
 
-impl<'a> Stream<'a> {
+impl Stream {
     /// A blob that has no bytes yet.
     ///
     /// # Errors
     /// A registry that opens no upload.
-    pub fn begin(target: &'a RegistryTarget) -> Result<Self> {
-        let open = target.open_upload()?;
-        let client = target.shared_client();
+    pub fn begin(pusher: &Arc<Pusher>) -> Result<Self> {
+        let open = pusher.open_upload()?;
+        let client = pusher.shared_client();
         let (sender, pieces) = sync_channel(WAITING);
         let send = move || {
             let body = Body { pieces, piece: io::Cursor::default() };
@@ -53,7 +54,7 @@ impl<'a> Stream<'a> {
             (open, sent)
         };
         Ok(Self {
-            target,
+            pusher: pusher.clone(),
             hash: Sha256::new(),
             length: 0,
             piece: Vec::with_capacity(PIECE),
@@ -83,18 +84,18 @@ impl<'a> Stream<'a> {
                 Ok(open)
             }
             Ok(answer) if answer.is_transient() => Err(self.lost().into()),
-            Ok(answer) => Err(answer.refuse(&self.target.client().repository, About::Other).into()),
-            Err(error) if self.target.client().may_pass(&error) => Err(self.lost().into()),
+            Ok(answer) => Err(answer.refuse(&self.pusher.client().repository, About::Other).into()),
+            Err(error) if self.pusher.client().may_pass(&error) => Err(self.lost().into()),
             Err(error) => Err(error.into()),
         }
     }
 
     fn lost(&self) -> RegistryError {
-        RegistryError::UploadLost { repository: self.target.client().repository.to_string() }
+        RegistryError::UploadLost { repository: self.pusher.client().repository.to_string() }
     }
 }
 
-impl Write for Stream<'_> {
+impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let length = bytes.len().min(PIECE - self.piece.len());
         self.piece.extend_from_slice(&bytes[..length]);
@@ -111,14 +112,14 @@ impl Write for Stream<'_> {
     }
 }
 
-impl NewBlob for Stream<'_> {
+impl NewBlob for Stream {
     fn keep(mut self: Box<Self>) -> Result<Kept> {
         if !self.piece.is_empty() {
             self.send_piece()?;
         }
         let open = self.finish()?;
         let digest = digest::finish(mem::take(&mut self.hash));
-        let client = self.target.client();
+        let client = self.pusher.client();
         let answer = open.send(|url| {
             let url = url.with_query(&format!("digest={digest}")).unwrap_or(url);
             client.send(&Request::new(Method::PUT, url).patience(PATIENCE))
@@ -131,7 +132,7 @@ impl NewBlob for Stream<'_> {
     }
 }
 
-impl Drop for Stream<'_> {
+impl Drop for Stream {
     /// Breaks a request that is not complete off.
     fn drop(&mut self) {
         if let Some(pieces) = self.pieces.take() {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use base64ct::{Base64, Encoding};
 use serde::Deserialize;
+use serde_json::Value;
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use zeroize::Zeroizing;
 
@@ -20,6 +21,8 @@ use super::url::{Url, encode};
 const MAX_ANSWER: u64 = 256 * 1024;
 /// How long a token is good if the server does not say so.
 const LIFETIME: Duration = Duration::from_secs(60);
+/// How long a token is used at most.
+const LONGEST: Duration = Duration::from_secs(86400);
 /// How long before its end a token is not used any more.
 const MARGIN: Duration = Duration::from_secs(10);
 
@@ -39,7 +42,19 @@ struct Granted {
     #[serde(default)]
     access_token: Option<Secret>,
     #[serde(default)]
-    expires_in: Option<u64>,
+    expires_in: Value,
+}
+
+impl Granted {
+    /// How long the token is good. Some servers write the number as text; what is no number, or not
+    /// above 0, says nothing.
+    fn lifetime(&self) -> Duration {
+        let text = self.expires_in.as_str().and_then(|text| text.trim().parse().ok());
+        let seconds = self.expires_in.as_f64().or(text).filter(|seconds| *seconds > 0.0);
+        seconds.map_or(LIFETIME, |seconds| {
+            Duration::try_from_secs_f64(seconds).map_or(LONGEST, |time| time.min(LONGEST))
+        })
+    }
 }
 
 /// Asks the token server that a registry names for a token.
@@ -71,11 +86,12 @@ pub fn fetch(
     }
     let no_token = answer.malformed(Malformation::Token);
     let bytes = Zeroizing::new(answer.read(MAX_ANSWER)?);
-    let Ok(Granted { token, access_token, expires_in }) = serde_json::from_slice(&bytes) else {
+    let Ok(granted) = serde_json::from_slice::<Granted>(&bytes) else {
         return Err(no_token);
     };
+    let lifetime = granted.lifetime();
+    let Granted { token, access_token, .. } = granted;
     let token = token.or(access_token).filter(|it| !it.expose().is_empty()).ok_or(no_token)?;
-    let lifetime = expires_in.map_or(LIFETIME, Duration::from_secs).min(Duration::from_secs(86400));
     Ok(Token {
         header: Secret::new(format!("Bearer {}", token.expose())),
         until: begun + lifetime.saturating_sub(MARGIN).max(lifetime / 2),
@@ -152,5 +168,33 @@ fn refused(answer: Answer, repository: &Repository, who: Option<&Identity>) -> R
             RegistryError::SignIn { host, repository: repository_name, saying: answer.saying() }
         }
         _ => answer.refuse(repository, About::Other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifetime_can_be_anything() {
+        for (answer, seconds) in [
+            ("{}", 60),
+            (r#"{"expires_in": 300}"#, 300),
+            (r#"{"expires_in": "300"}"#, 300),
+            (r#"{"expires_in": 300.0}"#, 300),
+            (r#"{"expires_in": 0}"#, 60),
+            (r#"{"expires_in": -1}"#, 60),
+            (r#"{"expires_in": null}"#, 60),
+            (r#"{"expires_in": "soon"}"#, 60),
+            (r#"{"expires_in": [1]}"#, 60),
+            (r#"{"expires_in": "NaN"}"#, 60),
+            (r#"{"expires_in": 1e300}"#, 86400),
+            (r#"{"expires_in": 99999999999999999999999}"#, 86400),
+            (r#"{"expires_in": 18446744073709551615}"#, 86400),
+        ] {
+            let granted: Granted =
+                serde_json::from_str(answer).unwrap_or_else(|_| panic!("{answer}"));
+            assert_eq!(granted.lifetime(), Duration::from_secs(seconds), "{answer}");
+        }
     }
 }

@@ -11,7 +11,8 @@ pub struct Url(Uri);
 impl Url {
     /// Parses an address, or none if it is anything else.
     pub fn parse(text: &str) -> Option<Self> {
-        let uri: Uri = text.parse().ok()?;
+        let (scheme, rest) = text.split_once(':')?;
+        let uri: Uri = format!("{}:{rest}", scheme.to_ascii_lowercase()).parse().ok()?;
         let scheme = uri.scheme_str()?;
         let authority = uri.authority()?.as_str();
         let good = matches!(scheme, "http" | "https") && !authority.contains('@');
@@ -28,7 +29,7 @@ impl Url {
             format!("{scheme}://{}{reference}", self.authority())
         } else if reference.starts_with('?') {
             format!("{scheme}://{}{path}{reference}", self.authority())
-        } else if reference.starts_with("http:") || reference.starts_with("https:") {
+        } else if has_scheme(reference) {
             reference.to_owned()
         } else {
             let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
@@ -68,6 +69,12 @@ impl Url {
     }
 }
 
+/// Whether a reference begins with a scheme that addresses have here, in whatever case it is written.
+fn has_scheme(reference: &str) -> bool {
+    let scheme = reference.split_once(':').map_or("", |(scheme, _)| scheme);
+    ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
+}
+
 /// A value of a parameter, with all characters encoded that may mean something (RFC 3986, section 2.3).
 pub fn encode(value: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
@@ -100,6 +107,8 @@ mod tests {
             ("/v2/b?_state=1", "https://r.example:5000/v2/b?_state=1"),
             ("https://other.example/c", "https://other.example/c"),
             ("http://other.example/c", "http://other.example/c"),
+            ("HTTPS://Other.example/C", "https://Other.example/C"),
+            ("Http://other.example/c", "http://other.example/c"),
             ("//other.example/c", "https://other.example/c"),
             ("d-e", "https://r.example:5000/v2/a/blobs/uploads/d-e"),
             ("?y=2", "https://r.example:5000/v2/a/blobs/uploads/?y=2"),
