@@ -26,6 +26,12 @@ need opensc pkcs11-tool
 need swtpm swtpm
 need tpm2-tools tpm2_getcap
 need libtpm2-pkcs11-tools tpm2_ptool
+# Keys that a Tang server or a TPM opens. Tang's programs are not in PATH.
+need clevis clevis
+need clevis-tpm2 clevis-decrypt-tpm2
+need jose jose
+[ -x /usr/libexec/tangd ] || missing="$missing tang"
+need systemd systemd-socket-activate
 # A resource manager for it, which the module reaches over D-Bus.
 need tpm2-abrmd tpm2-abrmd
 need dbus-daemon dbus-daemon

@@ -74,6 +74,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "clevis",
+        &[(
+            "Answer a request of ocicrypt, with one Tang server",
+            "keycell clevis --tang http://tang.example",
+        )],
+    ),
+    (
         "keygen",
         &[
             ("A P-256 key", "keycell keygen node.pem --public node.pub.pem"),

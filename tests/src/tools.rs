@@ -37,6 +37,18 @@ pub enum Tool {
     Swtpm,
     /// Asks and changes a TPM.
     Tpm2Tools,
+    /// Wraps keys for a Tang server or a TPM.
+    Clevis,
+    /// Clevis' program for a TPM.
+    ClevisTpm2,
+    /// Reads and changes keys in JSON.
+    Jose,
+    /// A Tang server for one request.
+    Tangd,
+    /// Makes the keys of a Tang server.
+    TangdKeygen,
+    /// Starts a program for each connection.
+    SocketActivate,
     /// Makes tokens in a TPM.
     Tpm2Ptool,
     /// The PKCS#11 module for a TPM: not a program.
@@ -129,6 +141,12 @@ impl Tool {
             Self::SoftHsm => "softhsm2-util",
             Self::Swtpm => "swtpm",
             Self::Tpm2Tools => "tpm2_getcap",
+            Self::Clevis => "clevis",
+            Self::ClevisTpm2 => "clevis-decrypt-tpm2",
+            Self::Jose => "jose",
+            Self::Tangd => "tangd",
+            Self::TangdKeygen => "tangd-keygen",
+            Self::SocketActivate => "systemd-socket-activate",
             Self::Tpm2Ptool => "tpm2_ptool",
             Self::Tpm2Pkcs11 => "libtpm2_pkcs11.so",
             Self::Tpm2Abrmd => "tpm2-abrmd",
@@ -202,7 +220,7 @@ impl Tool {
         self.under_test()
             .into_iter()
             .chain(std::env::split_paths(&path))
-            .chain(["/usr/bin", "/usr/sbin", "/sbin"].map(PathBuf::from))
+            .chain(["/usr/bin", "/usr/sbin", "/sbin", "/usr/libexec"].map(PathBuf::from))
             .chain(["/lib/systemd".into(), crate::workspace().join("target/tools/bin")])
             .chain([crate::workspace().join("target/tools/python")])
             .chain(MODULES.map(PathBuf::from))

@@ -111,23 +111,7 @@ pub(crate) fn cases(suite: &mut Suite) {
         let payload = vault.payload()?;
         vault.node.refuses(&vault.sealed, &payload, &["no such key provider", VARIABLE])
     });
-    case("provider/configuration-is-not-there", || {
-        let vault = Vault::new(PROGRAM)?;
-        fs::remove_file(vault.config())?;
-        says(&vault.decoder()?.run()?, &["there is no file", VARIABLE])?;
-        // containerd's default configuration names one that is not there: nobody is disturbed.
-        let node = Node::new()?;
-        let decoder = node.decoder(&vault.sealed)?.env(VARIABLE, vault.config());
-        decoder.run()?.is_silent_success(&vault.sealed.plain)?;
-        // Nor is who decrypts by hand.
-        let key = node.keys().join("public.pem");
-        let private = node.keys().join(keycell_tests::node::KEY);
-        let args = [private.as_os_str(), "-pubout".as_ref(), "-out".as_ref(), key.as_os_str()];
-        Tool::Openssl.run(["pkey".as_ref(), "-in".as_ref()].into_iter().chain(args))?;
-        let env = [(VARIABLE, vault.config())];
-        let encrypted = Encrypted::new(&format!("jwe:{}", key.display()), &[], &env)?;
-        encrypted.opens_with_keycell(&node.keys())
-    });
+    case("provider/configuration-is-not-there", configuration_is_not_there);
     case("provider/configuration-is-garbage", || {
         let vault = Vault::new(PROGRAM)?;
         fs::write(vault.config(), "key-providers:")?;
@@ -138,6 +122,24 @@ pub(crate) fn cases(suite: &mut Suite) {
     });
     case("provider/dies-with-the-decoder", dies_with_the_decoder);
     case("broker/not-there", not_there);
+}
+
+fn configuration_is_not_there() -> Result<()> {
+    let vault = Vault::new(PROGRAM)?;
+    fs::remove_file(vault.config())?;
+    says(&vault.decoder()?.run()?, &["there is no file", VARIABLE])?;
+    // containerd's default configuration names one that is not there: nobody is disturbed.
+    let node = Node::new()?;
+    let decoder = node.decoder(&vault.sealed)?.env(VARIABLE, vault.config());
+    decoder.run()?.is_silent_success(&vault.sealed.plain)?;
+    // Nor is who decrypts by hand.
+    let key = node.keys().join("public.pem");
+    let private = node.keys().join(keycell_tests::node::KEY);
+    let args = [private.as_os_str(), "-pubout".as_ref(), "-out".as_ref(), key.as_os_str()];
+    Tool::Openssl.run(["pkey".as_ref(), "-in".as_ref()].into_iter().chain(args))?;
+    let env = [(VARIABLE, vault.config())];
+    let encrypted = Encrypted::new(&format!("jwe:{}", key.display()), &[], &env)?;
+    encrypted.opens_with_keycell(&node.keys())
 }
 
 /// containerd cancels with SIGKILL. Nothing may go on asking.
