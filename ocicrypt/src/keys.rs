@@ -4,17 +4,21 @@
 mod certificate;
 mod der;
 mod ec;
+mod foreign;
 #[cfg(feature = "encrypt")]
 mod generate;
 mod jwk;
 mod kind;
+mod openssh;
 mod pem;
 #[cfg(feature = "encrypt")]
 pub(crate) mod public;
 mod rsa;
 #[cfg(feature = "timing")]
 pub mod timing;
+mod wrapping;
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use zeroize::Zeroizing;
@@ -27,12 +31,14 @@ pub use self::certificate::Certificate;
 pub(crate) use self::der::ClosedKey;
 use self::der::{Found, Opener};
 pub(crate) use self::ec::EcKey;
+pub use self::foreign::Foreign;
 #[cfg(feature = "encrypt")]
 pub use self::generate::GenerateError;
 pub use self::kind::{Fingerprint, KeyKind};
 #[cfg(feature = "encrypt")]
 pub use self::public::{PublicKeyError, WrapError};
 pub use self::rsa::{MAX_BITS, MIN_BITS, OaepRefusal, RsaKey};
+pub use self::wrapping::{decoded_text, unwrapped};
 pub use crate::crypto::oaep::OaepHash;
 
 /// Which keys are tried for a recipient.
@@ -233,6 +239,13 @@ pub(crate) enum Item {
     Refused(NotAKey),
 }
 
+impl Item {
+    /// Whether it says only that a text is not of the form that it was taken for.
+    fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Refused(NotAKey::Malformed("PEM" | "JWK") | NotAKey::NoJwk))
+    }
+}
+
 impl Contents {
     /// The most keys or other blocks in one file. A longer file is not a key file.
     const MAX: usize = 1000;
@@ -249,14 +262,12 @@ impl Contents {
                 Err(NotAKey::Certificate) => contents.add_certificate(bytes),
                 found => contents.add(found),
             }
-        } else if is_pem(bytes) {
-            pem::parse(bytes, &mut opener, &mut contents);
-        } else if bytes.trim_ascii_start().starts_with(b"{") {
-            jwk::parse(bytes, opener.budget, &mut contents);
         } else {
-            let is_token =
-                bytes.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"pkcs11:"));
-            contents.add(Err(if is_token { NotAKey::Pkcs11 } else { NotAKey::Unknown }));
+            let text = decoded_text(bytes);
+            contents.read_text(&text, &mut opener);
+            if let Cow::Owned(text) = text {
+                drop(Zeroizing::new(text));
+            }
         }
         // This happens for parameters of a curve without a key, or for a PEM label in the middle of a
         // line.
@@ -264,6 +275,36 @@ impl Contents {
             contents.add(Err(NotAKey::Unknown));
         }
         contents
+    }
+
+    /// Reads PEM or JSON, as it is or as it was before somebody wrapped it.
+    fn read_text(&mut self, text: &[u8], opener: &mut Opener<'_>) {
+        let is_json = text.trim_ascii_start().starts_with(b"{");
+        if is_json {
+            jwk::parse(text, opener.budget, self);
+        } else if is_pem(text) {
+            pem::parse(text, opener, self);
+        }
+        if self.items.iter().all(Item::is_unreadable)
+            && let Some(pem) = wrapping::unwrapped(text)
+        {
+            let mut unwrapped = Self::default();
+            pem::parse(&pem, opener, &mut unwrapped);
+            if !unwrapped.items.iter().all(Item::is_unreadable) {
+                self.items = unwrapped.items;
+            }
+        }
+        let is_unknown = matches!(self.items[..], [] | [Item::Refused(NotAKey::NoJwk)]);
+        if is_unknown && (is_json || !is_pem(text)) {
+            let is_token =
+                text.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"pkcs11:"));
+            self.items.clear();
+            self.add(Err(match Foreign::of(text) {
+                _ if is_token => NotAKey::Pkcs11,
+                Some(foreign) => NotAKey::Foreign(foreign),
+                None => NotAKey::Unknown,
+            }));
+        }
     }
 
     fn add(&mut self, found: Result<Found, NotAKey>) {
@@ -308,8 +349,23 @@ pub enum NotAKey {
     #[error("a certificate that cannot be read, or only the request for one")]
     Certificate,
     /// It is PKCS#12, which contains keys but is not supported.
-    #[error("a PKCS#12 file, which is not read: take the key out with `openssl pkcs12 -nodes`")]
+    #[error(
+        "a PKCS#12 file, which is not read: `openssl pkcs12 -in FILE -nodes -nocerts -out FILE.pem` takes \
+         the key out"
+    )]
     Pkcs12,
+    /// It is JSON without `kty`, which every JSON Web Key has.
+    #[error("JSON, but not a JSON Web Key")]
+    NoJwk,
+    /// It has a form that others read.
+    #[error("{0}")]
+    Foreign(Foreign),
+    /// An OpenSSH key that is encrypted in OpenSSH's own way.
+    #[error(
+        "an OpenSSH key with a passphrase, in a form that is not read: `ssh-keygen -p -m PEM -f FILE` \
+         writes one that is"
+    )]
+    OpenSshWithPassphrase,
     /// It is a PEM block of another kind.
     #[error("a PEM block `{0}`, which is not a private key")]
     OtherPem(String),

@@ -8,7 +8,7 @@ use common::{key_file, ring};
 use getrandom::SysRng;
 use ocicrypt::hazmat;
 use ocicrypt::keyring::{KeyRing, Listed};
-use ocicrypt::keys::{KeyKind, NotAKey, OaepHash, PrivateKey};
+use ocicrypt::keys::{Foreign, KeyKind, NotAKey, OaepHash, PrivateKey};
 use ocicrypt::payload::Payload;
 use serde_json::json;
 
@@ -44,7 +44,8 @@ fn what_is_no_key_says_what_it_is() {
         ("password", NotAKey::Unknown),
         ("0x30", NotAKey::Unknown),
         ("\0\u{1}", NotAKey::Unknown),
-        ("{}", NotAKey::Malformed("JWK")),
+        ("{}", NotAKey::Foreign(Foreign::Json)),
+        (r#"{"data":{"private_key":"secret"}}"#, NotAKey::Foreign(Foreign::Json)),
         ("{", NotAKey::Malformed("JWK")),
         (r#"{"keys":[]}"#, NotAKey::Empty),
         (r#"{"kty":"oct","k":"AAAA"}"#, NotAKey::OtherKind("a symmetric JWK".to_owned())),
@@ -61,7 +62,7 @@ fn what_is_no_key_says_what_it_is() {
         ),
         (
             "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----",
-            NotAKey::OtherPem("OPENSSH PRIVATE KEY".to_owned()),
+            NotAKey::Malformed("OpenSSH"),
         ),
     ] {
         assert_eq!(refusal(text.as_bytes()), reason, "{text:?}");
@@ -82,7 +83,7 @@ fn several_keys_in_one_file() {
     let (keys, refused) = kinds("set.jwks");
     assert_eq!(keys, ["RSA-2048", "P-256"]);
     let symmetric = NotAKey::OtherKind("a symmetric JWK".to_owned());
-    assert_eq!(refused, [ed25519, symmetric, NotAKey::Malformed("JWK")]);
+    assert_eq!(refused, [ed25519, symmetric, NotAKey::NoJwk]);
 }
 
 #[test]

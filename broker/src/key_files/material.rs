@@ -1,6 +1,7 @@
 //! Extracts the keys and certificates of a file. Only those are passed to the guest: comments,
 //! attributes and other members may contain anything, even a PIN.
 
+use ocicrypt::keys::{decoded_text, unwrapped};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
@@ -26,10 +27,13 @@ pub(crate) fn key_material(content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     if let Some(der) = der(content) {
         return Some(Zeroizing::new(der.to_vec()));
     }
-    if content.windows(BEGIN.len()).any(|window| window == BEGIN) {
-        return Some(blocks(content)).filter(|blocks| !blocks.is_empty());
+    // As in the guest: JSON decides before PEM, and both before what somebody wrapped.
+    let text = Zeroizing::new(decoded_text(content).into_owned());
+    if let Some(keys) = json_web_keys(&text) {
+        return Some(keys);
     }
-    json_web_keys(content)
+    let found = Some(blocks(&text)).filter(|blocks| !blocks.is_empty());
+    found.or_else(|| Some(blocks(&unwrapped(&text)?)).filter(|blocks| !blocks.is_empty()))
 }
 
 /// Whether the bytes begin with an OpenPGP key packet (RFC 9580, section 5.5): its tag, and an existing

@@ -2,11 +2,12 @@
 
 mod closed;
 mod encrypted;
+mod explicit;
 
 use pkcs1::RsaPrivateKey;
 use pkcs8::PrivateKeyInfoRef;
 use pkcs8::der::asn1::UintRef;
-use pkcs8::der::{AnyRef, Decode};
+use pkcs8::der::{AnyRef, Decode, Encode};
 use pkcs8::spki::ObjectIdentifier;
 use sec1::EcPrivateKey;
 
@@ -97,9 +98,9 @@ pub(super) fn parse_encrypted_pem(
     opener.close_pem(dek_info, content, curve).map(Found::encrypted)
 }
 
-/// The curve that an `EC PARAMETERS` block names, if it names one.
+/// The curve that an `EC PARAMETERS` block names or writes out, if the format has it.
 pub(super) fn parse_curve(bytes: &[u8]) -> Option<ObjectIdentifier> {
-    ObjectIdentifier::from_der(bytes).ok()
+    ObjectIdentifier::from_der(bytes).ok().or_else(|| explicit::curve(bytes))
 }
 
 /// PKCS#8 (RFC 5958, section 2).
@@ -152,10 +153,30 @@ fn parse_pkcs1(der: &[u8], budget: &mut Budget) -> Result<PrivateKey, NotAKey> {
 
 /// SEC1 (RFC 5915, section 3). The curve that the key itself names takes precedence.
 fn parse_sec1(der: &[u8], curve: Option<ObjectIdentifier>) -> Result<PrivateKey, NotAKey> {
-    let key = EcPrivateKey::from_der(der).map_err(|_| NotAKey::Malformed("SEC1"))?;
+    let Ok(key) = EcPrivateKey::from_der(der) else {
+        return parse_explicit_sec1(der).unwrap_or(Err(NotAKey::Malformed("SEC1")));
+    };
     let named = key.parameters.as_ref().and_then(|parameters| parameters.named_curve());
-    let (secret, public) = (key.private_key, key.public_key);
-    let material = match named.or(curve) {
+    ec_key(named.or(curve), key.private_key, key.public_key)
+}
+
+/// SEC1 with parameters that are written out. Its public key is not read.
+fn parse_explicit_sec1(der: &[u8]) -> Option<Result<PrivateKey, NotAKey>> {
+    let version = element(element(der)?.content).filter(|version| version.tag == INTEGER)?;
+    let secret = element(version.rest).filter(|secret| secret.tag == OCTET_STRING)?;
+    let parameters = element(secret.rest).filter(|parameters| parameters.tag == CONTEXT_0)?;
+    if element(parameters.content)?.tag != SEQUENCE {
+        return None;
+    }
+    Some(ec_key(explicit::curve(parameters.content), secret.content, None))
+}
+
+fn ec_key(
+    curve: Option<ObjectIdentifier>,
+    secret: &[u8],
+    public: Option<&[u8]>,
+) -> Result<PrivateKey, NotAKey> {
+    let material = match curve {
         Some(P256) => EcKey::new(secret, public).map(Material::P256),
         Some(P384) => EcKey::new(secret, public).map(Material::P384),
         Some(P521) => EcKey::new(secret, public).map(Material::P521),
@@ -164,8 +185,10 @@ fn parse_sec1(der: &[u8], curve: Option<ObjectIdentifier>) -> Result<PrivateKey,
     material.map(PrivateKey::from)
 }
 
+/// The curve that the parameters name, or that they write out.
 fn curve_of(parameters: &AnyRef<'_>) -> Option<ObjectIdentifier> {
-    parameters.decode_as::<ObjectIdentifier>().ok()
+    let named = parameters.decode_as::<ObjectIdentifier>().ok();
+    named.or_else(|| explicit::curve(&parameters.to_der().ok()?))
 }
 
 const NONE: u8 = 0;
@@ -173,6 +196,7 @@ const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 const OCTET_STRING: u8 = 0x04;
 const SEQUENCE: u8 = 0x30;
+const CONTEXT_0: u8 = 0xa0;
 
 /// One element, for detecting the form of a key; the crates of the formats parse it.
 #[derive(Clone, Copy)]

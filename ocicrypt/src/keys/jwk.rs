@@ -51,7 +51,7 @@ fn parse_key(key: &Json<'_>, budget: &mut Budget) -> Result<Found, NotAKey> {
         Some("OKP") => Err(NotAKey::OtherKind(printable(text("crv").unwrap_or("OKP")))),
         Some("oct") => Err(NotAKey::OtherKind("a symmetric JWK".to_owned())),
         Some(other) => Err(NotAKey::OtherKind(format!("JWK {}", printable(other)))),
-        None => Err(NotAKey::Malformed("JWK")),
+        None => Err(NotAKey::NoJwk),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Private keys and certificates in blocks of PEM.
 
-use super::{Contents, NotAKey, Opener, der};
+use super::der::Found;
+use super::{Contents, NotAKey, Opener, der, openssh};
 use crate::encoding::pem;
 use crate::encoding::text::printable;
 
@@ -26,11 +27,16 @@ pub(super) fn parse(bytes: &[u8], opener: &mut Opener<'_>, parsed: &mut Contents
                 parsed.add_certificate(content);
             }
             label if label.ends_with("PUBLIC KEY") => parsed.add(Err(NotAKey::PublicKey)),
-            // The content decides, not the label: as in Go, any form may be under any label.
-            label if label.ends_with("PRIVATE KEY") && !label.starts_with("OPENSSH") => {
-                parsed.add(der::parse(content, curve, opener));
+            "OPENSSH PRIVATE KEY" => {
+                parsed.add(openssh::parse(content, opener.budget).map(Found::Open));
             }
-            label => parsed.add(Err(NotAKey::OtherPem(printable(label)))),
+            // The content decides, not the label: as in Go, any form may be under any label.
+            label => match der::parse(content, curve, opener) {
+                Err(_) if !label.ends_with("PRIVATE KEY") => {
+                    parsed.add(Err(NotAKey::OtherPem(printable(label))));
+                }
+                found => parsed.add(found),
+            },
         }
     }
 }

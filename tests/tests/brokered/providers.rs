@@ -82,6 +82,28 @@ pub(crate) fn cases(suite: &mut Suite) {
         let named = ["no such key provider", "the key providers that are configured: `other`"];
         says(&vault.decoder()?.run()?, &["provider.vault", named[0], named[1], VARIABLE])
     });
+    case("provider/nothing-configured", || {
+        let vault = Vault::new(PROGRAM)?;
+        let payload = vault.payload()?;
+        vault.node.refuses(&vault.sealed, &payload, &["no such key provider", VARIABLE])
+    });
+    case("provider/configuration-is-not-there", configuration_is_not_there);
+    case("provider/configuration-is-garbage", || {
+        let vault = Vault::new(PROGRAM)?;
+        fs::write(vault.config(), "key-providers:")?;
+        says(&vault.decoder()?.run()?, &["provider.vault", "JSON"])?;
+        let node = Node::new()?;
+        let decoder = node.decoder(&vault.sealed)?.env(VARIABLE, vault.config());
+        decoder.run()?.is_silent_success(&vault.sealed.plain)
+    });
+    case("provider/dies-with-the-decoder", dies_with_the_decoder);
+    case("broker/not-there", not_there);
+    as_with_go(suite);
+}
+
+/// What a command gets from the caller.
+fn as_with_go(suite: &mut Suite) {
+    let mut case = |name: &str, run: fn() -> Result<()>| suite.case(name, &TOOLS, run);
     case("provider/gets-the-environment-as-with-go", || {
         let check =
             "import os, sys\nif os.environ.get('REGION') != 'eu': sys.exit(3)\nimport base64";
@@ -106,22 +128,6 @@ pub(crate) fn cases(suite: &mut Suite) {
         let decoder = vault.decoder()?.env("PATH", ":.:/usr/bin").in_directory(vault.dir.path());
         says(&decoder.run()?, &["cannot start `vault`"])
     });
-    case("provider/nothing-configured", || {
-        let vault = Vault::new(PROGRAM)?;
-        let payload = vault.payload()?;
-        vault.node.refuses(&vault.sealed, &payload, &["no such key provider", VARIABLE])
-    });
-    case("provider/configuration-is-not-there", configuration_is_not_there);
-    case("provider/configuration-is-garbage", || {
-        let vault = Vault::new(PROGRAM)?;
-        fs::write(vault.config(), "key-providers:")?;
-        says(&vault.decoder()?.run()?, &["provider.vault", "JSON"])?;
-        let node = Node::new()?;
-        let decoder = node.decoder(&vault.sealed)?.env(VARIABLE, vault.config());
-        decoder.run()?.is_silent_success(&vault.sealed.plain)
-    });
-    case("provider/dies-with-the-decoder", dies_with_the_decoder);
-    case("broker/not-there", not_there);
 }
 
 fn configuration_is_not_there() -> Result<()> {
