@@ -200,6 +200,7 @@ lint: targets fuzz-check
 # What `install` copies and `uninstall` removes: programs, and those of them that complete words.
 BIN := ctd-decoder keycell-broker keycell
 COMPLETED := ctd-decoder keycell
+UNITS := keycell-metrics.service keycell-metrics.timer keycell-keyprovider.service keycell-keyprovider.socket
 SHARE = $(DESTDIR)$(PREFIX)/share
 
 install: all
@@ -211,9 +212,9 @@ install-built:
 	install -d $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
 	install -m 0755 $(BIN:%=$(DIST)/%) $(DESTDIR)$(PREFIX)/bin
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
-	for unit in service timer; do \
-	    sed 's|/usr/bin/|$(PREFIX)/bin/|' package/keycell-metrics.$$unit \
-	        >$(DESTDIR)$(PREFIX)/lib/systemd/system/keycell-metrics.$$unit || exit 1; done
+	for unit in $(UNITS); do \
+	    sed 's|/usr/bin/|$(PREFIX)/bin/|' package/$$unit \
+	        >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit 1; done
 	for page in $(DIST)/man/*; do \
 	    install -D -m 0644 "$$page" "$(SHARE)/man/man$${page##*.}/$${page##*/}" || exit 1; done
 	for name in $(COMPLETED); do \
@@ -224,7 +225,7 @@ install-built:
 
 uninstall:
 	rm -f $(BIN:%=$(DESTDIR)$(PREFIX)/bin/%)
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/keycell-metrics.,service timer)
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(UNITS))
 	rm -f $(SHARE)/man/man1/keycell.1 $(SHARE)/man/man1/keycell-*.1 $(SHARE)/man/man5/keycell.toml.5
 	rm -f $(SHARE)/man/man8/ctd-decoder.8 $(SHARE)/man/man8/keycell-broker.8
 	for name in $(COMPLETED); do \

@@ -81,6 +81,19 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         )],
     ),
     (
+        "keyprovider",
+        &[
+            (
+                "Serve the members of a group",
+                "keycell keyprovider --listen unix:/run/keycell/keyprovider.sock --group keycell",
+            ),
+            (
+                "Answer one request, with the keys in a directory",
+                "keycell keyprovider --decryption-keys-path keys <request.json",
+            ),
+        ],
+    ),
+    (
         "keygen",
         &[
             ("A P-256 key", "keycell keygen node.pem --public node.pub.pem"),

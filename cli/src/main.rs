@@ -16,6 +16,7 @@ mod image;
 mod inspect;
 mod key_list;
 mod keygen;
+mod keyprovider;
 mod keys;
 mod local_broker;
 mod manual;
@@ -74,6 +75,9 @@ enum Verb {
     Keygen(keygen::Arguments),
     /// List private keys, with the fingerprints that `ctd-decoder` prints
     Keys(key_list::Arguments),
+    /// Wrap and unwrap keys of layers for skopeo, podman, buildah, CRI-O and others, as a key provider of
+    /// ocicrypt
+    Keyprovider(keyprovider::Arguments),
     /// Print the completions for a shell
     Completions {
         /// The shell
@@ -149,6 +153,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Completions { shell } => print(manual::completions(shell, &mut command())?)?,
         Verb::Manual { directory } => manual::write(&directory, Arguments::command())?,
         Verb::Keygen(arguments) => print(keygen::run(arguments)?)?,
+        Verb::Keyprovider(arguments) => keyprovider::run(arguments)?,
         Verb::Keys(arguments) => print(key_list::run(&arguments)?)?,
         Verb::Payload(arguments) => print(payload::run(&arguments)?)?,
         Verb::Clevis(arguments) => provider::clevis::run(&arguments)?,

@@ -15,6 +15,7 @@ use keycell_diagnostic::hint::RecipientHint;
 use ocicrypt::encrypt::{self, Pkcs7Form, Pkcs11Hash, Recipient, RecipientError, RecipientWarning};
 use ocicrypt::layer::LayerKey;
 
+use crate::keyprovider;
 use crate::output::tell;
 
 /// Options for wrapping that the name of a recipient does not hold.
@@ -48,6 +49,13 @@ pub enum Wanted {
         /// One recipient for each key.
         recipients: Vec<Recipient>,
     },
+    /// `keycell keyprovider` as it is built in: the public key.
+    Keycell {
+        /// The name on the command line.
+        name: String,
+        /// The public key.
+        recipient: Box<Recipient>,
+    },
     /// A key provider, which wraps each layer's key itself.
     Provider {
         /// The name of the provider.
@@ -75,7 +83,7 @@ impl Wanted {
             "pkcs7" => one(pkcs7(&read(rest)?, options)),
             "pgp" => pgp(rest, options.pgp_keyring.as_deref())?,
             "pkcs11" => one(pkcs11(rest, options)?),
-            "provider" => return Self::provider(rest),
+            "provider" => return Self::provider(name, rest),
             _ => bail!("`{scheme}` is not a scheme: a recipient is named as {forms}"),
         };
         let recipients = recipients.map_err(|error| anyhow::anyhow!("`{rest}` is {error}"))?;
@@ -83,10 +91,17 @@ impl Wanted {
     }
 
     /// `NAME` or `NAME:PARAMETER`.
-    fn provider(rest: &str) -> Result<Self> {
+    fn provider(whole: &str, rest: &str) -> Result<Self> {
         let (name, parameter) = rest.split_once(':').map_or((rest, None), |(a, b)| (a, Some(b)));
         let providers = configured_providers()?;
         let providers = providers.filter(|all| all.names().any(|known| known == name));
+        if providers.is_none()
+            && let (keyprovider::NAME, Some(key)) = (name, parameter)
+        {
+            let recipient = keyprovider::recipient(key.as_bytes(), 1, keyprovider::Files::Read);
+            let recipient = Box::new(recipient.map_err(keycell_diagnostic::Diagnostic::from)?);
+            return Ok(Self::Keycell { name: whole.to_owned(), recipient });
+        }
         let providers = providers.with_context(|| {
             format!("no key provider `{name}` in the file that `OCICRYPT_KEYPROVIDER_CONFIG` names")
         })?;
@@ -102,6 +117,10 @@ impl Wanted {
                 let warnings = recipients.iter().flat_map(|recipient| recipient.warnings(now));
                 warnings.map(|warning| (warning, name.as_str())).collect()
             }
+            Self::Keycell { name, recipient } => {
+                let warnings = recipient.warnings(now).into_iter();
+                warnings.map(|warning| (warning, name.as_str())).collect()
+            }
             Self::Provider { .. } => Vec::new(),
         }
     }
@@ -113,6 +132,11 @@ impl Wanted {
     pub fn recipients(&self, key: &LayerKey) -> Result<Vec<Recipient>> {
         match self {
             Self::Keys { recipients, .. } => Ok(recipients.clone()),
+            Self::Keycell { recipient, .. } => {
+                let wrapped = keyprovider::wrap(key, std::slice::from_ref(recipient));
+                let wrapped = wrapped.map_err(keycell_diagnostic::Diagnostic::from)?;
+                Ok(vec![Recipient::provider(keyprovider::NAME, &wrapped)?])
+            }
             Self::Provider { name, parameters, providers } => {
                 let options = encrypt::private_options(key);
                 let wrapped = providers.wrap(name, &options, parameters, providers::TIMEOUT);
@@ -166,6 +190,7 @@ impl fmt::Display for Wanted {
                 let kinds: Vec<_> = recipients.iter().map(Recipient::to_string).collect();
                 write!(f, "`{name}` ({})", kinds.join(", "))
             }
+            Self::Keycell { name, .. } => write!(f, "`{name}`"),
             Self::Provider { name, .. } => write!(f, "`provider:{name}`"),
         }
     }

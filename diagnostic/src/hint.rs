@@ -6,6 +6,7 @@ mod credential;
 mod decoder;
 mod guest_store;
 mod image;
+mod keyprovider;
 mod provider;
 mod recipient;
 mod registry;
@@ -18,6 +19,7 @@ pub use credential::CredentialHint;
 pub use decoder::DecoderHint;
 pub use guest_store::GuestStoreHint;
 pub use image::{ImageHint, LayerFlag, TransportHint};
+pub use keyprovider::KeyproviderHint;
 pub use provider::ProviderHint;
 pub use recipient::RecipientHint;
 pub use registry::RegistryHint;
@@ -36,6 +38,8 @@ pub enum Hint {
     Decoder(DecoderHint),
     /// The installed guests.
     GuestStore(GuestStoreHint),
+    /// Requests to `keycell keyprovider`, and its socket.
+    Keyprovider(KeyproviderHint),
     /// Images, wherever they are.
     Image(ImageHint),
     /// `keycell` as a key provider.
@@ -54,6 +58,7 @@ impl fmt::Display for Hint {
             Self::Unwrap(hint) => hint.fmt(f),
             Self::Decoder(hint) => hint.fmt(f),
             Self::GuestStore(hint) => hint.fmt(f),
+            Self::Keyprovider(hint) => hint.fmt(f),
             Self::Image(hint) => hint.fmt(f),
             Self::Provider(hint) => hint.fmt(f),
             Self::Recipient(hint) => hint.fmt(f),
@@ -78,6 +83,12 @@ impl From<DecoderHint> for Hint {
 impl From<GuestStoreHint> for Hint {
     fn from(hint: GuestStoreHint) -> Self {
         Self::GuestStore(hint)
+    }
+}
+
+impl From<KeyproviderHint> for Hint {
+    fn from(hint: KeyproviderHint) -> Self {
+        Self::Keyprovider(hint)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::configuration::{self, ConfigurationError};
 use crate::flags::command;
 use crate::{
     CipherSide, ContentStore, Destination, GuestSettings, MinAlgorithms, ReportSettings,
-    SandboxSettings, Settings, SpoolSettings,
+    SandboxSettings, Settings, SpoolSettings, Task,
 };
 
 /// The action that a command line asks for.
@@ -137,7 +137,9 @@ fn settings(matches: &mut ArgMatches) -> Result<Settings, ArgumentError> {
     if in_guest && verify_first {
         return Err(ArgumentError::VerifyFirstInGuest);
     }
+    let task = if is_on(matches, "unwrap") { Task::LayerKey } else { Task::Layer };
     Ok(Settings {
+        task,
         keys: matches.remove_one("decryption-keys-path"),
         algorithms: match matches.get_one::<String>("min-algorithms").map(String::as_str) {
             Some("modern") => MinAlgorithms::Modern,
@@ -146,7 +148,8 @@ fn settings(matches: &mut ArgMatches) -> Result<Settings, ArgumentError> {
         decompress: is_on(matches, "decompress"),
         cipher: if in_guest { CipherSide::Guest } else { CipherSide::Host },
         content_store: content_store(matches.remove_one("content-store")),
-        verify_first: verify_first.then(|| spool(matches)),
+        // Without a layer there is nothing to verify.
+        verify_first: (verify_first && task == Task::Layer).then(|| spool(matches)),
         guest: GuestSettings {
             name: matches.remove_one("guest"),
             store: matches.remove_one("guest-store").unwrap_or_default(),

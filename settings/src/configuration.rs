@@ -21,8 +21,9 @@ pub const PATH: &str = "/etc/keycell/config.toml";
 /// The longest file, in bytes: 64 KiB. All keys together need a hundredth of it.
 const MAX: u64 = 64 * 1024;
 
-/// Flags that cannot be keys, because they are about the other flags.
-const NOT_KEYS: [&str; 3] = ["config", "help", "version"];
+/// Flags that cannot be keys: those about the other flags, and the one that writes a layer key, which no
+/// file may turn on for containerd.
+const NOT_KEYS: [&str; 4] = ["config", "help", "unwrap", "version"];
 
 /// Why a configuration file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -274,6 +275,11 @@ mod tests {
     fn neither_config_nor_help_is_a_key() {
         assert!(refusal("config = \"/else\"").contains("there is no key `config`"));
         assert!(refusal("help = true").contains("there is no key `help`"));
+    }
+
+    #[test]
+    fn no_file_turns_layers_into_keys() {
+        assert!(refusal("unwrap = true").contains("there is no key `unwrap`"));
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub fn command() -> Command {
 }
 
 /// The flags about keys and the decryption of a layer.
-fn layer_flags() -> [Arg; 7] {
+fn layer_flags() -> [Arg; 8] {
     [
         Arg::new("decryption-keys-path")
             .long("decryption-keys-path")
@@ -60,6 +60,9 @@ fn layer_flags() -> [Arg; 7] {
             .value_parser(clap::value_parser!(u64).range(1..))
             .default_value("8192")
             .help("The longest layer that `--verify-first` keeps"),
+        switch("unwrap").help(
+            "Write the key of the layer in place of the layer: `keycell keyprovider` asks for it",
+        ),
     ]
 }
 

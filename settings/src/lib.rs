@@ -20,6 +20,8 @@ use std::path::PathBuf;
 /// How to decrypt.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// What the run writes to standard output.
+    pub task: Task,
     /// The directory with private keys, or a file with some.
     pub keys: Option<PathBuf>,
     /// Which algorithms may have been used to wrap a layer key.
@@ -39,6 +41,16 @@ pub struct Settings {
     pub report: ReportSettings,
     /// Which of the operating system's walls are required.
     pub sandbox: SandboxSettings,
+}
+
+/// What a run writes to standard output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Task {
+    /// The plain layer.
+    #[default]
+    Layer,
+    /// The key of the layer, for a key provider. No layer is read.
+    LayerKey,
 }
 
 /// Which guest runs.

@@ -17,6 +17,8 @@ const MODULES: [&str; 2] =
 pub enum Tool {
     /// Encrypts images and copies them.
     Skopeo,
+    /// skopeo 1.18, which asks key providers, unpacked by `make tools`.
+    NewSkopeo,
     /// Makes images.
     Umoci,
     /// Makes keys.
@@ -130,7 +132,7 @@ impl Tool {
 
     fn name(self) -> &'static str {
         match self {
-            Self::Skopeo => "skopeo",
+            Self::Skopeo | Self::NewSkopeo => "skopeo",
             Self::Umoci => "umoci",
             Self::Openssl => "openssl",
             Self::Busybox => "busybox",
@@ -209,6 +211,7 @@ impl Tool {
         let unpacked = match self {
             Self::OriginalDecoder | Self::CtrImgcrypt => Some("imgcrypt-trixie/usr/bin"),
             Self::Dockerd => Some("docker.io-forky/usr/sbin"),
+            Self::NewSkopeo => Some("skopeo-trixie/usr/bin"),
             _ => None,
         };
         if let Some(unpacked) = unpacked {

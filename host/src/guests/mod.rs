@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod decrypt;
+pub mod hand_over;
 pub mod installed;
 pub mod native_code;
 pub mod shared;

@@ -6,6 +6,7 @@ use keycell_core::contract::{DecoderPre, Origin};
 use keycell_diagnostic::Diagnostic;
 use keycell_diagnostic::hint::DecoderHint;
 use keycell_guest_store::record::Kind;
+use keycell_settings::Task;
 use keycell_settings::key_permissions::KeyPermissions;
 
 use crate::broker::client::Broker;
@@ -19,11 +20,12 @@ use crate::report::failure::Ending;
 use crate::sandbox::{deadline, walls};
 use crate::unix::descriptors;
 
+use super::hand_over::HandOverError;
 use super::installed::Guest;
 use super::native_code::NativeCode;
 use super::shared::{Run, patience, prepare};
 use super::trap::GuestFailure;
-use super::{command, decrypt, unwrap};
+use super::{command, decrypt, hand_over, unwrap};
 
 /// Decrypts the layer on standard input to standard output, with the payload from descriptor 3.
 /// `embedded` is the guest that runs if no other is chosen.
@@ -37,12 +39,18 @@ pub fn run(
     embedded: &NativeCode,
 ) -> Result<(), Ending> {
     let Run { settings, limits, log } = run;
+    if settings.task == Task::LayerKey {
+        log.layer().is_key_only();
+    }
     let payload = payload?;
     if !descriptors::stdout_was_open() {
         return Err(no_stdout());
     }
     if settings.decompress {
         descriptors::enlarge_pipes();
+    }
+    if settings.task == Task::LayerKey {
+        hand_over::check(&payload)?;
     }
     let mut layer = Layer::default();
     let origin = if payload.is_empty() {
@@ -69,6 +77,9 @@ pub fn run(
     let runtime = runtime.map_err(|error| GuestFailure::Host(error.into()))?;
     if guest.kind == Kind::Command {
         drop(broker);
+        if settings.task == Task::LayerKey {
+            return Err(HandOverError::CommandGuest.into());
+        }
         let payload = command::payload(origin, settings)?;
         return runtime.block_on(command::run(run, &guest, payload, keys));
     }
@@ -95,6 +106,9 @@ async fn both_steps(
     let keys = (keys, permissions.as_ref());
     let candidates = unwrap::run(run, decoder, (origin, &layer.manifests), keys, broker).await?;
     walls.map(|walls| walls::before_layer(walls, settings, log)).transpose()?;
+    if settings.task == Task::LayerKey {
+        return hand_over::run(run, candidates);
+    }
     let (candidate, input) = layer.choose(candidates)?;
     log.layer().opened(&candidate.opened, candidate.warning);
     crash::layer_is_known();

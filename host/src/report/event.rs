@@ -39,6 +39,8 @@ pub struct Layer {
     providers: Vec<ProviderCalls>,
     manifests: Vec<String>,
     bytes: u64,
+    /// The run ends with the key of the layer, and reads no layer.
+    key_only: bool,
 }
 
 /// The calls of one key provider for the layer.
@@ -55,7 +57,7 @@ pub struct ProviderCalls {
 
 /// How the layer ended.
 pub enum Verdict {
-    /// The whole layer was written, and has verified.
+    /// The whole layer was written, and has verified; with `--unwrap`, its key was written.
     Decrypted,
     /// Nobody reads the plain layer any more.
     Abandoned,
@@ -80,6 +82,11 @@ impl Layer {
     pub fn starts(&mut self) {
         let media_type = std::env::var("STREAM_PROCESSOR_MEDIATYPE").ok();
         self.media_type = media_type.map(|text| name(&text)).filter(|text| !text.is_empty());
+    }
+
+    /// The run is to write the key of the layer, not the layer.
+    pub fn is_key_only(&mut self) {
+        self.key_only = true;
     }
 
     /// The digest of the guest that decodes, if it is known.
@@ -147,18 +154,22 @@ impl Layer {
             ("fingerprint", &self.fingerprint),
         ];
         let (word, severity) = match verdict {
+            Verdict::Decrypted if self.key_only => ("unwrapped", INFORMATIONAL),
             Verdict::Decrypted => ("decrypted", INFORMATIONAL),
             Verdict::Abandoned | Verdict::Terminated { .. } => ("abandoned", NOTICE),
             Verdict::Failed { .. } => ("failed", ERROR),
         };
-        let mut fields = vec![("event", "layer".into()), ("verdict", word.into())];
+        let kind = if self.key_only { "layer-key" } else { "layer" };
+        let mut fields = vec![("event", kind.into()), ("verdict", word.into())];
         let known = texts.into_iter().filter_map(|(name, text)| Some((name, text.clone()?.into())));
         fields.extend(known);
         if !self.algorithms.is_empty() {
             fields.push(("algorithms", self.algorithms.clone().into()));
         }
         if let Some(after) = after {
-            fields.push(("bytes", self.bytes.into()));
+            if !self.key_only {
+                fields.push(("bytes", self.bytes.into()));
+            }
             fields.push(("milliseconds", milliseconds(after).into()));
         }
         if !self.providers.is_empty() {
@@ -185,9 +196,13 @@ impl Layer {
             Verdict::Decrypted => {
                 let key = self.key.as_deref().unwrap_or("unknown");
                 let scheme = self.scheme.as_deref().unwrap_or("unknown");
-                let mut text = format!("decrypted {layer} with `{key}` ({scheme}");
+                let done = if self.key_only { "unwrapped the key of" } else { "decrypted" };
+                let mut text = format!("{done} {layer} with `{key}` ({scheme}");
                 self.fingerprint.iter().for_each(|print| text += &format!(", {print}"));
-                text += &format!("), {} bytes", self.bytes);
+                text += ")";
+                if !self.key_only {
+                    text += &format!(", {} bytes", self.bytes);
+                }
                 self.warning.iter().for_each(|warning| text += &format!("; {warning}"));
                 text
             }
@@ -345,6 +360,17 @@ mod tests {
         assert_eq!(json["fingerprint"], *print);
         assert_eq!(json["layer"], *digest);
         assert_eq!(json["milliseconds"], 1.234);
+    }
+
+    #[test]
+    fn a_key_that_is_handed_over_is_no_decrypted_layer() {
+        let mut layer = opened("node.pem", "", "");
+        layer.is_key_only();
+        let event = layer.event(&Verdict::Decrypted, Some(Duration::ZERO));
+        let json: Value = serde_json::from_str(&event.json()).expect("JSON");
+        assert_eq!((&json["event"], &json["verdict"]), (&"layer-key".into(), &"unwrapped".into()));
+        assert!(json.get("bytes").is_none(), "{json}");
+        assert_eq!(event.message, "unwrapped the key of a layer with `node.pem` (jwe)");
     }
 
     #[test]

@@ -93,8 +93,17 @@ fn units() -> Result<()> {
     let start = service.replace("/usr/local/bin/keycell", &keycell.display().to_string());
     let start = start.replace("Documentation=", "#");
     fs::write(units.join("keycell-metrics.service"), start)?;
+    let server = fs::read_to_string(units.join("keycell-keyprovider.service"))?;
+    says(&server, &["\nExecStart=/usr/local/bin/keycell keyprovider ", "\nDynamicUser=yes\n"])?;
+    let server = server.replace("/usr/local/bin/keycell", &keycell.display().to_string());
+    fs::write(units.join("keycell-keyprovider.service"), server.replace("Documentation=", "#"))?;
+    let socket = fs::read_to_string(units.join("keycell-keyprovider.socket"))?;
+    says(&socket, &["\nSocketMode=0660\n"])?;
+    fs::write(units.join("keycell-keyprovider.socket"), socket.replace("Documentation=", "#"))?;
     let mut command = Command::new(Tool::SystemdAnalyze.find()?);
     command.arg("verify").arg(units.join("keycell-metrics.timer"));
+    command.arg(units.join("keycell-keyprovider.socket"));
+    command.arg(units.join("keycell-keyprovider.service"));
     let done = command.arg(units.join("keycell-metrics.service")).output()?;
     let said = String::from_utf8_lossy(&done.stderr);
     let ours: Vec<_> = said.lines().filter(|line| line.contains("keycell")).collect();
