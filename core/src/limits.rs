@@ -19,7 +19,7 @@ pub const KEY_FILE: u64 = 1024 * 1024;
 /// How long the steps may take. Tests use shorter times.
 #[derive(Clone, Copy)]
 pub struct Limits {
-    /// Seconds that `unwrap` may take. One RSA-8192 operation takes a fifth of a second. containerd
+    /// Seconds that `unwrap` may take. One RSA-8192 operation takes a fifth of a second, one of RSA-16384 two thirds of a second. containerd
     /// itself sets no limit.
     pub unwrap_seconds: u64,
     /// Seconds that `decrypt` may compute without moving a byte. It may wait for its streams without a

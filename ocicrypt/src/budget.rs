@@ -147,6 +147,11 @@ pub(crate) mod cost {
         8 * rsa_operation(bits)
     }
 
+    /// A power in the library, modulo a prime of this many bits.
+    pub(crate) fn power_in_library(bits: u32) -> u64 {
+        6 * rsa_power(bits)
+    }
+
     /// A power modulo a prime of this many bits: the cost grows with the third power of the length.
     pub(crate) fn rsa_power(bits: u32) -> u64 {
         let kibibits_cubed = u64::from(bits).saturating_pow(3);
@@ -170,6 +175,7 @@ mod tests {
         assert_eq!(cost(2048), 1_300_000);
         assert_eq!(cost(4096), 8 * cost(2048));
         assert_eq!(cost(8192), 64 * cost(2048));
+        assert_eq!(cost(16_384), 512 * cost(2048));
         assert!((3 * cost(2048)..4 * cost(2048)).contains(&cost(3072)));
     }
 

@@ -1,7 +1,7 @@
 //! OpenPGP (RFC 9580, and its predecessor RFC 4880): the part of it that wraps the keys of layers.
 //!
-//! Supported are secret keys of version 4 and 6: RSA, ECDH (NIST P-256, P-384, P-521, Curve25519) and
-//! X25519; encrypted data with integrity protection: version 1 (CFB with 3DES, CAST5 or AES, and
+//! Supported are secret keys of version 4 and 6: RSA, ElGamal, ECDH (NIST P-256, P-384, P-521,
+//! Curve25519) and X25519; encrypted data with integrity protection: version 1 (CFB with 3DES, CAST5 or AES, and
 //! SHA-1), version 2, and GnuPG's packet 20 (AES with OCB or GCM); and compression: none, ZIP, ZLIB.
 //! Everything else in the standard is refused, with its name in the error.
 //!
@@ -12,6 +12,7 @@ mod aead;
 mod armor;
 mod cipher;
 mod content;
+mod elgamal;
 #[cfg(feature = "encrypt")]
 mod encrypt;
 #[cfg(feature = "encrypt")]
@@ -295,7 +296,7 @@ impl PgpMessage {
         let unlocked = search.unlock(index, &mut bounds.budget)?;
         let sessions = recipient.unwrap(key, &unlocked, self.sealed.ciphers(), rng)?;
         bounds.budget.spend(unlocked.cost_of_detour())?;
-        // There are several sessions only with RSA, which the check above has refused if legacy
+        // There are several sessions only with RSA and ElGamal, which the check above has refused if legacy
         // algorithms are not accepted. A single session is known to be the right one.
         if let [session] = &sessions[..] {
             bounds.algorithms.check(&self.sealed.algorithms(session.cipher))?;

@@ -31,7 +31,7 @@ enum Who {
     Pgp(&'static str),
 }
 
-const EVERYONE: [Who; 28] = [
+const EVERYONE: [Who; 29] = [
     Who::Jwe("rsa-2048", "pub.pem"),
     Who::Jwe("rsa-2048", "pub.der"),
     Who::Jwe("rsa-2048", "pub.jwk"),
@@ -39,6 +39,7 @@ const EVERYONE: [Who; 28] = [
     Who::Jwe("rsa-3072", "pub.pem"),
     Who::Jwe("rsa-4096", "pub.pem"),
     Who::Jwe("rsa-8192", "pub.pem"),
+    Who::Jwe("rsa-16384", "pub.pem"),
     Who::Jwe("p-256", "pub.pem"),
     Who::Jwe("p-256", "pub.der"),
     Who::Jwe("p-256", "pub.jwk"),

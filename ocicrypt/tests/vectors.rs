@@ -98,6 +98,7 @@ fn key_trials(trials: &mut Vec<Trial>) {
         ("rsa-3072", "RSA-3072"),
         ("rsa-4096", "RSA-4096"),
         ("rsa-8192", "RSA-8192"),
+        ("rsa-16384", "RSA-16384"),
         ("rsa-e3", "RSA-2048"),
     ] {
         add(key, "pkcs8.pem", kind);

@@ -28,7 +28,7 @@ pub(super) enum Kind {
 impl Recipient {
     /// A recipient with JSON Web Encryption (skopeo's `jwe:FILE`). The file contains one public key in
     /// PEM or DER (`SubjectPublicKeyInfo`, or PKCS#1), or one JSON Web Key. Supported are RSA from 2048
-    /// to 8192 bits, P-256, P-384 and P-521.
+    /// to 16384 bits, P-256, P-384 and P-521.
     ///
     /// As in Go, the algorithm is the `alg` of a JSON Web Key, or else `RSA-OAEP` or `ECDH-ES+A256KW`,
     /// and the content encryption is `A256GCM`. `kid` is that of a JSON Web Key, or else the key's
@@ -55,7 +55,7 @@ impl Recipient {
     }
 
     /// A recipient with PKCS#7 (skopeo's `pkcs7:FILE`). The file contains an X.509 certificate in PEM
-    /// or DER, for RSA from 2048 to 8192 bits. As in Go, the first of several certificates is used,
+    /// or DER, for RSA from 2048 to 16384 bits. As in Go, the first of several certificates is used,
     /// which in a chain is the owner's. Neither its signature nor its validity is checked, because this
     /// crate has no clock.
     ///

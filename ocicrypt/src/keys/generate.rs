@@ -7,19 +7,22 @@ use rsa::rand_core::TryCryptoRng;
 use rsa::traits::{PrivateKeyParts, PublicKeyParts};
 use zeroize::Zeroizing;
 
-use super::{EcKey, KeyKind, MAX_BITS, Material, NotAKey, PrivateKey, RsaKey};
+use super::{EcKey, KeyKind, Material, NotAKey, PrivateKey, RsaKey};
 use crate::budget::Budget;
 use crate::crypto::rng::NoRandomness;
 
 /// The shortest RSA key that is made, in bits: the shortest that a layer key is wrapped for.
 const MIN_NEW_BITS: u32 = 2048;
 
+/// The longest RSA key that is made, in bits: longer ones are read, but to make one takes minutes.
+const MAX_NEW_BITS: u32 = 8192;
+
 /// Why no key was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GenerateError {
     /// The size of an RSA key is not accepted.
-    #[error("an RSA key of {0} bits: {MIN_NEW_BITS} to {MAX_BITS} are accepted")]
+    #[error("an RSA key of {0} bits: {MIN_NEW_BITS} to {MAX_NEW_BITS} are made")]
     RsaSize(u32),
     /// The random number generator failed.
     #[error(transparent)]
@@ -84,7 +87,7 @@ where
 }
 
 fn rsa_key<R: TryCryptoRng + ?Sized>(bits: u32, rng: &mut R) -> Result<RsaKey, GenerateError> {
-    if !(MIN_NEW_BITS..=MAX_BITS).contains(&bits) {
+    if !(MIN_NEW_BITS..=MAX_NEW_BITS).contains(&bits) {
         return Err(GenerateError::RsaSize(bits));
     }
     let key = rsa::PrivateKey::new(rng, bits as usize).map_err(|error| match error {
@@ -121,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_length_that_is_not_accepted() {
-        for bits in [0, 1024, 2047, MAX_BITS + 1, u32::MAX] {
+        for bits in [0, 1024, 2047, MAX_NEW_BITS + 1, u32::MAX] {
             let made = PrivateKey::generate(KeyKind::Rsa { bits }, &mut getrandom::SysRng);
             assert_eq!(made.err(), Some(GenerateError::RsaSize(bits)));
         }

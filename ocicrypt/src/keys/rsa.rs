@@ -26,7 +26,7 @@ use crate::crypto::pkcs1v15;
 pub const MIN_BITS: u32 = 1024;
 
 /// The longest modulus that is accepted, in bits: it bounds the time that one key can take.
-pub const MAX_BITS: u32 = 8192;
+pub const MAX_BITS: u32 = 16_384;
 
 /// Bits of the longest public exponent: the library computes with no longer ones.
 const MAX_EXPONENT_BITS: u32 = 33;

@@ -190,6 +190,9 @@ impl PgpRecipient {
     ) -> Result<Self, Unusable> {
         let kinds = PublicKey::parse(algorithm, &mut numbers.clone());
         let kinds = kinds.map_err(|_| Unusable::NoEncryption)?.ok_or(Unusable::NoEncryption)?;
+        if matches!(kinds, PublicKey::ElGamal { .. }) {
+            return Err(Unusable::NoEncryption);
+        }
         let key = EncryptionKey::read(kinds, numbers).ok_or(Unusable::Damaged)?;
         Ok(Self { fingerprint, key })
     }
@@ -275,6 +278,7 @@ impl EncryptionKey {
                 };
                 Self::Ecdh(EcPublicKey::new(kind, point).ok()?, kdf)
             }
+            PublicKey::ElGamal { .. } => return None,
             PublicKey::X25519 => Self::X25519(of_high_order(numbers.array()?)?),
         })
     }
@@ -345,7 +349,7 @@ fn mpi(number: &[u8]) -> Vec<u8> {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     let number = &number[zeros..];
     let unused = number.first().map_or(0, |first| first.leading_zeros() as usize);
-    // The longest number is that of RSA with 8192 bits.
+    // The longest number is that of RSA with 16384 bits.
     let bits = (number.len() * 8 - unused) as u16;
     [&bits.to_be_bytes(), number].concat()
 }

@@ -6,14 +6,16 @@ use zeroize::Zeroizing;
 
 use super::PgpError;
 use super::cipher::Cipher;
+use super::elgamal::{self, ElGamalKey};
 use super::reader::Reader;
 use super::s2k::Hash;
 use crate::budget::{Budget, cost};
-use crate::keys::{EcKey, MAX_BITS, RsaKey};
+use crate::keys::{EcKey, MAX_BITS, MIN_BITS, RsaKey};
 
 /// A public key.
 pub(super) enum PublicKey {
     Rsa { n: Vec<u8>, e: Vec<u8> },
+    ElGamal { prime: Vec<u8> },
     Ecdh { curve: Curve, kdf: Kdf },
     X25519,
 }
@@ -61,13 +63,14 @@ impl Curve {
 /// Public-key algorithms (section 9.1).
 pub(super) const RSA: u8 = 1;
 pub(super) const RSA_ENCRYPT_ONLY: u8 = 2;
+pub(super) const ELGAMAL: u8 = 16;
 pub(super) const ECDH: u8 = 18;
 pub(super) const X25519: u8 = 25;
 
 /// The error for an algorithm that can decrypt, but is not supported.
 pub(super) fn unsupported(algorithm: u8) -> PgpError {
     match algorithm {
-        16 | 20 => PgpError::unsupported("algorithm", "ElGamal"),
+        20 => PgpError::unsupported("algorithm", "ElGamal for signatures"),
         26 => PgpError::unsupported("algorithm", "X448"),
         35 => PgpError::unsupported("algorithm", "ML-KEM-768+X25519"),
         36 => PgpError::unsupported("algorithm", "ML-KEM-1024+X448"),
@@ -84,6 +87,12 @@ impl PublicKey {
                 let (n, e) = (reader.mpi(), reader.mpi());
                 let (n, e) = n.zip(e).ok_or(damaged)?;
                 Self::Rsa { n: n.to_vec(), e: e.to_vec() }
+            }
+            ELGAMAL => {
+                let (prime, generator) = (reader.mpi(), reader.mpi());
+                let ((prime, _), _public) =
+                    prime.zip(generator).zip(reader.mpi()).ok_or(damaged)?;
+                Self::ElGamal { prime: prime.to_vec() }
             }
             ECDH => {
                 let start = *reader;
@@ -112,22 +121,41 @@ impl PublicKey {
 
     pub(super) fn kind(&self) -> PgpKind {
         match self {
-            Self::Rsa { n, .. } => {
-                let zeros = n.iter().take_while(|byte| **byte == 0).count();
-                let top = n.get(zeros).map_or(0, |byte| byte.leading_zeros());
-                PgpKind::Rsa { bits: (n.len() - zeros) as u32 * 8 - top }
-            }
+            Self::Rsa { n, .. } => PgpKind::Rsa { bits: bit_length(n) },
+            Self::ElGamal { prime } => PgpKind::ElGamal { bits: bit_length(prime) },
             Self::Ecdh { curve, .. } => PgpKind::of_curve(*curve),
             Self::X25519 => PgpKind::X25519,
         }
     }
 
+    /// Checks that the numbers are of a length that is computed with.
+    ///
+    /// # Errors
+    /// [`PgpError::Unsupported`] with the length.
+    pub(super) fn check_size(&self) -> Result<(), PgpError> {
+        let (what, bits, accepted) = match self.kind() {
+            PgpKind::Rsa { bits } => ("RSA key", bits, MIN_BITS..=MAX_BITS),
+            PgpKind::ElGamal { bits } => {
+                ("ElGamal key", bits, elgamal::MIN_BITS..=elgamal::MAX_BITS)
+            }
+            _ => return Ok(()),
+        };
+        let refusal = || PgpError::unsupported(what, &format!("of {bits} bits"));
+        accepted.contains(&bits).then_some(()).ok_or_else(refusal)
+    }
+
     /// The most that checking the secret numbers can cost.
     pub(super) fn cost_of_checking(&self) -> u64 {
         match self.kind() {
-            PgpKind::Rsa { bits } if bits <= MAX_BITS => {
-                cost::rsa_check(bits) + cost::rsa_inverse(bits)
-            }
+            PgpKind::Rsa { bits } => cost::rsa_check(bits) + cost::rsa_inverse(bits),
+            _ => 0,
+        }
+    }
+
+    /// The cost of an operation with an ElGamal key.
+    pub(super) fn cost_of_power(&self) -> u64 {
+        match self.kind() {
+            PgpKind::ElGamal { bits } => cost::power_in_library(bits),
             _ => 0,
         }
     }
@@ -142,6 +170,9 @@ impl PublicKey {
                 let inverse = reader.mpi()?;
                 let budget = &mut Budget::new(u64::MAX);
                 Unlocked::Rsa(RsaKey::new(n, e, d, &[q, p], Some(inverse), budget).ok()?)
+            }
+            Self::ElGamal { prime } => {
+                Unlocked::ElGamal(ElGamalKey::new(trim(prime), trim(reader.mpi()?))?)
             }
             Self::Ecdh { curve, .. } => {
                 let scalar = reader.mpi()?;
@@ -159,6 +190,18 @@ impl PublicKey {
         };
         reader.is_empty().then_some(unlocked)
     }
+}
+
+/// A number without its leading zeros.
+fn trim(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    &number[zeros..]
+}
+
+fn bit_length(number: &[u8]) -> u32 {
+    let number = trim(number);
+    let top = number.first().map_or(0, |byte| byte.leading_zeros());
+    number.len() as u32 * 8 - top
 }
 
 /// An object identifier in hexadecimal digits, truncated for messages.
@@ -183,6 +226,11 @@ pub enum PgpKind {
     /// RSA.
     Rsa {
         /// The length of the modulus in bits.
+        bits: u32,
+    },
+    /// ElGamal, which GnuPG made for the subkeys of DSA keys.
+    ElGamal {
+        /// The length of the prime in bits.
         bits: u32,
     },
     /// ECDH on NIST P-256.
@@ -212,6 +260,7 @@ impl fmt::Display for PgpKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rsa { bits } => write!(f, "RSA-{bits}"),
+            Self::ElGamal { bits } => write!(f, "ElGamal-{bits}"),
             Self::P256 => f.write_str("P-256"),
             Self::P384 => f.write_str("P-384"),
             Self::P521 => f.write_str("P-521"),
@@ -224,6 +273,7 @@ impl fmt::Display for PgpKind {
 /// Secret numbers that are ready for decryption.
 pub(super) enum Unlocked {
     Rsa(RsaKey),
+    ElGamal(ElGamalKey),
     P256(EcKey<p256::NistP256>),
     P384(EcKey<p384::NistP384>),
     P521(EcKey<p521::NistP521>),

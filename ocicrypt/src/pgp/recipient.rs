@@ -22,7 +22,7 @@ use crate::keys::{OaepRefusal, RsaKey};
 pub(super) struct SessionKey {
     pub(super) cipher: Option<Cipher>,
     pub(super) key: Zeroizing<Vec<u8>>,
-    /// Whether it was wrapped correctly. With RSA, this must not be visible before the data has been
+    /// Whether it was wrapped correctly. With RSA and ElGamal, this must not be visible before the data has been
     /// decrypted and verified.
     pub(super) is_sound: Choice,
 }
@@ -65,6 +65,7 @@ impl fmt::Display for Whom {
 
 enum Wrapped {
     Rsa { number: Vec<u8> },
+    ElGamal { ephemeral: Vec<u8>, masked: Vec<u8> },
     Ecdh { point: Vec<u8>, wrapped: Vec<u8> },
     X25519 { point: [u8; 32], cipher: Option<Cipher>, wrapped: Vec<u8> },
 }
@@ -109,6 +110,9 @@ impl Recipient {
         named
             && match (&self.wrapped, &key.public) {
                 (Wrapped::Rsa { number }, PublicKey::Rsa { n, .. }) => number.len() <= n.len(),
+                (Wrapped::ElGamal { ephemeral, masked }, PublicKey::ElGamal { prime }) => {
+                    ephemeral.len().max(masked.len()) <= prime.len()
+                }
                 (Wrapped::Ecdh { point, .. }, PublicKey::Ecdh { curve, .. }) => {
                     point.len() == curve.point_length()
                 }
@@ -123,6 +127,7 @@ impl Recipient {
             (PublicKey::Rsa { .. }, PgpKind::Rsa { bits }) => {
                 vec![Algorithm::rsa(bits), Algorithm::PKCS1_V1_5]
             }
+            (PublicKey::ElGamal { .. }, _) => vec![Algorithm::legacy("ElGamal")],
             (PublicKey::Ecdh { kdf, .. }, _) if matches!(kdf.hash, Hash::Sha1) => {
                 vec![Algorithm::legacy("ECDH with SHA-1")]
             }
@@ -131,10 +136,10 @@ impl Recipient {
         }
     }
 
-    /// Unwraps the session key. There is one or, with RSA, one for each of the ciphers that the data
+    /// Unwraps the session key. There is one or, with RSA and ElGamal, one for each of the ciphers that the data
     /// may be encrypted with.
     ///
-    /// With RSA, the result does not show whether the message was for this key: a wrong key yields
+    /// With these two, the result does not show whether the message was for this key: a wrong key yields
     /// made-up session keys, each with the length of its cipher, so that only the authentication of the
     /// data can fail. For the same reason, an unsupported cipher is not named in that case.
     ///
@@ -151,6 +156,11 @@ impl Recipient {
         match (&self.wrapped, unlocked, &key.public) {
             (Wrapped::Rsa { number }, Unlocked::Rsa(rsa), _) => {
                 self.unwrap_rsa(rsa, number, ciphers, rng)
+            }
+            (Wrapped::ElGamal { ephemeral, masked }, Unlocked::ElGamal(key), _) => {
+                let lengths = self.lengths(ciphers);
+                let messages = key.decrypt_pkcs1v15_of_lengths(&lengths, [ephemeral, masked]);
+                Ok(self.sessions(messages.ok_or(PgpError::NotOpened)?, ciphers))
             }
             (Wrapped::Ecdh { point, wrapped }, unlocked, PublicKey::Ecdh { kdf, .. }) => {
                 let shared = agree(unlocked, point)?;
@@ -171,8 +181,6 @@ impl Recipient {
         }
     }
 
-    /// Returns a message of the right length for each cipher, for every padding. The content is
-    /// examined only for [`SessionKey::is_sound`].
     fn unwrap_rsa<R: TryCryptoRng + ?Sized>(
         &self,
         key: &RsaKey,
@@ -180,19 +188,33 @@ impl Recipient {
         ciphers: &[Cipher],
         rng: &mut R,
     ) -> Result<Vec<SessionKey>, PgpError> {
-        const SUM: usize = 2;
         // In the integer format, leading zeros are missing.
         let mut ciphertext = vec![0; key.size().saturating_sub(number.len())];
         ciphertext.extend_from_slice(number);
-        // Only in version 3, the cipher's number precedes the key.
-        let before = usize::from(self.version == Version::V3);
-        let lengths: Vec<_> =
-            ciphers.iter().map(|cipher| before + cipher.key_length() + SUM).collect();
-        let messages = key.decrypt_pkcs1v15_of_lengths(&lengths, &ciphertext, rng);
+        let messages = key.decrypt_pkcs1v15_of_lengths(&self.lengths(ciphers), &ciphertext, rng);
         let messages = messages.map_err(|refusal| match refusal {
             OaepRefusal::NoRandomness => PgpError::NoRandomness,
             OaepRefusal::WrongKey => PgpError::NotOpened,
         })?;
+        Ok(self.sessions(messages, ciphers))
+    }
+
+    /// Only in version 3, the cipher's number precedes the key.
+    fn length_before_key(&self) -> usize {
+        usize::from(self.version == Version::V3)
+    }
+
+    /// The length that a message has for each cipher.
+    fn lengths(&self, ciphers: &[Cipher]) -> Vec<usize> {
+        const SUM: usize = 2;
+        let before = self.length_before_key();
+        ciphers.iter().map(|cipher| before + cipher.key_length() + SUM).collect()
+    }
+
+    /// The session keys of messages that have the right length for each cipher, whatever the padding
+    /// was. The content is examined only for [`SessionKey::is_sound`].
+    fn sessions(&self, messages: Vec<Zeroizing<Vec<u8>>>, ciphers: &[Cipher]) -> Vec<SessionKey> {
+        let before = self.length_before_key();
         let session = |(message, cipher): (Zeroizing<Vec<u8>>, &Cipher)| {
             let (id, rest) = message.split_at(before);
             let (key, sum) = rest.split_at(cipher.key_length());
@@ -203,7 +225,7 @@ impl Recipient {
                 is_sound: is_named & sum.ct_eq(&super::sum(key)),
             }
         };
-        Ok(messages.into_iter().zip(ciphers).map(session).collect())
+        messages.into_iter().zip(ciphers).map(session).collect()
     }
 
     /// Splits a session key that was authenticated separately (section 5.1.3): its cipher in version 3,
@@ -237,6 +259,9 @@ impl Wrapped {
             public::RSA | public::RSA_ENCRYPT_ONLY => {
                 reader.mpi().map(|number| Self::Rsa { number: number.to_vec() })
             }
+            public::ELGAMAL => reader.mpi().zip(reader.mpi()).map(|(ephemeral, masked)| {
+                Self::ElGamal { ephemeral: ephemeral.to_vec(), masked: masked.to_vec() }
+            }),
             public::ECDH => reader.mpi().zip(reader.prefixed()).map(|(point, wrapped)| {
                 Self::Ecdh { point: point.to_vec(), wrapped: wrapped.to_vec() }
             }),
@@ -274,7 +299,7 @@ fn agree(unlocked: &Unlocked, point: &[u8]) -> Result<Zeroizing<Vec<u8>>, PgpErr
                 Unlocked::P256(key) => key.agree(x, y),
                 Unlocked::P384(key) => key.agree(x, y),
                 Unlocked::P521(key) => key.agree(x, y),
-                Unlocked::Rsa(_) | Unlocked::X25519(_) => None,
+                Unlocked::Rsa(_) | Unlocked::ElGamal(_) | Unlocked::X25519(_) => None,
             }
         }
         _ => None,

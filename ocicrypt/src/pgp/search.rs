@@ -87,6 +87,7 @@ impl<'k> Search<'k> {
         let unlocked = unlocked.unwrap_or(Err(PgpError::NotOpened))?;
         budget.spend(match &*unlocked {
             Unlocked::Rsa(key) => key.cost(),
+            Unlocked::ElGamal(_) => key.public.cost_of_power(),
             Unlocked::P256(_) => cost::P256,
             Unlocked::P384(_) => cost::P384,
             Unlocked::P521(_) => cost::P521,

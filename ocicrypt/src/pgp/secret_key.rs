@@ -113,6 +113,7 @@ impl PgpKey {
         let Some(public) = PublicKey::parse(algorithm, &mut reader)? else {
             return Ok(None);
         };
+        public.check_size()?;
         let public_bytes = body[..body.len() - reader.rest().len()].to_vec();
         let Some(lock) = Lock::parse(version, &mut reader)? else {
             return Ok(None);

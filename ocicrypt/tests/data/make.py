@@ -21,7 +21,7 @@ def generate(*args):
 
 
 keys = {f"rsa-{bits}": generate("-algorithm", "RSA", "-pkeyopt", f"rsa_keygen_bits:{bits}")
-        for bits in (512, 1024, 2048, 2056, 3072, 4096, 8192)}
+        for bits in (512, 1024, 2048, 2056, 3072, 4096, 8192, 16384)}
 keys["rsa-e3"] = generate("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-pkeyopt", "rsa_keygen_pubexp:3")
 keys["rsa-three-primes"] = generate("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-pkeyopt", "rsa_keygen_primes:3")
 keys["rsa-pss"] = generate("-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048")
@@ -123,7 +123,7 @@ for a, alg in enumerate((*RSA, *ECDH)):
 for alg in ECDH:
     for key in CURVES:
         case(f"{alg} {key}", key, encrypt({"alg": alg, "enc": "A256GCM"}, [(key, None)], "compact"))
-for key in ("rsa-1024", "rsa-2056", "rsa-3072", "rsa-4096", "rsa-8192", "rsa-e3", "rsa-three-primes"):
+for key in ("rsa-1024", "rsa-2056", "rsa-3072", "rsa-4096", "rsa-8192", "rsa-16384", "rsa-e3", "rsa-three-primes"):
     case(f"RSA-OAEP {key}", key, encrypt({"alg": "RSA-OAEP", "enc": "A256GCM"}, [(key, None)], "compact"))
 several = [("rsa-3072", {"alg": "RSA-OAEP", "kid": "one"}), ("p-521", {"alg": "ECDH-ES+A256KW"}), ("rsa-2048", {"alg": "RSA-OAEP-256"})]
 for key in ("rsa-3072", "p-521", "rsa-2048"):

@@ -21,7 +21,8 @@ mod prime1024;
 #[cfg(test)]
 mod tests;
 
-/// Bits of a digit. A column is the sum of at most 2 · 72 products (8192 bits), so it is below 2¹²⁴.
+/// Bits of a digit. A column is the sum of at most 2 · 288 products, for a prime that is as long as a
+/// modulus of 16,384 bits, so it is below 2¹²⁶.
 const DIGIT: u32 = 58;
 const MASK: u64 = (1 << DIGIT) - 1;
 

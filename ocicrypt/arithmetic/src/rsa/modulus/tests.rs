@@ -75,7 +75,7 @@ fn it_computes_what_the_library_does() {
 /// The columns of the longest modulus stay within 128 bits: with digits that are all ones.
 #[test]
 fn the_highest_columns_do_not_overflow() {
-    let most = u128::from(2 * MASK + 1) * u128::from(MASK) * 72 * 2;
+    let most = u128::from(2 * MASK + 1) * u128::from(MASK) * 288 * 2;
     assert!(most.checked_add(most >> DIGIT).is_some());
-    const { assert!(8192 / 2 + 2 <= 72 * DIGIT) };
+    const { assert!(16_384 + 2 <= 288 * DIGIT) };
 }
