@@ -99,9 +99,7 @@ fn what_is_not_supported_is_refused_by_name() {
         let error = error_of(&message(&json(program)["refused"][case]), file);
         assert!(error.to_string().ends_with(&format!(" {name} is not supported")), "{error}");
     }
-    for (file, name) in
-        [("rpgp-x448.gpg", "X448"), ("rpgp-argon2.gpg", "Argon2")]
-    {
+    for (file, name) in [("rpgp-x448.gpg", "X448"), ("rpgp-argon2.gpg", "Argon2")] {
         let mut ring = KeyRing::new();
         ring.add_file(file, &key(file));
         assert_eq!((ring.pgp_keys().count(), ring.skipped().len()), (0, 1), "{file}");

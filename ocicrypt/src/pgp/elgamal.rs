@@ -59,9 +59,9 @@ impl ElGamalKey {
 
         let secret = Zeroizing::new(self.exponent.to_be_bytes());
         let text = [ephemeral, masked].concat();
-        let messages = lengths.iter().map(|length| {
-            pkcs1v15::decode(encoded, pkcs1v15::made_up(&secret, &text, *length))
-        });
+        let messages = lengths
+            .iter()
+            .map(|length| pkcs1v15::decode(encoded, pkcs1v15::made_up(&secret, &text, *length)));
         messages.collect()
     }
 }
