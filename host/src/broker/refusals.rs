@@ -39,6 +39,8 @@ const OF_A_CLIENT: &str = "the key file that came with the image did not open it
 #[derive(Default)]
 pub struct Refusals {
     reasons: Vec<Reason>,
+    /// What of the key files of clients was not used.
+    dropped: Vec<Dropped>,
     /// The configured key providers, in a form that may be shown, if the guest asked for another one.
     providers: Option<String>,
 }
@@ -56,15 +58,15 @@ impl Refusals {
         self.number(fit(&error.to_string()), error.hint()).0
     }
 
-    /// Keeps why a key file of a client did not open a wrapped key, and what of it was not used. The
-    /// number tells key files apart that have something dropped, and reasons not at all.
+    /// Keeps why a key file of a client did not open a wrapped key, and what of it was not used. All such
+    /// reasons have the same number.
     pub fn keep_of_a_client(&mut self, dropped: &[Dropped], reason: &str) -> u32 {
-        let mut shown = OF_A_CLIENT.to_owned();
-        if !dropped.is_empty() {
-            let names: Vec<_> = dropped.iter().map(|part| format!("`{part}`")).collect();
-            shown += &format!("; Keycell does not use {} of such a file", names.join(" and "));
+        for part in dropped {
+            if !self.dropped.contains(part) {
+                self.dropped.push(*part);
+            }
         }
-        let (number, kept) = self.number(shown, Some(DecoderHint::ClientModules));
+        let (number, kept) = self.number(OF_A_CLIENT.to_owned(), Some(DecoderHint::ClientModules));
         let reason = format!("the key file of a client was refused: {}", fit(reason));
         if !kept.logged.contains(&reason) && kept.logged.len() < MAX_KEPT {
             kept.logged.push(reason);
@@ -109,6 +111,11 @@ impl Refusals {
         for number in &shown {
             let Some(reason) = self.of(*number) else { continue };
             failure.diagnostic.message += &format!("; ({number}) {}", reason.shown);
+            if reason.shown == OF_A_CLIENT && !self.dropped.is_empty() {
+                let names: Vec<_> = self.dropped.iter().map(|part| format!("`{part}`")).collect();
+                failure.diagnostic.message +=
+                    &format!("; of such a file, Keycell does not use {}", names.join(" and "));
+            }
             failure.diagnostic.hints.splice(0..0, reason.hint.clone().map(Into::into));
         }
         if let Some(names) = &self.providers {
@@ -160,7 +167,7 @@ mod tests {
         let of_clients =
             ["no token", "wrong PIN"].map(|reason| refusals.keep_of_a_client(&[], reason));
         assert_eq!(of_clients, [4, 4]);
-        assert_eq!(refusals.keep_of_a_client(&[Dropped::PinSource], "no token"), 5);
+        assert_eq!(refusals.keep_of_a_client(&[Dropped::PinSource], "no token"), 4);
         let numbers =
             (0..1000).map(|n| refusals.keep(&BrokerError::Answered(format!("reason {n}"))));
         assert!(numbers.max() <= Some(MAX_KEPT as u32 + 1));
@@ -172,14 +179,16 @@ mod tests {
         refusals.keep(&BrokerError::Answered("one\nline".to_owned()));
         refusals.keep(&BrokerError::Answered("y".repeat(100_000)));
         refusals.keep_of_a_client(&[Dropped::Environment, Dropped::PinSource], "no token");
-        refusals.keep_providers(&["a".to_owned(), "b\n".to_owned()]);
+        refusals.keep_providers(&["a".to_owned(), "b".to_owned()]);
         let failure = shown(&refusals, &[2, 0, 2, 99, u32::MAX, 1, 3]);
         assert!(failure.message.len() < 4096, "{} bytes", failure.message.len());
         let first = failure.message.find("; (2) y");
         assert!(first < failure.message.find("; (1) one line; (3) the key file"));
         assert!(first.is_some() && !failure.message.contains("no token"));
         assert!(
-            failure.message.contains("does not use `module.env` and `pin-source` of such a file")
+            failure
+                .message
+                .contains("of such a file, Keycell does not use `module.env` and `pin-source`")
         );
         assert!(failure.message.ends_with("; the key providers that are configured: `a`, `b`"));
         let hints = [DecoderHint::ClientModules, DecoderHint::OfGuest("hint".to_owned())];
