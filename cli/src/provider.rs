@@ -3,4 +3,3 @@
 
 pub mod clevis;
 mod pins;
-mod protocol;

@@ -8,7 +8,7 @@
 mod error;
 mod grpc;
 mod limits;
-mod message;
+pub mod message;
 mod options;
 mod server;
 mod socket;
@@ -23,7 +23,7 @@ use clap::Args;
 use keycell_diagnostic::Diagnostic;
 use zeroize::Zeroizing;
 
-use error::KeyproviderError;
+pub use error::KeyproviderError;
 use limits::MAX_REQUEST;
 use message::Request;
 use unwrap::Decoder;
@@ -64,12 +64,26 @@ pub fn run(arguments: Arguments) -> Result<()> {
 }
 
 fn once(decoder: &Decoder) -> Result<(), KeyproviderError> {
+    write_answer(&answer(&read_request()?, decoder, Files::Read)?)
+}
+
+/// Reads a request from standard input, up to its end or one byte more than the longest.
+///
+/// # Errors
+/// As standard input fails.
+pub fn read_request() -> Result<Zeroizing<Vec<u8>>, KeyproviderError> {
     let mut json = Zeroizing::new(Vec::with_capacity(MAX_REQUEST + 1));
     let read = io::stdin().lock().take(MAX_REQUEST as u64 + 1).read_to_end(&mut json);
-    read.map_err(KeyproviderError::Input)?;
-    let answer = answer(&json, decoder, Files::Read)?;
+    read.map(|_| json).map_err(KeyproviderError::Input)
+}
+
+/// Writes an answer to standard output.
+///
+/// # Errors
+/// As standard output fails.
+pub fn write_answer(answer: &[u8]) -> Result<(), KeyproviderError> {
     let mut output = io::stdout().lock();
-    output.write_all(&answer).and_then(|()| output.flush()).map_err(KeyproviderError::Output)
+    output.write_all(answer).and_then(|()| output.flush()).map_err(KeyproviderError::Output)
 }
 
 /// Whether a parameter may name a file of this machine.

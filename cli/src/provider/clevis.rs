@@ -1,6 +1,7 @@
 //! `keycell clevis`: wraps the keys of layers with Clevis, so that a Tang server in the network or the
 //! TPM of a node opens them.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::io::{self, Read, Write as _};
 use std::path::PathBuf;
@@ -18,7 +19,8 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::pins::{Allowed, PinError};
-use super::protocol::{Question, answer_unwrapped, answer_wrapped};
+use crate::keyprovider::message::{self, Request};
+use crate::keyprovider::{KeyproviderError, read_request, write_answer};
 
 /// The arguments of `keycell clevis`.
 #[derive(Args)]
@@ -45,20 +47,28 @@ const MAX_STDERR: u64 = 4096;
 /// # Errors
 /// Standard input is not a request, the image asks for what is not allowed, or `clevis` fails.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let question = Question::read(io::stdin().lock(), NAME).map_err(Diagnostic::from)?;
-    let output = io::stdout().lock();
-    let answered = match question {
-        Question::Wrap { options, parameters } => {
-            let jwe = wrap(&options, &parameters).map_err(Diagnostic::from)?;
-            answer_wrapped(output, jwe.trim_ascii_end())
+    let request = read_request().and_then(|json| Request::parse(&json)).map_err(Error::Protocol);
+    let answer = match request.map_err(Diagnostic::from)? {
+        Request::Wrap { options, parameters } => {
+            let jwe = wrap(&options, &own(parameters)).map_err(Diagnostic::from)?;
+            message::wrapped(jwe.trim_ascii_end())
         }
-        Question::Unwrap { annotation } => {
+        Request::Unwrap { annotation } => {
             let allowed = Allowed { tang: &arguments.tang, tpm2: arguments.tpm2 };
-            let options = unwrap(&annotation, &allowed).map_err(Diagnostic::from)?;
-            answer_unwrapped(output, &options)
+            message::unwrapped(&unwrap(&annotation, &allowed).map_err(Diagnostic::from)?)
         }
     };
-    Ok(answered.map_err(Error::Output).map_err(Diagnostic::from)?)
+    Ok(write_answer(&answer).map_err(Error::Protocol).map_err(Diagnostic::from)?)
+}
+
+/// The parameters for this provider. The operator may have given it another name; they are the only ones
+/// then.
+fn own(mut parameters: BTreeMap<String, Vec<Vec<u8>>>) -> Vec<Vec<u8>> {
+    let only = |all: BTreeMap<_, _>| match all.len() {
+        1 => all.into_values().next(),
+        _ => None,
+    };
+    parameters.remove(NAME).or_else(|| only(parameters)).unwrap_or_default()
 }
 
 /// Why a key was not wrapped or unwrapped.
@@ -82,8 +92,8 @@ enum Error {
     Failed { verb: &'static str, status: ExitStatus, stderr: String },
     #[error("`clevis {verb}` has written nothing")]
     Nothing { verb: &'static str },
-    #[error("cannot write the answer: {}", os_error(.0))]
-    Output(io::Error),
+    #[error(transparent)]
+    Protocol(KeyproviderError),
 }
 
 impl From<Error> for Diagnostic {
@@ -106,7 +116,7 @@ impl From<Error> for Diagnostic {
                     _ => ProviderHint::ClevisDecrypt,
                 }
             }
-            Error::Output(_) => ProviderHint::NotByHand,
+            Error::Protocol(_) => ProviderHint::NotByHand,
         };
         Self::new(message, hint)
     }
