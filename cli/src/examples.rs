@@ -85,7 +85,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             (
                 "Serve the members of a group",
-                "keycell keyprovider --listen unix:/run/keycell/keyprovider.sock --group keycell",
+                "keycell keyprovider --listen unix:/run/keycell.sock --group keycell",
             ),
             (
                 "Answer one request, with the keys in a directory",
@@ -237,7 +237,7 @@ mod tests {
             .iter()
             .flat_map(|(words, each)| each.iter().map(move |(_, line)| (words, line)))
         {
-            let arguments = line.split(' ').take_while(|word| !word.starts_with('>'));
+            let arguments = line.split(' ').take_while(|word| !word.starts_with(['<', '>']));
             let parsed = Arguments::command().try_get_matches_from(arguments);
             assert!(parsed.is_ok(), "{line}: {}", parsed.expect_err("an error"));
             assert!(line.len() <= 76, "wrapped on a terminal of 80 columns: {line}");
